@@ -1,0 +1,308 @@
+//! The command line as types: what can be typed, and the help that explains it.
+//!
+//! Names here are a contract with scripts: add, never rename.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use layover_depot::{
+    AccountName, EntityName, HomeName, JournalKind, Network, Protocols, Rights, SessionId,
+};
+use layover_retention::Keep;
+
+use crate::value::{ByteSize, Since, Until, VirtualPathArg};
+
+/// Hosted SFTP server with enforced retention.
+#[derive(Debug, Parser)]
+#[command(name = "layover", version, about, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "First minutes:  layover serve --demo\n\
+    Exit codes:     0 done, 1 refused or failed (the reason is on stderr), 2 usage")]
+pub(crate) struct Cli {
+    /// Settings file [default: ./layover.toml, else /etc/layover/layover.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print JSON instead of a table
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server in the foreground
+    Serve {
+        /// Try it out: own data directory `demo-data`, account `demo` with a
+        /// fresh password, reachable from this machine only
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Say in one line each what is ready and what is not
+    Check,
+    /// Is a server running here, and what does it hold
+    Status {
+        /// Only say whether the server is healthy: exit 0 when it is, 1 when not
+        #[arg(long)]
+        health: bool,
+    },
+    /// The organisations that accounts belong to
+    #[command(subcommand)]
+    Entity(EntityCommand),
+    /// Who may log in, from where, and what they may do
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Stored files
+    #[command(subcommand)]
+    File(FileCommand),
+    /// How long files stay
+    #[command(subcommand)]
+    Retention(RetentionCommand),
+    /// Who is logged in
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// What happened: transfers, logins, administration, deletions
+    Journal(JournalArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EntityCommand {
+    /// Create an entity
+    Add {
+        name: EntityName,
+        /// How long files of its accounts stay, e.g. 5d, 36h [default: [retention] keep]
+        #[arg(long)]
+        keep: Option<Keep>,
+    },
+    /// List entities
+    List,
+    /// Remove an entity that has no accounts
+    Remove { name: EntityName },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Create an account
+    Add(Box<AccountAdd>),
+    /// List accounts
+    List,
+    /// Show one account
+    Show { name: AccountName },
+    /// Change an account
+    Set(Box<AccountSet>),
+    /// Let nobody log in as the account and end its sessions
+    Disable { name: AccountName },
+    /// Let the account log in again
+    Enable { name: AccountName },
+    /// Remove an account; its files stay until they expire
+    Remove { name: AccountName },
+    /// Set the account's password
+    #[command(group = ArgGroup::new("source").required(true))]
+    Password {
+        name: AccountName,
+        /// Make a password and print it once
+        #[arg(long, group = "source")]
+        generate: bool,
+        /// Read the password from the first line of standard input
+        #[arg(long, group = "source")]
+        stdin: bool,
+        /// Remove the password: the account can log in by key only
+        #[arg(long, group = "source")]
+        remove: bool,
+    },
+    /// SSH public keys of an account
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Networks an account may log in from
+    #[command(subcommand)]
+    Allow(AllowCommand),
+    /// What an account may do in which folder
+    #[command(subcommand)]
+    Permission(PermissionCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccountAdd {
+    pub(crate) name: AccountName,
+    /// The entity it belongs to
+    #[arg(long)]
+    pub(crate) entity: EntityName,
+    /// Network it may log in from, e.g. 192.0.2.0/24, 2001:db8::7 or `any`; repeatable
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) allow: Vec<Network>,
+    /// File with SSH public keys, as in authorized_keys; repeatable
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authorized_key: Vec<PathBuf>,
+    /// Make a password and print it once
+    #[arg(long, conflicts_with = "password_stdin")]
+    pub(crate) generate_password: bool,
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    /// Share this home with other accounts of the entity [default: a home of its own]
+    #[arg(long)]
+    pub(crate) home: Option<HomeName>,
+    #[command(flatten)]
+    pub(crate) traits: AccountTraits,
+    /// The account can fetch and list, but change nothing
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Publish FTPS uploads that end without TLS close_notify
+    #[arg(long)]
+    pub(crate) tolerant_completion: bool,
+    /// Publish SFTP uploads only when renamed from a temporary suffix
+    #[arg(long)]
+    pub(crate) publish_on_rename: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccountTraits {
+    /// Protocols it may use [default when adding: ftps,sftp]
+    #[arg(long, value_name = "ftps,sftp")]
+    pub(crate) protocols: Option<Protocols>,
+    /// How long its files stay, e.g. 5d, 36h
+    #[arg(long)]
+    pub(crate) keep: Option<Keep>,
+    /// Most bytes its home may hold, e.g. 10GiB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) quota: Option<ByteSize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccountSet {
+    pub(crate) name: AccountName,
+    #[command(flatten)]
+    pub(crate) traits: AccountTraits,
+    /// Use the entity's (or the appliance's) keep again
+    #[arg(long, conflicts_with = "keep")]
+    pub(crate) default_keep: bool,
+    /// No quota
+    #[arg(long, conflicts_with = "quota")]
+    pub(crate) no_quota: bool,
+    /// Fetch and list only
+    #[arg(long, value_name = "yes|no")]
+    pub(crate) read_only: Option<YesNo>,
+    /// Publish FTPS uploads that end without TLS close_notify
+    #[arg(long, value_name = "yes|no")]
+    pub(crate) tolerant_completion: Option<YesNo>,
+    /// Publish SFTP uploads only when renamed from a temporary suffix
+    #[arg(long, value_name = "yes|no")]
+    pub(crate) publish_on_rename: Option<YesNo>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum YesNo {
+    Yes,
+    No,
+}
+
+impl From<YesNo> for bool {
+    fn from(value: YesNo) -> Self {
+        value == YesNo::Yes
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Add the public keys of a file (`-` reads standard input)
+    Add { name: AccountName, file: PathBuf },
+    /// List public keys
+    List { name: AccountName },
+    /// Remove a public key by its fingerprint (SHA256:...)
+    Remove {
+        name: AccountName,
+        fingerprint: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AllowCommand {
+    /// Let the account log in from a network
+    Add {
+        name: AccountName,
+        /// e.g. 192.0.2.0/24, 2001:db8::7 or `any`
+        #[arg(value_name = "CIDR")]
+        network: Network,
+        /// Why, e.g. a ticket number
+        #[arg(long)]
+        reason: Option<String>,
+        /// Until when, e.g. 2027-01-31 (the end of that day, UTC) or 2027-01-31T18:00:00Z
+        #[arg(long, value_name = "DATE")]
+        until: Option<Until>,
+    },
+    /// List allowed networks
+    List { name: AccountName },
+    /// Take a network away; sessions from it end
+    Remove {
+        name: AccountName,
+        #[arg(value_name = "CIDR")]
+        network: Network,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PermissionCommand {
+    /// Give rights in a folder and all below it (the most specific folder decides)
+    Set {
+        name: AccountName,
+        path: VirtualPathArg,
+        /// Any of list,read,write,overwrite,delete,rename,mkdir
+        #[arg(value_name = "RIGHTS")]
+        rights: Rights,
+    },
+    /// List folder permissions
+    List { name: AccountName },
+    /// Remove the permissions of a folder
+    Remove {
+        name: AccountName,
+        path: VirtualPathArg,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FileCommand {
+    /// List files with size, arrival, expiry and collection
+    List {
+        account: AccountName,
+        #[arg(default_value = "/")]
+        path: VirtualPathArg,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RetentionCommand {
+    /// What is stored, what is due, when the last sweep ran
+    Status,
+    /// Delete what is due now
+    Sweep {
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionCommand {
+    /// List live sessions
+    List,
+    /// End a session
+    Kill { id: SessionId },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JournalArgs {
+    /// Only this account
+    #[arg(long)]
+    pub(crate) account: Option<AccountName>,
+    /// Only since then: 1h, 30m, or a date
+    #[arg(long)]
+    pub(crate) since: Option<Since>,
+    /// Only this kind: transfer, login, admin, retention, system
+    #[arg(long)]
+    pub(crate) kind: Option<JournalKind>,
+    /// Keep printing what happens, until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}

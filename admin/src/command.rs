@@ -1,0 +1,51 @@
+//! One file per noun; this one leads each command to its file.
+
+mod account;
+mod allow;
+mod check;
+mod demo;
+mod entity;
+mod file;
+mod journal;
+mod key;
+mod permission;
+mod retention;
+mod serve;
+mod session;
+mod status;
+mod view;
+
+use crate::cli::{AccountCommand, Cli, Command};
+use crate::context::Context;
+use crate::error::CliError;
+
+/// Does what the command line asks for.
+pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
+    let Cli {
+        config,
+        json,
+        command,
+    } = cli;
+    let command = match command {
+        Command::Serve { demo: false } => return serve::run(config.as_deref()).await,
+        Command::Serve { demo: true } => return demo::run(config.as_deref()).await,
+        Command::Check => return check::run(config.as_deref(), json).await,
+        other => other,
+    };
+    let mut context = Context::of_a_tool(config.as_deref(), json)?;
+    match command {
+        Command::Serve { .. } | Command::Check => Ok(()),
+        Command::Status { health } => status::run(&mut context, health).await,
+        Command::Entity(command) => entity::run(&mut context, command).await,
+        Command::Account(AccountCommand::Key(command)) => key::run(&mut context, command).await,
+        Command::Account(AccountCommand::Allow(command)) => allow::run(&mut context, command).await,
+        Command::Account(AccountCommand::Permission(command)) => {
+            permission::run(&mut context, command).await
+        }
+        Command::Account(command) => account::run(&mut context, command).await,
+        Command::File(command) => file::run(&mut context, command).await,
+        Command::Retention(command) => retention::run(&mut context, command).await,
+        Command::Session(command) => session::run(&mut context, command).await,
+        Command::Journal(arguments) => journal::run(&mut context, arguments).await,
+    }
+}

@@ -1,0 +1,428 @@
+//! `layover account`, except its keys, networks and permissions.
+
+use std::io;
+
+use layover_depot::{
+    Account, AccountChange, AccountName, Enabled, NewAccount, NewNetwork, Protocols, Registry,
+    Secret,
+};
+use serde::Serialize;
+
+use super::key::keys_from_file;
+use super::view::{AccountView, yes_no};
+use crate::cli::{AccountAdd, AccountCommand, AccountSet};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{Cell, Fields, Table, Tone};
+use crate::password;
+use crate::value::ByteSize;
+
+/// What `account add` and `account password --generate` print as JSON: the only
+/// place where a password is ever shown.
+#[derive(Debug, Serialize)]
+struct WithPassword {
+    #[serde(flatten)]
+    account: AccountView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generated_password: Option<String>,
+}
+
+pub(super) async fn run(context: &mut Context, command: AccountCommand) -> Result<(), CliError> {
+    let depot = context.depot().await?;
+    let registry = depot.registry();
+    match command {
+        AccountCommand::Add(arguments) => add(context, registry, *arguments).await?,
+        AccountCommand::List => list(context, registry).await?,
+        AccountCommand::Show { name } => show(context, registry, &name).await?,
+        AccountCommand::Set(arguments) => set(context, registry, *arguments).await?,
+        AccountCommand::Disable { name } => {
+            enable(context, registry, &name, Enabled::No).await?;
+        }
+        AccountCommand::Enable { name } => enable(context, registry, &name, Enabled::Yes).await?,
+        AccountCommand::Remove { name } => remove(context, registry, &name).await?,
+        AccountCommand::Password {
+            name,
+            generate,
+            stdin: _,
+            remove,
+        } => {
+            let source = match (generate, remove) {
+                (true, _) => PasswordSource::Generate,
+                (_, true) => PasswordSource::None,
+                _ => PasswordSource::Stdin,
+            };
+            set_password(context, registry, &name, source).await?;
+        }
+        // Led to their own files by `execute`.
+        AccountCommand::Key(_) | AccountCommand::Allow(_) | AccountCommand::Permission(_) => {}
+    }
+    depot.close().await;
+    Ok(())
+}
+
+/// Where a password comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PasswordSource {
+    Generate,
+    Stdin,
+    None,
+}
+
+/// A password, and its text when it was made here and must be shown once.
+struct Password {
+    secret: Option<Secret>,
+    shown: Option<String>,
+}
+
+impl PasswordSource {
+    fn take(self) -> Result<Password, CliError> {
+        Ok(match self {
+            Self::Generate => {
+                let text = password::generate()?;
+                Password {
+                    secret: Some(Secret::new(text.clone())),
+                    shown: Some(text),
+                }
+            }
+            Self::Stdin => {
+                let secret = password::read(io::stdin().lock())?;
+                Password {
+                    secret: Some(secret),
+                    shown: None,
+                }
+            }
+            Self::None => Password {
+                secret: None,
+                shown: None,
+            },
+        })
+    }
+}
+
+async fn add(
+    context: &mut Context,
+    registry: &Registry,
+    arguments: AccountAdd,
+) -> Result<(), CliError> {
+    let mut keys = Vec::new();
+    for file in &arguments.authorized_key {
+        keys.extend(keys_from_file(file)?);
+    }
+    let source = match (arguments.generate_password, arguments.password_stdin) {
+        (true, _) => PasswordSource::Generate,
+        (_, true) => PasswordSource::Stdin,
+        _ => PasswordSource::None,
+    };
+    let password = source.take()?;
+    let networks = arguments
+        .allow
+        .iter()
+        .map(|network| NewNetwork {
+            network: *network,
+            reason: None,
+            until: None,
+        })
+        .collect();
+    let account = registry
+        .add_account(
+            &context.actor,
+            &NewAccount {
+                name: arguments.name,
+                entity: arguments.entity,
+                home: arguments.home,
+                networks,
+                keys,
+                password: password.secret,
+                protocols: arguments.traits.protocols.unwrap_or(Protocols::ALL),
+                keep: arguments.traits.keep,
+                quota_bytes: arguments.traits.quota.map(|size| size.0),
+                read_only: arguments.read_only,
+                tolerant_completion: arguments.tolerant_completion,
+                publish_on_rename: arguments.publish_on_rename,
+            },
+        )
+        .await?;
+    let view = view(context, registry, &account).await?;
+    let sentence = format!(
+        "account `{}` created: home `{}`, files stay {} (set by the {})",
+        view.name, view.home, view.effective_keep, view.effective_keep_source
+    );
+    let document = WithPassword {
+        account: view,
+        generated_password: password.shown,
+    };
+    context.out.done(&document, &sentence)?;
+    if !context.out.is_json() {
+        tell_password(context, document.generated_password.as_deref())?;
+        tell_what_is_missing(context, &document.account)?;
+    }
+    Ok(())
+}
+
+fn tell_password(context: &mut Context, password: Option<&str>) -> Result<(), CliError> {
+    if let Some(password) = password {
+        context.out.line(&format!("password: {password}"))?;
+        context.out.line("It is not shown again.")?;
+    }
+    Ok(())
+}
+
+/// Warns of an account that cannot log in, or that everybody can try.
+fn tell_what_is_missing(context: &mut Context, account: &AccountView) -> Result<(), CliError> {
+    let name = &account.name;
+    if account.networks.is_empty() {
+        context.out.marked_line(
+            &Cell::toned(
+                "no allowed network: the account cannot log in.",
+                Tone::Alarm,
+            ),
+            &format!(" Next: layover account allow add {name} CIDR"),
+        )?;
+    }
+    if account.networks.iter().any(|network| network.any) {
+        context.out.marked_line(
+            &Cell::toned("allowed from ANY address.", Tone::Alarm),
+            &format!(
+                " Narrow it: layover account allow add {name} CIDR, then allow remove {name} any"
+            ),
+        )?;
+    }
+    if account.keys.is_empty() && !account.has_password {
+        context.out.marked_line(
+            &Cell::toned("neither key nor password: the account cannot log in.", Tone::Alarm),
+            &format!(
+                " Next: layover account key add {name} FILE, or layover account password {name} --generate"
+            ),
+        )?;
+    }
+    Ok(())
+}
+
+async fn view(
+    context: &Context,
+    registry: &Registry,
+    account: &Account,
+) -> Result<AccountView, CliError> {
+    Ok(AccountView::new(
+        account,
+        &context.policy(registry, account).await?,
+    ))
+}
+
+async fn list(context: &mut Context, registry: &Registry) -> Result<(), CliError> {
+    let accounts = registry.list_accounts().await?;
+    let mut views = Vec::with_capacity(accounts.len());
+    let mut table = Table::new([
+        "ACCOUNT",
+        "ENTITY",
+        "HOME",
+        "STATE",
+        "PROTOCOLS",
+        "KEEP",
+        "FROM",
+        "LOGS IN BY",
+    ]);
+    for account in &accounts {
+        let view = view(context, registry, account).await?;
+        table.row([
+            Cell::from(view.name.clone()),
+            Cell::from(view.entity.clone()),
+            Cell::from(view.home.clone()),
+            state(&view),
+            Cell::from(view.protocols.to_string()),
+            Cell::from(view.effective_keep.to_string()),
+            view.network_cell(),
+            view.credentials(),
+        ]);
+        views.push(view);
+    }
+    let nothing = "no accounts; create the first: layover entity add ENTITY, then \
+                   layover account add NAME --entity ENTITY --allow CIDR --generate-password";
+    context.out.list(&views, &table, nothing)?;
+    Ok(())
+}
+
+fn state(view: &AccountView) -> Cell {
+    if view.enabled {
+        Cell::toned("enabled", Tone::Good)
+    } else {
+        Cell::toned("disabled", Tone::Notice)
+    }
+}
+
+async fn show(
+    context: &mut Context,
+    registry: &Registry,
+    name: &AccountName,
+) -> Result<(), CliError> {
+    let account = registry.account(name).await?;
+    let view = view(context, registry, &account).await?;
+    let mut fields = Fields::new();
+    fields.add("account", view.name.as_str());
+    fields.add("entity", view.entity.as_str());
+    fields.add("home", view.home.as_str());
+    fields.add("state", state(&view));
+    fields.add("protocols", view.protocols.to_string());
+    fields.add(
+        "keep",
+        format!(
+            "{} (set by the {})",
+            view.effective_keep, view.effective_keep_source
+        ),
+    );
+    fields.add(
+        "quota",
+        view.quota_bytes
+            .map_or_else(|| "none".into(), |bytes| ByteSize(bytes).to_string()),
+    );
+    fields.add("read-only", yes_no(view.read_only));
+    fields.add("tolerant completion", yes_no(view.tolerant_completion));
+    fields.add("publish on rename", yes_no(view.publish_on_rename));
+    fields.add("created", view.created_at.to_string());
+    fields.add("logs in by", view.credentials());
+    for key in &view.keys {
+        fields.add(
+            "key",
+            format!("{} {} {}", key.algorithm, key.fingerprint, key.comment),
+        );
+    }
+    if view.networks.is_empty() {
+        fields.add("allowed from", view.network_cell());
+    }
+    for network in &view.networks {
+        let until = network
+            .until
+            .map(|until| format!(" until {until}"))
+            .unwrap_or_default();
+        let reason = network
+            .reason
+            .as_ref()
+            .map(|why| format!(" ({why})"))
+            .unwrap_or_default();
+        let tone = if network.any {
+            Tone::Alarm
+        } else {
+            Tone::Plain
+        };
+        fields.add(
+            "allowed from",
+            Cell::toned(format!("{}{until}{reason}", network.network), tone),
+        );
+    }
+    for permission in &view.permissions {
+        fields.add(
+            "permission",
+            format!("{} {}", permission.path, permission.rights),
+        );
+    }
+    context.out.fields(&view, &fields)?;
+    Ok(())
+}
+
+async fn set(
+    context: &mut Context,
+    registry: &Registry,
+    arguments: AccountSet,
+) -> Result<(), CliError> {
+    let AccountSet {
+        name,
+        traits,
+        default_keep,
+        no_quota,
+        read_only,
+        tolerant_completion,
+        publish_on_rename,
+    } = arguments;
+    let nothing = traits.protocols.is_none()
+        && traits.keep.is_none()
+        && traits.quota.is_none()
+        && read_only
+            .or(tolerant_completion)
+            .or(publish_on_rename)
+            .is_none()
+        && !default_keep
+        && !no_quota;
+    if nothing {
+        return Err(CliError::NothingToChange);
+    }
+    let change = AccountChange {
+        protocols: traits.protocols,
+        keep: traits.keep.map(Some).or(default_keep.then_some(None)),
+        quota_bytes: traits
+            .quota
+            .map(|size| Some(size.0))
+            .or(no_quota.then_some(None)),
+        read_only: read_only.map(bool::from),
+        tolerant_completion: tolerant_completion.map(bool::from),
+        publish_on_rename: publish_on_rename.map(bool::from),
+    };
+    let account = registry
+        .change_account(&context.actor, &name, &change)
+        .await?;
+    let view = view(context, registry, &account).await?;
+    context
+        .out
+        .done(&view, &format!("account `{name}` changed"))?;
+    Ok(())
+}
+
+async fn enable(
+    context: &mut Context,
+    registry: &Registry,
+    name: &AccountName,
+    enabled: Enabled,
+) -> Result<(), CliError> {
+    registry.set_enabled(&context.actor, name, enabled).await?;
+    let account = registry.account(name).await?;
+    let view = view(context, registry, &account).await?;
+    let sentence = match enabled {
+        Enabled::Yes => format!("account `{name}` is enabled"),
+        Enabled::No => format!("account `{name}` is disabled; its sessions end within 5 seconds"),
+    };
+    context.out.done(&view, &sentence)?;
+    Ok(())
+}
+
+async fn remove(
+    context: &mut Context,
+    registry: &Registry,
+    name: &AccountName,
+) -> Result<(), CliError> {
+    registry.remove_account(&context.actor, name).await?;
+    context.out.done(
+        &serde_json::json!({ "removed": name.to_string() }),
+        &format!("account `{name}` removed; its files stay until they expire"),
+    )?;
+    Ok(())
+}
+
+async fn set_password(
+    context: &mut Context,
+    registry: &Registry,
+    name: &AccountName,
+    source: PasswordSource,
+) -> Result<(), CliError> {
+    // Before a person is asked for a password: does the account exist at all?
+    registry.account(name).await?;
+    let password = source.take()?;
+    registry
+        .set_password(&context.actor, name, password.secret)
+        .await?;
+    let account = registry.account(name).await?;
+    let view = view(context, registry, &account).await?;
+    let sentence = match source {
+        PasswordSource::None => format!("account `{name}` has no password any more"),
+        PasswordSource::Generate | PasswordSource::Stdin => {
+            format!("account `{name}` has a new password")
+        }
+    };
+    let document = WithPassword {
+        account: view,
+        generated_password: password.shown,
+    };
+    context.out.done(&document, &sentence)?;
+    if !context.out.is_json() {
+        tell_password(context, document.generated_password.as_deref())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! `layover account allow`.
+
+use layover_depot::NewNetwork;
+
+use super::view::{NetworkView, is_any};
+use crate::cli::AllowCommand;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{Cell, Table, Tone};
+
+pub(super) async fn run(context: &mut Context, command: AllowCommand) -> Result<(), CliError> {
+    let depot = context.depot().await?;
+    let registry = depot.registry();
+    match command {
+        AllowCommand::Add {
+            name,
+            network,
+            reason,
+            until,
+        } => {
+            let until = until.map(|until| until.0);
+            if let Some(until) = until.filter(|until| *until <= context.clock.now()) {
+                return Err(CliError::UntilIsPast { until });
+            }
+            let any = is_any(&network);
+            let new = NewNetwork {
+                network,
+                reason,
+                until,
+            };
+            registry.add_network(&context.actor, &name, &new).await?;
+            let sentence = format!("account `{name}` may log in from {network}");
+            let document = serde_json::json!({
+                "account": name.to_string(),
+                "network": network.to_string(),
+                "any": any,
+                "reason": new.reason,
+                "until": new.until,
+            });
+            context.out.done(&document, &sentence)?;
+            if any && !context.out.is_json() {
+                context.out.marked_line(
+                    &Cell::toned("That is EVERY address of the internet.", Tone::Alarm),
+                    "",
+                )?;
+            }
+        }
+        AllowCommand::List { name } => {
+            let account = registry.account(&name).await?;
+            let views: Vec<_> = account.networks.iter().map(NetworkView::new).collect();
+            let mut table = Table::new(["NETWORK", "UNTIL", "REASON", "ADDED"]);
+            for view in &views {
+                let tone = if view.any { Tone::Alarm } else { Tone::Plain };
+                table.row([
+                    Cell::toned(view.network.as_str(), tone),
+                    Cell::or_dash(view.until),
+                    Cell::or_dash(view.reason.as_ref()),
+                    Cell::from(view.created_at.to_string()),
+                ]);
+            }
+            let nothing = format!(
+                "no allowed network: the account cannot log in. Add one: layover account allow add {name} CIDR"
+            );
+            context.out.list(&views, &table, &nothing)?;
+        }
+        AllowCommand::Remove { name, network } => {
+            registry
+                .remove_network(&context.actor, &name, &network)
+                .await?;
+            let left = registry.account(&name).await?.networks.len();
+            let mut sentence = format!(
+                "account `{name}` may no longer log in from {network}; sessions from there end within 5 seconds"
+            );
+            if left == 0 {
+                sentence.push_str("\nno allowed network is left: the account cannot log in");
+            }
+            let document =
+                serde_json::json!({ "removed": network.to_string(), "networks_left": left });
+            context.out.done(&document, &sentence)?;
+        }
+    }
+    depot.close().await;
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! What the machine gives: directories, keys, the port, descriptors.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use layover_config::Settings;
+use layover_server::{Addresses, existing_host_keys, generated_key_path};
+use rustix::fs::{Access, CWD, Mode, OFlags, ResolveFlags, access, openat2};
+use rustix::process::{Resource, getrlimit};
+
+use super::Finding;
+use crate::error::with_causes;
+
+/// Permissions that would let group and others into the data directory.
+const FOREIGN_ACCESS: u32 = 0o077;
+
+/// Descriptors that one connection may need at once: its socket, an open
+/// directory and a few open files.
+const DESCRIPTORS_PER_CONNECTION: u64 = 4;
+
+/// Descriptors that the server needs for itself: database, listeners, logs.
+const OWN_DESCRIPTORS: u64 = 128;
+
+pub(super) fn data_dir(path: &Path) -> Finding {
+    const WHAT: &str = "data directory";
+    let shown = path.display();
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => to_be_made(WHAT, path),
+        Err(error) => Finding::not_ready(WHAT, format!("{shown}: {error}"), "make it accessible"),
+        Ok(found) if !found.is_dir() => {
+            Finding::not_ready(WHAT, format!("{shown} is no directory"), "set data_dir")
+        }
+        Ok(_) if !writable(path) => Finding::not_ready(
+            WHAT,
+            format!("{shown} is not writable"),
+            format!("chown it to {}", user()),
+        ),
+        Ok(found) if mode(&found) & FOREIGN_ACCESS != 0 => Finding::notice(
+            WHAT,
+            format!("{shown} is open to other users (mode {:o})", mode(&found)),
+            format!("chmod 700 {shown}"),
+        ),
+        Ok(_) => Finding::ready(WHAT, shown.to_string()),
+    }
+}
+
+pub(super) fn homes(path: &Path) -> Finding {
+    const WHAT: &str = "homes";
+    let shown = path.display();
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return to_be_made(WHAT, path),
+        Err(error) => {
+            return Finding::not_ready(WHAT, format!("{shown}: {error}"), "make it accessible");
+        }
+        Ok(found) if !found.is_dir() => {
+            return Finding::not_ready(
+                WHAT,
+                format!("{shown} is no directory"),
+                "set [storage] homes",
+            );
+        }
+        Ok(found) => {
+            if let Some(other) = elsewhere(path, &found) {
+                return Finding::not_ready(
+                    WHAT,
+                    format!(
+                        "{other} lies on another file system than {shown}: uploads cannot be renamed into place"
+                    ),
+                    "put all homes on one file system",
+                );
+            }
+        }
+    }
+    if !writable(path) {
+        return Finding::not_ready(
+            WHAT,
+            format!("{shown} is not writable"),
+            format!("chown it to {}", user()),
+        );
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let jail = ResolveFlags::NO_MAGICLINKS;
+    match openat2(CWD, path, flags, Mode::empty(), jail) {
+        Ok(_) => Finding::ready(WHAT, shown.to_string()),
+        Err(error) => Finding::not_ready(
+            WHAT,
+            format!("openat2 does not work on {shown}: {error}"),
+            "Linux 5.6 or later is needed, and a sandbox that allows openat2",
+        ),
+    }
+}
+
+/// A folder directly below `homes` that is a mount point of its own.
+fn elsewhere(homes: &Path, found: &Metadata) -> Option<String> {
+    let entries = fs::read_dir(homes).ok()?;
+    entries
+        .filter_map(Result::ok)
+        .find(|entry| {
+            entry
+                .metadata()
+                .is_ok_and(|entry| entry.is_dir() && entry.dev() != found.dev())
+        })
+        .map(|entry| entry.path().display().to_string())
+}
+
+pub(super) fn host_keys(settings: &Settings) -> Finding {
+    const WHAT: &str = "SSH host key";
+    let own = &settings.sftp.host_keys;
+    let generated = generated_key_path(&settings.data_dir);
+    if own.is_empty() && !generated.exists() {
+        return Finding::ready(
+            WHAT,
+            format!("will be made at the first start: {}", generated.display()),
+        );
+    }
+    match existing_host_keys(&settings.data_dir, own) {
+        Err(error) => Finding::not_ready(
+            WHAT,
+            with_causes(&error),
+            "correct it; never replace it lightly: partners pin it",
+        ),
+        Ok(keys) => {
+            if let Some((key, mode)) = keys.iter().find_map(|key| Some((key, key.loose_mode()?))) {
+                return Finding::not_ready(
+                    WHAT,
+                    format!("{} is open to other users (mode {mode:o})", key.source()),
+                    "chmod 600 on the key file",
+                );
+            }
+            let prints: Vec<_> = keys.iter().map(|key| key.fingerprint()).collect();
+            Finding::ready(WHAT, prints.join(", "))
+        }
+    }
+}
+
+pub(super) fn port(settings: &Settings, server: Option<&Addresses>) -> Finding {
+    const WHAT: &str = "SFTP port";
+    let address = SocketAddr::new(settings.sftp.listen, settings.sftp.port.get());
+    if settings.sftp.port.is_any() {
+        return Finding::ready(WHAT, format!("{address}: any free port"));
+    }
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::ready(WHAT, format!("{address} is free")),
+        Err(error) => match server {
+            Some(server) if server.sftp == address => Finding::ready(
+                WHAT,
+                format!("{address} is held by our server (process {})", server.pid),
+            ),
+            _ => Finding::not_ready(
+                WHAT,
+                format!("{address}: {error}"),
+                "stop the other program, or set [sftp] port (LAYOVER__SFTP__PORT)",
+            ),
+        },
+    }
+}
+
+pub(super) fn descriptors(max_connections: usize) -> Finding {
+    const WHAT: &str = "open files";
+    let needed = u64::try_from(max_connections)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(DESCRIPTORS_PER_CONNECTION)
+        .saturating_add(OWN_DESCRIPTORS);
+    // The server raises the soft limit to the hard one when it starts.
+    match getrlimit(Resource::Nofile).maximum {
+        Some(limit) if limit < needed => Finding::notice(
+            WHAT,
+            format!("the limit is {limit}; {max_connections} connections may need {needed}"),
+            format!("ulimit -n {needed} (LimitNOFILE={needed}), or lower [gate] max_connections"),
+        ),
+        Some(limit) => Finding::ready(
+            WHAT,
+            format!("the limit is {limit}, {needed} may be needed"),
+        ),
+        None => Finding::ready(WHAT, "no limit"),
+    }
+}
+
+/// A directory that `serve` would make: is the nearest existing one above it
+/// writable?
+fn to_be_made(what: &'static str, path: &Path) -> Finding {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let above = absolute.ancestors().skip(1).find(|above| above.exists());
+    match above {
+        Some(above) if writable(above) => Finding::ready(
+            what,
+            format!("{} will be made at the first start", path.display()),
+        ),
+        _ => Finding::not_ready(
+            what,
+            format!("{} is not there and cannot be made", path.display()),
+            format!("make it and chown it to {}", user()),
+        ),
+    }
+}
+
+fn writable(path: &Path) -> bool {
+    access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+fn mode(metadata: &Metadata) -> u32 {
+    metadata.mode() & 0o7777
+}
+
+fn user() -> String {
+    format!("user {}", rustix::process::geteuid().as_raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn a_directory_that_can_be_made_is_ready_and_is_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        assert_eq!(data_dir(&path).state, State::Ready);
+        assert_eq!(homes(&path).state, State::Ready);
+        assert!(!dir.path().join("a").exists());
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_directory_is_not_ready() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "").unwrap();
+        assert_eq!(data_dir(&path).state, State::NotReady);
+        assert_eq!(homes(&path).state, State::NotReady);
+    }
+
+    #[test]
+    fn a_data_directory_open_to_others_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(data_dir(dir.path()).state, State::Notice);
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(data_dir(dir.path()).state, State::Ready);
+    }
+
+    #[test]
+    fn a_port_that_another_program_holds_is_not_ready() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = held.local_addr().unwrap();
+        let text = format!(
+            "[sftp]\nlisten = \"127.0.0.1\"\nport = {}\n",
+            address.port()
+        );
+        let settings = Settings::parse(&text, "test", std::iter::empty()).unwrap();
+        assert_eq!(port(&settings, None).state, State::NotReady);
+        let ours = Addresses {
+            pid: std::process::id(),
+            node: "n".to_owned(),
+            version: "0".to_owned(),
+            started_at: String::new(),
+            sftp: address,
+        };
+        assert_eq!(port(&settings, Some(&ours)).state, State::Ready);
+    }
+
+    #[test]
+    fn too_few_descriptors_are_noticed() {
+        assert_eq!(descriptors(1).state, State::Ready);
+        assert_ne!(descriptors(usize::MAX).state, State::NotReady);
+    }
+}

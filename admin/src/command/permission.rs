@@ -1,0 +1,59 @@
+//! `layover account permission`.
+
+use super::view::PermissionView;
+use crate::cli::PermissionCommand;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{Cell, Table};
+
+pub(super) async fn run(context: &mut Context, command: PermissionCommand) -> Result<(), CliError> {
+    let depot = context.depot().await?;
+    let registry = depot.registry();
+    match command {
+        PermissionCommand::Set { name, path, rights } => {
+            registry
+                .set_permission(&context.actor, &name, &path.0, rights)
+                .await?;
+            let document = serde_json::json!({ "path": path.0.to_string(), "rights": rights });
+            context.out.done(
+                &document,
+                &format!("account `{name}` has in {}: {rights}", path.0),
+            )?;
+        }
+        PermissionCommand::List { name } => {
+            let account = registry.account(&name).await?;
+            let views: Vec<_> = account
+                .permissions
+                .iter()
+                .map(PermissionView::new)
+                .collect();
+            let mut table = Table::new(["PATH", "RIGHTS"]);
+            for view in &views {
+                table.row([
+                    Cell::from(view.path.as_str()),
+                    Cell::from(view.rights.to_string()),
+                ]);
+            }
+            let nothing = if account.read_only {
+                "no folder permissions: list and read everywhere (the account is read-only)"
+            } else {
+                "no folder permissions: every right everywhere"
+            };
+            context.out.list(&views, &table, nothing)?;
+        }
+        PermissionCommand::Remove { name, path } => {
+            registry
+                .remove_permission(&context.actor, &name, &path.0)
+                .await?;
+            context.out.done(
+                &serde_json::json!({ "removed": path.0.to_string() }),
+                &format!(
+                    "the permissions of account `{name}` in {} are removed",
+                    path.0
+                ),
+            )?;
+        }
+    }
+    depot.close().await;
+    Ok(())
+}

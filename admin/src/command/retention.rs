@@ -1,0 +1,180 @@
+//! `layover retention`.
+
+use std::io;
+
+use layover_depot::{Depot, JobRun, RetentionStatus};
+use layover_retention::{DueShelf, Keep, SweepReport, Timestamp, sweep};
+use layover_server::{SWEEP_BUDGET, SWEEP_JOB};
+use serde::Serialize;
+
+use crate::cli::RetentionCommand;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{Cell, Fields, JsonArray, Tone};
+use crate::value::ByteSize;
+
+/// Due files read from the database at once.
+const PAGE: usize = 500;
+
+#[derive(Debug, Serialize)]
+struct StatusView {
+    keep: Keep,
+    max_keep: Keep,
+    partial_keep: Keep,
+    sweep_every: String,
+    #[serde(flatten)]
+    status: RetentionStatus,
+}
+
+pub(super) async fn run(context: &mut Context, command: RetentionCommand) -> Result<(), CliError> {
+    let depot = context.depot().await?;
+    let result = match command {
+        RetentionCommand::Status => status(context, &depot).await,
+        RetentionCommand::Sweep { dry_run: true } => list_due(context, &depot).await,
+        RetentionCommand::Sweep { dry_run: false } => sweep_now(context, &depot).await,
+    };
+    depot.close().await;
+    result
+}
+
+async fn status(context: &mut Context, depot: &Depot) -> Result<(), CliError> {
+    let status = depot.registry().retention_status().await?;
+    let rule = context.rule;
+    let view = StatusView {
+        keep: rule.keep,
+        max_keep: rule.max_keep,
+        partial_keep: rule.partial_keep,
+        sweep_every: context.settings.retention.sweep_every.to_string(),
+        status,
+    };
+    let mut fields = Fields::new();
+    fields.add(
+        "rule",
+        format!("{} after arrival, at most {}", view.keep, view.max_keep),
+    );
+    fields.add(
+        "interrupted uploads",
+        format!("{} after they were last touched", view.partial_keep),
+    );
+    fields.add("sweep every", view.sweep_every.as_str());
+    add_status(&mut fields, &view.status);
+    context.out.fields(&view, &fields)?;
+    Ok(())
+}
+
+/// The fields that `status` shows, too.
+pub(super) fn add_status(fields: &mut Fields, status: &RetentionStatus) {
+    fields.add(
+        "stored",
+        format!(
+            "{} files, {}",
+            status.stored_files,
+            ByteSize(status.stored_bytes)
+        ),
+    );
+    let due = match status.due_files {
+        0 => Cell::from("nothing"),
+        files => Cell::toned(
+            format!(
+                "{files} files, the oldest for {} s",
+                status.oldest_overdue_s
+            ),
+            Tone::Notice,
+        ),
+    };
+    fields.add("due now", due);
+    fields.add("next expiry", Cell::or_dash(status.next_expiry));
+    fields.add(
+        "last sweep",
+        Cell::or_dash(status.last_sweep.as_ref().map(|run| run.at)),
+    );
+}
+
+#[derive(Debug, Serialize)]
+struct DueView {
+    id: i64,
+    home: String,
+    path: String,
+    size_bytes: u64,
+    expires_at: Timestamp,
+}
+
+async fn list_due(context: &mut Context, depot: &Depot) -> Result<(), CliError> {
+    let shelf = depot.shelf();
+    let now = context.clock.now();
+    let mut array = JsonArray::Empty;
+    let mut after = None;
+    loop {
+        let page = shelf.due(now, after, PAGE).await?;
+        for (cursor, file) in &page {
+            let view = DueView {
+                id: cursor.file_id,
+                home: file.home().to_string(),
+                path: file.path().to_string(),
+                size_bytes: file.size_bytes(),
+                expires_at: cursor.expires_at,
+            };
+            let row = [
+                Cell::from(view.home.as_str()),
+                Cell::from(view.path.as_str()),
+                Cell::from(ByteSize(view.size_bytes).to_string()),
+                Cell::from(view.expires_at.to_string()),
+            ];
+            context.out.stream(&mut array, &view, &row)?;
+            after = Some(*cursor);
+        }
+        if page.len() < PAGE {
+            context.out.end_stream(&array)?;
+            return Ok(());
+        }
+    }
+}
+
+async fn sweep_now(context: &mut Context, depot: &Depot) -> Result<(), CliError> {
+    let started_at = context.clock.now();
+    let mut total = SweepReport::default();
+    loop {
+        let report = sweep(depot.shelf(), context.clock.now(), SWEEP_BUDGET).await?;
+        let again = report.more_due;
+        add(&mut total, report);
+        if !again {
+            break;
+        }
+    }
+    let report = serde_json::to_value(&total).map_err(io::Error::from)?;
+    let run = JobRun {
+        at: started_at,
+        next_due_at: None,
+        report,
+    };
+    depot.registry().note_job(SWEEP_JOB, &run).await?;
+    let sentence = format!(
+        "{} files deleted ({}), {} gone before, {} busy, {} failed",
+        total.deleted,
+        ByteSize(total.deleted_bytes),
+        total.already_gone,
+        total.busy,
+        total.failed
+    );
+    context.out.done(&total, &sentence)?;
+    match total.first_failure {
+        Some(first) => Err(CliError::SweepFailed {
+            failed: total.failed,
+            first,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Sums up what left the list; what stays due is as the last sweep saw it.
+fn add(total: &mut SweepReport, report: SweepReport) {
+    total.considered = total.considered.saturating_add(report.considered);
+    total.deleted = total.deleted.saturating_add(report.deleted);
+    total.deleted_bytes = total.deleted_bytes.saturating_add(report.deleted_bytes);
+    total.already_gone = total.already_gone.saturating_add(report.already_gone);
+    total.superseded = total.superseded.saturating_add(report.superseded);
+    total.busy = report.busy;
+    total.failed = report.failed;
+    total.first_failure = report.first_failure;
+    total.more_due = report.more_due;
+}

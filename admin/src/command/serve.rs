@@ -1,0 +1,79 @@
+//! `layover serve`: the server in the foreground.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use layover_config::Settings;
+use layover_server::{Appliance, Request, Signals, SystemClock};
+
+use crate::context::load;
+use crate::error::CliError;
+use crate::output::Output;
+
+pub(super) async fn run(config: Option<&Path>) -> Result<(), CliError> {
+    let settings = load(config)?.settings;
+    let mut signals = take_over_signals()?;
+    let clock = Arc::new(SystemClock::new());
+    let appliance = start(settings, &clock).await?;
+    let mut out = Output::stdout(false);
+    announce(&mut out, &appliance)?;
+    if appliance
+        .depot()
+        .registry()
+        .list_accounts()
+        .await?
+        .is_empty()
+    {
+        out.line("There are no accounts yet. Create the first one:")?;
+        out.line("  layover entity add ENTITY")?;
+        out.line("  layover account add NAME --entity ENTITY --allow CIDR --generate-password")?;
+    }
+    until_stopped(&appliance, &mut signals).await;
+    Ok(())
+}
+
+/// Starts logging and the appliance.
+pub(super) async fn start(
+    settings: Settings,
+    clock: &Arc<SystemClock>,
+) -> Result<Appliance, CliError> {
+    layover_server::start_logging(&settings.log)?;
+    let appliance = Appliance::start(settings, Arc::clone(clock) as _).await?;
+    appliance.watch_clock(Arc::clone(clock));
+    Ok(appliance)
+}
+
+/// From here on a signal stops the server in order.
+pub(super) fn take_over_signals() -> Result<Signals, CliError> {
+    Signals::take_over().map_err(|source| CliError::Signals { source })
+}
+
+/// Says where the server can be reached.
+pub(super) fn announce(out: &mut Output, appliance: &Appliance) -> Result<(), CliError> {
+    let addresses = appliance.addresses();
+    out.line(&format!("ready: SFTP on {}", addresses.sftp))?;
+    out.line(&format!(
+        "host key: {}",
+        appliance.host_key_fingerprints().join(" ")
+    ))?;
+    Ok(())
+}
+
+/// Runs until the appliance has stopped: the first signal asks it to finish,
+/// the second to end at once.
+pub(super) async fn until_stopped(appliance: &Appliance, signals: &mut Signals) {
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            () = appliance.stopped() => return,
+            request = signals.next() => match request {
+                Request::Reload => appliance.reload(),
+                Request::Stop if asked => appliance.hard_stop(),
+                Request::Stop => {
+                    asked = true;
+                    appliance.soft_stop();
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! `layover status`: is a server running here, and what does it hold.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use layover_depot::{RetentionStatus, timer};
+use layover_server::Addresses;
+use serde::Serialize;
+use tokio::net::TcpStream;
+
+use super::retention::add_status;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{Cell, Fields, Tone};
+
+/// How long a healthy server may take to accept a connection of this machine.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
+/// A file that is overdue by this many sweep periods means that the sweep does
+/// not work.
+const OVERDUE_PERIODS: u64 = 3;
+
+#[derive(Debug, Serialize)]
+struct StatusView {
+    running: bool,
+    server: Option<Addresses>,
+    accounts: usize,
+    sessions: usize,
+    #[serde(flatten)]
+    retention: RetentionStatus,
+}
+
+pub(super) async fn run(context: &mut Context, health: bool) -> Result<(), CliError> {
+    let server = running_server(&context.settings.data_dir)?;
+    let depot = context.depot().await?;
+    let registry = depot.registry();
+    let view = StatusView {
+        running: server.is_some(),
+        server,
+        accounts: registry.list_accounts().await?.len(),
+        sessions: registry.list_sessions().await?.len(),
+        retention: registry.retention_status().await?,
+    };
+    depot.close().await;
+    if health {
+        return tell_health(context, &view).await;
+    }
+    let mut fields = Fields::new();
+    match &view.server {
+        Some(server) => {
+            fields.add(
+                "server",
+                Cell::toned(format!("running, process {}", server.pid), Tone::Good),
+            );
+            fields.add("version", server.version.as_str());
+            fields.add("node", server.node.as_str());
+            fields.add("since", server.started_at.as_str());
+            fields.add("SFTP", server.sftp.to_string());
+        }
+        None => fields.add("server", Cell::toned("not running here", Tone::Notice)),
+    }
+    fields.add("accounts", view.accounts.to_string());
+    fields.add("sessions", view.sessions.to_string());
+    add_status(&mut fields, &view.retention);
+    context.out.fields(&view, &fields)?;
+    Ok(())
+}
+
+/// The server that runs on this data directory, if one does.
+pub(super) fn running_server(data_dir: &std::path::Path) -> Result<Option<Addresses>, CliError> {
+    let addresses = Addresses::read(data_dir).map_err(|source| CliError::AddressFile {
+        data_dir: data_dir.to_owned(),
+        source,
+    })?;
+    Ok(addresses.filter(Addresses::process_is_alive))
+}
+
+async fn tell_health(context: &mut Context, view: &StatusView) -> Result<(), CliError> {
+    let unhealthy = |reason: String| Err(CliError::NotHealthy { reason });
+    let Some(server) = &view.server else {
+        return unhealthy("no server is running here".to_owned());
+    };
+    let sftp = from_this_machine(server.sftp);
+    match timer::timeout(CONNECT_LIMIT, TcpStream::connect(sftp)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => return unhealthy(format!("SFTP on {sftp} does not accept: {error}")),
+        Err(_) => return unhealthy(format!("SFTP on {sftp} does not accept in time")),
+    }
+    let period_s = context.settings.retention.sweep_every.as_secs();
+    let overdue_s = view.retention.oldest_overdue_s;
+    if overdue_s > period_s.saturating_mul(OVERDUE_PERIODS) {
+        return unhealthy(format!(
+            "a file is overdue by {overdue_s} s: the sweep does not work"
+        ));
+    }
+    context.out.done(&view, "healthy")?;
+    Ok(())
+}
+
+/// An address that this machine can connect to.
+pub(super) fn from_this_machine(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bound.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_reached_over_loopback() {
+        for (bound, reached) in [
+            ("0.0.0.0:2222", "127.0.0.1:2222"),
+            ("[::]:2222", "[::1]:2222"),
+            ("192.0.2.1:22", "192.0.2.1:22"),
+        ] {
+            assert_eq!(
+                from_this_machine(bound.parse().unwrap()).to_string(),
+                reached
+            );
+        }
+    }
+}

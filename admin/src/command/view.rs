@@ -1,0 +1,170 @@
+//! What is printed about an account, one shape for `--json` everywhere.
+
+use layover_depot::{
+    Account, AllowedNetwork, AuthorizedKey, FolderPermission, Network, Protocols, Rights,
+};
+use layover_retention::{Keep, RetentionPolicy, Timestamp};
+use serde::Serialize;
+
+use crate::output::{Cell, Tone};
+
+/// An account as JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct AccountView {
+    pub(super) name: String,
+    pub(super) entity: String,
+    pub(super) home: String,
+    pub(super) enabled: bool,
+    pub(super) protocols: Protocols,
+    /// The account's own keep; `null` when the entity or the appliance decides.
+    pub(super) keep: Option<Keep>,
+    pub(super) effective_keep: Keep,
+    pub(super) effective_keep_source: &'static str,
+    pub(super) quota_bytes: Option<u64>,
+    pub(super) read_only: bool,
+    pub(super) tolerant_completion: bool,
+    pub(super) publish_on_rename: bool,
+    pub(super) has_password: bool,
+    pub(super) created_at: Timestamp,
+    pub(super) networks: Vec<NetworkView>,
+    pub(super) keys: Vec<KeyView>,
+    pub(super) permissions: Vec<PermissionView>,
+}
+
+impl AccountView {
+    pub(super) fn new(account: &Account, policy: &RetentionPolicy) -> Self {
+        Self {
+            name: account.name.to_string(),
+            entity: account.entity.to_string(),
+            home: account.home.to_string(),
+            enabled: account.enabled,
+            protocols: account.protocols,
+            keep: account.keep,
+            effective_keep: policy.keep,
+            effective_keep_source: policy.source.as_str(),
+            quota_bytes: account.quota_bytes,
+            read_only: account.read_only,
+            tolerant_completion: account.tolerant_completion,
+            publish_on_rename: account.publish_on_rename,
+            has_password: account.has_password,
+            created_at: account.created_at,
+            networks: account.networks.iter().map(NetworkView::new).collect(),
+            keys: account.keys.iter().map(KeyView::new).collect(),
+            permissions: account
+                .permissions
+                .iter()
+                .map(PermissionView::new)
+                .collect(),
+        }
+    }
+
+    /// `3 keys, password` or what is missing.
+    pub(super) fn credentials(&self) -> Cell {
+        let keys = match self.keys.len() {
+            0 => None,
+            1 => Some("1 key".to_owned()),
+            more => Some(format!("{more} keys")),
+        };
+        let password = self.has_password.then(|| "password".to_owned());
+        let all: Vec<_> = keys.into_iter().chain(password).collect();
+        if all.is_empty() {
+            Cell::toned("none: cannot log in", Tone::Alarm)
+        } else {
+            all.join(", ").into()
+        }
+    }
+
+    /// The networks on one line; `any` and "none" stand out.
+    pub(super) fn network_cell(&self) -> Cell {
+        if self.networks.is_empty() {
+            return Cell::toned("none: cannot log in", Tone::Alarm);
+        }
+        let names: Vec<_> = self
+            .networks
+            .iter()
+            .map(|network| network.network.as_str())
+            .collect();
+        let tone = if self.networks.iter().any(|network| network.any) {
+            Tone::Alarm
+        } else {
+            Tone::Plain
+        };
+        Cell::toned(names.join(" "), tone)
+    }
+}
+
+/// An allowed network as JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct NetworkView {
+    pub(super) network: String,
+    /// Whether it is every address there is.
+    pub(super) any: bool,
+    pub(super) reason: Option<String>,
+    pub(super) until: Option<Timestamp>,
+    pub(super) created_at: Timestamp,
+}
+
+impl NetworkView {
+    pub(super) fn new(allowed: &AllowedNetwork) -> Self {
+        Self {
+            network: allowed.network.to_string(),
+            any: is_any(&allowed.network),
+            reason: allowed.reason.clone(),
+            until: allowed.until,
+            created_at: allowed.created_at,
+        }
+    }
+}
+
+/// An authorized key as JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct KeyView {
+    pub(super) fingerprint: String,
+    pub(super) algorithm: String,
+    pub(super) comment: String,
+    pub(super) from: Vec<String>,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) added_at: Timestamp,
+}
+
+impl KeyView {
+    pub(super) fn new(key: &AuthorizedKey) -> Self {
+        Self {
+            fingerprint: key.fingerprint.clone(),
+            algorithm: key.algorithm.clone(),
+            comment: key.comment.clone(),
+            from: key.from.iter().map(ToString::to_string).collect(),
+            expires_at: key.expires_at,
+            added_at: key.added_at,
+        }
+    }
+}
+
+/// A folder permission as JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct PermissionView {
+    pub(super) path: String,
+    pub(super) rights: Rights,
+}
+
+impl PermissionView {
+    pub(super) fn new(permission: &FolderPermission) -> Self {
+        Self {
+            path: permission.path.to_string(),
+            rights: permission.rights,
+        }
+    }
+}
+
+/// Whether a network is every address of IPv4 or IPv6, however it was written.
+pub(super) fn is_any(network: &Network) -> bool {
+    match network {
+        Network::Any => true,
+        Network::Block(block) => block.prefix_len() == 0,
+    }
+}
+
+/// `yes` or `no`.
+pub(super) fn yes_no(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
+}

@@ -1,0 +1,132 @@
+//! What a command can fail with, and what the reader can do about it.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use layover_config::ConfigErrors;
+use layover_depot::{
+    DataDirError, KeyError, NameError, NetworkError, OpenError, RegistryError, StoreError, VfsError,
+};
+use layover_retention::Timestamp;
+use layover_server::{LogStartError, OptionsError, StartError};
+
+use crate::password::PasswordError;
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error(transparent)]
+    Settings(#[from] ConfigErrors),
+    #[error("the settings cannot be used")]
+    Options(#[from] OptionsError),
+    #[error("the data cannot be opened")]
+    Open(#[from] OpenError),
+    #[error("the server did not start")]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error("the database cannot be read")]
+    Database(#[from] StoreError),
+    #[error("the stored files cannot be read")]
+    Shelf(#[from] VfsError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error("the working directory cannot be determined")]
+    WorkingDirectory { source: io::Error },
+    #[error("addresses.json in {} cannot be read", data_dir.display())]
+    AddressFile {
+        data_dir: PathBuf,
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error("`{}` cannot be read", file.display())]
+    KeyFileUnreadable { file: PathBuf, source: io::Error },
+    #[error("`{}` is too large for a file of public keys", file.display())]
+    KeyFileTooLarge { file: PathBuf },
+    #[error("`{}` is a private key; it stays with its owner", file.display())]
+    PrivateKey { file: PathBuf },
+    #[error("`{}` cannot be used", file.display())]
+    Key { file: PathBuf, source: KeyError },
+    #[error("`{}` contains no public key", file.display())]
+    NoKey { file: PathBuf },
+    #[error("{until} is past: the network would never be allowed")]
+    UntilIsPast { until: Timestamp },
+    #[error("nothing to change was given")]
+    NothingToChange,
+    #[error("{failed} due files could not be deleted; the first: {first}")]
+    SweepFailed { failed: u64, first: String },
+    #[error("not everything is ready")]
+    NotReady,
+    #[error("the server is not healthy: {reason}")]
+    NotHealthy { reason: String },
+    #[error("logging cannot be started")]
+    Log(#[from] LogStartError),
+    #[error("signals cannot be taken over")]
+    Signals { source: io::Error },
+    #[error("the runtime cannot be started")]
+    Runtime { source: io::Error },
+    #[error("the result cannot be printed")]
+    Output {
+        #[from]
+        source: io::Error,
+    },
+}
+
+impl CliError {
+    /// Prints the reason with its causes, and the next step where there is one.
+    pub(crate) fn explain(&self, to: &mut impl Write) {
+        let mut text = format!("error: {}", with_causes(self));
+        if let Some(step) = self.next_step() {
+            text.push_str("\nnext: ");
+            text.push_str(&step);
+        }
+        // When stderr is closed nobody is there to be told.
+        let _ = writeln!(to, "{text}");
+    }
+
+    /// What the reader can do about it, where that is not plain.
+    fn next_step(&self) -> Option<String> {
+        let step = match self {
+            Self::Start(StartError::Bind(_)) => {
+                "stop the program that has the port, or take another: [sftp] port in layover.toml, \
+                 or LAYOVER__SFTP__PORT=2022 in the environment"
+            }
+            Self::Start(StartError::Open(OpenError::DataDir(DataDirError::AlreadyServing {
+                ..
+            }))) => {
+                "`layover status` shows the running server; another one needs a data_dir of its own \
+                 (LAYOVER__DATA_DIR)"
+            }
+            Self::Options(_) => "`layover check` shows every setting that is not as it must be",
+            Self::PrivateKey { .. } => "give the file that ends in .pub",
+            Self::NoKey { .. } => {
+                "one key a line, as in ~/.ssh/authorized_keys or an id_*.pub file"
+            }
+            Self::KeyFileUnreadable { .. } => {
+                "name a file with public keys, or `-` to read them from standard input"
+            }
+            Self::NothingToChange => "`layover account set --help` lists what can be changed",
+            Self::NotReady => "do what the lines above say, then check again",
+            Self::NotHealthy { .. } => "`layover check`, and the log of `layover serve`",
+            Self::UntilIsPast { .. } => "give a date to come",
+            _ => return None,
+        };
+        Some(step.to_owned())
+    }
+}
+
+/// An error and its causes on one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,118 @@
+//! The command line of Layover; builds the executable `layover`.
+//!
+//! The way in is [`run`]. Everything here works while a server runs and while
+//! none does, because state is in the database. This crate contains no rule of
+//! its own: what is allowed is decided by `layover-depot` and
+//! `layover-retention`; this crate reads arguments and prints results. Nothing
+//! but [`output`] writes to stdout.
+
+mod cli;
+mod command;
+mod context;
+mod error;
+mod output;
+mod password;
+mod value;
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::cli::Cli;
+use crate::error::CliError;
+
+/// Exit code for a command that was refused or failed.
+const FAILED: u8 = 1;
+
+/// Exit code for a command line that cannot be understood.
+const USAGE: u8 = 2;
+
+/// Runs one command line, the name of the executable first.
+///
+/// Returns 0 when done, 1 when refused or failed (the reason is on stderr), 2
+/// when the command line or the kind of the arguments is wrong.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(source) => return report(&CliError::Runtime { source }),
+    };
+    match runtime.block_on(command::execute(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+/// Help and version are asked for and go to stdout; everything else is a
+/// mistake in usage.
+fn explain(error: &clap::Error) -> ExitCode {
+    // When even this cannot be printed, nobody is there to be told.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(USAGE),
+    }
+}
+
+/// Tells on stderr what went wrong and what to do next.
+fn report(error: &CliError) -> ExitCode {
+    // A reader that has seen enough (`layover journal | head`) is no failure.
+    if let CliError::Output { source } = error
+        && source.kind() == io::ErrorKind::BrokenPipe
+    {
+        return ExitCode::SUCCESS;
+    }
+    error.explain(&mut io::stderr().lock());
+    let code = if matches!(error, CliError::NothingToChange) {
+        USAGE
+    } else {
+        FAILED
+    };
+    ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_and_verb_has_a_help_text() {
+        fn look(command: &clap::Command) {
+            for child in command.get_subcommands() {
+                assert!(
+                    child.get_about().is_some(),
+                    "{} has no help",
+                    child.get_name()
+                );
+                for option in child
+                    .get_arguments()
+                    .filter(|argument| !argument.is_positional())
+                {
+                    assert!(
+                        option.get_help().is_some(),
+                        "{} {option} has no help",
+                        child.get_name()
+                    );
+                }
+                look(child);
+            }
+        }
+        look(&Cli::command());
+    }
+}

@@ -1,0 +1,488 @@
+//! Where results go: a table on a terminal, plain tab-separated lines into a
+//! pipe, JSON when asked for. Nothing else in this crate writes to stdout.
+
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::presets::{NOTHING, UTF8_FULL_CONDENSED};
+use comfy_table::{Attribute, Color, ContentArrangement};
+use owo_colors::{OwoColorize, Style};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::Serialize;
+
+/// What the reader of stdout wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A person at a terminal: tables, and colours unless `NO_COLOR` is set.
+    Terminal {
+        /// Whether colours may be used.
+        colours: bool,
+    },
+    /// A script: tab-separated lines without a heading.
+    Plain,
+    /// A script: one JSON document (or one per line where a stream is printed).
+    Json,
+}
+
+/// The one way to stdout.
+#[derive(Debug)]
+pub(crate) struct Output<W = io::Stdout> {
+    form: Form,
+    writer: W,
+}
+
+impl Output {
+    /// Stdout in the form that its reader wants.
+    pub(crate) fn stdout(json: bool) -> Self {
+        let writer = io::stdout();
+        let form = if json {
+            Form::Json
+        } else if writer.is_terminal() {
+            Form::Terminal {
+                colours: std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty()),
+            }
+        } else {
+            Form::Plain
+        };
+        Self { form, writer }
+    }
+
+    /// Whether nobody can read any more what is printed: a pipe's other end is
+    /// closed. Writing would tell, too, but only when there is something to say.
+    pub(crate) fn reader_is_gone(&self) -> bool {
+        let mut stdout = [PollFd::new(&self.writer, PollFlags::empty())];
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut stdout, Some(&at_once)).is_ok()
+            && stdout
+                .iter()
+                .any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP))
+    }
+}
+
+impl<W: Write> Output<W> {
+    /// Whether JSON was asked for.
+    pub(crate) fn is_json(&self) -> bool {
+        self.form == Form::Json
+    }
+
+    /// Prints a list: `document` as JSON, or `table`, or `nothing` when a
+    /// person would look at an empty table.
+    pub(crate) fn list(
+        &mut self,
+        document: &impl Serialize,
+        table: &Table,
+        nothing: &str,
+    ) -> io::Result<()> {
+        match self.form {
+            Form::Json => self.document(document),
+            Form::Terminal { .. } if table.rows.is_empty() => self.line(nothing),
+            Form::Terminal { colours } => writeln!(self.writer, "{}", table.drawn(colours)),
+            Form::Plain => self.writer.write_all(table.plain().as_bytes()),
+        }
+    }
+
+    /// Prints one thing: `document` as JSON, or its fields one a line.
+    pub(crate) fn fields(&mut self, document: &impl Serialize, fields: &Fields) -> io::Result<()> {
+        match self.form {
+            Form::Json => self.document(document),
+            Form::Terminal { colours } => {
+                let width = fields
+                    .0
+                    .iter()
+                    .map(|(name, _)| name.chars().count())
+                    .max()
+                    .unwrap_or(0);
+                for (name, cell) in &fields.0 {
+                    writeln!(self.writer, "{name:width$}  {}", cell.shown(colours))?;
+                }
+                Ok(())
+            }
+            Form::Plain => {
+                for (name, cell) in &fields.0 {
+                    writeln!(self.writer, "{name}\t{}", one_line(&cell.text))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Prints what was done: `document` as JSON, or one sentence.
+    pub(crate) fn done(&mut self, document: &impl Serialize, sentence: &str) -> io::Result<()> {
+        match self.form {
+            Form::Json => self.document(document),
+            Form::Terminal { .. } | Form::Plain => self.line(sentence),
+        }
+    }
+
+    /// Prints one row of a list of unknown length: an element of `array`, or its
+    /// cells.
+    pub(crate) fn stream(
+        &mut self,
+        array: &mut JsonArray,
+        document: &impl Serialize,
+        row: &[Cell],
+    ) -> io::Result<()> {
+        match self.form {
+            Form::Json => {
+                self.writer.write_all(array.before_element())?;
+                serde_json::to_writer(&mut self.writer, document)?;
+                self.writer.write_all(array.after_element())?;
+            }
+            Form::Plain => self.writer.write_all(plain_row(row).as_bytes())?,
+            Form::Terminal { colours } => {
+                let shown: Vec<_> = row.iter().map(|cell| cell.shown(colours)).collect();
+                writeln!(self.writer, "{}", shown.join("  "))?;
+            }
+        }
+        self.writer.flush()
+    }
+
+    /// Ends a list that was printed by [`Output::stream`].
+    pub(crate) fn end_stream(&mut self, array: &JsonArray) -> io::Result<()> {
+        if self.is_json() {
+            self.writer.write_all(array.end())?;
+        }
+        self.writer.flush()
+    }
+
+    /// Prints one line as it is.
+    pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.writer, "{text}")
+    }
+
+    /// Prints one line in which `cell` may be coloured.
+    pub(crate) fn marked_line(&mut self, cell: &Cell, rest: &str) -> io::Result<()> {
+        let colours = self.form == Form::Terminal { colours: true };
+        writeln!(self.writer, "{}{rest}", cell.shown(colours))
+    }
+
+    fn document(&mut self, document: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut self.writer, document)?;
+        writeln!(self.writer)
+    }
+}
+
+/// How the elements of a streamed list are held together in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JsonArray {
+    /// One array; nothing printed yet.
+    Empty,
+    /// One array; it has elements.
+    Begun,
+    /// No array: one object a line, for a list without an end.
+    Lines,
+}
+
+impl JsonArray {
+    fn before_element(&mut self) -> &'static [u8] {
+        match self {
+            Self::Empty => {
+                *self = Self::Begun;
+                b"[\n"
+            }
+            Self::Begun => b",\n",
+            Self::Lines => b"",
+        }
+    }
+
+    fn after_element(self) -> &'static [u8] {
+        if self == Self::Lines { b"\n" } else { b"" }
+    }
+
+    fn end(self) -> &'static [u8] {
+        match self {
+            Self::Empty => b"[]\n",
+            Self::Begun => b"\n]\n",
+            Self::Lines => b"",
+        }
+    }
+}
+
+/// How much a cell should stand out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// As it is.
+    #[default]
+    Plain,
+    /// All is well.
+    Good,
+    /// Look here.
+    Notice,
+    /// This is dangerous or wrong.
+    Alarm,
+}
+
+/// One value of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cell {
+    text: String,
+    tone: Tone,
+}
+
+impl Cell {
+    /// A value with a tone.
+    pub(crate) fn toned(text: impl Into<String>, tone: Tone) -> Self {
+        Self {
+            text: text.into(),
+            tone,
+        }
+    }
+
+    /// `value`, or a dash when there is none.
+    pub(crate) fn or_dash(value: Option<impl ToString>) -> Self {
+        value.map_or_else(|| Self::from("-"), |value| Self::from(value.to_string()))
+    }
+
+    fn shown(&self, colours: bool) -> String {
+        let text = one_line(&self.text);
+        let style = match self.tone {
+            Tone::Plain => return text,
+            _ if !colours => return text,
+            Tone::Good => Style::new().green(),
+            Tone::Notice => Style::new().yellow(),
+            Tone::Alarm => Style::new().red().bold(),
+        };
+        text.style(style).to_string()
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self {
+            text: text.into(),
+            tone: Tone::Plain,
+        }
+    }
+}
+
+/// Named values of one thing, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Fields(Vec<(&'static str, Cell)>);
+
+impl Fields {
+    /// No fields yet.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one.
+    pub(crate) fn add(&mut self, name: &'static str, value: impl Into<Cell>) {
+        self.0.push((name, value.into()));
+    }
+}
+
+/// Rows under headings.
+#[derive(Debug)]
+pub(crate) struct Table {
+    headings: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
+    look: Look,
+}
+
+/// How a table is drawn on a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// With lines and headings, folded to the terminal's width.
+    Framed,
+    /// One line for each row, however long; no headings.
+    Aligned,
+}
+
+/// A terminal that says it is narrower than this says nothing useful (0 columns
+/// are common where nobody set a size): its tables are not folded.
+const MIN_TERMINAL_COLUMNS: u16 = 40;
+
+impl Table {
+    /// An empty table.
+    pub(crate) fn new(headings: impl IntoIterator<Item = &'static str>) -> Self {
+        Self {
+            headings: headings.into_iter().collect(),
+            rows: Vec::new(),
+            look: Look::Framed,
+        }
+    }
+
+    /// An empty list in which every row stays on one line.
+    pub(crate) fn aligned(columns: impl IntoIterator<Item = &'static str>) -> Self {
+        Self {
+            look: Look::Aligned,
+            ..Self::new(columns)
+        }
+    }
+
+    /// Adds a row with as many cells as there are headings.
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    fn drawn(&self, colours: bool) -> String {
+        let mut table = comfy_table::Table::new();
+        match self.look {
+            Look::Framed => {
+                table.load_style(UTF8_FULL_CONDENSED);
+                table.set_header(self.headings.iter().copied());
+            }
+            Look::Aligned => {
+                table.load_style(NOTHING);
+            }
+        }
+        let folds = table
+            .width()
+            .is_some_and(|width| width >= MIN_TERMINAL_COLUMNS);
+        table.set_content_arrangement(if folds && self.look == Look::Framed {
+            ContentArrangement::Dynamic
+        } else {
+            ContentArrangement::Disabled
+        });
+        if colours {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        for row in &self.rows {
+            table.add_row(row.iter().map(drawn_cell));
+        }
+        match self.look {
+            Look::Framed => table.to_string(),
+            Look::Aligned => table.trim_fmt(),
+        }
+    }
+
+    fn plain(&self) -> String {
+        self.rows.iter().map(|row| plain_row(row)).collect()
+    }
+}
+
+fn drawn_cell(cell: &Cell) -> comfy_table::Cell {
+    let drawn = comfy_table::Cell::new(one_line(&cell.text));
+    match cell.tone {
+        Tone::Plain => drawn,
+        Tone::Good => drawn.fg(Color::Green),
+        Tone::Notice => drawn.fg(Color::Yellow),
+        Tone::Alarm => drawn.fg(Color::Red).add_attribute(Attribute::Bold),
+    }
+}
+
+fn plain_row(row: &[Cell]) -> String {
+    let cells: Vec<_> = row.iter().map(|cell| one_line(&cell.text)).collect();
+    let mut line = cells.join("\t");
+    line.push('\n');
+    line
+}
+
+/// A value never breaks its line, moves the cursor or changes the terminal:
+/// control characters are shown escaped.
+fn one_line(text: &str) -> String {
+    if !text.contains(char::is_control) {
+        return text.to_owned();
+    }
+    text.chars()
+        .map(|letter| {
+            if letter.is_control() {
+                letter.escape_default().to_string()
+            } else {
+                letter.to_string()
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(form: Form, print: impl FnOnce(&mut Output<Vec<u8>>)) -> String {
+        let mut output = Output {
+            form,
+            writer: Vec::new(),
+        };
+        print(&mut output);
+        String::from_utf8(output.writer).unwrap()
+    }
+
+    fn table() -> Table {
+        let mut table = Table::new(["NAME", "NETWORK"]);
+        table.row([Cell::from("one"), Cell::toned("any", Tone::Alarm)]);
+        table
+    }
+
+    #[test]
+    fn a_pipe_gets_tab_separated_lines_without_heading() {
+        let text = printed(Form::Plain, |out| out.list(&[1], &table(), "none").unwrap());
+        assert_eq!(text, "one\tany\n");
+    }
+
+    #[test]
+    fn an_empty_list_is_no_line_in_a_pipe_and_a_sentence_on_a_terminal() {
+        let empty = Table::new(["NAME"]);
+        let none: [u8; 0] = [];
+        assert_eq!(
+            printed(Form::Plain, |out| out.list(&none, &empty, "none").unwrap()),
+            ""
+        );
+        let terminal = Form::Terminal { colours: false };
+        assert_eq!(
+            printed(terminal, |out| out.list(&none, &empty, "none").unwrap()),
+            "none\n"
+        );
+        assert_eq!(
+            printed(Form::Json, |out| out.list(&none, &empty, "none").unwrap()),
+            "[]\n"
+        );
+    }
+
+    #[test]
+    fn a_terminal_gets_headings_and_colours_only_when_allowed() {
+        let plain = printed(Form::Terminal { colours: false }, |out| {
+            out.list(&[1], &table(), "none").unwrap();
+        });
+        assert!(
+            plain.contains("NETWORK") && plain.contains("one"),
+            "{plain}"
+        );
+        assert!(!plain.contains('\u{1b}'), "{plain:?}");
+        let colourful = printed(Form::Terminal { colours: true }, |out| {
+            out.list(&[1], &table(), "none").unwrap();
+        });
+        assert!(colourful.contains('\u{1b}'), "{colourful:?}");
+    }
+
+    #[test]
+    fn an_aligned_list_has_one_line_for_each_row() {
+        let mut list = Table::aligned(["STATE", "DETAIL"]);
+        list.row([Cell::from("ready"), Cell::from("x".repeat(300))]);
+        list.row([Cell::from("NOT READY"), Cell::from("y")]);
+        let text = printed(Form::Terminal { colours: false }, |out| {
+            out.list(&[1], &list, "none").unwrap();
+        });
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.contains("DETAIL"), "{text}");
+    }
+
+    #[test]
+    fn a_stream_is_one_json_array_or_one_object_a_line() {
+        for (mut array, count, expected) in [
+            (JsonArray::Empty, 0, "[]\n"),
+            (JsonArray::Empty, 2, "[\n0,\n1\n]\n"),
+            (JsonArray::Lines, 2, "0\n1\n"),
+        ] {
+            let text = printed(Form::Json, |out| {
+                for number in 0..count {
+                    out.stream(&mut array, &number, &[]).unwrap();
+                }
+                out.end_stream(&array).unwrap();
+            });
+            assert_eq!(text, expected);
+        }
+    }
+
+    #[test]
+    fn control_characters_of_a_name_do_not_reach_the_terminal() {
+        let mut table = Table::new(["PATH"]);
+        table.row([Cell::from("a\tb\n\u{1b}[31mred")]);
+        let text = printed(Form::Plain, |out| out.list(&[1], &table, "none").unwrap());
+        assert_eq!(text, "a\\tb\\n\\u{1b}[31mred\n");
+    }
+}

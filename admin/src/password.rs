@@ -1,0 +1,132 @@
+//! Passwords: made here, or read from standard input. Never an argument: the
+//! arguments of a process are visible to every user of the machine.
+
+use std::io::BufRead;
+
+use layover_depot::{MAX_PASSWORD_BYTES, Secret};
+
+/// Shorter passwords are refused.
+pub(crate) const MIN_PASSWORD_CHARS: usize = 12;
+
+/// Letters of generated passwords: 32, none of them easily mistaken for
+/// another, none that a shell or an FTP client interprets.
+const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// Length of generated passwords: 24 letters of 5 bits are 120 bits.
+const GENERATED_CHARS: usize = 24;
+
+/// Why there is no usable password.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PasswordError {
+    #[error(
+        "the password has {chars} characters; at least {MIN_PASSWORD_CHARS} are needed \
+         (`--generate-password` or `account password NAME --generate` makes a good one)"
+    )]
+    TooShort { chars: usize },
+    #[error("the password is longer than {MAX_PASSWORD_BYTES} bytes")]
+    TooLong,
+    #[error("the password contains a control character; clients could not send it")]
+    Control,
+    #[error("the password on standard input is not UTF-8 text")]
+    NotText,
+    #[error("standard input could not be read")]
+    Unreadable { source: std::io::Error },
+    #[error("the operating system gave no random bytes")]
+    NoRandomness { source: getrandom::Error },
+}
+
+/// A fresh password of 120 random bits.
+pub(crate) fn generate() -> Result<String, PasswordError> {
+    let mut random = [0_u8; GENERATED_CHARS];
+    getrandom::fill(&mut random).map_err(|source| PasswordError::NoRandomness { source })?;
+    // 256 is a multiple of 32: every letter is equally likely.
+    Ok(random
+        .iter()
+        .filter_map(|byte| ALPHABET.get(usize::from(byte % 32)))
+        .map(|letter| char::from(*letter))
+        .collect())
+}
+
+/// Reads the first line of `input`, without its line end.
+pub(crate) fn read(input: impl BufRead) -> Result<Secret, PasswordError> {
+    let mut line = Vec::new();
+    let most = u64::try_from(MAX_PASSWORD_BYTES + 2).unwrap_or(u64::MAX);
+    input
+        .take(most)
+        .read_until(b'\n', &mut line)
+        .map_err(|source| PasswordError::Unreadable { source })?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    check(String::from_utf8(line).map_err(|_| PasswordError::NotText)?)
+}
+
+fn check(password: String) -> Result<Secret, PasswordError> {
+    if password.len() > MAX_PASSWORD_BYTES {
+        return Err(PasswordError::TooLong);
+    }
+    let chars = password.chars().count();
+    if chars < MIN_PASSWORD_CHARS {
+        return Err(PasswordError::TooShort { chars });
+    }
+    if password.contains(char::is_control) {
+        return Err(PasswordError::Control);
+    }
+    Ok(Secret::new(password))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_passwords_are_long_enough_and_differ() {
+        let first = generate().unwrap();
+        assert_eq!(first.len(), GENERATED_CHARS);
+        assert_ne!(first, generate().unwrap());
+        assert!(check(first).is_ok());
+    }
+
+    #[test]
+    fn only_the_first_line_counts_and_its_end_is_cut() {
+        for input in [
+            "correct horse battery",
+            "correct horse battery\n",
+            "correct horse battery\r\nmore\n",
+        ] {
+            let secret = read(input.as_bytes()).unwrap();
+            assert_eq!(secret.expose(), b"correct horse battery");
+        }
+    }
+
+    #[test]
+    fn length_is_checked_on_both_ends() {
+        let of = |length: usize| read("x".repeat(length).as_bytes());
+        assert!(matches!(
+            of(MIN_PASSWORD_CHARS - 1),
+            Err(PasswordError::TooShort { chars: 11 })
+        ));
+        assert!(of(MIN_PASSWORD_CHARS).is_ok());
+        assert!(of(MAX_PASSWORD_BYTES).is_ok());
+        assert!(matches!(
+            of(MAX_PASSWORD_BYTES + 1),
+            Err(PasswordError::TooLong)
+        ));
+        assert!(matches!(of(0), Err(PasswordError::TooShort { chars: 0 })));
+    }
+
+    #[test]
+    fn control_characters_and_bytes_that_are_no_text_are_refused() {
+        assert!(matches!(
+            read(&b"twelve\tletters"[..]),
+            Err(PasswordError::Control)
+        ));
+        assert!(matches!(
+            read(&b"twelve\xffletters"[..]),
+            Err(PasswordError::NotText)
+        ));
+    }
+}

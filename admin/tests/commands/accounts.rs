@@ -1,0 +1,301 @@
+//! Entities, accounts, and what belongs to them.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::place::Place;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f partner@example\n";
+
+#[test]
+fn an_entity_is_added_listed_and_removed() {
+    let place = Place::new();
+    assert_eq!(place.json(&["entity", "list"]), json!([]));
+    let added = place.json(&["entity", "add", "acme", "--keep", "36h"]);
+    assert_eq!(
+        (&added["name"], &added["keep"]),
+        (&json!("acme"), &json!("1d12h"))
+    );
+    assert_eq!(place.json(&["entity", "list"])[0]["name"], "acme");
+    place.run(&["entity", "remove", "acme"]).ok();
+    assert_eq!(place.json(&["entity", "list"]), json!([]));
+}
+
+#[test]
+fn an_entity_with_accounts_stays() {
+    let place = Place::with_account();
+    place.run(&["entity", "remove", "acme"]).refused(1, "acme");
+    assert_eq!(place.json(&["entity", "list"])[0]["name"], "acme");
+}
+
+#[test]
+fn an_account_shows_what_it_was_made_with() {
+    let place = Place::new();
+    place.run(&["entity", "add", "acme"]).ok();
+    let added = place.json(&[
+        "account",
+        "add",
+        "partner",
+        "--entity",
+        "acme",
+        "--allow",
+        "192.0.2.0/24",
+        "--allow",
+        "2001:db8::7",
+        "--keep",
+        "5s",
+        "--quota",
+        "10GiB",
+        "--read-only",
+        "--publish-on-rename",
+        "--protocols",
+        "sftp",
+        "--home",
+        "shared",
+    ]);
+    let shown = place.json(&["account", "show", "partner"]);
+    assert_eq!(added, shown, "add and show tell the same");
+    assert_eq!(shown["entity"], "acme");
+    assert_eq!(shown["home"], "shared");
+    assert_eq!(shown["keep"], "5s");
+    assert_eq!(shown["effective_keep"], "5s");
+    assert_eq!(shown["effective_keep_source"], "account");
+    assert_eq!(shown["quota_bytes"], 10_737_418_240_u64);
+    assert_eq!(shown["read_only"], true);
+    assert_eq!(shown["publish_on_rename"], true);
+    assert_eq!(shown["tolerant_completion"], false);
+    assert_eq!(shown["enabled"], true);
+    assert_eq!(shown["has_password"], false);
+    assert_eq!(shown["protocols"], json!(["sftp"]));
+    let networks: Vec<_> = shown["networks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| &n["network"])
+        .collect();
+    assert!(networks.contains(&&json!("192.0.2.0/24")), "{networks:?}");
+    assert!(
+        networks.contains(&&json!("2001:db8::7/128")),
+        "{networks:?}"
+    );
+    assert_eq!(place.json(&["account", "list"]), json!([shown]));
+}
+
+#[test]
+fn the_keep_of_the_entity_counts_where_the_account_has_none() {
+    let place = Place::new();
+    place.run(&["entity", "add", "acme", "--keep", "2d"]).ok();
+    let added = place.json(&["account", "add", "partner", "--entity", "acme"]);
+    assert_eq!(added["effective_keep"], "2d");
+    assert_eq!(added["effective_keep_source"], "entity");
+}
+
+#[test]
+fn a_setting_is_changed_and_taken_back_and_others_stay() {
+    let place = Place::with_account();
+    let set = place.json(&[
+        "account",
+        "set",
+        "partner",
+        "--keep",
+        "1h",
+        "--quota",
+        "1MiB",
+        "--read-only",
+        "yes",
+    ]);
+    assert_eq!(set["keep"], "1h");
+    assert_eq!(set["quota_bytes"], 1_048_576);
+    assert_eq!(set["read_only"], true);
+    let set = place.json(&["account", "set", "partner", "--default-keep", "--no-quota"]);
+    assert_eq!(set["keep"], json!(null));
+    assert_eq!(set["effective_keep"], "5d");
+    assert_eq!(set["quota_bytes"], json!(null));
+    assert_eq!(set["read_only"], true, "what was not named stays");
+}
+
+#[test]
+fn an_account_is_disabled_enabled_and_removed() {
+    let place = Place::with_account();
+    assert_eq!(
+        place.json(&["account", "disable", "partner"])["enabled"],
+        false
+    );
+    assert_eq!(
+        place.json(&["account", "enable", "partner"])["enabled"],
+        true
+    );
+    place.run(&["account", "remove", "partner"]).ok();
+    assert_eq!(place.json(&["account", "list"]), json!([]));
+    place
+        .run(&["account", "show", "partner"])
+        .refused(1, "partner");
+}
+
+#[test]
+fn a_generated_password_is_shown_once_and_only_there() {
+    let place = Place::with_account();
+    let made = place.json(&["account", "password", "partner", "--generate"]);
+    let password = made["generated_password"].as_str().unwrap();
+    assert!(password.len() >= 20, "{password}");
+    assert_eq!(made["has_password"], true);
+    for arguments in [
+        &["account", "show", "partner"][..],
+        &["account", "list"],
+        &["journal"],
+    ] {
+        assert!(
+            !place.run(arguments).ok().stdout.contains(password),
+            "{arguments:?}"
+        );
+    }
+    let removed = place.json(&["account", "password", "partner", "--remove"]);
+    assert_eq!(removed["has_password"], false);
+}
+
+#[test]
+fn a_password_is_read_from_the_first_line_of_standard_input() {
+    let place = Place::with_account();
+    let set = ["account", "password", "partner", "--stdin"];
+    place.run_with_input(&set, "correct horse battery\n").ok();
+    assert_eq!(
+        place.json(&["account", "show", "partner"])["has_password"],
+        true
+    );
+    let short = place
+        .run_with_input(&set, "short\n")
+        .refused(1, "at least 12");
+    assert!(
+        !short.stderr.contains("short\n"),
+        "the password is not repeated: {short:?}"
+    );
+}
+
+#[test]
+fn keys_are_added_listed_and_removed() {
+    let place = Place::with_account();
+    let file = place.path().join("id.pub");
+    fs::write(&file, KEY).unwrap();
+    let file = file.to_str().unwrap();
+    place.run(&["account", "key", "add", "partner", file]).ok();
+    let keys = place.json(&["account", "key", "list", "partner"]);
+    assert_eq!(keys[0]["algorithm"], "ssh-ed25519");
+    assert_eq!(keys[0]["comment"], "partner@example");
+    let fingerprint = keys[0]["fingerprint"].as_str().unwrap();
+    assert!(fingerprint.starts_with("SHA256:"), "{fingerprint}");
+    place
+        .run(&["account", "key", "add", "partner", file])
+        .refused(1, fingerprint);
+    place
+        .run(&["account", "key", "remove", "partner", fingerprint])
+        .ok();
+    assert_eq!(
+        place.json(&["account", "key", "list", "partner"]),
+        json!([])
+    );
+    place
+        .run_with_input(&["account", "key", "add", "partner", "-"], KEY)
+        .ok();
+    assert_eq!(
+        place.json(&["account", "key", "list", "partner"])[0]["fingerprint"],
+        fingerprint
+    );
+}
+
+#[test]
+fn networks_are_added_with_reason_and_end_and_removed() {
+    let place = Place::with_account();
+    let add = ["account", "allow", "add", "partner", "192.0.2.0/24"];
+    place
+        .run(&[&add[..], &["--reason", "ticket 7", "--until", "2099-01-31"]].concat())
+        .ok();
+    let networks = place.json(&["account", "allow", "list", "partner"]);
+    let added = networks
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|n| n["network"] == "192.0.2.0/24")
+        .unwrap();
+    assert_eq!(added["reason"], "ticket 7");
+    assert_eq!(added["until"], "2099-02-01T00:00:00Z");
+    assert_eq!(added["any"], false);
+    place
+        .run(&["account", "allow", "remove", "partner", "192.0.2.0/24"])
+        .ok();
+    let last = place
+        .run(&["account", "allow", "remove", "partner", "127.0.0.1"])
+        .ok();
+    assert!(last.stdout.contains("cannot log in"), "{last:?}");
+    assert_eq!(
+        place.json(&["account", "allow", "list", "partner"]),
+        json!([])
+    );
+}
+
+#[test]
+fn any_is_explicit_and_stands_out() {
+    let place = Place::with_account();
+    let added = place
+        .run(&["account", "allow", "add", "partner", "any"])
+        .ok();
+    assert!(added.stdout.contains("EVERY address"), "{added:?}");
+    let networks = place.json(&["account", "allow", "list", "partner"]);
+    assert!(
+        networks
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|n| n["any"] == true),
+        "{networks}"
+    );
+}
+
+#[test]
+fn an_account_that_cannot_log_in_is_told_so_with_the_next_step() {
+    let place = Place::new();
+    place.run(&["entity", "add", "acme"]).ok();
+    let added = place
+        .run(&["account", "add", "partner", "--entity", "acme"])
+        .ok();
+    assert!(
+        added.stdout.contains("layover account allow add partner"),
+        "{added:?}"
+    );
+    assert!(
+        added.stdout.contains("layover account key add partner"),
+        "{added:?}"
+    );
+}
+
+#[test]
+fn permissions_are_set_replaced_listed_and_removed() {
+    let place = Place::with_account();
+    let permission =
+        |arguments: &[&str]| place.run(&[&["account", "permission"], arguments].concat());
+    permission(&["set", "partner", "/in", "list,read"]).ok();
+    permission(&["set", "partner", "/in", "list,write"]).ok();
+    let list = place.json(&["account", "permission", "list", "partner"]);
+    assert_eq!(
+        list,
+        json!([{ "path": "/in", "rights": ["list", "write"] }])
+    );
+    permission(&["remove", "partner", "/in"]).ok();
+    assert_eq!(
+        place.json(&["account", "permission", "list", "partner"]),
+        json!([])
+    );
+    permission(&["remove", "partner", "/in"]).refused(1, "/in");
+}
+
+#[test]
+fn a_pipe_gets_tab_separated_lines_without_heading_or_colours() {
+    let place = Place::with_account();
+    let listed = place.run(&["account", "list"]).ok().stdout;
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    assert!(
+        listed.starts_with("partner\tacme\tpartner\tenabled\t"),
+        "{listed}"
+    );
+    assert!(!listed.contains('\u{1b}'), "{listed:?}");
+}

@@ -1,0 +1,313 @@
+//! `serve`, `check`, `status`, `retention`: with and without a running server.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::place::{Place, Ran};
+
+/// A running server; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// Starts it and reads its output up to the line that begins with `ready:`.
+    pub(crate) fn start(place: &Place, arguments: &[&str]) -> Self {
+        let mut command = place.command(arguments);
+        command.stderr(Stdio::null());
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start the server");
+        let mut out = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut line = String::new();
+        while !line.starts_with("ready:") {
+            line.clear();
+            assert_ne!(
+                out.read_line(&mut line).expect("read"),
+                0,
+                "the server ended"
+            );
+        }
+        Self { child, out }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("send a signal");
+    }
+
+    /// What it prints up to a line that contains `end`.
+    pub(crate) fn read_to(&mut self, end: &str) -> String {
+        let mut text = String::new();
+        while !text.lines().last().unwrap_or_default().contains(end) {
+            assert_ne!(
+                self.out.read_line(&mut text).expect("read"),
+                0,
+                "no `{end}` in {text}"
+            );
+        }
+        text
+    }
+
+    /// Asks it to stop and tells its exit code and what else it printed.
+    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
+        self.signal(Signal::TERM);
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).expect("read");
+        (self.child.wait().expect("wait").code(), rest)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn finding<'a>(check: &'a Value, what: &str) -> &'a Value {
+    check
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["what"] == what)
+        .unwrap_or_else(|| panic!("no `{what}` in {check:#}"))
+}
+
+#[test]
+fn a_server_is_seen_while_it_runs_and_stops_in_order() {
+    let place = Place::with_account();
+    assert_eq!(place.json(&["status"])["running"], false);
+    place
+        .run(&["status", "--health"])
+        .refused(1, "no server is running");
+
+    let server = Server::start(&place, &["serve"]);
+    let status = place.json(&["status"]);
+    assert_eq!(status["running"], true);
+    assert_eq!(status["accounts"], 1);
+    assert_eq!(status["sessions"], 0);
+    assert_eq!(status["stored_files"], 0);
+    let port = status["server"]["sftp"]
+        .as_str()
+        .unwrap()
+        .rsplit(':')
+        .next()
+        .unwrap()
+        .to_owned();
+    assert_ne!(port, "0");
+    assert_eq!(place.json(&["status", "--health"])["running"], true);
+    assert!(place.data_dir().join("addresses.json").exists());
+
+    let (code, _) = server.stop();
+    assert_eq!(code, Some(0));
+    assert!(!place.data_dir().join("addresses.json").exists());
+    assert_eq!(place.json(&["status"])["running"], false);
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused_and_the_first_goes_on() {
+    let place = Place::with_account();
+    let _server = Server::start(&place, &["serve"]);
+    place.run(&["serve"]).refused(1, "another `layover serve`");
+    assert_eq!(place.json(&["status"])["running"], true);
+}
+
+#[test]
+fn commands_work_beside_a_running_server() {
+    let place = Place::with_account();
+    let _server = Server::start(&place, &["serve"]);
+    place
+        .run(&["account", "add", "second", "--entity", "acme"])
+        .ok();
+    assert_eq!(
+        place.json(&["account", "list"]).as_array().unwrap().len(),
+        2
+    );
+    assert_eq!(place.json(&["session", "list"]), json!([]));
+    assert_eq!(place.json(&["file", "list", "partner"]), json!([]));
+}
+
+#[test]
+fn a_server_without_accounts_says_how_to_make_the_first() {
+    let place = Place::new();
+    let mut server = Server::start(&place, &["serve"]);
+    let told = server.read_to("layover account add");
+    assert!(told.contains("layover entity add"), "{told}");
+}
+
+#[test]
+fn a_killed_server_leaves_nothing_in_the_way_of_the_next() {
+    let place = Place::with_account();
+    drop(Server::start(&place, &["serve"]));
+    assert_eq!(
+        place.json(&["status"])["running"],
+        false,
+        "a stale addresses.json is no server"
+    );
+    let server = Server::start(&place, &["serve"]);
+    assert_eq!(server.stop().0, Some(0));
+}
+
+#[test]
+fn the_host_key_survives_a_restart() {
+    let place = Place::new();
+    let print = |place: &Place| {
+        let mut server = Server::start(place, &["serve"]);
+        server.read_to("host key:")
+    };
+    assert_eq!(print(&place), print(&place));
+}
+
+#[test]
+fn a_check_before_the_first_start_is_good_and_makes_nothing() {
+    let place = Place::new();
+    let check = place.json(&["check"]);
+    for what in [
+        "settings",
+        "data directory",
+        "homes",
+        "SSH host key",
+        "SFTP port",
+        "retention",
+        "database",
+    ] {
+        assert_eq!(finding(&check, what)["state"], "ready", "{what}");
+    }
+    assert_eq!(finding(&check, "FTPS")["state"], "notice");
+    assert!(!place.data_dir().exists());
+}
+
+#[test]
+fn a_check_names_accounts_that_cannot_log_in() {
+    let place = Place::with_account();
+    place
+        .run(&[
+            "account",
+            "add",
+            "lost",
+            "--entity",
+            "acme",
+            "--generate-password",
+        ])
+        .ok();
+    let check = place.json(&["check"]);
+    let networks = finding(&check, "networks");
+    assert_eq!(networks["state"], "notice");
+    assert!(
+        networks["detail"].as_str().unwrap().contains("lost"),
+        "{networks}"
+    );
+    assert!(
+        !networks["detail"].as_str().unwrap().contains("partner"),
+        "{networks}"
+    );
+    assert!(
+        finding(&check, "credentials")["detail"]
+            .as_str()
+            .unwrap()
+            .contains("partner")
+    );
+}
+
+#[test]
+fn a_check_finds_the_port_that_another_program_holds() {
+    let place = Place::new();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = held.local_addr().unwrap().port();
+    place.settings(&format!("[sftp]\nlisten = \"127.0.0.1\"\nport = {port}\n"));
+    let check = place.run(&["check", "--json"]);
+    assert_eq!(check.code, Some(1), "{check:?}");
+    assert_eq!(finding(&check.json(), "SFTP port")["state"], "not_ready");
+    place.run(&["serve"]).refused(1, "[sftp] port");
+}
+
+#[test]
+fn the_retention_rule_and_an_empty_sweep_are_told() {
+    let place = Place::with_account();
+    let status = place.json(&["retention", "status"]);
+    assert_eq!(status["keep"], "5d");
+    assert_eq!(status["max_keep"], "5d");
+    assert_eq!(status["due_files"], 0);
+    assert_eq!(place.json(&["retention", "sweep", "--dry-run"]), json!([]));
+    assert_eq!(place.json(&["retention", "sweep"])["deleted"], 0);
+}
+
+#[test]
+fn a_second_signal_ends_a_stopping_server_at_once() {
+    let place = Place::new();
+    let server = Server::start(&place, &["serve"]);
+    server.signal(Signal::INT);
+    let (code, _) = server.stop();
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn a_host_key_that_is_damaged_is_told_and_kept() {
+    let place = Place::new();
+    drop(Server::start(&place, &["serve"]));
+    let key = place.data_dir().join("keys/ssh_host_ed25519_key");
+    std::fs::write(&key, "damaged").unwrap();
+    place.run(&["serve"]).refused(1, "no OpenSSH private key");
+    assert_eq!(std::fs::read(&key).unwrap(), b"damaged");
+    let check: Ran = place.run(&["check", "--json"]);
+    assert_eq!(finding(&check.json(), "SSH host key")["state"], "not_ready");
+}
+
+/// More connections than the limited server has descriptors, held until it says
+/// that it can take no more.
+fn exhaust(address: SocketAddr, log: &Path) -> Vec<TcpStream> {
+    let held = (0..100)
+        .map(|_| TcpStream::connect(address).expect("connect"))
+        .collect();
+    let starved = || {
+        std::fs::read_to_string(log)
+            .unwrap()
+            .contains("cannot be accepted")
+    };
+    for _ in 0..200_000 {
+        if starved() {
+            return held;
+        }
+        std::thread::yield_now();
+    }
+    panic!("the limit on open files has no effect")
+}
+
+#[test]
+fn a_server_without_free_descriptors_recovers_when_some_are_given_back() {
+    let place = Place::with_account();
+    let log = place.path().join("log");
+    let layover = place.command(&["serve"]);
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 64 && exec \"$0\" serve 2>\"$1\""])
+        .arg(layover.get_program())
+        .arg(&log)
+        .current_dir(place.path())
+        .stdin(Stdio::null());
+    let server = Server::spawn(limited);
+    let address = place.json(&["status"])["server"]["sftp"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    drop(exhaust(address, &log));
+    let mut banner = [0_u8; 8];
+    TcpStream::connect(address)
+        .unwrap()
+        .read_exact(&mut banner)
+        .expect("a banner");
+    assert_eq!(&banner, b"SSH-2.0-");
+    assert_eq!(server.stop().0, Some(0));
+}

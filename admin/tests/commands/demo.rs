@@ -1,0 +1,84 @@
+//! `serve --demo`.
+
+use crate::appliance::Server;
+use crate::place::Place;
+
+fn line_with<'a>(text: &'a str, word: &str) -> &'a str {
+    text.lines()
+        .find(|line| line.contains(word))
+        .unwrap_or_else(|| panic!("no {word} in {text}"))
+}
+
+#[test]
+fn the_demo_prints_all_that_is_needed_and_keeps_to_its_own_data() {
+    let place = Place::new();
+    let mut server = Server::start(&place, &["serve", "--demo"]);
+    let guide = server.read_to("Ctrl-C");
+    for word in [
+        "SHA256:",
+        "sftp -P",
+        "lftp",
+        "curl",
+        "retention",
+        "file list demo",
+        "demo-data",
+    ] {
+        line_with(&guide, word);
+    }
+    let password = line_with(&guide, "password")
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    assert!(place.path().join("demo-data/layover.db").exists());
+    assert!(!place.data_dir().exists());
+
+    let mut tool = place.command(&["account", "show", "demo", "--json"]);
+    let demo_data = place.path().join("demo-data");
+    let shown = tool.env("LAYOVER__DATA_DIR", &demo_data).output().unwrap();
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let networks: Vec<_> = shown["networks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| &n["network"])
+        .collect();
+    assert_eq!(networks, ["127.0.0.0/8", "::1/128"]);
+
+    let mut open = place.command(&["account", "allow", "add", "demo", "any"]);
+    open.env("LAYOVER__DATA_DIR", &demo_data).output().unwrap();
+    assert_eq!(server.stop().0, Some(0));
+    let mut server = Server::start(&place, &["serve", "--demo"]);
+    let again = server.read_to("Ctrl-C");
+    assert!(
+        !again.contains(&password),
+        "each start has a fresh password"
+    );
+}
+
+#[test]
+fn commands_find_the_demo_where_nothing_else_is_set_up() {
+    let place = Place::new();
+    std::fs::remove_file(place.path().join("layover.toml")).unwrap();
+    let serve = |place: &Place| {
+        let config = place.path().join("ports.toml");
+        std::fs::write(&config, "[sftp]\nlisten = \"127.0.0.1\"\nport = 0\n").unwrap();
+        Server::start(place, &["--config", "ports.toml", "serve", "--demo"])
+    };
+    let _server = serve(&place);
+    let found = place.run(&["account", "list", "--json"]).ok();
+    assert_eq!(found.json()[0]["name"], "demo");
+    assert!(found.stderr.contains("demo-data"), "{found:?}");
+}
+
+#[test]
+fn a_taken_port_is_told_with_the_setting_that_changes_it() {
+    let place = Place::new();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = held.local_addr().unwrap().port();
+    place.settings(&format!("[sftp]\nlisten = \"127.0.0.1\"\nport = {port}\n"));
+    let refused = place
+        .run(&["serve", "--demo"])
+        .refused(1, "LAYOVER__SFTP__PORT");
+    assert!(refused.stderr.contains(&port.to_string()), "{refused:?}");
+}

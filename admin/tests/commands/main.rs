@@ -1,0 +1,15 @@
+//! The executable as scripts and people use it, on SQLite in a folder of its own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "everything here is a test: what is not as expected must fail it"
+)]
+
+mod accounts;
+mod appliance;
+mod bad_input;
+mod demo;
+mod journal;
+mod place;

@@ -1,0 +1,232 @@
+//! Entities, accounts, and what an operator says of them.
+
+use std::fmt;
+
+use layover_retention::{Keep, Timestamp};
+use serde::Serialize;
+
+use crate::{
+    AccountId, AccountName, AllowedNetwork, AuthorizedKey, EntityId, EntityName, FileId, FileState,
+    FolderPermission, HomeName, NewKey, NewNetwork, Protocol, Protocols, Secret, SessionId,
+    VirtualPath,
+};
+
+/// Who changed something: an operator's name, for the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor(String);
+
+/// Longest actor name, in bytes.
+const MAX_ACTOR_BYTES: usize = 128;
+
+impl Actor {
+    /// An actor of this name; control characters are taken out, and what is
+    /// longer than 128 bytes is cut.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let mut kept = String::new();
+        for character in name.chars().filter(|character| !character.is_control()) {
+            if kept.len() + character.len_utf8() > MAX_ACTOR_BYTES {
+                break;
+            }
+            kept.push(character);
+        }
+        Self(kept)
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A business partner or team.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entity {
+    /// Its row.
+    pub id: EntityId,
+    /// Its name.
+    pub name: EntityName,
+    /// How long its files stay, where its accounts say nothing else.
+    pub keep: Option<Keep>,
+    /// When the operator created it.
+    pub created_at: Timestamp,
+}
+
+/// An entity to be created.
+#[derive(Clone, Debug)]
+pub struct NewEntity {
+    /// Its name.
+    pub name: EntityName,
+    /// How long its files stay.
+    pub keep: Option<Keep>,
+}
+
+/// What a partner logs in with, and what it may do then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its row.
+    pub id: AccountId,
+    /// Its name.
+    pub name: AccountName,
+    /// Whose it is.
+    pub entity: EntityName,
+    /// Where its files are.
+    pub home: HomeName,
+    /// Whether it may log in.
+    pub enabled: bool,
+    /// How it may log in.
+    pub protocols: Protocols,
+    /// How long files stay that it uploads, over what its entity says.
+    pub keep: Option<Keep>,
+    /// Most bytes its home may hold when this account adds to it.
+    pub quota_bytes: Option<u64>,
+    /// Whether it may only list and read.
+    pub read_only: bool,
+    /// FTPS: publish an upload that ends without `close_notify`.
+    pub tolerant_completion: bool,
+    /// Publish an upload under a temporary suffix when it is renamed.
+    pub publish_on_rename: bool,
+    /// Whether a password is set.
+    pub has_password: bool,
+    /// When the operator created it.
+    pub created_at: Timestamp,
+    /// Where it may come from; none means nowhere.
+    pub networks: Vec<AllowedNetwork>,
+    /// Its SSH keys.
+    pub keys: Vec<AuthorizedKey>,
+    /// Its rights, folder by folder.
+    pub permissions: Vec<FolderPermission>,
+}
+
+/// An account to be created.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// Its name.
+    pub name: AccountName,
+    /// Whose it is.
+    pub entity: EntityName,
+    /// An existing home of the same entity, or a new one; by default one of
+    /// the account's name.
+    pub home: Option<HomeName>,
+    /// Where it may come from.
+    pub networks: Vec<NewNetwork>,
+    /// Its SSH keys.
+    pub keys: Vec<NewKey>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// How it may log in.
+    pub protocols: Protocols,
+    /// How long its files stay.
+    pub keep: Option<Keep>,
+    /// Most bytes its home may hold when it adds to it.
+    pub quota_bytes: Option<u64>,
+    /// Whether it may only list and read.
+    pub read_only: bool,
+    /// FTPS: publish an upload that ends without `close_notify`.
+    pub tolerant_completion: bool,
+    /// Publish an upload under a temporary suffix when it is renamed.
+    pub publish_on_rename: bool,
+}
+
+/// What to change; `None` leaves it as it is, `Some(None)` takes it away.
+#[derive(Clone, Debug, Default)]
+pub struct AccountChange {
+    /// How it may log in.
+    pub protocols: Option<Protocols>,
+    /// How long its files stay; recomputes the expiry of those that are there.
+    pub keep: Option<Option<Keep>>,
+    /// Most bytes its home may hold.
+    pub quota_bytes: Option<Option<u64>>,
+    /// Whether it may only list and read.
+    pub read_only: Option<bool>,
+    /// FTPS: publish an upload that ends without `close_notify`.
+    pub tolerant_completion: Option<bool>,
+    /// Publish an upload under a temporary suffix when it is renamed.
+    pub publish_on_rename: Option<bool>,
+}
+
+/// Whether an account may log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enabled {
+    /// It may.
+    Yes,
+    /// It may not, and its live sessions end.
+    No,
+}
+
+/// Somebody who is logged in somewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LiveSession {
+    /// Its number.
+    pub id: SessionId,
+    /// Who.
+    pub account: AccountName,
+    /// How.
+    pub protocol: Protocol,
+    /// From where.
+    pub peer: String,
+    /// On which node.
+    pub node: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A file as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Its row.
+    pub id: FileId,
+    /// Where in the home.
+    pub path: VirtualPath,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// What it is just now.
+    pub state: FileState,
+    /// SHA-256 in hexadecimal digits, when known.
+    pub sha256: Option<String>,
+    /// When our server had its whole content.
+    pub arrived_at: Option<Timestamp>,
+    /// When it goes.
+    pub expires_at: Option<Timestamp>,
+    /// Who brought it; none when it was found in the tree.
+    pub uploaded_by: Option<AccountName>,
+    /// When it was first downloaded completely.
+    pub collected_at: Option<Timestamp>,
+    /// By whom.
+    pub collected_by: Option<AccountName>,
+}
+
+/// How the retention rule is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RetentionStatus {
+    /// Files that are stored.
+    pub stored_files: u64,
+    /// Their bytes.
+    pub stored_bytes: u64,
+    /// Files whose time is over and that are still on disk.
+    pub due_files: u64,
+    /// How long the oldest of them is overdue, in seconds; 0 when none is.
+    pub oldest_overdue_s: u64,
+    /// When the next file goes.
+    pub next_expiry: Option<Timestamp>,
+    /// What the last sweep did, and when.
+    pub last_sweep: Option<JobRun>,
+}
+
+/// The last run of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JobRun {
+    /// When it began.
+    pub at: Timestamp,
+    /// When the next is due, if known.
+    pub next_due_at: Option<Timestamp>,
+    /// Its report.
+    pub report: serde_json::Value,
+}

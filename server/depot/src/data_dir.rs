@@ -1,0 +1,178 @@
+//! The data directory of one node: the lock that keeps a second server out,
+//! and the node's name.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use crate::NodeId;
+
+/// The file that the running server holds locked.
+const LOCK_FILE: &str = "layover.lock";
+/// The file with the node's name.
+const NODE_FILE: &str = "node-id";
+/// Longest node name, in bytes.
+const MAX_NODE_BYTES: usize = 64;
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// It cannot be made, read or written.
+    #[error("the data directory `{}` cannot be used", path.display())]
+    Unusable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another server runs on it.
+    #[error("another `layover serve` is running on the data directory `{}`; stop it first, or give this one its own `data_dir`", path.display())]
+    AlreadyServing {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// The node's name is not one.
+    #[error("`{}` does not hold a node name; restore it, or remove it to get a new one", path.display())]
+    BadNode {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Holds the lock while it lives; the system frees it when the process dies.
+#[derive(Debug)]
+pub(crate) struct ServerLock {
+    _file: File,
+}
+
+/// Makes a directory for this user alone, and its parents.
+pub(crate) fn make_private(path: &Path) -> Result<(), DataDirError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| DataDirError::Unusable {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Keeps every other server off this data directory.
+pub(crate) fn lock(data_dir: &Path) -> Result<ServerLock, DataDirError> {
+    let path = data_dir.join(LOCK_FILE);
+    let file = private_file(&path).map_err(|source| DataDirError::Unusable {
+        path: path.clone(),
+        source,
+    })?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(ServerLock { _file: file }),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::AlreadyServing {
+            path: data_dir.to_owned(),
+        }),
+        Err(error) => Err(DataDirError::Unusable {
+            path,
+            source: error.into(),
+        }),
+    }
+}
+
+/// Whether a server holds the lock just now.
+pub(crate) fn is_locked(data_dir: &Path) -> bool {
+    matches!(lock(data_dir), Err(DataDirError::AlreadyServing { .. }))
+}
+
+/// This node's name: random, made at the first start, kept for ever.
+pub(crate) fn node(data_dir: &Path) -> Result<NodeId, DataDirError> {
+    let path = data_dir.join(NODE_FILE);
+    let unusable = |source| DataDirError::Unusable {
+        path: path.clone(),
+        source,
+    };
+    let mut text = String::new();
+    match File::open(&path) {
+        Ok(file) => {
+            file.take(MAX_NODE_BYTES as u64 + 1)
+                .read_to_string(&mut text)
+                .map_err(unusable)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            text = random_name("node")?;
+            let fresh = data_dir.join(format!("{NODE_FILE}.new"));
+            let mut file = private_file(&fresh).map_err(unusable)?;
+            file.set_len(0).map_err(unusable)?;
+            file.write_all(text.as_bytes()).map_err(unusable)?;
+            file.sync_all().map_err(unusable)?;
+            fs::rename(&fresh, &path).map_err(unusable)?;
+        }
+        Err(error) => return Err(unusable(error)),
+    }
+    let name = text.trim();
+    let fits = !name.is_empty()
+        && name.len() <= MAX_NODE_BYTES
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if fits {
+        Ok(NodeId(name.to_owned()))
+    } else {
+        Err(DataDirError::BadNode { path })
+    }
+}
+
+/// The name of a process that is no server.
+pub(crate) fn tool_node() -> Result<NodeId, DataDirError> {
+    random_name("tool").map(NodeId)
+}
+
+fn random_name(prefix: &str) -> Result<String, DataDirError> {
+    let mut bytes = [0_u8; 8];
+    getrandom::fill(&mut bytes).map_err(|error| DataDirError::Unusable {
+        path: PathBuf::from("the system's random source"),
+        source: io::Error::other(error),
+    })?;
+    Ok(format!("{prefix}-{}", hex::encode(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_server_is_refused_until_the_first_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = lock(dir.path()).unwrap();
+        assert!(matches!(
+            lock(dir.path()),
+            Err(DataDirError::AlreadyServing { .. })
+        ));
+        assert!(is_locked(dir.path()));
+        drop(first);
+        assert!(!is_locked(dir.path()));
+        assert!(lock(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn the_node_keeps_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = node(dir.path()).unwrap();
+        assert_eq!(node(dir.path()).unwrap(), name);
+        fs::write(dir.path().join(NODE_FILE), "a b").unwrap();
+        assert!(matches!(
+            node(dir.path()),
+            Err(DataDirError::BadNode { .. })
+        ));
+    }
+}

@@ -1,0 +1,346 @@
+//! The depot itself: opened once, five doors, and what keeps it going.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
+
+use layover_retention::{Clock, Keep};
+
+use crate::adopt::{AdoptReport, Adopter};
+use crate::data_dir::{self, DataDirError, ServerLock};
+use crate::gate::GateOptions;
+use crate::holdings::Holdings;
+use crate::journal::{JournalKind, NewEntry};
+use crate::ledger::ApplianceKeep;
+use crate::password::Passwords;
+use crate::recover::{self, RecoveryReport, SILENT_AFTER};
+use crate::store::{Connect, OpenStoreError, Store};
+use crate::vfs::{LocalStorage, Vfs};
+use crate::{EndReason, Gate, Journal, NodeId, Registry, Shelf, StoreError, VfsError, timer};
+
+/// A network whose end has come is noticed after so many refreshes at the
+/// latest, even when nothing in the database changed.
+const FULL_REFRESH_EVERY: u32 = 3;
+
+/// How long [`Depot::close`] waits for work that outlives its session.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
+
+/// Whether an answer waits until the disk has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fsync {
+    /// Nothing acknowledged is lost when the power goes.
+    Always,
+    /// Nothing is lost when the process goes; for measurements and storage
+    /// that needs no fsync.
+    Never,
+}
+
+/// What the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The one server of this data directory.
+    Server,
+    /// A command line beside it, or without it.
+    Tool,
+}
+
+/// How to open a depot.
+#[derive(Clone)]
+pub struct Options {
+    /// `sqlite:FILE` or `postgres://...`.
+    pub database_url: String,
+    /// This node's own directory.
+    pub data_dir: PathBuf,
+    /// Where the homes are; may lie on storage that nodes share.
+    pub homes: PathBuf,
+    /// Whether an answer waits for the disk.
+    pub fsync: Fsync,
+    /// How long files stay where nobody says otherwise.
+    pub keep: Keep,
+    /// A longer keep is refused.
+    pub max_keep: Keep,
+    /// How long an interrupted upload stays resumable.
+    pub partial_keep: Keep,
+    /// Who may connect, and how many.
+    pub gate: GateOptions,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What the process is.
+    pub role: Role,
+}
+
+impl fmt::Debug for Options {
+    /// Without the database's URL, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("data_dir", &self.data_dir)
+            .field("homes", &self.homes)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a depot cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] OpenStoreError),
+    /// The first statements failed.
+    #[error("the database cannot be used")]
+    Database(#[from] StoreError),
+    /// The homes.
+    #[error("the homes directory `{}` cannot be used", path.display())]
+    Homes {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What a refresh found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refresh {
+    /// Accounts or networks had changed.
+    pub changed: bool,
+    /// Live sessions that were told to end.
+    pub ended_sessions: usize,
+}
+
+/// Everything that is kept. Clones are the same depot.
+#[derive(Clone, Debug)]
+pub struct Depot {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    holdings: Arc<Holdings>,
+    registry: Registry,
+    gate: Gate,
+    journal: Journal,
+    shelf: Shelf,
+    adopter: tokio::sync::Mutex<Adopter>,
+    /// The generation that the gate knows; -1 before the first refresh.
+    generation: AtomicI64,
+    refreshes: AtomicU32,
+    /// Whether this process is among the nodes.
+    joined: AtomicBool,
+    _lock: Option<ServerLock>,
+}
+
+impl Depot {
+    /// Opens directories and database, makes what is missing, brings the schema
+    /// up to date. A server also takes the lock of its data directory, joins
+    /// the nodes and loads the gate; it must call [`Depot::recover`] next.
+    ///
+    /// # Errors
+    /// [`OpenError`] says which part, and what to do.
+    pub async fn open(options: Options) -> Result<Self, OpenError> {
+        data_dir::make_private(&options.data_dir)?;
+        let (lock, node) = match options.role {
+            Role::Server => (
+                Some(data_dir::lock(&options.data_dir)?),
+                data_dir::node(&options.data_dir)?,
+            ),
+            Role::Tool => (None, data_dir::tool_node()?),
+        };
+        let homes = options.homes.clone();
+        let storage =
+            tokio::task::spawn_blocking(move || LocalStorage::open(&homes, options.fsync))
+                .await
+                .map_err(std::io::Error::other)
+                .and_then(|opened| opened)
+                .map_err(|source| OpenError::Homes {
+                    path: options.homes.clone(),
+                    source,
+                })?;
+        let connect = Connect {
+            url: options.database_url.clone(),
+            fsync: options.fsync,
+        };
+        let store = Arc::new(Store::open(&connect).await?);
+        let holdings = Holdings::new(
+            Arc::clone(&store),
+            Vfs::new(Arc::new(storage)),
+            Arc::clone(&options.clock),
+            node.clone(),
+            ApplianceKeep {
+                keep: options.keep,
+                max_keep: options.max_keep,
+            },
+            options.partial_keep.as_duration(),
+        );
+        let depot = Self::assemble(holdings, &options, lock);
+        if options.role == Role::Server {
+            let now = depot.inner.holdings.now();
+            store
+                .drop_sessions(&node, now.saturating_sub(SILENT_AFTER))
+                .await?;
+            depot.beat().await?;
+            depot.apply_rule().await?;
+            depot.refresh().await?;
+        }
+        Ok(depot)
+    }
+
+    fn assemble(holdings: Arc<Holdings>, options: &Options, lock: Option<ServerLock>) -> Self {
+        let passwords = Passwords::new();
+        Self {
+            inner: Arc::new(Inner {
+                registry: Registry::new(Arc::clone(&holdings), passwords.clone()),
+                gate: Gate::new(Arc::clone(&holdings), passwords, options.gate.clone()),
+                journal: Journal::new(Arc::clone(&holdings.store), holdings.node.clone()),
+                shelf: Shelf::new(Arc::clone(&holdings)),
+                adopter: tokio::sync::Mutex::new(Adopter::new(Arc::clone(&holdings))),
+                generation: AtomicI64::new(-1),
+                refreshes: AtomicU32::new(0),
+                joined: AtomicBool::new(false),
+                holdings,
+                _lock: lock,
+            }),
+        }
+    }
+
+    /// What is stored follows the appliance's rule, also when the settings
+    /// changed while no server ran.
+    async fn apply_rule(&self) -> Result<(), StoreError> {
+        let holdings = &self.inner.holdings;
+        let (now, rule) = (holdings.now(), holdings.appliance);
+        let entry = NewEntry::new(now, JournalKind::System, "retention.rule", &holdings.node)
+            .with("keep", rule.keep.to_string())
+            .with("max_keep", rule.max_keep.to_string());
+        holdings.store.apply_rule(rule, now, &entry).await?;
+        Ok(())
+    }
+
+    /// Whether a server runs on this data directory just now.
+    #[must_use]
+    pub fn is_serving(data_dir: &std::path::Path) -> bool {
+        data_dir.is_dir() && data_dir::is_locked(data_dir)
+    }
+
+    /// The door for operators.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// The door for peers.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.inner.gate
+    }
+
+    /// The door to what happened.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.inner.journal
+    }
+
+    /// The door for retention.
+    #[must_use]
+    pub fn shelf(&self) -> &Shelf {
+        &self.inner.shelf
+    }
+
+    /// This process among the nodes.
+    #[must_use]
+    pub fn node(&self) -> &NodeId {
+        &self.inner.holdings.node
+    }
+
+    /// Settles what this node, or one that went silent, left unfinished.
+    ///
+    /// # Errors
+    /// The database is away; a piece that cannot be settled is in the report.
+    pub async fn recover(&self) -> Result<RecoveryReport, VfsError> {
+        recover::recover(&self.inner.holdings).await
+    }
+
+    /// One look at the trees: a file that nobody uploaded and that has not
+    /// changed since the look before gets its clock.
+    ///
+    /// # Errors
+    /// The database is away; a folder that cannot be read is in the report.
+    pub async fn adopt_once(&self) -> Result<AdoptReport, VfsError> {
+        self.inner.adopter.lock().await.look().await
+    }
+
+    /// Says that this process is alive; a server does so every five seconds, a
+    /// tool before it changes files.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn beat(&self) -> Result<(), StoreError> {
+        let holdings = &self.inner.holdings;
+        if self.inner.joined.load(Ordering::Acquire) {
+            return holdings.store.beat(&holdings.node, holdings.now()).await;
+        }
+        holdings
+            .store
+            .begin_node(&holdings.node, holdings.now())
+            .await?;
+        self.inner.joined.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes over what operators changed, on this node or elsewhere: networks
+    /// for the gate, and sessions that must end. A server does so every second.
+    ///
+    /// # Errors
+    /// The database is away: the gate goes on with what it knew (G02).
+    pub async fn refresh(&self) -> Result<Refresh, StoreError> {
+        let inner = &self.inner;
+        let store = &inner.holdings.store;
+        let generation = store.generation().await?;
+        let changed = inner.generation.load(Ordering::Acquire) != generation;
+        let round = inner.refreshes.fetch_add(1, Ordering::AcqRel);
+        if !changed && !round.is_multiple_of(FULL_REFRESH_EVERY) {
+            return Ok(Refresh::default());
+        }
+        let now = inner.holdings.now();
+        inner.gate.set_networks(store.live_networks(now).await?);
+        let accounts = inner.gate.live().accounts();
+        let mut ended_sessions = 0;
+        if !accounts.is_empty() {
+            let standing = store.standing(&accounts).await?;
+            let killed = store.killed(&inner.holdings.node).await?;
+            ended_sessions = inner.gate.live().end_unwanted(&standing, &killed, now);
+        }
+        inner.generation.store(generation, Ordering::Release);
+        Ok(Refresh {
+            changed,
+            ended_sessions,
+        })
+    }
+
+    /// Tells every live session to end.
+    pub fn end_sessions(&self, reason: EndReason) {
+        self.inner.gate.live().end_all(reason);
+    }
+
+    /// Waits for work that outlives its session, says goodbye to the other
+    /// nodes, closes the database.
+    pub async fn close(&self) {
+        let holdings = &self.inner.holdings;
+        if timer::timeout(CLOSE_WAIT, holdings.close()).await.is_err() {
+            tracing::warn!("work on files was still going on at the end; recovery will settle it");
+        }
+        if self.inner.joined.load(Ordering::Acquire)
+            && let Err(error) = holdings.store.end_node(&holdings.node).await
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the other nodes could not be told that this one is gone"
+            );
+        }
+        holdings.store.close().await;
+    }
+}

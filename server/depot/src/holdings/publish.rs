@@ -1,0 +1,191 @@
+//! Publication: a complete hidden file takes its name.
+//!
+//! The order is the contract with the disk, none left out: the content was
+//! synchronised before (by the caller), row `publishing` and claim, rename,
+//! directory synchronised, one transaction that makes it `stored`, answer.
+
+use std::sync::Arc;
+
+use layover_retention::Timestamp;
+
+use super::{Holdings, HomeRef, LiveKey};
+use crate::journal::NewEntry;
+use crate::ledger::{Claimed, FileState, Publication, Staging};
+use crate::vfs::{HiddenName, Identity, Replace, VfsError};
+use crate::{AccountId, FileId, VirtualPath};
+
+/// Times a publication follows its directory to a new name before it gives up.
+const MAX_DIRECTORY_MOVES: usize = 8;
+
+/// A complete and synchronised hidden file, about to take a name.
+#[derive(Clone, Debug)]
+pub(crate) struct Publishing {
+    pub(crate) home: HomeRef,
+    pub(crate) account: AccountId,
+    pub(crate) file: FileId,
+    pub(crate) hidden: HiddenName,
+    /// The state it has now, and gets back when it cannot take the name.
+    pub(crate) state: FileState,
+    /// The name it has in the ledger; differs from `to` for a waiting upload.
+    pub(crate) from: VirtualPath,
+    pub(crate) to: VirtualPath,
+    pub(crate) size_bytes: u64,
+    pub(crate) identity: Identity,
+    pub(crate) quota_bytes: Option<u64>,
+    /// The clock it keeps; `None` starts a new one.
+    pub(crate) inherited_arrival: Option<Timestamp>,
+    pub(crate) replace: Replace,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    pub(crate) path: VirtualPath,
+    pub(crate) arrived_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// Why a publication was not acknowledged.
+#[derive(Debug)]
+pub(crate) enum PublishError {
+    /// The name is as it was; the hidden file is still there.
+    NotTaken(VfsError),
+    /// The file has taken its name, but that could not be recorded or made
+    /// safe. Recovery settles it; nobody may touch the file meanwhile.
+    Taken(VfsError),
+}
+
+impl From<VfsError> for PublishError {
+    fn from(fault: VfsError) -> PublishError {
+        PublishError::NotTaken(fault)
+    }
+}
+
+impl From<PublishError> for VfsError {
+    fn from(error: PublishError) -> VfsError {
+        match error {
+            PublishError::NotTaken(fault) | PublishError::Taken(fault) => fault,
+        }
+    }
+}
+
+impl Holdings {
+    /// Publishes. `entry` writes the journal entry for the name and moment
+    /// of the publication.
+    pub(crate) async fn publish(
+        self: &Arc<Self>,
+        mut publishing: Publishing,
+        entry: impl Fn(&VirtualPath, Timestamp) -> NewEntry + Send,
+    ) -> Result<Published, PublishError> {
+        let _live = self.live.enter(LiveKey::File(publishing.file));
+        for _ in 0..MAX_DIRECTORY_MOVES {
+            let guard = self
+                .lock(publishing.home.id, &[&publishing.from, &publishing.to])
+                .await?;
+            let staging = self.staging(&publishing);
+            match self
+                .claim(&publishing.to, || self.store.stage(&staging))
+                .await?
+            {
+                Claimed::Yes => return self.take_name(&publishing, &staging, entry).await,
+                Claimed::OverQuota => {
+                    let quota_bytes = publishing.quota_bytes.unwrap_or_default();
+                    return Err(VfsError::QuotaExceeded { quota_bytes }.into());
+                }
+                // Its directory moved while it was uploaded: it goes along.
+                Claimed::Busy | Claimed::Changed => {
+                    drop(guard);
+                    self.follow(&mut publishing).await?;
+                }
+            }
+        }
+        Err(VfsError::Busy {
+            path: publishing.to,
+        }
+        .into())
+    }
+
+    fn staging(&self, publishing: &Publishing) -> Staging {
+        Staging {
+            file: publishing.file,
+            home: publishing.home.id,
+            from: publishing.from.clone(),
+            to: publishing.to.clone(),
+            size_bytes: publishing.size_bytes,
+            identity: publishing.identity,
+            quota_bytes: publishing.quota_bytes,
+            node: self.node.clone(),
+            now: self.now(),
+        }
+    }
+
+    async fn follow(&self, publishing: &mut Publishing) -> Result<(), VfsError> {
+        let gone = || VfsError::NotFound {
+            path: publishing.from.clone(),
+        };
+        let row = self.store.row(publishing.file).await?.ok_or_else(gone)?;
+        if row.state != publishing.state {
+            return Err(gone());
+        }
+        if publishing.from == publishing.to {
+            publishing.to = row.path.clone();
+        }
+        publishing.from = row.path;
+        Ok(())
+    }
+
+    async fn take_name(
+        &self,
+        publishing: &Publishing,
+        staging: &Staging,
+        entry: impl Fn(&VirtualPath, Timestamp) -> NewEntry + Send,
+    ) -> Result<Published, PublishError> {
+        let place = publishing.home.place(&publishing.to);
+        let (hidden, replace) = (publishing.hidden.clone(), publishing.replace);
+        let renamed = self
+            .vfs
+            .run(move |storage| {
+                storage.publish(&hidden, &place, replace)?;
+                // The name is taken: from here on the ledger must follow,
+                // even when the disk cannot promise that the name is safe.
+                Ok::<_, std::io::Error>(storage.sync_dir(&place.dir()))
+            })
+            .await;
+        let synchronised = match renamed {
+            Ok(synchronised) => synchronised,
+            Err(error) => {
+                let fault = VfsError::at(&publishing.to, error);
+                self.store
+                    .unstage(staging, publishing.state, None)
+                    .await
+                    .map_err(|error| PublishError::Taken(error.into()))?;
+                return Err(fault.into());
+            }
+        };
+        let now = self.now();
+        let publication = Publication {
+            file: publishing.file,
+            home: publishing.home.id,
+            path: publishing.to.clone(),
+            account: publishing.account,
+            arrived_at: publishing.inherited_arrival.unwrap_or(now),
+            appliance: self.appliance,
+            now,
+            entry: entry(&publishing.to, now),
+        };
+        let stored = self.store.publish(&publication).await;
+        let stored = stored.map_err(|error| PublishError::Taken(error.into()))?;
+        synchronised.map_err(|error| PublishError::Taken(VfsError::at(&publishing.to, error)))?;
+        match stored {
+            Some(expires_at) => Ok(Published {
+                path: publication.path,
+                arrived_at: publication.arrived_at,
+                expires_at,
+            }),
+            // Another node took us for dead and settled the row.
+            None => Err(PublishError::Taken(VfsError::Busy {
+                path: publication.path,
+            })),
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The ledger: what the database knows of every file.
+//!
+//! A row begins as `receiving` and has exactly one state at any time; each
+//! change of state is one transaction in `store/`, together with its claim,
+//! its share of the quota and its journal entry. These are the values that
+//! go in and out of those transactions; the SQL is in `store/body/`.
+//!
+//! Invariant: a home's `used_bytes` is the sum of the sizes of its rows in
+//! `publishing`, `stored` and `deleting`.
+
+use layover_retention::{DueCursor, PolicyLayers, Timestamp};
+
+use crate::journal::NewEntry;
+use crate::vfs::{HiddenName, Identity};
+use crate::{AccountId, FileId, HomeId, NodeId, VirtualPath};
+
+/// What a row stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileState {
+    /// An upload is going on.
+    Receiving,
+    /// An interrupted upload: hidden, resumable by its account.
+    Partial,
+    /// Complete, hidden until its account renames it (`publish_on_rename`).
+    Waiting,
+    /// Complete and safe on disk; taking its name just now.
+    Publishing,
+    /// Published: has an arrival and an expiry.
+    Stored,
+    /// Being taken away.
+    Deleting,
+    /// History: the file is gone or was replaced.
+    Ended,
+}
+
+impl FileState {
+    /// The word in the database.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            FileState::Receiving => "receiving",
+            FileState::Partial => "partial",
+            FileState::Waiting => "waiting",
+            FileState::Publishing => "publishing",
+            FileState::Stored => "stored",
+            FileState::Deleting => "deleting",
+            FileState::Ended => "ended",
+        }
+    }
+
+    pub(crate) fn parse(word: &str) -> Option<FileState> {
+        [
+            FileState::Receiving,
+            FileState::Partial,
+            FileState::Waiting,
+            FileState::Publishing,
+            FileState::Stored,
+            FileState::Deleting,
+            FileState::Ended,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == word)
+    }
+}
+
+/// Why a stored file's row ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndedBy {
+    /// Its time was over.
+    Expired,
+    /// Its account removed it.
+    Removed,
+    /// Another upload or a rename took its name.
+    Replaced,
+    /// It was no longer in the tree.
+    Missing,
+}
+
+impl EndedBy {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            EndedBy::Expired => "expired",
+            EndedBy::Removed => "removed",
+            EndedBy::Replaced => "replaced",
+            EndedBy::Missing => "missing",
+        }
+    }
+}
+
+/// One row.
+#[derive(Clone, Debug)]
+pub(crate) struct FileRow {
+    pub(crate) id: FileId,
+    pub(crate) home: HomeId,
+    pub(crate) path: VirtualPath,
+    pub(crate) state: FileState,
+    pub(crate) size_bytes: u64,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) arrived_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) uploaded_by: Option<AccountId>,
+    pub(crate) hidden: Option<HiddenName>,
+    pub(crate) touched_at: Timestamp,
+    pub(crate) inherited_arrival: Option<Timestamp>,
+}
+
+impl FileRow {
+    /// Whether peers may see the file at `now`.
+    pub(crate) fn is_visible(&self, now: Timestamp) -> bool {
+        self.state == FileState::Stored && !self.is_expired(now)
+    }
+
+    /// From `expires_at` on a file is neither listed nor opened.
+    pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at
+            .is_some_and(|expires_at| layover_retention::is_expired(expires_at, now))
+    }
+
+    /// Whether this row describes the file that is on disk.
+    pub(crate) fn is_file(&self, identity: Identity) -> bool {
+        self.identity.is_some_and(|ours| ours.same_file(identity))
+    }
+
+    /// An unfinished upload that `account` may go on with.
+    pub(crate) fn is_unfinished_of(&self, account: AccountId) -> bool {
+        matches!(self.state, FileState::Partial | FileState::Waiting)
+            && self.uploaded_by == Some(account)
+    }
+}
+
+/// A row about to begin as `receiving`.
+#[derive(Clone, Debug)]
+pub(crate) struct NewUpload {
+    pub(crate) home: HomeId,
+    pub(crate) path: VirtualPath,
+    pub(crate) account: AccountId,
+    pub(crate) hidden: HiddenName,
+    pub(crate) inherited_arrival: Option<Timestamp>,
+    pub(crate) node: NodeId,
+    pub(crate) now: Timestamp,
+}
+
+/// The claim that one node lays on names while it changes them.
+#[derive(Clone, Debug)]
+pub(crate) struct ClaimRow {
+    pub(crate) home: HomeId,
+    pub(crate) path: VirtualPath,
+    pub(crate) kind: ClaimKind,
+    pub(crate) file: Option<FileId>,
+    pub(crate) from: Option<VirtualPath>,
+    pub(crate) to: Option<VirtualPath>,
+    pub(crate) identity: Option<Identity>,
+}
+
+/// What a claim is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClaimKind {
+    /// An upload takes the name.
+    Publish,
+    /// A file moves between the two ends.
+    Move,
+    /// A directory moves, or is removed when there is no target.
+    Tree,
+    /// A file is taken away.
+    Delete,
+}
+
+impl ClaimKind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            ClaimKind::Publish => "publish",
+            ClaimKind::Move => "move",
+            ClaimKind::Tree => "tree",
+            ClaimKind::Delete => "delete",
+        }
+    }
+
+    pub(crate) fn parse(word: &str) -> Option<ClaimKind> {
+        [
+            ClaimKind::Publish,
+            ClaimKind::Move,
+            ClaimKind::Tree,
+            ClaimKind::Delete,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == word)
+    }
+}
+
+/// `receiving` or `waiting` becomes `publishing`: the file is safe on disk and
+/// about to take its name.
+#[derive(Clone, Debug)]
+pub(crate) struct Staging {
+    pub(crate) file: FileId,
+    pub(crate) home: HomeId,
+    /// The name in the ledger before, and the name it takes.
+    pub(crate) from: VirtualPath,
+    pub(crate) to: VirtualPath,
+    pub(crate) size_bytes: u64,
+    pub(crate) identity: Identity,
+    pub(crate) quota_bytes: Option<u64>,
+    pub(crate) node: NodeId,
+    pub(crate) now: Timestamp,
+}
+
+/// What came of a first transaction that claims names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// The names are ours until the second transaction.
+    Yes,
+    /// Another process is changing one of them: wait and ask again.
+    Busy,
+    /// The row is no longer what the caller saw.
+    Changed,
+    /// The home's quota has no room.
+    OverQuota,
+}
+
+/// `publishing` becomes `stored`.
+#[derive(Clone, Debug)]
+pub(crate) struct Publication {
+    pub(crate) file: FileId,
+    pub(crate) home: HomeId,
+    pub(crate) path: VirtualPath,
+    pub(crate) account: AccountId,
+    pub(crate) arrived_at: Timestamp,
+    pub(crate) appliance: ApplianceKeep,
+    pub(crate) now: Timestamp,
+    pub(crate) entry: NewEntry,
+}
+
+/// The appliance's own limits, for [`PolicyLayers`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ApplianceKeep {
+    pub(crate) keep: layover_retention::Keep,
+    pub(crate) max_keep: layover_retention::Keep,
+}
+
+impl ApplianceKeep {
+    /// When a file goes that arrived at `arrived_at` under these layers.
+    pub(crate) fn expires_at(
+        self,
+        entity: Option<layover_retention::Keep>,
+        account: Option<layover_retention::Keep>,
+        arrived_at: Timestamp,
+    ) -> Timestamp {
+        let layers = PolicyLayers {
+            appliance: self.keep,
+            max_keep: self.max_keep,
+            entity,
+            account,
+        };
+        layover_retention::expires_at(arrived_at, &layers.effective())
+    }
+}
+
+/// A stored row whose name moves, or that a claim takes away.
+#[derive(Clone, Debug)]
+pub(crate) struct MoveClaim {
+    pub(crate) home: HomeId,
+    pub(crate) file: FileId,
+    pub(crate) identity: Identity,
+    pub(crate) from: VirtualPath,
+    pub(crate) to: VirtualPath,
+    pub(crate) node: NodeId,
+    pub(crate) now: Timestamp,
+}
+
+/// Which removals a row must qualify for to be taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RemovalCause {
+    /// Its account asks.
+    Account,
+    /// Its time is over: refused while `expires_at` is later than `now`.
+    Due,
+}
+
+/// `stored` becomes `deleting`.
+#[derive(Clone, Debug)]
+pub(crate) struct RemovalClaim {
+    pub(crate) home: HomeId,
+    pub(crate) file: FileId,
+    pub(crate) path: VirtualPath,
+    pub(crate) identity: Identity,
+    pub(crate) hidden: HiddenName,
+    pub(crate) cause: RemovalCause,
+    pub(crate) node: NodeId,
+    pub(crate) now: Timestamp,
+}
+
+/// A directory's whole subtree is claimed: it moves, or goes when `to` is
+/// `None`.
+#[derive(Clone, Debug)]
+pub(crate) struct TreeClaim {
+    pub(crate) home: HomeId,
+    pub(crate) from: VirtualPath,
+    pub(crate) to: Option<VirtualPath>,
+    pub(crate) identity: Identity,
+    pub(crate) node: NodeId,
+    pub(crate) now: Timestamp,
+}
+
+/// A file that appeared in the tree by other means.
+#[derive(Clone, Debug)]
+pub(crate) struct Adoption {
+    pub(crate) home: HomeId,
+    pub(crate) path: VirtualPath,
+    pub(crate) size_bytes: u64,
+    pub(crate) identity: Identity,
+    pub(crate) appliance: ApplianceKeep,
+    pub(crate) node: NodeId,
+    pub(crate) now: Timestamp,
+    pub(crate) entry: NewEntry,
+}
+
+/// A due file, for the sweep.
+#[derive(Clone, Debug)]
+pub(crate) struct DueRow {
+    pub(crate) cursor: DueCursor,
+    pub(crate) row: FileRow,
+    pub(crate) home_name: crate::HomeName,
+}
+
+/// What a home holds, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Published files.
+    pub(crate) used_bytes: u64,
+    /// Interrupted and waiting uploads.
+    pub(crate) hidden_bytes: u64,
+}

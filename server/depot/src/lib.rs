@@ -1,0 +1,70 @@
+//! The depot: accounts, files and the database; everything that is kept.
+//!
+//! The way in is [`Depot::open`]. It has five doors: [`Registry`] (what
+//! operators change), [`Gate`] (who may come in), [`Session`] (what a partner
+//! may do with files), [`Journal`] (what happened) and [`Shelf`] (what the
+//! retention sweep needs). SQL lives in `store/`, file-system calls on hosted
+//! files in `vfs/`, and nowhere else. The depot never decides how long a file
+//! stays (that is `layover-retention`) and never speaks a protocol.
+
+mod account;
+mod adopt;
+mod authorized_key;
+mod data_dir;
+mod depot;
+mod gate;
+mod holdings;
+mod journal;
+mod ledger;
+mod names;
+mod network;
+mod password;
+mod path;
+mod recover;
+mod registry;
+mod rights;
+mod secret;
+mod session;
+mod shelf;
+mod store;
+pub mod timer;
+mod vfs;
+
+pub use account::{
+    Account, AccountChange, Actor, Enabled, Entity, JobRun, LiveSession, NewAccount, NewEntity,
+    RetentionStatus, StoredFile,
+};
+pub use adopt::AdoptReport;
+pub use authorized_key::{
+    AuthorizedKey, KeyError, KeyFault, MAX_FROM_PATTERNS, MAX_KEYS_PER_ACCOUNT, MAX_RSA_BITS,
+    MIN_RSA_BITS, NewKey, parse_authorized_keys,
+};
+pub use data_dir::DataDirError;
+pub use depot::{Depot, Fsync, OpenError, Options, Refresh, Role};
+pub use gate::{
+    AdmitRefused, ConnectionSlot, Gate, GateOptions, LoginAttempt, LoginError, Occupancy, Proof,
+};
+pub use journal::{
+    Journal, JournalEntry, JournalFilter, JournalKind, MAX_JOURNAL_PAGE, Outcome, UnknownWord,
+};
+pub use ledger::FileState;
+pub use names::{
+    AccountId, AccountName, EntityId, EntityName, FileId, HomeId, HomeName, MAX_IDENTIFIER_BYTES,
+    NameError, NodeId, SessionId,
+};
+pub use network::{AllowedNetwork, FromPattern, Network, NetworkError, NewNetwork, normalise_ip};
+pub use password::{MAX_PASSWORD_BYTES, PasswordError};
+pub use path::{MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, PathError, VirtualPath};
+pub use recover::{RecoveryReport, SILENT_AFTER};
+pub use registry::{Registry, RegistryError};
+pub use rights::{
+    FolderPermission, Protocol, Protocols, ProtocolsError, Right, Rights, RightsError,
+};
+pub use secret::Secret;
+pub use session::{
+    Completion, Download, EndReason, FileInfo, Listing, MAX_LISTING, Session, Space, Upload,
+    UploadMode, UploadOutcome, UploadPermit, UploadReceipt,
+};
+pub use shelf::{DueFile, PartialSweep, Shelf};
+pub use store::{OpenStoreError, StoreError};
+pub use vfs::{FileKind, MAX_FILE_BYTES, MAX_IO_BYTES, Replace, VfsError};

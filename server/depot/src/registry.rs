@@ -1,0 +1,336 @@
+//! The registry: what operators create, change and remove. Each change is one
+//! transaction with its audit event, and running servers notice it within
+//! seconds.
+
+mod belongings;
+mod error;
+mod views;
+
+use std::sync::Arc;
+
+use layover_retention::{Keep, KeepTooLong, PolicyLayers};
+
+use belongings::{MAX_NETWORKS_PER_ACCOUNT, at_most, authorized, check_reason};
+pub use error::RegistryError;
+
+use crate::account::{Account, AccountChange, Actor, Enabled, Entity, NewAccount, NewEntity};
+use crate::holdings::Holdings;
+use crate::journal::NewEntry;
+use crate::password::Passwords;
+use crate::store::NewAccountRow;
+use crate::{AccountName, EntityName, HomeName, MAX_KEYS_PER_ACCOUNT};
+
+/// Longest reason of a network, in bytes.
+const MAX_REASON_BYTES: usize = 256;
+
+/// The door for operators.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    holdings: Arc<Holdings>,
+    passwords: Passwords,
+}
+
+impl Registry {
+    pub(crate) fn new(holdings: Arc<Holdings>, passwords: Passwords) -> Self {
+        Self {
+            holdings,
+            passwords,
+        }
+    }
+
+    fn entry(&self, actor: &Actor, action: &'static str) -> NewEntry {
+        NewEntry::admin(self.holdings.now(), action, &self.holdings.node, actor)
+    }
+
+    fn account_entry(&self, actor: &Actor, action: &'static str, account: &Account) -> NewEntry {
+        self.entry(actor, action)
+            .account(&account.name)
+            .entity(&account.entity)
+    }
+
+    fn check_keep(&self, keep: Option<Keep>) -> Result<(), KeepTooLong> {
+        match keep {
+            Some(keep) => PolicyLayers::check(keep, self.holdings.appliance.max_keep),
+            None => Ok(()),
+        }
+    }
+
+    /// Creates an entity.
+    ///
+    /// # Errors
+    /// `EntityExists`, `KeepTooLong`, `Store`.
+    pub async fn add_entity(
+        &self,
+        actor: &Actor,
+        entity: &NewEntity,
+    ) -> Result<Entity, RegistryError> {
+        self.check_keep(entity.keep)?;
+        let now = self.holdings.now();
+        let mut entry = self.entry(actor, "entity.add").entity(&entity.name);
+        if let Some(keep) = entity.keep {
+            entry = entry.with("keep", keep.to_string());
+        }
+        match self.holdings.store.add_entity(entity, now, &entry).await? {
+            Some(id) => Ok(Entity {
+                id,
+                name: entity.name.clone(),
+                keep: entity.keep,
+                created_at: now,
+            }),
+            None => Err(RegistryError::EntityExists {
+                name: entity.name.clone(),
+            }),
+        }
+    }
+
+    /// Every entity, by name.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn list_entities(&self) -> Result<Vec<Entity>, RegistryError> {
+        Ok(self.holdings.store.list_entities().await?)
+    }
+
+    /// Changes how long the entity's files stay; `None` is the appliance's
+    /// rule. What is stored moves its expiry in the same transaction, except
+    /// where an account has its own keep.
+    ///
+    /// # Errors
+    /// `UnknownEntity`, `KeepTooLong`, `Store`.
+    pub async fn set_entity_keep(
+        &self,
+        actor: &Actor,
+        name: &EntityName,
+        keep: Option<Keep>,
+    ) -> Result<(), RegistryError> {
+        self.check_keep(keep)?;
+        let entity = self.entity(name).await?;
+        let entry = self.entry(actor, "entity.set").entity(name).with(
+            "keep",
+            keep.map_or_else(|| "appliance".to_owned(), |keep| keep.to_string()),
+        );
+        let appliance = self.holdings.appliance;
+        Ok(self
+            .holdings
+            .store
+            .set_entity_keep(entity.id, keep, appliance, &entry)
+            .await?)
+    }
+
+    /// Removes an entity that has neither accounts nor files.
+    ///
+    /// # Errors
+    /// `UnknownEntity`, `EntityInUse`, `Store`.
+    pub async fn remove_entity(
+        &self,
+        actor: &Actor,
+        name: &EntityName,
+    ) -> Result<(), RegistryError> {
+        let entity = self.entity(name).await?;
+        let entry = self.entry(actor, "entity.remove").entity(name);
+        self.holdings
+            .store
+            .remove_entity(entity.id, &entry)
+            .await?
+            .ok_or_else(|| RegistryError::EntityInUse { name: name.clone() })
+    }
+
+    async fn entity(&self, name: &EntityName) -> Result<Entity, RegistryError> {
+        self.holdings
+            .store
+            .entity(name)
+            .await?
+            .ok_or_else(|| RegistryError::UnknownEntity { name: name.clone() })
+    }
+
+    /// Creates an account, with its home when there is none of that name.
+    ///
+    /// # Errors
+    /// `UnknownEntity`, `AccountExists`, `HomeOfAnother`, `KeepTooLong`,
+    /// `NoProtocol`, `Password`, `TooMany`, `KeyExists`, `Store`.
+    pub async fn add_account(
+        &self,
+        actor: &Actor,
+        account: &NewAccount,
+    ) -> Result<Account, RegistryError> {
+        self.check_keep(account.keep)?;
+        let name = &account.name;
+        if account.protocols.is_empty() {
+            return Err(RegistryError::NoProtocol { name: name.clone() });
+        }
+        at_most(name, "keys", account.keys.len(), MAX_KEYS_PER_ACCOUNT)?;
+        at_most(
+            name,
+            "networks",
+            account.networks.len(),
+            MAX_NETWORKS_PER_ACCOUNT,
+        )?;
+        for network in &account.networks {
+            check_reason(network.reason.as_deref())?;
+        }
+        let entity = self.entity(&account.entity).await?;
+        let home = account.home.clone().unwrap_or_else(|| HomeName::from(name));
+        if let Some((_, owner)) = self.holdings.store.home(&home).await?
+            && owner != account.entity
+        {
+            return Err(RegistryError::HomeOfAnother { home, owner });
+        }
+        let now = self.holdings.now();
+        let password_hash = match account.password.clone() {
+            Some(password) => Some(self.passwords.hash(password).await?),
+            None => None,
+        };
+        let row = NewAccountRow {
+            name: name.clone(),
+            entity: entity.id,
+            home: home.clone(),
+            protocols: account.protocols,
+            keep: account.keep,
+            quota_bytes: account.quota_bytes,
+            read_only: account.read_only,
+            tolerant_completion: account.tolerant_completion,
+            publish_on_rename: account.publish_on_rename,
+            password_hash,
+            keys: account
+                .keys
+                .iter()
+                .map(|key| authorized(key, now))
+                .collect(),
+            networks: account.networks.clone(),
+            now,
+        };
+        let networks: Vec<String> = account
+            .networks
+            .iter()
+            .map(|network| network.network.to_string())
+            .collect();
+        let entry = self
+            .entry(actor, "account.add")
+            .account(name)
+            .entity(&account.entity)
+            .with("home", home.as_str())
+            .with("networks", networks)
+            .with("protocols", account.protocols.to_string());
+        if self
+            .holdings
+            .store
+            .add_account(&row, &entry)
+            .await?
+            .is_none()
+        {
+            return Err(RegistryError::AccountExists { name: name.clone() });
+        }
+        self.account(name).await
+    }
+
+    /// An account, with everything that hangs on it.
+    ///
+    /// # Errors
+    /// `UnknownAccount`, `Store`.
+    pub async fn account(&self, name: &AccountName) -> Result<Account, RegistryError> {
+        self.holdings
+            .store
+            .account(name)
+            .await?
+            .ok_or_else(|| RegistryError::UnknownAccount { name: name.clone() })
+    }
+
+    /// Every account, by name.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn list_accounts(&self) -> Result<Vec<Account>, RegistryError> {
+        Ok(self.holdings.store.list_accounts().await?)
+    }
+
+    /// Changes an account; a new keep moves the expiry of its files, in the
+    /// same transaction.
+    ///
+    /// # Errors
+    /// `UnknownAccount`, `KeepTooLong`, `NoProtocol`, `Store`.
+    pub async fn change_account(
+        &self,
+        actor: &Actor,
+        name: &AccountName,
+        change: &AccountChange,
+    ) -> Result<Account, RegistryError> {
+        self.check_keep(change.keep.flatten())?;
+        if change.protocols.is_some_and(crate::Protocols::is_empty) {
+            return Err(RegistryError::NoProtocol { name: name.clone() });
+        }
+        let account = self.account(name).await?;
+        let entry = describe(self.account_entry(actor, "account.set", &account), change);
+        self.holdings
+            .store
+            .change_account(account.id, change, self.holdings.appliance, &entry)
+            .await?;
+        self.account(name).await
+    }
+
+    /// Lets an account log in, or locks it out and ends its sessions.
+    ///
+    /// # Errors
+    /// `UnknownAccount`, `Store`.
+    pub async fn set_enabled(
+        &self,
+        actor: &Actor,
+        name: &AccountName,
+        enabled: Enabled,
+    ) -> Result<(), RegistryError> {
+        let account = self.account(name).await?;
+        let action = match enabled {
+            Enabled::Yes => "account.enable",
+            Enabled::No => "account.disable",
+        };
+        let entry = self.account_entry(actor, action, &account);
+        Ok(self
+            .holdings
+            .store
+            .set_enabled(account.id, enabled, &entry)
+            .await?)
+    }
+
+    /// Removes an account: its sessions end, its credentials are forgotten,
+    /// its name is free. Its files stay in their home until their time is over.
+    ///
+    /// # Errors
+    /// `UnknownAccount`, `Store`.
+    pub async fn remove_account(
+        &self,
+        actor: &Actor,
+        name: &AccountName,
+    ) -> Result<(), RegistryError> {
+        let account = self.account(name).await?;
+        let entry = self.account_entry(actor, "account.remove", &account);
+        let (now, appliance) = (self.holdings.now(), self.holdings.appliance);
+        self.holdings
+            .store
+            .remove_account(account.id, now, appliance, &entry)
+            .await?
+            .ok_or_else(|| RegistryError::UnknownAccount { name: name.clone() })
+    }
+}
+
+/// Puts what changes into the journal entry.
+fn describe(mut entry: NewEntry, change: &AccountChange) -> NewEntry {
+    let inherited = || "inherited".to_owned();
+    if let Some(protocols) = change.protocols {
+        entry = entry.with("protocols", protocols.to_string());
+    }
+    if let Some(keep) = change.keep {
+        entry = entry.with("keep", keep.map_or_else(inherited, |keep| keep.to_string()));
+    }
+    if let Some(quota) = change.quota_bytes {
+        entry = entry.with("quota_bytes", quota);
+    }
+    for (name, value) in [
+        ("read_only", change.read_only),
+        ("tolerant_completion", change.tolerant_completion),
+        ("publish_on_rename", change.publish_on_rename),
+    ] {
+        if let Some(value) = value {
+            entry = entry.with(name, value);
+        }
+    }
+    entry
+}

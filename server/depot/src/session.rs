@@ -1,0 +1,450 @@
+//! A session: one logged-in account, and everything it may do with files.
+//!
+//! Front ends hold a [`Session`] and nothing else: permissions, quota, expiry
+//! and the hiding of unfinished files are all inside. What a peer may not see
+//! does not exist for it. Verbs that change a name run to their end even when
+//! the caller stops waiting.
+
+mod coverage;
+mod directories;
+mod download;
+mod look;
+mod names;
+mod permit;
+pub(crate) mod record;
+mod rights;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use layover_retention::Timestamp;
+use tokio::sync::watch;
+
+pub use download::Download;
+pub use permit::{UploadMode, UploadPermit};
+pub use upload::{Completion, Upload, UploadOutcome, UploadReceipt};
+
+use crate::holdings::{Holdings, HomeRef};
+use crate::vfs::{Entry, FileKind, VfsError};
+use crate::{Account, AccountName, Protocol, Right, SessionId, VirtualPath};
+
+/// Entries that one listing carries. A directory with more must be split by
+/// the partner; the bound keeps one listing below about 50 MB.
+pub const MAX_LISTING: usize = 100_000;
+
+/// Names that one listing looks at again because they changed meanwhile.
+const MAX_SECOND_LOOKS: usize = 256;
+
+/// Why a session must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// The account was disabled or removed.
+    AccountDisabled,
+    /// The peer's network is no longer allowed for the account.
+    NetworkRemoved,
+    /// An operator ended it.
+    Killed,
+    /// The server stops and does not wait any longer.
+    Stopping,
+}
+
+impl EndReason {
+    /// One word for the journal.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EndReason::AccountDisabled => "account-disabled",
+            EndReason::NetworkRemoved => "network-removed",
+            EndReason::Killed => "killed",
+            EndReason::Stopping => "stopping",
+        }
+    }
+}
+
+/// What a peer may know of a file or directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// File or directory.
+    pub kind: FileKind,
+    /// Size in bytes; of an interrupted upload, what has arrived.
+    pub size_bytes: u64,
+    /// The partner's own time stamp; decides nothing.
+    pub modified_at: Timestamp,
+    /// When the file goes; `None` for directories and unfinished uploads.
+    pub expires_at: Option<Timestamp>,
+    /// The account's own interrupted upload: never listed, only told by name.
+    pub partial: bool,
+    /// Permission bits (`0o777`), cosmetic.
+    pub mode: u32,
+}
+
+impl FileInfo {
+    fn of(entry: Entry, expires_at: Option<Timestamp>) -> FileInfo {
+        FileInfo {
+            kind: entry.kind,
+            size_bytes: entry.size_bytes,
+            modified_at: Timestamp::from_micros(entry.modified_us),
+            expires_at,
+            partial: false,
+            mode: entry.mode,
+        }
+    }
+}
+
+/// The names in one directory, in no order.
+pub type Listing = Vec<(Vec<u8>, FileInfo)>;
+
+/// Room for a partner, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Size of the file system.
+    pub total_bytes: u64,
+    /// What the account could still store.
+    pub free_bytes: u64,
+    /// The account's quota.
+    pub quota_bytes: Option<u64>,
+    /// What its home holds.
+    pub used_bytes: u64,
+}
+
+/// A logged-in account. Clones are the same session; when the last one goes
+/// the session is over, as with [`Session::end`].
+#[derive(Clone, Debug)]
+pub struct Session {
+    inner: Arc<SessionInner>,
+}
+
+/// What the gate knows when it lets somebody in.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    pub(crate) id: SessionId,
+    pub(crate) account: Account,
+    pub(crate) home: HomeRef,
+    pub(crate) protocol: Protocol,
+    pub(crate) peer: IpAddr,
+}
+
+#[derive(Debug)]
+struct SessionInner {
+    id: SessionId,
+    account: Account,
+    home: HomeRef,
+    protocol: Protocol,
+    peer: IpAddr,
+    holdings: Arc<Holdings>,
+    ended: watch::Sender<Option<EndReason>>,
+    closed: AtomicBool,
+    open_for: crate::timer::Stopwatch,
+}
+
+/// Ends a session from outside without keeping it alive.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionHandle {
+    ended: watch::Sender<Option<EndReason>>,
+}
+
+impl SessionHandle {
+    /// Whether the session itself is gone and only handles are left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended.sender_count() <= 1
+    }
+
+    /// Tells the session that it must end; the first reason counts.
+    pub(crate) fn end(&self, reason: EndReason) {
+        self.ended.send_if_modified(|ended| {
+            let first = ended.is_none();
+            if first {
+                *ended = Some(reason);
+            }
+            first
+        });
+    }
+}
+
+impl Session {
+    /// The session of a login that the gate has granted and recorded. Makes
+    /// the home's folder when it is the first.
+    ///
+    /// # Errors
+    /// `DiskFull`, `ReadOnlyStorage`, `Storage` when there is no folder and it
+    /// cannot be made.
+    pub(crate) async fn open(holdings: Arc<Holdings>, login: Login) -> Result<Session, VfsError> {
+        holdings.make_home(&login.home).await?;
+        Ok(Session {
+            inner: Arc::new(SessionInner {
+                id: login.id,
+                account: login.account,
+                home: login.home,
+                protocol: login.protocol,
+                peer: login.peer,
+                holdings,
+                ended: watch::Sender::new(None),
+                closed: AtomicBool::new(false),
+                open_for: crate::timer::Stopwatch::start(),
+            }),
+        })
+    }
+
+    pub(crate) fn handle(&self) -> SessionHandle {
+        SessionHandle {
+            ended: self.inner.ended.clone(),
+        }
+    }
+
+    /// The session's number in journal and `session list`.
+    #[must_use]
+    pub fn id(&self) -> &SessionId {
+        &self.inner.id
+    }
+
+    /// Whose session it is.
+    #[must_use]
+    pub fn account_name(&self) -> &AccountName {
+        &self.inner.account.name
+    }
+
+    /// The account as it was at login.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.inner.account
+    }
+
+    /// How the peer came.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.inner.protocol
+    }
+
+    /// Where the peer came from.
+    #[must_use]
+    pub fn peer(&self) -> IpAddr {
+        self.inner.peer
+    }
+
+    /// Resolves when the session must end, with the reason; from then on every
+    /// verb answers [`VfsError::SessionEnded`].
+    pub async fn ended(&self) -> EndReason {
+        let mut ended = self.inner.ended.subscribe();
+        match ended.wait_for(Option::is_some).await.map(|reason| *reason) {
+            Ok(Some(reason)) => reason,
+            Ok(None) | Err(_) => EndReason::Stopping,
+        }
+    }
+
+    /// Closes the session: its row goes and the journal says why.
+    pub async fn end(self, reason: &str) {
+        if !self.inner.closed.swap(true, Ordering::AcqRel) {
+            close(&self.inner, reason).await;
+        }
+    }
+
+    /// What stands at `path`. The account's own interrupted upload is told
+    /// when no published file has the name.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotPermitted`, `SessionEnded`, `Storage`, `Database`.
+    pub async fn stat(&self, path: &VirtualPath) -> Result<FileInfo, VfsError> {
+        self.check_running()?;
+        let look = self.look(path).await?;
+        if let Some(directory) = look.directory() {
+            if !rights::may_enter(&self.inner.account, path) {
+                return Err(self.not_permitted(path, Right::List));
+            }
+            return Ok(FileInfo::of(directory, None));
+        }
+        if let Some(file) = look.visible(self.now()) {
+            if !self.may(path, Right::List) && !self.may(path, Right::Read) {
+                return Err(self.not_permitted(path, Right::List));
+            }
+            return Ok(FileInfo::of(file.entry, file.expires_at));
+        }
+        let row = look
+            .unfinished_of(self.inner.account.id)
+            .ok_or_else(|| not_found(path))?;
+        self.require(path, Right::Write)?;
+        Ok(FileInfo {
+            kind: FileKind::File,
+            size_bytes: row.size_bytes,
+            modified_at: row.touched_at,
+            expires_at: None,
+            partial: true,
+            mode: 0o600,
+        })
+    }
+
+    /// The published files and the directories in `path`.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDirectory`, `NotPermitted`, `TooManyEntries`,
+    /// `SessionEnded`, `Storage`, `Database`.
+    pub async fn list(&self, path: &VirtualPath) -> Result<Listing, VfsError> {
+        self.check_running()?;
+        self.require(path, Right::List)?;
+        let holdings = &self.inner.holdings;
+        let place = self.inner.home.place(path);
+        let on_disk = holdings
+            .vfs
+            .run(move |storage| storage.list(&place, MAX_LISTING));
+        let in_ledger = holdings.store.rows_in(self.inner.home.id, path);
+        let (entries, rows) = tokio::join!(on_disk, in_ledger);
+        let entries = match entries {
+            Ok(entries) if entries.more => {
+                return Err(VfsError::TooManyEntries { limit: MAX_LISTING });
+            }
+            Ok(entries) => entries.entries,
+            Err(error) => return Err(self.listing_fault(path, error).await),
+        };
+        let mut by_name: std::collections::HashMap<Vec<u8>, Vec<crate::ledger::FileRow>> =
+            std::collections::HashMap::new();
+        for row in rows? {
+            by_name
+                .entry(row.path.name().unwrap_or_default().to_vec())
+                .or_default()
+                .push(row);
+        }
+        let now = self.now();
+        let mut second_looks = 0_usize;
+        let mut listing = Vec::with_capacity(entries.len());
+        for (name, entry) in entries {
+            // A name that no path can carry cannot be asked for either.
+            let Ok(at) = path.join(&name) else { continue };
+            if entry.kind == FileKind::Directory {
+                listing.push((name, FileInfo::of(entry, None)));
+                continue;
+            }
+            let Some(rows) = by_name.get(&name) else {
+                continue;
+            };
+            match look::visible(entry, rows.iter(), now) {
+                Some(file) => listing.push((name, FileInfo::of(file.entry, file.expires_at))),
+                None if rows.iter().any(|row| row.is_visible(now))
+                    && second_looks < MAX_SECOND_LOOKS =>
+                {
+                    second_looks = second_looks.saturating_add(1);
+                    if let Some(file) = self.look(&at).await?.visible(now) {
+                        listing.push((name, FileInfo::of(file.entry, file.expires_at)));
+                    }
+                }
+                None => {}
+            }
+        }
+        Ok(listing)
+    }
+
+    /// `NotDirectory` is only for a file that the peer may know of.
+    async fn listing_fault(&self, path: &VirtualPath, error: std::io::Error) -> VfsError {
+        match VfsError::at(path, error) {
+            VfsError::NotDirectory { path } => match self.look(&path).await {
+                Ok(look) if look.visible(self.now()).is_some() => VfsError::NotDirectory { path },
+                Ok(_) => not_found(&path),
+                Err(fault) => fault,
+            },
+            fault => fault,
+        }
+    }
+
+    /// Room on the file system and in the account's quota.
+    ///
+    /// # Errors
+    /// `SessionEnded`, `Storage`, `Database`.
+    pub async fn space(&self) -> Result<Space, VfsError> {
+        self.check_running()?;
+        let holdings = &self.inner.holdings;
+        let on_disk = holdings.vfs.run(|storage| storage.space());
+        let in_ledger = holdings.store.usage(self.inner.home.id);
+        let (storage, usage) = tokio::join!(on_disk, in_ledger);
+        let (storage, usage) = (storage?, usage?);
+        let quota_bytes = self.inner.account.quota_bytes;
+        let left = quota_bytes.map_or(u64::MAX, |quota| quota.saturating_sub(usage.used_bytes));
+        Ok(Space {
+            total_bytes: storage.total_bytes,
+            free_bytes: storage.free_bytes.min(left),
+            quota_bytes,
+            used_bytes: usage.used_bytes,
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn inner_home(&self) -> &HomeRef {
+        &self.inner.home
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.holdings.now()
+    }
+
+    fn check_running(&self) -> Result<(), VfsError> {
+        if self.inner.ended.borrow().is_some() || self.inner.closed.load(Ordering::Acquire) {
+            return Err(VfsError::SessionEnded);
+        }
+        Ok(())
+    }
+
+    fn may(&self, path: &VirtualPath, right: Right) -> bool {
+        rights::rights_at(&self.inner.account, path).contains(right)
+    }
+
+    fn require(&self, path: &VirtualPath, right: Right) -> Result<(), VfsError> {
+        if self.may(path, right) {
+            Ok(())
+        } else {
+            Err(self.not_permitted(path, right))
+        }
+    }
+
+    fn not_permitted(&self, path: &VirtualPath, right: Right) -> VfsError {
+        VfsError::NotPermitted {
+            account: self.inner.account.name.clone(),
+            path: path.clone(),
+            right,
+        }
+    }
+}
+
+fn not_found(path: &VirtualPath) -> VfsError {
+    VfsError::NotFound { path: path.clone() }
+}
+
+/// Takes the session's row away, with its journal entry.
+async fn close(inner: &SessionInner, reason: &str) {
+    let entry = record::logout(inner, reason);
+    if let Err(error) = inner.holdings.store.end_session(&inner.id, &entry).await {
+        tracing::error!(
+            session.id = %inner.id,
+            account.name = %inner.account.name,
+            error = &error as &dyn std::error::Error,
+            "the end of a session could not be recorded"
+        );
+    }
+}
+
+impl Drop for SessionInner {
+    fn drop(&mut self) {
+        if *self.closed.get_mut() {
+            return;
+        }
+        // Without a runtime the process is ending: recovery takes the row.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let entry = record::logout(self, "connection closed");
+        let (holdings, id) = (Arc::clone(&self.holdings), self.id.clone());
+        let tasks = self.holdings.tasks.clone();
+        tasks.spawn_on(
+            async move {
+                if let Err(error) = holdings.store.end_session(&id, &entry).await {
+                    tracing::error!(
+                        session.id = %id,
+                        error = &error as &dyn std::error::Error,
+                        "the end of a session could not be recorded"
+                    );
+                }
+            },
+            &runtime,
+        );
+    }
+}

@@ -1,0 +1,192 @@
+//! Downloads: one open file, whole as it was when it was opened.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::coverage::Coverage;
+use super::{FileInfo, Session, not_found, record};
+use crate::timer::Stopwatch;
+use crate::vfs::{MAX_IO_BYTES, OpenFile, Place, VfsError, run_blocking};
+use crate::{FileId, Right, VirtualPath};
+
+/// Times an open is repeated because the name went to another file meanwhile.
+const MAX_OPEN_TRIES: usize = 4;
+
+/// A file being fetched. Overwriting, renaming or expiry of its name do not
+/// touch it. When it goes, the journal says how far it came, and a file
+/// fetched whole counts as collected.
+#[derive(Debug)]
+pub struct Download {
+    session: Session,
+    file: Arc<dyn OpenFile>,
+    id: FileId,
+    path: VirtualPath,
+    info: FileInfo,
+    passed: Mutex<Coverage>,
+    running: Stopwatch,
+    recorded: bool,
+}
+
+impl Session {
+    /// Opens a published file for reading.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsDirectory`, `NotPermitted`, `Busy`, `SessionEnded`,
+    /// `Storage`, `Database`.
+    pub async fn download(&self, path: &VirtualPath) -> Result<Download, VfsError> {
+        self.check_running()?;
+        self.require(path, Right::Read)?;
+        for _ in 0..MAX_OPEN_TRIES {
+            let look = self.look(path).await?;
+            if look.directory().is_some() {
+                return Err(VfsError::IsDirectory { path: path.clone() });
+            }
+            let visible = look.visible(self.now()).ok_or_else(|| not_found(path))?;
+            let place: Place = self.inner.home.place(path);
+            let opened = self
+                .inner
+                .holdings
+                .vfs
+                .run(move |storage| storage.open(&place))
+                .await;
+            match opened {
+                Ok((file, entry)) if visible.row.is_file(entry.identity) => {
+                    return Ok(Download {
+                        session: self.clone(),
+                        file,
+                        id: visible.row.id,
+                        path: path.clone(),
+                        info: FileInfo::of(entry, visible.expires_at),
+                        passed: Mutex::default(),
+                        running: Stopwatch::start(),
+                        recorded: false,
+                    });
+                }
+                // Replaced or gone since the look: look again.
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(VfsError::at(path, error)),
+            }
+        }
+        Err(VfsError::Busy { path: path.clone() })
+    }
+}
+
+impl Download {
+    /// Size in bytes when it was opened.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.info.size_bytes
+    }
+
+    /// What the file was when it was opened.
+    #[must_use]
+    pub fn info(&self) -> &FileInfo {
+        &self.info
+    }
+
+    /// Up to `len` bytes from `offset` (at most [`MAX_IO_BYTES`]); empty at
+    /// the end of the file.
+    ///
+    /// # Errors
+    /// `SessionEnded`, `Storage`.
+    pub async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes, VfsError> {
+        self.session.check_running()?;
+        let file = Arc::clone(&self.file);
+        let len = len.min(MAX_IO_BYTES);
+        let bytes = run_blocking(move || file.read_at(offset, len)).await;
+        let bytes = bytes.map_err(|error| VfsError::at(&self.path, error))?;
+        let end = offset.saturating_add(bytes.len() as u64);
+        self.passed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(offset, end);
+        Ok(Bytes::from(bytes))
+    }
+
+    /// Ends the download and records it. The file counts as collected when
+    /// the front end says that all was sent, and every byte was read.
+    ///
+    /// # Errors
+    /// `Database` when it could not be recorded.
+    pub async fn finish(mut self, bytes_sent: u64, complete: bool) -> Result<(), VfsError> {
+        self.recorded = true;
+        let whole = complete && self.is_whole();
+        record_end(self.end(bytes_sent, whole)).await
+    }
+
+    fn is_whole(&self) -> bool {
+        self.passed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contiguous()
+            >= self.info.size_bytes
+    }
+
+    fn end(&self, bytes_sent: u64, whole: bool) -> End {
+        End {
+            session: self.session.clone(),
+            id: self.id,
+            path: self.path.clone(),
+            size_bytes: self.info.size_bytes,
+            bytes_sent,
+            whole,
+            duration: self.running.elapsed(),
+        }
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        if self.recorded {
+            return;
+        }
+        let passed = self
+            .passed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contiguous();
+        // Nobody said that it was sent: an empty file is no proof of anything.
+        let end = self.end(passed, self.is_whole() && self.info.size_bytes > 0);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let tasks = self.session.inner.holdings.tasks.clone();
+        tasks.spawn_on(
+            async move {
+                if let Err(error) = record_end(end).await {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the end of a download could not be recorded"
+                    );
+                }
+            },
+            &runtime,
+        );
+    }
+}
+
+/// What the journal says of a download.
+pub(super) struct End {
+    session: Session,
+    id: FileId,
+    pub(super) path: VirtualPath,
+    pub(super) size_bytes: u64,
+    pub(super) bytes_sent: u64,
+    pub(super) whole: bool,
+    pub(super) duration: std::time::Duration,
+}
+
+async fn record_end(end: End) -> Result<(), VfsError> {
+    let inner = &end.session.inner;
+    let now = inner.holdings.now();
+    let entry = record::download(inner, &end, now);
+    let collected = end.whole.then_some((end.id, inner.account.id));
+    inner
+        .holdings
+        .store
+        .end_download(collected, now, &entry)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,351 @@
+//! Before an upload: may it be, and what does it start from? Nothing is on
+//! disk or in the ledger until [`UploadPermit::begin`].
+
+use std::sync::Arc;
+
+use layover_retention::Timestamp;
+
+use super::look::{Look, VisibleFile};
+use super::upload::{Start, Upload};
+use super::{Session, not_found};
+use crate::holdings::{LiveGuard, LiveKey};
+use crate::ledger::{FileRow, NewUpload};
+use crate::vfs::{FileKind, HiddenName, OpenFile, VfsError};
+use crate::{FileId, Right, VirtualPath};
+
+/// What an upload does with a file that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadMode {
+    /// Fresh content: creates the file, or replaces it when it is complete.
+    New {
+        /// Fail when the name is taken.
+        exclusive: bool,
+    },
+    /// Changes a hidden copy of the published file, or goes on with the
+    /// account's own interrupted upload, or creates.
+    Modify,
+    /// As `Modify`, and every write goes to the end.
+    Append,
+}
+
+/// A granted upload that has not begun. Dropping it leaves no trace.
+#[derive(Debug)]
+pub struct UploadPermit {
+    session: Session,
+    path: VirtualPath,
+    mode: UploadMode,
+    plan: Plan,
+    /// Bytes that all live uploads of the home may hold together with this
+    /// one; `None` without a quota.
+    room_bytes: Option<u64>,
+    /// Earlier unfinished uploads that fresh content makes useless.
+    outdated: Vec<FileRow>,
+}
+
+#[derive(Debug)]
+enum Plan {
+    Fresh,
+    Copy(VisibleFile),
+    Resume(FileRow),
+}
+
+impl Session {
+    /// Decides whether this upload may be: name, permission, overwriting,
+    /// quota.
+    ///
+    /// # Errors
+    /// `NotFound` (of the directory), `NotDirectory`, `IsDirectory`,
+    /// `NotPermitted`, `AlreadyExists`, `QuotaExceeded`, `Busy` (a file that
+    /// is not adopted yet has the name), `SessionEnded`, `Storage`, `Database`.
+    pub async fn plan_upload(
+        &self,
+        path: &VirtualPath,
+        mode: UploadMode,
+    ) -> Result<UploadPermit, VfsError> {
+        self.check_running()?;
+        if path.name().is_none() {
+            return Err(VfsError::IsDirectory { path: path.clone() });
+        }
+        self.require(path, Right::Write)?;
+        let look = self.look(path).await?;
+        if look.directory().is_some() {
+            return Err(VfsError::IsDirectory { path: path.clone() });
+        }
+        if look.entry.is_none() {
+            self.check_directory(&path.dir()).await?;
+        }
+        let visible = look.visible(self.now());
+        let exclusive = mode == UploadMode::New { exclusive: true };
+        if visible.is_some() {
+            if exclusive {
+                return Err(VfsError::AlreadyExists { path: path.clone() });
+            }
+            self.require(path, Right::Overwrite)?;
+        } else if look.is_unadopted() {
+            // An operator's file that we do not know yet: never destroyed.
+            return Err(if exclusive {
+                VfsError::AlreadyExists { path: path.clone() }
+            } else {
+                VfsError::Busy { path: path.clone() }
+            });
+        }
+        let replaced_bytes = visible.as_ref().map_or(0, |file| file.row.size_bytes);
+        let plan = self.plan(&look, mode, visible);
+        let room_bytes = self.room(&plan, replaced_bytes).await?;
+        let outdated = match (&plan, mode) {
+            (Plan::Fresh, UploadMode::New { .. }) => look
+                .rows
+                .into_iter()
+                .filter(|row| row.is_unfinished_of(self.inner.account.id))
+                .collect(),
+            _ => Vec::new(),
+        };
+        Ok(UploadPermit {
+            session: self.clone(),
+            path: path.clone(),
+            mode,
+            plan,
+            room_bytes,
+            outdated,
+        })
+    }
+
+    fn plan(&self, look: &Look, mode: UploadMode, visible: Option<VisibleFile>) -> Plan {
+        match (mode, visible) {
+            (UploadMode::New { .. }, _) => Plan::Fresh,
+            (_, Some(file)) => Plan::Copy(file),
+            (_, None) => look
+                .unfinished_of(self.inner.account.id)
+                .map_or(Plan::Fresh, |row| Plan::Resume(row.clone())),
+        }
+    }
+
+    async fn check_directory(&self, dir: &VirtualPath) -> Result<(), VfsError> {
+        let place = self.inner.home.place(dir);
+        let entry = self
+            .inner
+            .holdings
+            .vfs
+            .run(move |storage| storage.stat(&place))
+            .await;
+        match entry.map_err(|error| VfsError::at(dir, error))?.kind {
+            FileKind::Directory => Ok(()),
+            FileKind::File => Err(not_found(dir)),
+        }
+    }
+
+    /// How many bytes live uploads of the home may hold.
+    async fn room(&self, plan: &Plan, replaced_bytes: u64) -> Result<Option<u64>, VfsError> {
+        let Some(quota_bytes) = self.inner.account.quota_bytes else {
+            return Ok(None);
+        };
+        let usage = self.inner.holdings.store.usage(self.inner.home.id).await?;
+        let resumed_bytes = match plan {
+            Plan::Resume(row) => row.size_bytes,
+            Plan::Fresh | Plan::Copy(_) => 0,
+        };
+        let taken = usage
+            .used_bytes
+            .saturating_add(usage.hidden_bytes)
+            .saturating_sub(resumed_bytes)
+            .saturating_sub(replaced_bytes);
+        let room = quota_bytes.saturating_sub(taken);
+        if room == 0 {
+            return Err(VfsError::QuotaExceeded { quota_bytes });
+        }
+        Ok(Some(room))
+    }
+}
+
+impl UploadPermit {
+    /// The name the file will take.
+    #[must_use]
+    pub fn path(&self) -> &VirtualPath {
+        &self.path
+    }
+
+    /// Begins: a row `receiving` and a hidden file.
+    ///
+    /// # Errors
+    /// `Busy` when another session goes on with the same upload, or the file
+    /// to be changed was exchanged meanwhile; `DiskFull`, `ReadOnlyStorage`,
+    /// `SessionEnded`, `Storage`, `Database`.
+    pub async fn begin(self) -> Result<Upload, VfsError> {
+        self.session.check_running()?;
+        let start = match &self.plan {
+            Plan::Fresh => self.begin_fresh().await?,
+            Plan::Copy(file) => self.begin_copy(file).await?,
+            Plan::Resume(row) => self.begin_resumed(row).await?,
+        };
+        for row in self.outdated {
+            self.session.forget(&row).await?;
+        }
+        Upload::begin(self.session, start)
+    }
+
+    async fn begin_fresh(&self) -> Result<Start, VfsError> {
+        let (hidden, live) = self.hidden()?;
+        let id = self.begin_row(&hidden, None).await?;
+        let name = hidden.clone();
+        let created = self
+            .session
+            .inner
+            .holdings
+            .vfs
+            .run(move |storage| storage.create_hidden(&name))
+            .await;
+        match created {
+            Ok(file) => Ok(self.start(file, id, hidden, live)),
+            Err(error) => Err(self.give_up(id, error).await),
+        }
+    }
+
+    async fn begin_copy(&self, source: &VisibleFile) -> Result<Start, VfsError> {
+        let (hidden, live) = self.hidden()?;
+        let arrival = source.row.arrived_at;
+        let id = self.begin_row(&hidden, arrival).await?;
+        let (place, name) = (self.session.inner.home.place(&self.path), hidden.clone());
+        let identity = source.entry.identity;
+        let copied = self
+            .session
+            .inner
+            .holdings
+            .vfs
+            .run(move |storage| {
+                let (file, copied) = storage.copy_to_hidden(&place, &name)?;
+                if copied.same_file(identity) {
+                    return Ok(Some((file.entry()?.size_bytes, file)));
+                }
+                storage.unlink_hidden(&name)?;
+                Ok::<_, std::io::Error>(None)
+            })
+            .await;
+        match copied {
+            Ok(Some((size_bytes, file))) => {
+                let mut start = self.start(file, id, hidden, live);
+                start.size_bytes = size_bytes;
+                start.inherited_arrival = arrival;
+                start.is_copy = true;
+                Ok(start)
+            }
+            Ok(None) => {
+                self.forget_row(id).await;
+                Err(VfsError::Busy {
+                    path: self.path.clone(),
+                })
+            }
+            Err(error) => Err(self.give_up(id, error).await),
+        }
+    }
+
+    async fn begin_resumed(&self, row: &FileRow) -> Result<Start, VfsError> {
+        let holdings = &self.session.inner.holdings;
+        let Some(hidden) = row.hidden.clone() else {
+            return self.begin_fresh().await;
+        };
+        let live = holdings.live.enter(LiveKey::Hidden(hidden.clone()));
+        if !holdings
+            .store
+            .resume_upload(row.id, &holdings.node, holdings.now())
+            .await?
+        {
+            return Err(VfsError::Busy {
+                path: self.path.clone(),
+            });
+        }
+        let name = hidden.clone();
+        let opened = holdings
+            .vfs
+            .run(move |storage| {
+                let file = storage.open_hidden(&name)?;
+                Ok::<_, std::io::Error>((file.entry()?.size_bytes, file))
+            })
+            .await;
+        match opened {
+            Ok((size_bytes, file)) => {
+                let mut start = self.start(file, row.id, hidden, live);
+                start.size_bytes = size_bytes;
+                start.inherited_arrival = row.inherited_arrival;
+                start.is_resumed = true;
+                Ok(start)
+            }
+            // Somebody cleaned up the hidden folder: nothing to resume.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.forget_row(row.id).await;
+                self.begin_fresh().await
+            }
+            Err(error) => Err(VfsError::at(&self.path, error)),
+        }
+    }
+
+    fn hidden(&self) -> Result<(HiddenName, LiveGuard), VfsError> {
+        let hidden = HiddenName::fresh()?;
+        let live = self
+            .session
+            .inner
+            .holdings
+            .live
+            .enter(LiveKey::Hidden(hidden.clone()));
+        Ok((hidden, live))
+    }
+
+    async fn begin_row(
+        &self,
+        hidden: &HiddenName,
+        inherited_arrival: Option<Timestamp>,
+    ) -> Result<FileId, VfsError> {
+        let inner = &self.session.inner;
+        let upload = NewUpload {
+            home: inner.home.id,
+            path: self.path.clone(),
+            account: inner.account.id,
+            hidden: hidden.clone(),
+            inherited_arrival,
+            node: inner.holdings.node.clone(),
+            now: inner.holdings.now(),
+        };
+        Ok(inner.holdings.store.begin_upload(&upload).await?)
+    }
+
+    fn start(
+        &self,
+        file: Arc<dyn OpenFile>,
+        id: FileId,
+        hidden: HiddenName,
+        live: LiveGuard,
+    ) -> Start {
+        Start {
+            path: self.path.clone(),
+            mode: self.mode,
+            file,
+            id,
+            hidden,
+            live,
+            size_bytes: 0,
+            room_bytes: self.room_bytes,
+            inherited_arrival: None,
+            is_copy: false,
+            is_resumed: false,
+        }
+    }
+
+    async fn give_up(&self, id: FileId, error: std::io::Error) -> VfsError {
+        self.forget_row(id).await;
+        VfsError::at(&self.path, error)
+    }
+
+    /// A row whose hidden file never came to be. Recovery would forget it too.
+    async fn forget_row(&self, id: FileId) {
+        let store = &self.session.inner.holdings.store;
+        let forgotten = store
+            .forget_upload(id, crate::ledger::FileState::Receiving, None)
+            .await;
+        if let Err(error) = forgotten {
+            tracing::warn!(
+                file.path = %self.path,
+                error = &error as &dyn std::error::Error,
+                "an upload that did not begin stays in the ledger until recovery"
+            );
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Journal entries for what happens to files: one place for their words.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use layover_retention::Timestamp;
+
+use super::SessionInner;
+use super::download::End;
+use crate::holdings::{Holdings, HomeRef, Taken};
+use crate::journal::{JournalKind, NewEntry, Outcome};
+use crate::ledger::FileRow;
+use crate::recover::RecoveryReport;
+use crate::{AccountName, EntityName, VirtualPath};
+
+/// An entry about something a session did.
+fn by_session(
+    inner: &SessionInner,
+    kind: JournalKind,
+    action: &'static str,
+    now: Timestamp,
+) -> NewEntry {
+    let peer: IpAddr = inner.peer;
+    NewEntry::new(now, kind, action, &inner.holdings.node)
+        .account(&inner.account.name)
+        .entity(&inner.account.entity)
+        .peer(peer)
+        .protocol(inner.protocol)
+        .session(&inner.id)
+}
+
+fn transfer(
+    inner: &SessionInner,
+    action: &'static str,
+    path: &VirtualPath,
+    now: Timestamp,
+) -> NewEntry {
+    by_session(inner, JournalKind::Transfer, action, now).path(path)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn logout(inner: &SessionInner, reason: &str) -> NewEntry {
+    by_session(inner, JournalKind::Login, "logout", inner.holdings.now())
+        .duration_ms(inner.open_for.elapsed_ms())
+        .with("reason", reason)
+}
+
+pub(super) fn upload(
+    inner: &SessionInner,
+    path: &VirtualPath,
+    size_bytes: u64,
+    received_bytes: u64,
+    duration: Duration,
+    now: Timestamp,
+) -> NewEntry {
+    let entry = transfer(inner, "upload", path, now)
+        .size_bytes(size_bytes)
+        .duration_ms(millis(duration));
+    // A resumed or changed file: most of it did not come just now.
+    if received_bytes == size_bytes {
+        entry
+    } else {
+        entry.with("received_bytes", received_bytes)
+    }
+}
+
+pub(super) fn upload_waits(
+    inner: &SessionInner,
+    path: &VirtualPath,
+    size_bytes: u64,
+    duration: Duration,
+    now: Timestamp,
+) -> NewEntry {
+    transfer(inner, "upload", path, now)
+        .size_bytes(size_bytes)
+        .duration_ms(millis(duration))
+        .with("awaits", "rename")
+}
+
+pub(super) fn published_by_rename(
+    inner: &SessionInner,
+    from: &VirtualPath,
+    to: &VirtualPath,
+    size_bytes: u64,
+    now: Timestamp,
+) -> NewEntry {
+    transfer(inner, "publish", to, now)
+        .size_bytes(size_bytes)
+        .with("from", from.to_string())
+}
+
+pub(super) fn upload_stopped(
+    inner: &SessionInner,
+    path: &VirtualPath,
+    why: &'static str,
+    kept_bytes: u64,
+    duration: Duration,
+    now: Timestamp,
+) -> NewEntry {
+    transfer(inner, "upload", path, now)
+        .outcome(Outcome::Failed)
+        .size_bytes(kept_bytes)
+        .duration_ms(millis(duration))
+        .with("why", why)
+}
+
+pub(super) fn upload_given_up(inner: &SessionInner, row: &FileRow, now: Timestamp) -> NewEntry {
+    transfer(inner, "discard", &row.path, now).size_bytes(row.size_bytes)
+}
+
+pub(super) fn download(inner: &SessionInner, end: &End, now: Timestamp) -> NewEntry {
+    let outcome = if end.whole {
+        Outcome::Ok
+    } else {
+        Outcome::Failed
+    };
+    let entry = transfer(inner, "download", &end.path, now)
+        .outcome(outcome)
+        .size_bytes(end.bytes_sent)
+        .duration_ms(millis(end.duration));
+    if end.whole {
+        entry
+    } else {
+        entry.with("file_size_bytes", end.size_bytes)
+    }
+}
+
+pub(super) fn renamed(
+    inner: &SessionInner,
+    from: &VirtualPath,
+    to: &VirtualPath,
+    size_bytes: Option<u64>,
+    now: Timestamp,
+) -> NewEntry {
+    let entry = transfer(inner, "rename", to, now).with("from", from.to_string());
+    match size_bytes {
+        Some(size_bytes) => entry.size_bytes(size_bytes),
+        None => entry.with("directory", true),
+    }
+}
+
+pub(super) fn removed(inner: &SessionInner, row: &FileRow, now: Timestamp) -> NewEntry {
+    transfer(inner, "delete", &row.path, now).size_bytes(row.size_bytes)
+}
+
+pub(super) fn directory(
+    inner: &SessionInner,
+    action: &'static str,
+    path: &VirtualPath,
+    now: Timestamp,
+) -> NewEntry {
+    transfer(inner, action, path, now)
+}
+
+/// A file's time was over.
+pub(crate) fn expired(
+    holdings: &Holdings,
+    home: &HomeRef,
+    row: &FileRow,
+    taken: Taken,
+    now: Timestamp,
+) -> NewEntry {
+    let entry = about(holdings, home, JournalKind::Retention, "expire", row, now);
+    let entry = match row.arrived_at {
+        Some(arrived_at) => entry.with("arrived_at", arrived_at.to_string()),
+        None => entry,
+    };
+    match taken {
+        Taken::Removed => entry,
+        Taken::AlreadyGone => entry.with("found", "nothing"),
+        Taken::Superseded => entry.with("found", "another file"),
+    }
+}
+
+/// An unfinished upload that nobody went on with.
+pub(crate) fn partial_expired(holdings: &Holdings, row: &FileRow, now: Timestamp) -> NewEntry {
+    NewEntry::new(
+        now,
+        JournalKind::Retention,
+        "expire-partial",
+        &holdings.node,
+    )
+    .path(&row.path)
+    .size_bytes(row.size_bytes)
+}
+
+/// A file that came into the tree by other means.
+pub(crate) fn adopted(
+    holdings: &Holdings,
+    home: &HomeRef,
+    path: &VirtualPath,
+    size_bytes: u64,
+    now: Timestamp,
+) -> NewEntry {
+    NewEntry::new(now, JournalKind::Retention, "adopt", &holdings.node)
+        .path(path)
+        .size_bytes(size_bytes)
+        .with("home", home.name.as_str())
+}
+
+/// A stored file that is no longer in the tree, or is another one there.
+pub(crate) fn missing(
+    holdings: &Holdings,
+    home: &HomeRef,
+    row: &FileRow,
+    now: Timestamp,
+) -> NewEntry {
+    about(holdings, home, JournalKind::Retention, "missing", row, now).outcome(Outcome::Failed)
+}
+
+/// Recovery completed an upload whose server died before it could answer.
+pub(crate) fn upload_recovered(
+    holdings: &Holdings,
+    row: &FileRow,
+    account: AccountName,
+    entity: EntityName,
+    now: Timestamp,
+) -> NewEntry {
+    NewEntry::new(now, JournalKind::Transfer, "upload", &holdings.node)
+        .account(account)
+        .entity(entity)
+        .path(&row.path)
+        .size_bytes(row.size_bytes)
+        .with("recovered", true)
+}
+
+/// Recovery completed a removal.
+pub(crate) fn removal_recovered(holdings: &Holdings, row: &FileRow, now: Timestamp) -> NewEntry {
+    NewEntry::new(now, JournalKind::Transfer, "delete", &holdings.node)
+        .path(&row.path)
+        .size_bytes(row.size_bytes)
+        .with("recovered", true)
+}
+
+/// Recovery completed a move.
+pub(crate) fn move_recovered(
+    holdings: &Holdings,
+    from: &VirtualPath,
+    to: &VirtualPath,
+) -> NewEntry {
+    NewEntry::new(
+        holdings.now(),
+        JournalKind::Transfer,
+        "rename",
+        &holdings.node,
+    )
+    .path(to)
+    .with("from", from.to_string())
+    .with("recovered", true)
+}
+
+/// What a recovery did, in one entry.
+pub(crate) fn recovery(holdings: &Holdings, report: &RecoveryReport) -> NewEntry {
+    let entry = NewEntry::new(
+        holdings.now(),
+        JournalKind::System,
+        "recover",
+        &holdings.node,
+    );
+    match serde_json::to_value(report) {
+        Ok(serde_json::Value::Object(counts)) => NewEntry {
+            detail: counts,
+            ..entry
+        },
+        _ => entry,
+    }
+}
+
+fn about(
+    holdings: &Holdings,
+    home: &HomeRef,
+    kind: JournalKind,
+    action: &'static str,
+    row: &FileRow,
+    now: Timestamp,
+) -> NewEntry {
+    NewEntry::new(now, kind, action, &holdings.node)
+        .path(&row.path)
+        .size_bytes(row.size_bytes)
+        .with("home", home.name.as_str())
+}

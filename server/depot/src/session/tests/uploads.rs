@@ -1,0 +1,404 @@
+//! Uploads: what is kept, what is shown, whose clock counts.
+
+use std::io;
+
+use bytes::Bytes;
+use rustix::io::Errno;
+
+use super::{NEW, begin, receiving};
+use crate::holdings::fixture::{DAY, KEEP, World, fetch, names, path, start_time, upload};
+use crate::session::{Completion, UploadMode, UploadOutcome};
+use crate::vfs::recording::Op;
+use crate::vfs::{FileKind, VfsError};
+use crate::{JournalKind, Outcome};
+
+#[tokio::test]
+async fn the_root_of_a_brand_new_home_can_be_looked_at() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    assert_eq!(
+        session.stat(&path("/")).await.unwrap().kind,
+        FileKind::Directory
+    );
+    assert!(names(&session, "/").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_file_expires_counted_from_its_arrival_whatever_its_own_date_says() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    let upload = receiving(&session, "/a", b"x").await;
+    upload
+        .set_times(None, Some("1999-01-01".parse().unwrap()))
+        .await
+        .unwrap();
+    world.clock.advance(DAY);
+    let receipt = upload.finish(Completion::Closed).await.unwrap();
+    assert_eq!(receipt.arrived_at, Some(start_time().saturating_add(DAY)));
+    let info = session.stat(&path("/a")).await.unwrap();
+    assert_eq!(info.modified_at, "1999-01-01".parse().unwrap());
+    assert_eq!(
+        info.expires_at,
+        Some(start_time().saturating_add(DAY + KEEP))
+    );
+}
+
+#[tokio::test]
+async fn from_its_expiry_on_a_file_is_neither_listed_nor_opened() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    upload(&session, "/a", b"x").await.unwrap();
+    world
+        .clock
+        .advance(KEEP - std::time::Duration::from_micros(1));
+    assert_eq!(names(&session, "/").await, ["a"]);
+    let open = session.download(&path("/a")).await.unwrap();
+    world.clock.advance(std::time::Duration::from_micros(1));
+    assert!(names(&session, "/").await.is_empty());
+    for gone in [
+        session.stat(&path("/a")).await.map(drop),
+        session.download(&path("/a")).await.map(drop),
+        session.remove(&path("/a")).await,
+        session
+            .rename(&path("/a"), &path("/b"), crate::Replace::Allow)
+            .await,
+    ] {
+        assert!(matches!(gone, Err(VfsError::NotFound { .. })), "{gone:?}");
+    }
+    assert_eq!(open.read_at(0, 10).await.unwrap(), b"x"[..]);
+    // The name is free: an exclusive upload takes it.
+    let mode = UploadMode::New { exclusive: true };
+    begin(&session, "/a", mode)
+        .await
+        .unwrap()
+        .finish(Completion::Closed)
+        .await
+        .unwrap();
+    assert_eq!(names(&session, "/").await, ["a"]);
+}
+
+#[tokio::test]
+async fn an_upload_in_progress_is_neither_listed_nor_told() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    let upload = receiving(&session, "/a", b"12345").await;
+    assert!(names(&session, "/").await.is_empty());
+    assert!(session.stat(&path("/a")).await.is_err());
+    assert!(world.files("alice").is_empty());
+    upload.finish(Completion::Closed).await.unwrap();
+    assert_eq!(names(&session, "/").await, ["a"]);
+}
+
+#[tokio::test]
+async fn an_interrupted_upload_is_told_to_its_account_only_and_can_be_resumed() {
+    let world = World::new().await;
+    world.add_account_in("bob", "alice", |_| {}).await;
+    let (alice, bob) = (world.session("alice").await, world.session("bob").await);
+    receiving(&alice, "/a", b"12345")
+        .await
+        .interrupt()
+        .await
+        .unwrap();
+    let info = alice.stat(&path("/a")).await.unwrap();
+    assert_eq!((info.size_bytes, info.partial), (5, true));
+    assert!(bob.stat(&path("/a")).await.is_err());
+    assert!(names(&alice, "/").await.is_empty());
+    assert!(alice.download(&path("/a")).await.is_err());
+
+    world.clock.advance(DAY / 2);
+    let resumed = begin(&alice, "/a", UploadMode::Modify).await.unwrap();
+    assert_eq!(resumed.size(), 5);
+    resumed
+        .write_at(5, Bytes::from_static(b"678"))
+        .await
+        .unwrap();
+    let receipt = resumed.finish(Completion::Closed).await.unwrap();
+    assert_eq!(
+        receipt.arrived_at,
+        Some(start_time().saturating_add(DAY / 2))
+    );
+    assert_eq!(fetch(&bob, "/a").await.unwrap(), b"12345678");
+    let failed: Vec<_> = world.journal(JournalKind::Transfer).await;
+    assert!(
+        failed
+            .iter()
+            .any(|entry| entry.outcome == Outcome::Failed && entry.action == "upload")
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_upload_keeps_only_what_came_without_a_gap() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    let upload = receiving(&session, "/a", b"123").await;
+    upload
+        .write_at(5, Bytes::from_static(b"678"))
+        .await
+        .unwrap();
+    drop(upload);
+    world.holdings.close().await;
+    assert_eq!(session.stat(&path("/a")).await.unwrap().size_bytes, 3);
+    assert!(receives_nothing(&world, "/b").await);
+}
+
+/// An upload that received nothing leaves nothing.
+async fn receives_nothing(world: &World, name: &str) -> bool {
+    let session = world.session("alice").await;
+    begin(&session, name, NEW)
+        .await
+        .unwrap()
+        .interrupt()
+        .await
+        .unwrap();
+    session.stat(&path(name)).await.is_err()
+}
+
+#[tokio::test]
+async fn fresh_content_replaces_an_interrupted_upload() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    receiving(&session, "/a", b"old beginning")
+        .await
+        .interrupt()
+        .await
+        .unwrap();
+    receiving(&session, "/a", b"new")
+        .await
+        .interrupt()
+        .await
+        .unwrap();
+    assert_eq!(session.stat(&path("/a")).await.unwrap().size_bytes, 3);
+    session.remove(&path("/a")).await.unwrap();
+    assert!(session.stat(&path("/a")).await.is_err());
+}
+
+// R03: a failed overwrite must leave the original, and its clock.
+#[tokio::test]
+async fn a_failed_overwrite_leaves_the_old_bytes_and_the_old_clock() {
+    for failing in ["write", "sync", "publish"] {
+        let world = World::new().await;
+        let session = world.session("alice").await;
+        upload(&session, "/a", b"old").await.unwrap();
+        let before = session.stat(&path("/a")).await.unwrap();
+        world.clock.advance(DAY);
+        world.storage.set_hook(Box::new(move |op| {
+            let fails = match op {
+                Op::Write { .. } => failing == "write",
+                Op::SyncFile { .. } => failing == "sync",
+                Op::Publish { .. } => failing == "publish",
+                _ => false,
+            };
+            if fails {
+                Err(io::Error::from(Errno::NOSPC))
+            } else {
+                Ok(())
+            }
+        }));
+        let new = begin(&session, "/a", NEW).await.unwrap();
+        let written = new.write_at(0, Bytes::from_static(b"new")).await;
+        assert_eq!(written.is_err(), failing == "write");
+        let fault = new.finish(Completion::Closed).await.unwrap_err();
+        assert!(matches!(fault, VfsError::DiskFull), "{failing}: {fault:?}");
+        world.storage.clear_hook();
+        assert_eq!(fetch(&session, "/a").await.unwrap(), b"old");
+        assert_eq!(session.stat(&path("/a")).await.unwrap(), before);
+        world.assert_agreement().await;
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_nobody_waited_for_poisons_the_upload() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    let upload = receiving(&session, "/a", b"123").await;
+    // A write that is over at the first look was waited for: take the next.
+    let mut offset = 3;
+    loop {
+        let mut write = Box::pin(upload.write_at(offset, Bytes::from_static(b"456")));
+        if futures_util::poll!(&mut write).is_pending() {
+            break;
+        }
+        offset += 3;
+    }
+    assert!(upload.finish(Completion::Closed).await.is_err());
+    assert!(names(&session, "/").await.is_empty());
+}
+
+#[tokio::test]
+async fn changing_a_published_file_keeps_its_clock_until_it_is_cut_to_nothing() {
+    for (cut, arrival) in [
+        (false, start_time()),
+        (true, start_time().saturating_add(DAY)),
+    ] {
+        let world = World::new().await;
+        let session = world.session("alice").await;
+        upload(&session, "/a", b"0123456789").await.unwrap();
+        world.clock.advance(DAY);
+        let change = begin(&session, "/a", UploadMode::Modify).await.unwrap();
+        assert_eq!(change.read_at(0, 100).await.unwrap(), b"0123456789"[..]);
+        if cut {
+            change.set_len(0).await.unwrap();
+        }
+        change.write_at(2, Bytes::from_static(b"XY")).await.unwrap();
+        assert_eq!(fetch(&session, "/a").await.unwrap(), b"0123456789");
+        let receipt = change.finish(Completion::Closed).await.unwrap();
+        assert_eq!(receipt.arrived_at, Some(arrival));
+        let expected: &[u8] = if cut { b"\0\0XY" } else { b"01XY456789" };
+        assert_eq!(fetch(&session, "/a").await.unwrap(), expected);
+        world.assert_agreement().await;
+    }
+}
+
+#[tokio::test]
+async fn opening_for_change_and_changing_nothing_publishes_nothing() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    upload(&session, "/a", b"x").await.unwrap();
+    let before = world.journal(JournalKind::Transfer).await.len();
+    let change = begin(&session, "/a", UploadMode::Modify).await.unwrap();
+    let receipt = change.finish(Completion::Closed).await.unwrap();
+    assert_eq!(receipt.outcome, UploadOutcome::Unchanged);
+    assert_eq!(world.journal(JournalKind::Transfer).await.len(), before);
+}
+
+#[tokio::test]
+async fn appending_goes_to_the_end_and_keeps_the_clock() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    upload(&session, "/a", b"123").await.unwrap();
+    world.clock.advance(DAY);
+    let append = begin(&session, "/a", UploadMode::Append).await.unwrap();
+    append.write_at(0, Bytes::from_static(b"45")).await.unwrap();
+    append.write_at(0, Bytes::from_static(b"6")).await.unwrap();
+    let receipt = append.finish(Completion::Closed).await.unwrap();
+    assert_eq!(receipt.arrived_at, Some(start_time()));
+    assert_eq!(fetch(&session, "/a").await.unwrap(), b"123456");
+}
+
+// R04: a stream that just ends proves nothing.
+#[tokio::test]
+async fn an_unproven_end_publishes_for_tolerant_accounts_only() {
+    let world = World::new().await;
+    world
+        .add_account("tolerant", |row| row.tolerant_completion = true)
+        .await;
+    for (account, outcome) in [
+        ("alice", UploadOutcome::Unproven),
+        ("tolerant", UploadOutcome::Published),
+    ] {
+        let session = world.session(account).await;
+        let upload = receiving(&session, "/a", b"123").await;
+        let receipt = upload.finish(Completion::Unproven).await.unwrap();
+        assert_eq!(receipt.outcome, outcome);
+        let info = session.stat(&path("/a")).await.unwrap();
+        assert_eq!(
+            (info.size_bytes, info.partial),
+            (3, outcome == UploadOutcome::Unproven)
+        );
+    }
+}
+
+#[tokio::test]
+async fn publish_on_rename_shows_a_file_only_when_its_account_renames_it() {
+    let world = World::new().await;
+    world
+        .add_account("careful", |row| row.publish_on_rename = true)
+        .await;
+    let session = world.session("careful").await;
+    let receipt = upload(&session, "/a.filepart", b"123").await.unwrap();
+    assert_eq!(receipt.outcome, UploadOutcome::AwaitsRename);
+    assert!(names(&session, "/").await.is_empty());
+    assert_eq!(
+        session.stat(&path("/a.filepart")).await.unwrap().size_bytes,
+        3
+    );
+    world.clock.advance(DAY / 2);
+    let (from, to) = (path("/a.filepart"), path("/a"));
+    session
+        .rename(&from, &to, crate::Replace::Refuse)
+        .await
+        .unwrap();
+    assert_eq!(names(&session, "/").await, ["a"]);
+    let expires = start_time().saturating_add(DAY / 2 + KEEP);
+    assert_eq!(session.stat(&to).await.unwrap().expires_at, Some(expires));
+    assert_eq!(
+        upload(&session, "/b", b"1").await.unwrap().outcome,
+        UploadOutcome::Published
+    );
+    // An interrupted one is not complete: no rename publishes it.
+    receiving(&session, "/c.part", b"12")
+        .await
+        .interrupt()
+        .await
+        .unwrap();
+    let renamed = session
+        .rename(&path("/c.part"), &path("/c"), crate::Replace::Allow)
+        .await;
+    assert!(matches!(renamed, Err(VfsError::NotFound { .. })));
+    world.assert_agreement().await;
+}
+
+#[tokio::test]
+async fn an_upload_follows_its_directory() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    session.make_dir(&path("/d")).await.unwrap();
+    let upload = receiving(&session, "/d/a", b"123").await;
+    session
+        .rename(&path("/d"), &path("/e"), crate::Replace::Refuse)
+        .await
+        .unwrap();
+    let receipt = upload.finish(Completion::Closed).await.unwrap();
+    assert_eq!(receipt.path, path("/e/a"));
+    assert_eq!(names(&session, "/e").await, ["a"]);
+}
+
+#[tokio::test]
+async fn names_that_cannot_be_uploaded_to_are_refused_before_anything_is_made() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    session.make_dir(&path("/d")).await.unwrap();
+    upload(&session, "/f", b"x").await.unwrap();
+    world.storage.drop_in("alice", "/found", b"operator's");
+    let before = world.storage.log().len();
+    let fault = async |name: &str, mode| begin(&session, name, mode).await.unwrap_err();
+    assert!(matches!(
+        fault("/", NEW).await,
+        VfsError::IsDirectory { .. }
+    ));
+    assert!(matches!(
+        fault("/d", NEW).await,
+        VfsError::IsDirectory { .. }
+    ));
+    assert!(matches!(
+        fault("/no/a", NEW).await,
+        VfsError::NotFound { .. }
+    ));
+    assert!(matches!(
+        fault("/f/a", NEW).await,
+        VfsError::NotFound { .. }
+    ));
+    let exclusive = UploadMode::New { exclusive: true };
+    assert!(matches!(
+        fault("/f", exclusive).await,
+        VfsError::AlreadyExists { .. }
+    ));
+    assert!(matches!(fault("/found", NEW).await, VfsError::Busy { .. }));
+    assert_eq!(world.storage.log().len(), before);
+}
+
+#[tokio::test]
+async fn an_ended_session_does_nothing_more() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    let upload = receiving(&session, "/a", b"123").await;
+    session.handle().end(crate::EndReason::Killed);
+    assert_eq!(session.ended().await, crate::EndReason::Killed);
+    let write = upload.write_at(3, Bytes::from_static(b"4")).await;
+    assert!(matches!(write, Err(VfsError::SessionEnded)));
+    assert!(matches!(
+        session.list(&path("/")).await,
+        Err(VfsError::SessionEnded)
+    ));
+    assert!(session.plan_upload(&path("/b"), NEW).await.is_err());
+}

@@ -1,0 +1,363 @@
+//! Uploads: bytes into a hidden file, then its name, in the order that loses
+//! nothing.
+
+mod ending;
+mod progress;
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use layover_retention::Timestamp;
+
+use progress::{Poison, Progress, WriteGuard, locked};
+
+use super::Session;
+use super::coverage::Coverage;
+use super::permit::UploadMode;
+use crate::holdings::LiveGuard;
+use crate::timer::Stopwatch;
+use crate::vfs::{HiddenName, MAX_FILE_BYTES, MAX_IO_BYTES, OpenFile, VfsError, run_blocking};
+use crate::{FileId, Right, VirtualPath};
+
+/// How sure the front end is that the peer sent everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// The protocol proves it (FTPS: close_notify on the data connection).
+    Proven,
+    /// The stream just ended: published for tolerant accounts only.
+    Unproven,
+    /// The peer closed its handle (SFTP).
+    Closed,
+}
+
+/// What became of a finished upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadOutcome {
+    /// It has its name, its arrival and its expiry.
+    Published,
+    /// Nothing proves that it is complete: kept as an interrupted upload.
+    Unproven,
+    /// Complete, and hidden until the account renames it.
+    AwaitsRename,
+    /// Nothing was changed, so nothing was published.
+    Unchanged,
+}
+
+/// The answer to a finished upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadReceipt {
+    /// The name: the one asked for, unless its directory moved meanwhile.
+    pub path: VirtualPath,
+    /// Size of the file, in bytes.
+    pub size_bytes: u64,
+    /// What became of it.
+    pub outcome: UploadOutcome,
+    /// Our clock when it was published; only for `Published`.
+    pub arrived_at: Option<Timestamp>,
+    /// When it goes; only for `Published`.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A begun upload, from its permit.
+pub(super) struct Start {
+    pub(super) path: VirtualPath,
+    pub(super) mode: UploadMode,
+    pub(super) file: Arc<dyn OpenFile>,
+    pub(super) id: FileId,
+    pub(super) hidden: HiddenName,
+    pub(super) live: LiveGuard,
+    pub(super) size_bytes: u64,
+    pub(super) room_bytes: Option<u64>,
+    pub(super) inherited_arrival: Option<Timestamp>,
+    pub(super) is_copy: bool,
+    pub(super) is_resumed: bool,
+}
+
+/// An upload in progress. Dropping it interrupts it: what has arrived without
+/// a gap stays hidden, resumable by the same account.
+#[derive(Debug)]
+pub struct Upload {
+    parts: Option<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    session: Session,
+    path: VirtualPath,
+    mode: UploadMode,
+    file: Arc<dyn OpenFile>,
+    id: FileId,
+    hidden: HiddenName,
+    room_bytes: Option<u64>,
+    is_copy: bool,
+    is_resumed: bool,
+    progress: Arc<Mutex<Progress>>,
+    running: Stopwatch,
+    _live: LiveGuard,
+}
+
+impl Upload {
+    pub(super) fn begin(session: Session, start: Start) -> Result<Upload, VfsError> {
+        let mut growth = session.inner.holdings.growth.of(session.inner.home.id);
+        growth.set(start.size_bytes);
+        let progress = Progress {
+            size_bytes: start.size_bytes,
+            passed: Coverage::up_to(start.size_bytes),
+            received_bytes: 0,
+            changed: false,
+            writes_under_way: 0,
+            poison: None,
+            inherited_arrival: start.inherited_arrival,
+            modified_us: None,
+            growth,
+        };
+        Ok(Upload {
+            parts: Some(Parts {
+                session,
+                path: start.path,
+                mode: start.mode,
+                file: start.file,
+                id: start.id,
+                hidden: start.hidden,
+                room_bytes: start.room_bytes,
+                is_copy: start.is_copy,
+                is_resumed: start.is_resumed,
+                progress: Arc::new(Mutex::new(progress)),
+                running: Stopwatch::start(),
+                _live: start.live,
+            }),
+        })
+    }
+
+    fn parts(&self) -> Result<&Parts, VfsError> {
+        // Only `finish`, `interrupt` and `drop` take the parts, and they
+        // take the upload as well.
+        self.parts.as_ref().ok_or(VfsError::SessionEnded)
+    }
+
+    /// The name the file will take.
+    ///
+    /// # Errors
+    /// None while the upload is in progress.
+    pub fn path(&self) -> Result<&VirtualPath, VfsError> {
+        Ok(&self.parts()?.path)
+    }
+
+    /// Size so far, in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.parts
+            .as_ref()
+            .map_or(0, |parts| locked(&parts.progress).size_bytes)
+    }
+
+    /// Writes all of `bytes` (at most [`MAX_IO_BYTES`]) at `offset`; in
+    /// append mode at the end, in the order of the calls. A failed write, or
+    /// one whose caller stopped waiting, makes the upload unpublishable.
+    ///
+    /// # Errors
+    /// `QuotaExceeded`, `TooLarge`, `DiskFull`, `ReadOnlyStorage`,
+    /// `SessionEnded`, `Storage`; also the earlier fault of a poisoned upload.
+    pub async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<(), VfsError> {
+        let parts = self.parts()?;
+        parts.session.check_running()?;
+        let length = bytes.len() as u64;
+        let (offset, mut guard) = parts.admit_write(offset, length)?;
+        let file = Arc::clone(&parts.file);
+        let written = run_blocking(move || file.write_at(offset, &bytes)).await;
+        let mut progress = locked(&parts.progress);
+        match written {
+            Ok(()) => {
+                progress.passed.add(offset, offset.saturating_add(length));
+                progress.received_bytes = progress.received_bytes.saturating_add(length);
+                guard.done = true;
+                Ok(())
+            }
+            Err(error) => {
+                let error = VfsError::at(&parts.path, error);
+                progress.poison = Some(Poison::of(&error));
+                Err(error)
+            }
+        }
+        // `progress` is released before `guard` is dropped: it was declared later.
+    }
+
+    /// Up to `len` bytes (at most [`MAX_IO_BYTES`]) of what has been written
+    /// or copied; empty at the end.
+    ///
+    /// # Errors
+    /// `NotPermitted` without the right to read, `SessionEnded`, `Storage`.
+    pub async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes, VfsError> {
+        let parts = self.parts()?;
+        parts.session.check_running()?;
+        parts.session.require(&parts.path, Right::Read)?;
+        let file = Arc::clone(&parts.file);
+        let len = len.min(MAX_IO_BYTES);
+        let bytes = run_blocking(move || file.read_at(offset, len)).await;
+        bytes
+            .map(Bytes::from)
+            .map_err(|error| VfsError::at(&parts.path, error))
+    }
+
+    /// Cuts or pads the file. Cut to nothing, it is new content: a copy of a
+    /// published file no longer keeps its arrival.
+    ///
+    /// # Errors
+    /// As [`Upload::write_at`].
+    pub async fn set_len(&self, size_bytes: u64) -> Result<(), VfsError> {
+        let parts = self.parts()?;
+        parts.session.check_running()?;
+        let mut guard = parts.admit_len(size_bytes)?;
+        let file = Arc::clone(&parts.file);
+        let cut = run_blocking(move || file.set_len(size_bytes)).await;
+        let mut progress = locked(&parts.progress);
+        match cut {
+            Ok(()) => {
+                progress.passed.set_len(size_bytes);
+                progress.size_bytes = size_bytes;
+                progress.growth.set(size_bytes);
+                progress.changed = true;
+                if size_bytes == 0 {
+                    progress.inherited_arrival = None;
+                }
+                guard.done = true;
+                Ok(())
+            }
+            Err(error) => {
+                let error = VfsError::at(&parts.path, error);
+                progress.poison = Some(Poison::of(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// Remembers the partner's time stamps; the modification time is set when
+    /// the upload ends, the access time is not kept. They decide nothing.
+    ///
+    /// # Errors
+    /// `SessionEnded`.
+    pub async fn set_times(
+        &self,
+        _accessed_at: Option<Timestamp>,
+        modified_at: Option<Timestamp>,
+    ) -> Result<(), VfsError> {
+        let parts = self.parts()?;
+        parts.session.check_running()?;
+        if let Some(modified_at) = modified_at {
+            locked(&parts.progress).modified_us = Some(modified_at.as_micros());
+        }
+        Ok(())
+    }
+
+    /// Ends the upload: publishes it, if it may be. `Ok` with
+    /// [`UploadOutcome::Published`] means that the file survives a power cut
+    /// from now on. On an error the old file at the name, if any, is as it
+    /// was; what has arrived stays as an interrupted upload.
+    ///
+    /// # Errors
+    /// `QuotaExceeded`, `NotFound` (its directory is gone), `IsDirectory`,
+    /// `Busy`, `DiskFull`, `ReadOnlyStorage`, `TooLarge`, `SessionEnded`,
+    /// `Storage`, `Database`.
+    pub async fn finish(mut self, completion: Completion) -> Result<UploadReceipt, VfsError> {
+        let parts = self.parts.take().ok_or(VfsError::SessionEnded)?;
+        let holdings = Arc::clone(&parts.session.inner.holdings);
+        holdings.to_the_end(parts.finish(completion)).await
+    }
+
+    /// Ends the upload short: what has arrived without a gap stays hidden.
+    ///
+    /// # Errors
+    /// `Storage`, `Database` when even that could not be recorded; recovery
+    /// will do it.
+    pub async fn interrupt(mut self) -> Result<(), VfsError> {
+        let parts = self.parts.take().ok_or(VfsError::SessionEnded)?;
+        let holdings = Arc::clone(&parts.session.inner.holdings);
+        holdings
+            .to_the_end(async move { parts.park("interrupted").await })
+            .await
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let Some(parts) = self.parts.take() else {
+            return;
+        };
+        // Without a runtime the process is ending: recovery keeps the partial.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let tasks = parts.session.inner.holdings.tasks.clone();
+        tasks.spawn_on(
+            async move {
+                if let Err(error) = parts.park("interrupted").await {
+                    tracing::error!(
+                        file.path = %parts.path,
+                        error = &error as &dyn std::error::Error,
+                        "an interrupted upload could not be recorded"
+                    );
+                }
+            },
+            &runtime,
+        );
+    }
+}
+
+impl Parts {
+    /// Reserves the place of a write, or says why it may not be.
+    fn admit_write(&self, offset: u64, length: u64) -> Result<(u64, WriteGuard), VfsError> {
+        let mut progress = locked(&self.progress);
+        if let Some(poison) = progress.poison {
+            return Err(poison.error());
+        }
+        let offset = match self.mode {
+            UploadMode::Append => progress.size_bytes,
+            UploadMode::New { .. } | UploadMode::Modify => offset,
+        };
+        let end = offset
+            .checked_add(length)
+            .filter(|end| *end <= MAX_FILE_BYTES);
+        if let Err(error) = self.grow(&mut progress, end) {
+            progress.poison = Some(Poison::of(&error));
+            return Err(error);
+        }
+        progress.size_bytes = progress.size_bytes.max(end.unwrap_or(0));
+        progress.changed = true;
+        Ok((offset, self.enter(&mut progress)))
+    }
+
+    fn admit_len(&self, size_bytes: u64) -> Result<WriteGuard, VfsError> {
+        let mut progress = locked(&self.progress);
+        if let Some(poison) = progress.poison {
+            return Err(poison.error());
+        }
+        let end = Some(size_bytes).filter(|end| *end <= MAX_FILE_BYTES);
+        if let Err(error) = self.grow(&mut progress, end) {
+            progress.poison = Some(Poison::of(&error));
+            return Err(error);
+        }
+        Ok(self.enter(&mut progress))
+    }
+
+    /// Room for a file that ends at `end`.
+    fn grow(&self, progress: &mut Progress, end: Option<u64>) -> Result<(), VfsError> {
+        let end = end.ok_or(VfsError::TooLarge)?;
+        if end <= progress.growth.bytes() {
+            return Ok(());
+        }
+        let room = self.room_bytes.unwrap_or(u64::MAX);
+        if progress.growth.grow_to(end, room) {
+            return Ok(());
+        }
+        let quota_bytes = self.session.inner.account.quota_bytes.unwrap_or_default();
+        Err(VfsError::QuotaExceeded { quota_bytes })
+    }
+
+    fn enter(&self, progress: &mut Progress) -> WriteGuard {
+        progress.writes_under_way = progress.writes_under_way.saturating_add(1);
+        WriteGuard {
+            progress: Arc::clone(&self.progress),
+            done: false,
+        }
+    }
+}

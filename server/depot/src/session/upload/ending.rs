@@ -1,0 +1,228 @@
+//! How an upload ends: published, kept hidden, or gone without a trace.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::progress::{Poison, locked};
+use super::{Completion, Parts, UploadOutcome, UploadReceipt};
+use crate::VirtualPath;
+use crate::holdings::{PublishError, Publishing};
+use crate::journal::NewEntry;
+use crate::ledger::FileState;
+use crate::session::record;
+use crate::vfs::{Identity, Replace, VfsError, run_blocking};
+
+/// Suffixes of names that `publish_on_rename` accounts upload to first.
+const TEMPORARY_SUFFIXES: [&[u8]; 3] = [b".part", b".filepart", b".tmp"];
+
+impl Parts {
+    pub(super) async fn finish(self, completion: Completion) -> Result<UploadReceipt, VfsError> {
+        let fault = {
+            let progress = locked(&self.progress);
+            match progress.poison {
+                Some(poison) => Some(poison),
+                // A write that nobody waits for may still change the file.
+                None => (progress.writes_under_way != 0).then_some(Poison::Storage),
+            }
+        };
+        if let Some(fault) = fault {
+            self.park("failed").await?;
+            return Err(fault.error());
+        }
+        if self.is_copy && !locked(&self.progress).changed {
+            self.discard().await?;
+            return Ok(self.receipt(UploadOutcome::Unchanged));
+        }
+        let inner = &self.session.inner;
+        if completion == Completion::Unproven && !inner.account.tolerant_completion {
+            self.park("unproven").await?;
+            return Ok(self.receipt(UploadOutcome::Unproven));
+        }
+        let waits = inner.account.publish_on_rename && has_temporary_suffix(&self.path);
+        let (identity, size_bytes) = match self.make_safe(waits).await {
+            Ok(safe) => safe,
+            Err(fault) => {
+                self.park("failed").await?;
+                return Err(fault);
+            }
+        };
+        if waits {
+            return self.wait_for_rename(size_bytes).await;
+        }
+        match self.publish(identity, size_bytes).await {
+            Ok(receipt) => Ok(receipt),
+            Err(PublishError::NotTaken(fault)) => {
+                self.park("failed").await?;
+                Err(fault)
+            }
+            Err(PublishError::Taken(fault)) => Err(fault),
+        }
+    }
+
+    /// Time stamp and content reach the disk; also the hidden name when it
+    /// is to stay.
+    async fn make_safe(&self, hidden_stays: bool) -> Result<(Identity, u64), VfsError> {
+        let file = Arc::clone(&self.file);
+        let modified_us = locked(&self.progress).modified_us;
+        let safe = self
+            .session
+            .inner
+            .holdings
+            .vfs
+            .run(move |storage| {
+                if let Some(modified_us) = modified_us {
+                    file.set_modified(modified_us)?;
+                }
+                file.sync()?;
+                if hidden_stays {
+                    storage.sync_hidden()?;
+                }
+                let entry = file.entry()?;
+                Ok::<_, std::io::Error>((entry.identity, entry.size_bytes))
+            })
+            .await;
+        safe.map_err(|error| VfsError::at(&self.path, error))
+    }
+
+    async fn publish(
+        &self,
+        identity: Identity,
+        size_bytes: u64,
+    ) -> Result<UploadReceipt, PublishError> {
+        let inner = &self.session.inner;
+        let (received_bytes, inherited_arrival) = {
+            let progress = locked(&self.progress);
+            (progress.received_bytes, progress.inherited_arrival)
+        };
+        let publishing = Publishing {
+            home: inner.home.clone(),
+            account: inner.account.id,
+            file: self.id,
+            hidden: self.hidden.clone(),
+            state: FileState::Receiving,
+            from: self.path.clone(),
+            to: self.path.clone(),
+            size_bytes,
+            identity,
+            quota_bytes: inner.account.quota_bytes,
+            inherited_arrival,
+            replace: Replace::Allow,
+        };
+        let duration = self.running.elapsed();
+        let published = inner
+            .holdings
+            .publish(publishing, |path, now| {
+                record::upload(inner, path, size_bytes, received_bytes, duration, now)
+            })
+            .await?;
+        Ok(UploadReceipt {
+            path: published.path,
+            size_bytes,
+            outcome: UploadOutcome::Published,
+            arrived_at: Some(published.arrived_at),
+            expires_at: Some(published.expires_at),
+        })
+    }
+
+    async fn wait_for_rename(&self, size_bytes: u64) -> Result<UploadReceipt, VfsError> {
+        let inner = &self.session.inner;
+        let now = inner.holdings.now();
+        let entry =
+            record::upload_waits(inner, &self.path, size_bytes, self.running.elapsed(), now);
+        let store = &inner.holdings.store;
+        store
+            .park_upload(self.id, FileState::Waiting, size_bytes, now, Some(&entry))
+            .await?;
+        Ok(self.receipt(UploadOutcome::AwaitsRename))
+    }
+
+    /// Keeps what has arrived without a gap, hidden; nothing when there is
+    /// nothing worth keeping.
+    pub(super) async fn park(&self, why: &'static str) -> Result<(), VfsError> {
+        let (kept_bytes, changed) = {
+            let progress = locked(&self.progress);
+            (progress.passed.contiguous(), progress.changed)
+        };
+        // A changed copy cannot be resumed: the published file is still there.
+        if self.is_copy || (kept_bytes == 0 && !self.is_resumed) {
+            let entry = changed.then(|| self.entry_of_interruption(why, 0));
+            return self.discard_with(entry).await;
+        }
+        let file = Arc::clone(&self.file);
+        let shortened = run_blocking(move || {
+            if file.entry()?.size_bytes > kept_bytes {
+                file.set_len(kept_bytes)?;
+            }
+            file.sync()
+        })
+        .await;
+        if let Err(error) = shortened {
+            // What cannot be cut to its gapless beginning must not be resumed.
+            tracing::warn!(
+                file.path = %self.path,
+                error = &error as &dyn std::error::Error,
+                "an interrupted upload is given up"
+            );
+            return self
+                .discard_with(Some(self.entry_of_interruption(why, 0)))
+                .await;
+        }
+        let holdings = &self.session.inner.holdings;
+        let entry = self.entry_of_interruption(why, kept_bytes);
+        let (id, now) = (self.id, holdings.now());
+        holdings
+            .store
+            .park_upload(id, FileState::Partial, kept_bytes, now, Some(&entry))
+            .await?;
+        Ok(())
+    }
+
+    fn entry_of_interruption(&self, why: &'static str, kept_bytes: u64) -> NewEntry {
+        let inner = &self.session.inner;
+        let duration: Duration = self.running.elapsed();
+        record::upload_stopped(
+            inner,
+            &self.path,
+            why,
+            kept_bytes,
+            duration,
+            inner.holdings.now(),
+        )
+    }
+
+    async fn discard(&self) -> Result<(), VfsError> {
+        self.discard_with(None).await
+    }
+
+    async fn discard_with(&self, entry: Option<NewEntry>) -> Result<(), VfsError> {
+        let holdings = &self.session.inner.holdings;
+        let state = FileState::Receiving;
+        if !holdings
+            .store
+            .forget_upload(self.id, state, entry.as_ref())
+            .await?
+        {
+            // Another node took us for dead and keeps the file as a partial.
+            return Ok(());
+        }
+        holdings.discard_hidden(self.hidden.clone()).await
+    }
+
+    fn receipt(&self, outcome: UploadOutcome) -> UploadReceipt {
+        UploadReceipt {
+            path: self.path.clone(),
+            size_bytes: locked(&self.progress).size_bytes,
+            outcome,
+            arrived_at: None,
+            expires_at: None,
+        }
+    }
+}
+
+/// Whether the name says that its content is not meant to be seen yet.
+fn has_temporary_suffix(path: &VirtualPath) -> bool {
+    let name = path.name().unwrap_or_default().to_ascii_lowercase();
+    TEMPORARY_SUFFIXES
+        .iter()
+        .any(|suffix| name.len() > suffix.len() && name.ends_with(suffix))
+}

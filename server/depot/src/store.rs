@@ -1,0 +1,233 @@
+//! The database: SQL lives here and nowhere else.
+//!
+//! One body of SQL (`store/body/`) is compiled once for SQLite and once for
+//! PostgreSQL. [`Store`] is the one or the other; each of its functions is one
+//! statement or one transaction, listed in [`store_doors!`]. Nothing above
+//! this module knows which engine it talks to.
+
+mod dialect;
+mod error;
+mod postgres;
+mod sqlite;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use layover_retention::{DueCursor, Keep, Timestamp};
+
+pub use error::StoreError;
+
+use crate::Fsync;
+use crate::account::{
+    Account, AccountChange, Enabled, Entity, JobRun, LiveSession, NewEntity, RetentionStatus,
+    StoredFile,
+};
+use crate::journal::{JournalEntry, JournalFilter, NewEntry};
+use crate::ledger::{
+    Adoption, ApplianceKeep, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState, MoveClaim,
+    NewUpload, Publication, RemovalClaim, Staging, TreeClaim, Usage,
+};
+use crate::vfs::HiddenName;
+use crate::{
+    AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FolderPermission, HomeId,
+    HomeName, Network, NewNetwork, NodeId, SessionId, VirtualPath,
+};
+
+pub(crate) use rows::{AccountRow, LoginRow, NewAccountRow, SessionStart};
+
+mod rows;
+
+/// How to reach the database.
+#[derive(Clone, Debug)]
+pub(crate) struct Connect {
+    /// `sqlite:FILE` or `postgres://...`.
+    pub(crate) url: String,
+    /// Whether a commit waits for the disk.
+    pub(crate) fsync: Fsync,
+}
+
+/// Why the database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenStoreError {
+    /// The URL names no engine that we know.
+    #[error("the database URL must begin with `sqlite:` or `postgres://`")]
+    Scheme,
+    /// The URL cannot be read.
+    #[error("the database URL cannot be read")]
+    Url {
+        /// What the driver said.
+        source: sqlx::Error,
+    },
+    /// The database cannot be reached.
+    #[error("the database cannot be opened")]
+    Connect {
+        /// Why.
+        source: StoreError,
+    },
+    /// It was written by a newer Layover.
+    #[error(
+        "the database has schema step {step}, which this version does not know: it was written by a newer Layover; use that version, or restore a backup"
+    )]
+    Newer {
+        /// The step.
+        step: i64,
+    },
+    /// Bringing the schema up to date failed.
+    #[error("the database schema cannot be brought up to date")]
+    Migrate {
+        /// What the driver said.
+        source: Box<sqlx::migrate::MigrateError>,
+    },
+}
+
+impl From<sqlx::migrate::MigrateError> for OpenStoreError {
+    fn from(fault: sqlx::migrate::MigrateError) -> Self {
+        match fault {
+            sqlx::migrate::MigrateError::VersionMissing(step) => Self::Newer { step },
+            sqlx::migrate::MigrateError::Execute(source) => Self::Connect {
+                source: source.into(),
+            },
+            source => Self::Migrate {
+                source: Box::new(source),
+            },
+        }
+    }
+}
+
+/// The database, whichever it is.
+#[derive(Debug)]
+pub(crate) enum Store {
+    Sqlite(sqlite::Engine),
+    Postgres(postgres::Engine),
+}
+
+/// Every function of the store: `read` is one statement on a reading
+/// connection, `write` a transaction, `judge` a transaction that is kept only
+/// when its answer says so (`Claimed::Yes`, `Some`).
+macro_rules! store_doors {
+    ($callback:ident) => {
+        $callback! {
+            read files::rows_at(home: HomeId, path: &VirtualPath) -> Vec<FileRow>;
+            read files::rows_in(home: HomeId, dir: &VirtualPath) -> Vec<FileRow>;
+            read files::row(file: FileId) -> Option<FileRow>;
+            write uploads::begin_upload(upload: &NewUpload) -> FileId;
+            write uploads::resume_upload(file: FileId, node: &NodeId, now: Timestamp) -> bool;
+            write uploads::park_upload(file: FileId, state: FileState, size_bytes: u64, now: Timestamp, entry: Option<&NewEntry>) -> ();
+            write uploads::forget_upload(file: FileId, state: FileState, entry: Option<&NewEntry>) -> bool;
+            judge uploads::stage(staging: &Staging) -> Claimed;
+            write uploads::unstage(staging: &Staging, state: FileState, entry: Option<&NewEntry>) -> ();
+            judge uploads::publish(publication: &Publication) -> Option<Timestamp>;
+            judge removals::claim_removal(claim: &RemovalClaim) -> Claimed;
+            write removals::finish_removal(row: &FileRow, ended_by: EndedBy, now: Timestamp, entry: Option<&NewEntry>) -> ();
+            write removals::undo_removal(home: HomeId, file: FileId, path: &VirtualPath) -> ();
+            judge moves::claim_move(claim: &MoveClaim) -> Claimed;
+            write moves::finish_move(claim: &MoveClaim, entry: Option<&NewEntry>) -> ();
+            judge moves::claim_tree(claim: &TreeClaim) -> Claimed;
+            write moves::finish_tree_move(home: HomeId, from: &VirtualPath, to: &VirtualPath, entry: Option<&NewEntry>) -> ();
+            write moves::finish_tree_removal(home: HomeId, dir: &VirtualPath, entry: Option<&NewEntry>) -> Vec<HiddenName>;
+            write files::end_download(collected: Option<(FileId, AccountId)>, now: Timestamp, entry: &NewEntry) -> ();
+            read removals::due(now: Timestamp, after: Option<DueCursor>, limit: usize) -> Vec<DueRow>;
+            read removals::stale_uploads(before: Timestamp, limit: usize) -> Vec<FileRow>;
+            read files::unfinished(node: &NodeId, silent_before: Timestamp, after: FileId, limit: usize) -> Vec<FileRow>;
+            read files::hidden_is_known(name: &HiddenName) -> bool;
+            write files::recompute_used() -> u64;
+            judge files::adopt(adoption: &Adoption) -> Claimed;
+            judge removals::end_missing(seen: &FileRow, now: Timestamp, entry: &NewEntry) -> Claimed;
+            read files::stored_dirs(home: HomeId, after: Option<&VirtualPath>, limit: usize) -> Vec<VirtualPath>;
+            read files::usage(home: HomeId) -> Usage;
+            read files::home_name(home: HomeId) -> HomeName;
+            read files::all_homes() -> Vec<(HomeId, HomeName)>;
+            write claims::release(home: HomeId, paths: &[&VirtualPath], file: Option<FileId>) -> ();
+            read claims::abandoned_claims(node: &NodeId, silent_before: Timestamp) -> Vec<ClaimRow>;
+
+            judge entities::add_entity(entity: &NewEntity, now: Timestamp, entry: &NewEntry) -> Option<EntityId>;
+            read entities::entity(name: &EntityName) -> Option<Entity>;
+            read entities::list_entities() -> Vec<Entity>;
+            judge entities::remove_entity(entity: EntityId, entry: &NewEntry) -> Option<()>;
+            write expiry::set_entity_keep(entity: EntityId, keep: Option<Keep>, appliance: ApplianceKeep, entry: &NewEntry) -> ();
+            judge expiry::apply_rule(appliance: ApplianceKeep, now: Timestamp, entry: &NewEntry) -> Option<()>;
+
+            read accounts::account(name: &AccountName) -> Option<Account>;
+            read accounts::list_accounts() -> Vec<Account>;
+            read accounts::account_names(account: AccountId) -> (AccountName, EntityName);
+            read accounts::home(name: &HomeName) -> Option<(HomeId, EntityName)>;
+            judge accounts::add_account(account: &NewAccountRow, entry: &NewEntry) -> Option<AccountId>;
+            write accounts::change_account(account: AccountId, change: &AccountChange, appliance: ApplianceKeep, entry: &NewEntry) -> ();
+            write accounts::set_enabled(account: AccountId, enabled: Enabled, entry: &NewEntry) -> ();
+            judge accounts::remove_account(account: AccountId, now: Timestamp, appliance: ApplianceKeep, entry: &NewEntry) -> Option<()>;
+            write accounts::set_password(account: AccountId, hash: Option<&str>, entry: &NewEntry) -> ();
+            judge belongings::add_key(account: AccountId, key: &AuthorizedKey, entry: &NewEntry) -> Option<()>;
+            judge belongings::remove_key(account: AccountId, fingerprint: &str, entry: &NewEntry) -> Option<()>;
+            judge belongings::add_network(account: AccountId, network: &NewNetwork, now: Timestamp, entry: &NewEntry) -> Option<()>;
+            judge belongings::remove_network(account: AccountId, network: &Network, entry: &NewEntry) -> Option<()>;
+            write belongings::set_permission(account: AccountId, permission: &FolderPermission, entry: &NewEntry) -> ();
+            judge belongings::remove_permission(account: AccountId, path: &VirtualPath, entry: &NewEntry) -> Option<()>;
+            read accounts::login(name: &str) -> Option<LoginRow>;
+            read belongings::live_networks(now: Timestamp) -> Vec<Network>;
+            read accounts::standing(accounts: &[AccountId]) -> Vec<AccountRow>;
+
+            judge sessions::begin_session(start: &SessionStart, entry: &NewEntry) -> Option<()>;
+            write sessions::end_session(id: &SessionId, entry: &NewEntry) -> ();
+            read sessions::list_sessions(silent_before: Timestamp) -> Vec<LiveSession>;
+            judge sessions::kill_session(id: &SessionId, by: &str, entry: &NewEntry) -> Option<()>;
+            read sessions::killed(node: &NodeId) -> Vec<SessionId>;
+            write sessions::drop_sessions(node: &NodeId, silent_before: Timestamp) -> u64;
+            write sessions::begin_node(node: &NodeId, now: Timestamp) -> ();
+            write sessions::beat(node: &NodeId, now: Timestamp) -> ();
+            write sessions::end_node(node: &NodeId) -> ();
+            read sessions::generation() -> i64;
+
+            write journal::append(entry: &NewEntry) -> ();
+            read journal::journal_page(filter: &JournalFilter) -> Vec<JournalEntry>;
+            write journal::journal_prune(before: Timestamp, limit: usize) -> u64;
+
+            read views::list_files(home: HomeId, below: &VirtualPath, after: FileId, limit: usize) -> Vec<StoredFile>;
+            read views::retention_status(now: Timestamp) -> RetentionStatus;
+            read moves::longest_paths_below(home: HomeId, dir: &VirtualPath) -> Vec<VirtualPath>;
+            write jobs::note_job(name: &str, run: &JobRun) -> ();
+            read jobs::last_run(name: &str) -> Option<JobRun>;
+        }
+    };
+}
+use store_doors;
+
+macro_rules! forward_doors {
+    ($($kind:ident $module:ident::$name:ident ($($arg:ident : $ty:ty),*) -> $out:ty;)*) => {
+        impl Store {
+            $(
+                pub(crate) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
+                    match self {
+                        Store::Sqlite(engine) => engine.$name($($arg),*).await,
+                        Store::Postgres(engine) => engine.$name($($arg),*).await,
+                    }
+                }
+            )*
+        }
+    };
+}
+store_doors!(forward_doors);
+
+impl Store {
+    /// Connects and brings the schema up to date.
+    pub(crate) async fn open(how: &Connect) -> Result<Self, OpenStoreError> {
+        match how.url.split(':').next() {
+            Some("sqlite") => Ok(Self::Sqlite(sqlite::connect(how).await?)),
+            Some("postgres" | "postgresql") => Ok(Self::Postgres(postgres::connect(how).await?)),
+            _ => Err(OpenStoreError::Scheme),
+        }
+    }
+
+    /// Waits for statements under way and closes every connection.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite(engine) => engine.close().await,
+            Self::Postgres(engine) => engine.close().await,
+        }
+    }
+}
+
+/// A keep time as the database has it; what we never write counts as none.
+fn keep_of(seconds: Option<i64>) -> Option<Keep> {
+    seconds
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .and_then(|s| Keep::from_secs(s).ok())
+}

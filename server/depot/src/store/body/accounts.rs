@@ -1,0 +1,345 @@
+//! Accounts and their homes.
+
+use layover_retention::Timestamp;
+
+use super::belongings::{Belongings, Range, insert_key, insert_network, networks};
+use super::files::bigint;
+use super::sessions::note_change;
+use super::{Conn, StoreError, expiry};
+use crate::account::{Account, AccountChange, Enabled};
+use crate::journal::NewEntry;
+use crate::ledger::ApplianceKeep;
+use crate::store::{AccountRow, LoginRow, NewAccountRow, keep_of};
+use crate::{AccountId, AccountName, EntityName, HomeId, HomeName};
+
+macro_rules! account_columns {
+    () => {
+        "SELECT a.id, a.name, e.name, h.name, a.home_id, a.enabled, a.protocols, a.keep_s, \
+         a.quota_bytes, a.read_only, a.tolerant_completion, a.publish_on_rename, \
+         a.password_hash, a.created_at_us \
+         FROM accounts a JOIN entities e ON e.id = a.entity_id JOIN homes h ON h.id = a.home_id \
+         WHERE a.removed_at_us IS NULL"
+    };
+}
+
+type AccountColumns = (
+    i64,
+    String,
+    String,
+    String,
+    i64,
+    i64,
+    String,
+    Option<i64>,
+    Option<i64>,
+    i64,
+    i64,
+    i64,
+    Option<String>,
+    i64,
+);
+
+fn login_row(columns: AccountColumns, with: &mut Belongings) -> Result<LoginRow, StoreError> {
+    let (
+        id,
+        name,
+        entity,
+        home,
+        home_id,
+        enabled,
+        protocols,
+        keep_s,
+        quota,
+        read_only,
+        tolerant,
+        on_rename,
+        password_hash,
+        created,
+    ) = columns;
+    let broken = |what| StoreError::Corrupt {
+        table: "accounts",
+        id,
+        what,
+    };
+    let account = Account {
+        id: AccountId(id),
+        name: name.parse().map_err(|_| broken("name"))?,
+        entity: entity.parse().map_err(|_| broken("entity"))?,
+        home: home.parse().map_err(|_| broken("home"))?,
+        enabled: enabled != 0,
+        protocols: protocols.parse().map_err(|_| broken("protocols"))?,
+        keep: keep_of(keep_s),
+        quota_bytes: quota
+            .map(|bytes| u64::try_from(bytes).map_err(|_| broken("quota_bytes")))
+            .transpose()?,
+        read_only: read_only != 0,
+        tolerant_completion: tolerant != 0,
+        publish_on_rename: on_rename != 0,
+        has_password: password_hash.is_some(),
+        created_at: Timestamp::from_micros(created),
+        networks: with.networks.remove(&id).unwrap_or_default(),
+        keys: with.keys.remove(&id).unwrap_or_default(),
+        permissions: with.permissions.remove(&id).unwrap_or_default(),
+    };
+    Ok(LoginRow {
+        account,
+        home: HomeId(home_id),
+        password_hash,
+    })
+}
+
+/// What a login is checked against. An unknown name costs the same statements
+/// as a known one (G03).
+pub(crate) async fn login(conn: &mut Conn, name: &str) -> Result<Option<LoginRow>, StoreError> {
+    let row: Option<AccountColumns> =
+        sqlx::query_as(concat!(account_columns!(), " AND a.name = $1"))
+            .bind(name.to_owned())
+            .fetch_optional(&mut *conn)
+            .await?;
+    let mut with = Belongings::load(conn, Range::one(row.as_ref().map_or(0, |row| row.0))).await?;
+    row.map(|row| login_row(row, &mut with)).transpose()
+}
+
+pub(crate) async fn account(
+    conn: &mut Conn,
+    name: &AccountName,
+) -> Result<Option<Account>, StoreError> {
+    Ok(login(conn, name.as_str()).await?.map(|row| row.account))
+}
+
+pub(crate) async fn list_accounts(conn: &mut Conn) -> Result<Vec<Account>, StoreError> {
+    let rows: Vec<AccountColumns> = sqlx::query_as(concat!(account_columns!(), " ORDER BY a.name"))
+        .fetch_all(&mut *conn)
+        .await?;
+    let mut with = Belongings::load(conn, Range::ALL).await?;
+    rows.into_iter()
+        .map(|row| Ok(login_row(row, &mut with)?.account))
+        .collect()
+}
+
+/// A home and whose it is.
+pub(crate) async fn home(
+    conn: &mut Conn,
+    name: &HomeName,
+) -> Result<Option<(HomeId, EntityName)>, StoreError> {
+    let row: Option<(i64, String)> = sqlx::query_as(
+        "SELECT h.id, e.name FROM homes h JOIN entities e ON e.id = h.entity_id WHERE h.name = $1",
+    )
+    .bind(name.as_str().to_owned())
+    .fetch_optional(conn)
+    .await?;
+    row.map(|(id, entity)| {
+        let entity = entity.parse().map_err(|_| StoreError::Corrupt {
+            table: "homes",
+            id,
+            what: "entity",
+        })?;
+        Ok((HomeId(id), entity))
+    })
+    .transpose()
+}
+
+/// `None` when the account's name is taken, or the home's by another entity.
+pub(crate) async fn add_account(
+    conn: &mut Conn,
+    new: &NewAccountRow,
+    entry: &NewEntry,
+) -> Result<Option<AccountId>, StoreError> {
+    sqlx::query(
+        "INSERT INTO homes (name, entity_id, used_bytes, created_at_us) VALUES ($1, $2, 0, $3) \
+         ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(new.home.as_str().to_owned())
+    .bind(new.entity.0)
+    .bind(new.now.as_micros())
+    .execute(&mut *conn)
+    .await?;
+    let row: Option<(i64,)> = sqlx::query_as(
+        "INSERT INTO accounts (name, entity_id, home_id, enabled, protocols, keep_s, quota_bytes, \
+         read_only, tolerant_completion, publish_on_rename, password_hash, created_at_us) \
+         SELECT $1, h.entity_id, h.id, 1, $4, $5, $6, $7, $8, $9, $10, $11 FROM homes h \
+         WHERE h.name = $2 AND h.entity_id = $3 \
+         ON CONFLICT (name) WHERE removed_at_us IS NULL DO NOTHING RETURNING id",
+    )
+    .bind(new.name.as_str().to_owned())
+    .bind(new.home.as_str().to_owned())
+    .bind(new.entity.0)
+    .bind(new.protocols.to_string())
+    .bind(new.keep.map(|keep| bigint(keep.as_secs())))
+    .bind(new.quota_bytes.map(bigint))
+    .bind(i64::from(new.read_only))
+    .bind(i64::from(new.tolerant_completion))
+    .bind(i64::from(new.publish_on_rename))
+    .bind(new.password_hash.clone())
+    .bind(new.now.as_micros())
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some((id,)) = row else { return Ok(None) };
+    let account = AccountId(id);
+    for key in &new.keys {
+        insert_key(conn, account, key).await?;
+    }
+    for network in &new.networks {
+        insert_network(conn, account, network, new.now).await?;
+    }
+    note_change(conn, entry).await?;
+    Ok(Some(account))
+}
+
+pub(crate) async fn change_account(
+    conn: &mut Conn,
+    account: AccountId,
+    change: &AccountChange,
+    appliance: ApplianceKeep,
+    entry: &NewEntry,
+) -> Result<(), StoreError> {
+    let flag = |wish: Option<bool>| wish.map(i64::from);
+    sqlx::query(
+        "UPDATE accounts SET protocols = COALESCE($2, protocols), \
+         read_only = COALESCE($3, read_only), \
+         tolerant_completion = COALESCE($4, tolerant_completion), \
+         publish_on_rename = COALESCE($5, publish_on_rename) WHERE id = $1",
+    )
+    .bind(account.0)
+    .bind(change.protocols.map(|protocols| protocols.to_string()))
+    .bind(flag(change.read_only))
+    .bind(flag(change.tolerant_completion))
+    .bind(flag(change.publish_on_rename))
+    .execute(&mut *conn)
+    .await?;
+    if let Some(quota_bytes) = change.quota_bytes {
+        sqlx::query("UPDATE accounts SET quota_bytes = $2 WHERE id = $1")
+            .bind(account.0)
+            .bind(quota_bytes.map(bigint))
+            .execute(&mut *conn)
+            .await?;
+    }
+    if let Some(keep) = change.keep {
+        sqlx::query("UPDATE accounts SET keep_s = $2 WHERE id = $1")
+            .bind(account.0)
+            .bind(keep.map(|keep| bigint(keep.as_secs())))
+            .execute(&mut *conn)
+            .await?;
+        expiry::recompute_account(conn, account, appliance).await?;
+    }
+    note_change(conn, entry).await
+}
+
+pub(crate) async fn set_enabled(
+    conn: &mut Conn,
+    account: AccountId,
+    enabled: Enabled,
+    entry: &NewEntry,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE accounts SET enabled = $2 WHERE id = $1")
+        .bind(account.0)
+        .bind(i64::from(enabled == Enabled::Yes))
+        .execute(&mut *conn)
+        .await?;
+    note_change(conn, entry).await
+}
+
+/// The account's way in goes; its row stays, because its files carry it.
+/// `None` when it was removed before.
+pub(crate) async fn remove_account(
+    conn: &mut Conn,
+    account: AccountId,
+    now: Timestamp,
+    appliance: ApplianceKeep,
+    entry: &NewEntry,
+) -> Result<Option<()>, StoreError> {
+    let home: Option<(i64,)> = sqlx::query_as(
+        "UPDATE accounts SET enabled = 0, password_hash = NULL, removed_at_us = $2 \
+         WHERE id = $1 AND removed_at_us IS NULL RETURNING home_id",
+    )
+    .bind(account.0)
+    .bind(now.as_micros())
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some((home,)) = home else { return Ok(None) };
+    for statement in [
+        "DELETE FROM account_keys WHERE account_id = $1",
+        "DELETE FROM account_networks WHERE account_id = $1",
+        "DELETE FROM account_permissions WHERE account_id = $1",
+    ] {
+        sqlx::query(statement)
+            .bind(account.0)
+            .execute(&mut *conn)
+            .await?;
+    }
+    // Files that nobody uploaded followed its wish.
+    expiry::recompute_adopted(conn, HomeId(home), appliance).await?;
+    note_change(conn, entry).await?;
+    Ok(Some(()))
+}
+
+pub(crate) async fn set_password(
+    conn: &mut Conn,
+    account: AccountId,
+    hash: Option<&str>,
+    entry: &NewEntry,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE accounts SET password_hash = $2 WHERE id = $1")
+        .bind(account.0)
+        .bind(hash.map(ToOwned::to_owned))
+        .execute(&mut *conn)
+        .await?;
+    note_change(conn, entry).await
+}
+
+/// What decides whether sessions of these accounts may go on; a removed
+/// account is not enabled.
+pub(crate) async fn standing(
+    conn: &mut Conn,
+    accounts: &[AccountId],
+) -> Result<Vec<AccountRow>, StoreError> {
+    let mut standing = Vec::with_capacity(accounts.len());
+    for account in accounts {
+        let id = account.0;
+        let row: Option<(i64, String)> =
+            sqlx::query_as("SELECT enabled, protocols FROM accounts WHERE id = $1")
+                .bind(id)
+                .fetch_optional(&mut *conn)
+                .await?;
+        let Some((enabled, protocols)) = row else {
+            continue;
+        };
+        standing.push(AccountRow {
+            id: *account,
+            enabled: enabled != 0,
+            protocols: protocols.parse().map_err(|_| StoreError::Corrupt {
+                table: "accounts",
+                id,
+                what: "protocols",
+            })?,
+            networks: networks(conn, Range::one(id))
+                .await?
+                .remove(&id)
+                .unwrap_or_default(),
+        });
+    }
+    Ok(standing)
+}
+
+/// The names of an account and its entity, also of a removed account.
+pub(crate) async fn account_names(
+    conn: &mut Conn,
+    account: AccountId,
+) -> Result<(AccountName, EntityName), StoreError> {
+    let (name, entity): (String, String) = sqlx::query_as(
+        "SELECT a.name, e.name FROM accounts a JOIN entities e ON e.id = a.entity_id \
+         WHERE a.id = $1",
+    )
+    .bind(account.0)
+    .fetch_one(conn)
+    .await?;
+    let broken = |what| StoreError::Corrupt {
+        table: "accounts",
+        id: account.0,
+        what,
+    };
+    Ok((
+        name.parse().map_err(|_| broken("name"))?,
+        entity.parse().map_err(|_| broken("entity"))?,
+    ))
+}

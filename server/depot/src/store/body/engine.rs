@@ -1,0 +1,140 @@
+//! The body of the store: every statement, written once. `sqlite.rs` and
+//! `postgres.rs` include this file; `super` says which engine it is.
+//!
+//! Each function below works on a connection; [`Engine`] gives it one, and a
+//! transaction where it writes.
+
+mod accounts;
+mod belongings;
+mod claims;
+mod entities;
+mod expiry;
+mod files;
+mod jobs;
+mod journal;
+mod moves;
+mod removals;
+mod sessions;
+mod uploads;
+mod views;
+
+use std::time::Duration;
+
+use layover_retention::{DueCursor, Keep, Timestamp};
+use sqlx::pool::PoolConnection;
+use sqlx::{Acquire, Transaction};
+
+use super::super::dialect::{self, Words};
+use super::super::{AccountRow, LoginRow, NewAccountRow, SessionStart};
+use super::super::{OpenStoreError, StoreError, store_doors};
+use super::{BEGIN_WRITE, Conn, Db, Pool, fault};
+use crate::account::{
+    Account, AccountChange, Enabled, Entity, JobRun, LiveSession, NewEntity, RetentionStatus,
+    StoredFile,
+};
+use crate::journal::{JournalEntry, JournalFilter, NewEntry};
+use crate::ledger::{
+    Adoption, ApplianceKeep, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState, MoveClaim,
+    NewUpload, Publication, RemovalClaim, Staging, TreeClaim, Usage,
+};
+use crate::vfs::HiddenName;
+use crate::{
+    AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FolderPermission, HomeId,
+    HomeName, Network, NewNetwork, NodeId, SessionId, VirtualPath,
+};
+
+/// How long closing waits for statements that are under way.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
+
+/// One engine's connections.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    writer: Pool,
+    reader: Pool,
+}
+
+impl Engine {
+    /// Brings the schema up to date; refuses one that is newer than ours.
+    pub(in crate::store) async fn open(
+        writer: Pool,
+        reader: Pool,
+        words: &Words,
+    ) -> Result<Self, OpenStoreError> {
+        dialect::migrator(words).run(&writer).await?;
+        Ok(Self { writer, reader })
+    }
+
+    pub(in crate::store) async fn close(&self) {
+        let closing = async {
+            self.reader.close().await;
+            self.writer.close().await;
+        };
+        // Whoever still holds a connection after that is cut off by the
+        // process' end; the database itself is safe at any moment.
+        let _ = crate::timer::timeout(CLOSE_WAIT, closing).await;
+    }
+
+    async fn read(&self) -> Result<PoolConnection<Db>, StoreError> {
+        self.reader.acquire().await.map_err(fault)
+    }
+
+    async fn write(&self) -> Result<Transaction<'_, Db>, StoreError> {
+        self.writer.begin_with(BEGIN_WRITE).await.map_err(fault)
+    }
+}
+
+/// Whether a transaction that ended without an error is to be kept.
+trait Verdict {
+    fn is_kept(&self) -> bool;
+}
+
+impl Verdict for crate::ledger::Claimed {
+    fn is_kept(&self) -> bool {
+        *self == Self::Yes
+    }
+}
+
+impl<T> Verdict for Option<T> {
+    fn is_kept(&self) -> bool {
+        self.is_some()
+    }
+}
+
+macro_rules! engine_door {
+    (read $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
+        pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
+            let mut conn = self.read().await?;
+            $module::$name(conn.acquire().await?, $($arg),*).await
+        }
+    };
+    (write $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
+        pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
+            let mut transaction = self.write().await?;
+            let out = $module::$name(&mut transaction, $($arg),*).await?;
+            transaction.commit().await?;
+            Ok(out)
+        }
+    };
+    (judge $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
+        pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
+            let mut transaction = self.write().await?;
+            let out = $module::$name(&mut transaction, $($arg),*).await?;
+            if out.is_kept() {
+                transaction.commit().await?;
+            } else {
+                transaction.rollback().await?;
+            }
+            Ok(out)
+        }
+    };
+}
+
+macro_rules! engine_doors {
+    ($($kind:ident $module:ident::$name:ident ($($arg:ident : $ty:ty),*) -> $out:ty;)*) => {
+        impl Engine {
+            $(engine_door!($kind $module $name ($($arg: $ty),*) -> $out);)*
+        }
+    };
+}
+
+store_doors!(engine_doors);

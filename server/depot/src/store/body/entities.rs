@@ -1,0 +1,106 @@
+//! Entities.
+
+use layover_retention::Timestamp;
+
+use super::{Conn, StoreError, journal, sessions};
+use crate::account::{Entity, NewEntity};
+use crate::journal::NewEntry;
+use crate::store::keep_of;
+use crate::{EntityId, EntityName};
+
+type EntityColumns = (i64, String, Option<i64>, i64);
+
+fn entity_row((id, name, keep_s, created): EntityColumns) -> Result<Entity, StoreError> {
+    Ok(Entity {
+        id: EntityId(id),
+        name: name.parse().map_err(|_| StoreError::Corrupt {
+            table: "entities",
+            id,
+            what: "name",
+        })?,
+        keep: keep_of(keep_s),
+        created_at: Timestamp::from_micros(created),
+    })
+}
+
+/// `None` when the name is taken.
+pub(crate) async fn add_entity(
+    conn: &mut Conn,
+    entity: &NewEntity,
+    now: Timestamp,
+    entry: &NewEntry,
+) -> Result<Option<EntityId>, StoreError> {
+    let row: Option<(i64,)> = sqlx::query_as(
+        "INSERT INTO entities (name, keep_s, created_at_us) VALUES ($1, $2, $3) \
+         ON CONFLICT (name) DO NOTHING RETURNING id",
+    )
+    .bind(entity.name.as_str().to_owned())
+    .bind(entity.keep.map(|keep| super::files::bigint(keep.as_secs())))
+    .bind(now.as_micros())
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some((id,)) = row else { return Ok(None) };
+    journal::append(conn, entry).await?;
+    Ok(Some(EntityId(id)))
+}
+
+pub(crate) async fn entity(
+    conn: &mut Conn,
+    name: &EntityName,
+) -> Result<Option<Entity>, StoreError> {
+    let row: Option<EntityColumns> =
+        sqlx::query_as("SELECT id, name, keep_s, created_at_us FROM entities WHERE name = $1")
+            .bind(name.as_str().to_owned())
+            .fetch_optional(conn)
+            .await?;
+    row.map(entity_row).transpose()
+}
+
+pub(crate) async fn list_entities(conn: &mut Conn) -> Result<Vec<Entity>, StoreError> {
+    let rows: Vec<EntityColumns> =
+        sqlx::query_as("SELECT id, name, keep_s, created_at_us FROM entities ORDER BY name")
+            .fetch_all(conn)
+            .await?;
+    rows.into_iter().map(entity_row).collect()
+}
+
+/// `None` when it still has accounts, or homes with files that must expire
+/// under its name. Homes and removed accounts that are empty go with it.
+pub(crate) async fn remove_entity(
+    conn: &mut Conn,
+    entity: EntityId,
+    entry: &NewEntry,
+) -> Result<Option<()>, StoreError> {
+    let (accounts, files): (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT COUNT(*) FROM accounts WHERE entity_id = $1 AND removed_at_us IS NULL), \
+         (SELECT COUNT(*) FROM files f JOIN homes h ON h.id = f.home_id \
+          WHERE h.entity_id = $1 AND f.state <> 'ended')",
+    )
+    .bind(entity.0)
+    .fetch_one(&mut *conn)
+    .await?;
+    if accounts > 0 || files > 0 {
+        return Ok(None);
+    }
+    for statement in [
+        "DELETE FROM sessions WHERE account_id IN (SELECT id FROM accounts WHERE entity_id = $1)",
+        "DELETE FROM path_claims WHERE home_id IN (SELECT id FROM homes WHERE entity_id = $1)",
+        "UPDATE files SET collected_by = NULL \
+         WHERE collected_by IN (SELECT id FROM accounts WHERE entity_id = $1)",
+        "DELETE FROM files WHERE home_id IN (SELECT id FROM homes WHERE entity_id = $1)",
+        "DELETE FROM account_keys WHERE account_id IN (SELECT id FROM accounts WHERE entity_id = $1)",
+        "DELETE FROM account_networks WHERE account_id IN (SELECT id FROM accounts WHERE entity_id = $1)",
+        "DELETE FROM account_permissions WHERE account_id IN (SELECT id FROM accounts WHERE entity_id = $1)",
+        "DELETE FROM accounts WHERE entity_id = $1",
+        "DELETE FROM homes WHERE entity_id = $1",
+        "DELETE FROM entities WHERE id = $1",
+    ] {
+        sqlx::query(statement)
+            .bind(entity.0)
+            .execute(&mut *conn)
+            .await?;
+    }
+    sessions::bump(conn).await?;
+    journal::append(conn, entry).await?;
+    Ok(Some(()))
+}

@@ -1,0 +1,380 @@
+//! The ledger's rows: how they are read, and what concerns no single verb.
+//! Each function is one statement, or the statements of one transaction that
+//! the caller began; `ledger.rs` says what the values mean. The transactions of
+//! the verbs are in `uploads.rs`, `moves.rs` and `removals.rs`.
+
+use layover_retention::Timestamp;
+
+use super::{Conn, StoreError, claims, expiry, journal};
+use crate::journal::NewEntry;
+use crate::ledger::{Adoption, Claimed, EndedBy, FileRow, FileState, Usage};
+use crate::vfs::{HiddenName, Identity};
+use crate::{AccountId, FileId, HomeId, NodeId, VirtualPath};
+
+/// The columns of [`FileColumns`], in its order.
+macro_rules! file_columns {
+    () => {
+        "f.id, f.home_id, f.dir, f.name, f.state, f.size_bytes, f.inode, f.born_us, \
+         f.arrived_at_us, f.expires_at_us, f.uploaded_by, f.temp_name, \
+         f.touched_at_us, f.inherited_arrival_us"
+    };
+}
+pub(super) use file_columns;
+
+pub(super) type FileColumns = (
+    i64,
+    i64,
+    Vec<u8>,
+    Vec<u8>,
+    String,
+    i64,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+    i64,
+    Option<i64>,
+);
+
+/// What a row says, or what is wrong with it.
+pub(super) fn file_row(columns: FileColumns) -> Result<FileRow, StoreError> {
+    let (
+        id,
+        home,
+        dir,
+        name,
+        state,
+        size,
+        inode,
+        born,
+        arrived,
+        expires,
+        by,
+        hidden,
+        touched,
+        inherited,
+    ) = columns;
+    let broken = |what| StoreError::Corrupt {
+        table: "files",
+        id,
+        what,
+    };
+    let path = VirtualPath::parse(&dir)
+        .and_then(|dir| dir.join(&name))
+        .map_err(|_| broken("dir and name"))?;
+    Ok(FileRow {
+        id: FileId(id),
+        home: HomeId(home),
+        path,
+        state: FileState::parse(&state).ok_or_else(|| broken("state"))?,
+        size_bytes: u64::try_from(size).map_err(|_| broken("size_bytes"))?,
+        identity: inode.map(|inode| Identity {
+            inode,
+            born_us: born.unwrap_or(0),
+        }),
+        arrived_at: arrived.map(Timestamp::from_micros),
+        expires_at: expires.map(Timestamp::from_micros),
+        uploaded_by: by.map(AccountId),
+        hidden: hidden.as_deref().and_then(HiddenName::parse),
+        touched_at: Timestamp::from_micros(touched),
+        inherited_arrival: inherited.map(Timestamp::from_micros),
+    })
+}
+
+pub(super) fn file_rows(rows: Vec<FileColumns>) -> Result<Vec<FileRow>, StoreError> {
+    rows.into_iter().map(file_row).collect()
+}
+
+/// The two path columns: the parent, and the last component.
+pub(super) fn columns_of(path: &VirtualPath) -> (Vec<u8>, Vec<u8>) {
+    (
+        path.dir().as_bytes().to_vec(),
+        path.name().unwrap_or_default().to_vec(),
+    )
+}
+
+/// A size as the database keeps it; `vfs::MAX_FILE_BYTES` is far below.
+pub(super) fn bigint(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Rows that are not history, by name.
+pub(crate) async fn rows_at(
+    conn: &mut Conn,
+    home: HomeId,
+    path: &VirtualPath,
+) -> Result<Vec<FileRow>, StoreError> {
+    let (dir, name) = columns_of(path);
+    let rows = sqlx::query_as(concat!(
+        "SELECT ",
+        file_columns!(),
+        " FROM files f WHERE f.home_id = $1 AND f.dir = $2 AND f.name = $3 AND f.state <> 'ended' \
+         ORDER BY f.touched_at_us DESC, f.id DESC"
+    ))
+    .bind(home.0)
+    .bind(dir)
+    .bind(name)
+    .fetch_all(conn)
+    .await?;
+    file_rows(rows)
+}
+
+/// Rows that are not history, of one directory (not below it).
+pub(crate) async fn rows_in(
+    conn: &mut Conn,
+    home: HomeId,
+    dir: &VirtualPath,
+) -> Result<Vec<FileRow>, StoreError> {
+    let rows = sqlx::query_as(concat!(
+        "SELECT ",
+        file_columns!(),
+        " FROM files f WHERE f.home_id = $1 AND f.dir = $2 AND f.state <> 'ended'"
+    ))
+    .bind(home.0)
+    .bind(dir.as_bytes().to_vec())
+    .fetch_all(conn)
+    .await?;
+    file_rows(rows)
+}
+
+/// One row, unless it is history.
+pub(crate) async fn row(conn: &mut Conn, file: FileId) -> Result<Option<FileRow>, StoreError> {
+    let row: Option<FileColumns> = sqlx::query_as(concat!(
+        "SELECT ",
+        file_columns!(),
+        " FROM files f WHERE f.id = $1 AND f.state <> 'ended'"
+    ))
+    .bind(file.0)
+    .fetch_optional(conn)
+    .await?;
+    row.map(file_row).transpose()
+}
+
+/// A download ended: the journal, and who collected the whole file first.
+pub(crate) async fn end_download(
+    conn: &mut Conn,
+    collected: Option<(FileId, AccountId)>,
+    now: Timestamp,
+    entry: &NewEntry,
+) -> Result<(), StoreError> {
+    if let Some((file, account)) = collected {
+        sqlx::query(
+            "UPDATE files SET collected_at_us = $2, collected_by = $3 \
+             WHERE id = $1 AND collected_at_us IS NULL",
+        )
+        .bind(file.0)
+        .bind(now.as_micros())
+        .bind(account.0)
+        .execute(&mut *conn)
+        .await?;
+    }
+    journal::append(conn, entry).await
+}
+
+/// Rows in the middle of something, of `node` or of nodes that have not been
+/// heard of since `silent_before`; with an id above `after`.
+pub(crate) async fn unfinished(
+    conn: &mut Conn,
+    node: &NodeId,
+    silent_before: Timestamp,
+    after: FileId,
+    limit: usize,
+) -> Result<Vec<FileRow>, StoreError> {
+    let rows = sqlx::query_as(concat!(
+        "SELECT ",
+        file_columns!(),
+        " FROM files f WHERE f.state IN ('receiving', 'publishing', 'deleting') AND f.id > $3 \
+         AND (f.node_id = $1 OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = f.node_id \
+         AND n.heartbeat_at_us > $2)) ORDER BY f.id LIMIT $4"
+    ))
+    .bind(node.as_str().to_owned())
+    .bind(silent_before.as_micros())
+    .bind(after.0)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    file_rows(rows)
+}
+
+/// Whether any row needs this hidden file.
+pub(crate) async fn hidden_is_known(
+    conn: &mut Conn,
+    name: &HiddenName,
+) -> Result<bool, StoreError> {
+    let row: Option<(i64,)> = sqlx::query_as("SELECT id FROM files WHERE temp_name = $1")
+        .bind(name.as_str().to_owned())
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Sets every home's `used_bytes` to what its rows say; how many were wrong.
+pub(crate) async fn recompute_used(conn: &mut Conn) -> Result<u64, StoreError> {
+    // Locks every home first: the sums below then see all that was committed.
+    sqlx::query("UPDATE homes SET used_bytes = used_bytes")
+        .execute(&mut *conn)
+        .await?;
+    let corrected = sqlx::query(
+        "UPDATE homes SET used_bytes = (SELECT CAST(COALESCE(SUM(f.size_bytes), 0) AS BIGINT) \
+         FROM files f WHERE f.home_id = homes.id AND f.state IN ('publishing', 'stored', 'deleting')) \
+         WHERE used_bytes <> (SELECT CAST(COALESCE(SUM(f.size_bytes), 0) AS BIGINT) \
+         FROM files f WHERE f.home_id = homes.id AND f.state IN ('publishing', 'stored', 'deleting'))",
+    )
+    .execute(conn)
+    .await?;
+    Ok(corrected.rows_affected())
+}
+
+/// Takes a file that appeared in the tree into the ledger. Anything but `Yes`
+/// must be rolled back.
+pub(crate) async fn adopt(conn: &mut Conn, adoption: &Adoption) -> Result<Claimed, StoreError> {
+    change_used(conn, adoption.home, bigint(adoption.size_bytes)).await?;
+    if claims::is_claimed(conn, adoption.home, &adoption.path).await? {
+        return Ok(Claimed::Busy);
+    }
+    let taken = rows_at(conn, adoption.home, &adoption.path).await?;
+    let holds_name = |row: &FileRow| {
+        matches!(
+            row.state,
+            FileState::Stored | FileState::Deleting | FileState::Publishing
+        )
+    };
+    if taken.iter().any(holds_name) {
+        return Ok(Claimed::Changed);
+    }
+    let (entity, account) = expiry::wishes_of_home(conn, adoption.home).await?;
+    let expires_at = adoption.appliance.expires_at(entity, account, adoption.now);
+    let (dir, name) = columns_of(&adoption.path);
+    sqlx::query(
+        "INSERT INTO files (home_id, dir, name, state, size_bytes, inode, born_us, \
+         arrived_at_us, expires_at_us, node_id, touched_at_us) \
+         VALUES ($1, $2, $3, 'stored', $4, $5, $6, $7, $8, $9, $7)",
+    )
+    .bind(adoption.home.0)
+    .bind(dir)
+    .bind(name)
+    .bind(bigint(adoption.size_bytes))
+    .bind(adoption.identity.inode)
+    .bind(adoption.identity.born_us)
+    .bind(adoption.now.as_micros())
+    .bind(expires_at.as_micros())
+    .bind(adoption.node.as_str().to_owned())
+    .execute(&mut *conn)
+    .await?;
+    journal::append(conn, &adoption.entry).await?;
+    Ok(Claimed::Yes)
+}
+
+/// Directories that hold stored files, in order, after `after`.
+pub(crate) async fn stored_dirs(
+    conn: &mut Conn,
+    home: HomeId,
+    after: Option<&VirtualPath>,
+    limit: usize,
+) -> Result<Vec<VirtualPath>, StoreError> {
+    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
+        "SELECT DISTINCT dir FROM files WHERE home_id = $1 AND state = 'stored' AND dir > $2 \
+         AND state <> 'ended' ORDER BY dir LIMIT $3",
+    )
+    .bind(home.0)
+    .bind(after.map_or_else(Vec::new, |dir| dir.as_bytes().to_vec()))
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(dir,)| {
+            VirtualPath::parse(&dir).map_err(|_| StoreError::Corrupt {
+                table: "files",
+                id: home.0,
+                what: "dir",
+            })
+        })
+        .collect()
+}
+
+/// What a home holds.
+pub(crate) async fn usage(conn: &mut Conn, home: HomeId) -> Result<Usage, StoreError> {
+    let (used, hidden): (i64, i64) = sqlx::query_as(
+        "SELECT h.used_bytes, (SELECT CAST(COALESCE(SUM(f.size_bytes), 0) AS BIGINT) FROM files f \
+         WHERE f.home_id = h.id AND f.state IN ('partial', 'waiting')) \
+         FROM homes h WHERE h.id = $1",
+    )
+    .bind(home.0)
+    .fetch_one(conn)
+    .await?;
+    Ok(Usage {
+        used_bytes: u64::try_from(used).unwrap_or(0),
+        hidden_bytes: u64::try_from(hidden).unwrap_or(0),
+    })
+}
+
+/// The folder name of a home.
+pub(crate) async fn home_name(
+    conn: &mut Conn,
+    home: HomeId,
+) -> Result<crate::HomeName, StoreError> {
+    let (name,): (String,) = sqlx::query_as("SELECT name FROM homes WHERE id = $1")
+        .bind(home.0)
+        .fetch_one(conn)
+        .await?;
+    name.parse().map_err(|_| StoreError::Corrupt {
+        table: "homes",
+        id: home.0,
+        what: "name",
+    })
+}
+
+/// Every home: number and folder name.
+pub(crate) async fn all_homes(
+    conn: &mut Conn,
+) -> Result<Vec<(HomeId, crate::HomeName)>, StoreError> {
+    let rows: Vec<(i64, String)> = sqlx::query_as("SELECT id, name FROM homes ORDER BY id")
+        .fetch_all(conn)
+        .await?;
+    rows.into_iter()
+        .map(|(id, name)| {
+            let name = name.parse().map_err(|_| StoreError::Corrupt {
+                table: "homes",
+                id,
+                what: "name",
+            })?;
+            Ok((HomeId(id), name))
+        })
+        .collect()
+}
+
+/// Ends whatever stored file has this name; its size, 0 when there is none.
+pub(super) async fn end_at(
+    conn: &mut Conn,
+    home: HomeId,
+    path: &VirtualPath,
+    ended_by: EndedBy,
+    now: Timestamp,
+) -> Result<i64, StoreError> {
+    let (dir, name) = columns_of(path);
+    let ended: Option<(i64,)> = sqlx::query_as(
+        "UPDATE files SET state = 'ended', ended_at_us = $4, ended_by = $5, temp_name = NULL \
+         WHERE home_id = $1 AND dir = $2 AND name = $3 AND state IN ('stored', 'deleting') \
+         RETURNING size_bytes",
+    )
+    .bind(home.0)
+    .bind(dir)
+    .bind(name)
+    .bind(now.as_micros())
+    .bind(ended_by.as_str().to_owned())
+    .fetch_optional(conn)
+    .await?;
+    Ok(ended.map_or(0, |(size,)| size))
+}
+
+/// Changes the sum of a home's sizes; also locks the home's row.
+pub(super) async fn change_used(conn: &mut Conn, home: HomeId, by: i64) -> Result<(), StoreError> {
+    sqlx::query("UPDATE homes SET used_bytes = used_bytes + $2 WHERE id = $1")
+        .bind(home.0)
+        .bind(by)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

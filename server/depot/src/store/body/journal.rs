@@ -1,0 +1,150 @@
+//! The journal's rows.
+
+use layover_retention::Timestamp;
+
+use super::{Conn, StoreError};
+use crate::journal::{JournalEntry, JournalFilter, MAX_JOURNAL_PAGE, NewEntry};
+use crate::{SessionId, VirtualPath};
+
+type EntryColumns = (
+    i64,
+    i64,
+    String,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<Vec<u8>>,
+    Option<i64>,
+    Option<i64>,
+    String,
+    String,
+);
+
+/// Writes an entry, in the transaction of what it tells of.
+pub(crate) async fn append(conn: &mut Conn, entry: &NewEntry) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO journal (at_us, kind, action, outcome, account, entity, peer, protocol, \
+         session_id, path, size_bytes, duration_ms, node_id, detail) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+    )
+    .bind(entry.at.as_micros())
+    .bind(entry.kind.as_str())
+    .bind(entry.action)
+    .bind(entry.outcome.as_str())
+    .bind(entry.account.clone())
+    .bind(entry.entity.clone())
+    .bind(entry.peer.map(|peer| peer.to_string()))
+    .bind(entry.protocol.map(|protocol| protocol.as_str()))
+    .bind(
+        entry
+            .session
+            .as_ref()
+            .map(|session| session.as_str().to_owned()),
+    )
+    .bind(entry.path.as_ref().map(|path| path.as_bytes().to_vec()))
+    .bind(entry.size_bytes.map(super::files::bigint))
+    .bind(entry.duration_ms.map(super::files::bigint))
+    .bind(entry.node.as_str().to_owned())
+    .bind(serde_json::Value::Object(entry.detail.clone()).to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn journal_page(
+    conn: &mut Conn,
+    filter: &JournalFilter,
+) -> Result<Vec<JournalEntry>, StoreError> {
+    // Conditions that are not asked for are always true; the planner has the
+    // primary key, which is the order wanted, whichever are.
+    let rows: Vec<EntryColumns> = sqlx::query_as(
+        "SELECT id, at_us, kind, action, outcome, account, entity, peer, protocol, session_id, \
+         path, size_bytes, duration_ms, node_id, detail FROM journal \
+         WHERE id > $1 AND at_us >= $2 AND ($3 = '' OR account = $3) AND ($4 = '' OR kind = $4) \
+         ORDER BY id LIMIT $5",
+    )
+    .bind(filter.after_id.unwrap_or(0))
+    .bind(filter.since.map_or(i64::MIN, Timestamp::as_micros))
+    .bind(filter.account.clone().unwrap_or_default())
+    .bind(filter.kind.map_or("", |kind| kind.as_str()))
+    .bind(i64::try_from(filter.limit.min(MAX_JOURNAL_PAGE)).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(entry).collect()
+}
+
+fn entry(columns: EntryColumns) -> Result<JournalEntry, StoreError> {
+    let (
+        id,
+        at,
+        kind,
+        action,
+        outcome,
+        account,
+        entity,
+        peer,
+        protocol,
+        session,
+        path,
+        size,
+        duration,
+        node,
+        detail,
+    ) = columns;
+    let broken = |what| StoreError::Corrupt {
+        table: "journal",
+        id,
+        what,
+    };
+    let detail = match serde_json::from_str(&detail) {
+        Ok(serde_json::Value::Object(detail)) => detail,
+        _ => return Err(broken("detail")),
+    };
+    Ok(JournalEntry {
+        id,
+        at: Timestamp::from_micros(at),
+        kind: kind.parse().map_err(|_| broken("kind"))?,
+        action,
+        outcome: outcome.parse().map_err(|_| broken("outcome"))?,
+        account,
+        entity,
+        peer: peer
+            .map(|peer| peer.parse())
+            .transpose()
+            .map_err(|_| broken("peer"))?,
+        protocol: protocol
+            .map(|p| p.parse())
+            .transpose()
+            .map_err(|_| broken("protocol"))?,
+        session: session.map(SessionId),
+        path: path
+            .map(|path| VirtualPath::parse(&path))
+            .transpose()
+            .map_err(|_| broken("path"))?,
+        size_bytes: size.and_then(|size| u64::try_from(size).ok()),
+        duration_ms: duration.and_then(|ms| u64::try_from(ms).ok()),
+        node,
+        detail,
+    })
+}
+
+/// Removes the oldest entries before `before`, at most `limit`.
+pub(crate) async fn journal_prune(
+    conn: &mut Conn,
+    before: Timestamp,
+    limit: usize,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "DELETE FROM journal WHERE id IN \
+         (SELECT id FROM journal WHERE at_us < $1 ORDER BY at_us, id LIMIT $2)",
+    )
+    .bind(before.as_micros())
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}

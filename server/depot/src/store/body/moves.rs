@@ -1,0 +1,177 @@
+//! Moves in the ledger: files, and directories with everything below.
+
+use super::files::{change_used, columns_of, end_at};
+use super::{Conn, StoreError, claims, journal};
+use crate::journal::NewEntry;
+use crate::ledger::{Claimed, EndedBy, MoveClaim, TreeClaim};
+use crate::vfs::HiddenName;
+use crate::{HomeId, VirtualPath};
+
+/// First transaction of a file's move: both names claimed. Anything but `Yes`
+/// must be rolled back.
+pub(crate) async fn claim_move(conn: &mut Conn, claim: &MoveClaim) -> Result<Claimed, StoreError> {
+    change_used(conn, claim.home, 0).await?;
+    if !claims::claim_move(conn, claim).await? {
+        return Ok(Claimed::Busy);
+    }
+    let (dir, name) = columns_of(&claim.from);
+    let done = sqlx::query(
+        "UPDATE files SET touched_at_us = $2 \
+         WHERE id = $1 AND state = 'stored' AND dir = $3 AND name = $4",
+    )
+    .bind(claim.file.0)
+    .bind(claim.now.as_micros())
+    .bind(dir)
+    .bind(name)
+    .execute(conn)
+    .await?;
+    Ok(if done.rows_affected() == 1 {
+        Claimed::Yes
+    } else {
+        Claimed::Changed
+    })
+}
+
+/// Second transaction of a file's move: the replaced row ended, the name
+/// changed, the quota settled, the journal, both claims released.
+pub(crate) async fn finish_move(
+    conn: &mut Conn,
+    claim: &MoveClaim,
+    entry: Option<&NewEntry>,
+) -> Result<(), StoreError> {
+    let replaced = end_at(conn, claim.home, &claim.to, EndedBy::Replaced, claim.now).await?;
+    let (dir, name) = columns_of(&claim.to);
+    sqlx::query("UPDATE files SET dir = $2, name = $3 WHERE id = $1 AND state = 'stored'")
+        .bind(claim.file.0)
+        .bind(dir)
+        .bind(name)
+        .execute(&mut *conn)
+        .await?;
+    if replaced != 0 {
+        change_used(conn, claim.home, -replaced).await?;
+    }
+    if let Some(entry) = entry {
+        journal::append(conn, entry).await?;
+    }
+    claims::release(
+        conn,
+        claim.home,
+        &[&claim.from, &claim.to],
+        Some(claim.file),
+    )
+    .await
+}
+
+/// One path for each directory at or below `dir`: as long as the longest name
+/// in it. Whoever moves `dir` can tell whether every name still fits.
+pub(crate) async fn longest_paths_below(
+    conn: &mut Conn,
+    home: HomeId,
+    dir: &VirtualPath,
+) -> Result<Vec<VirtualPath>, StoreError> {
+    let (first, last) = below(dir);
+    let rows: Vec<(Vec<u8>, i64)> = sqlx::query_as(
+        "SELECT dir, CAST(MAX(LENGTH(name)) AS BIGINT) FROM files \
+         WHERE home_id = $1 AND state <> 'ended' AND (dir = $2 OR (dir >= $3 AND dir < $4)) \
+         GROUP BY dir",
+    )
+    .bind(home.0)
+    .bind(dir.as_bytes().to_vec())
+    .bind(first)
+    .bind(last)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(dir, length)| {
+            let name = vec![b'x'; usize::try_from(length).unwrap_or_default()];
+            VirtualPath::parse(&dir)
+                .and_then(|dir| dir.join(&name))
+                .map_err(|_| StoreError::Corrupt {
+                    table: "files",
+                    id: home.0,
+                    what: "dir and name",
+                })
+        })
+        .collect()
+}
+
+/// First transaction of a verb on a directory: the home is ours alone.
+pub(crate) async fn claim_tree(conn: &mut Conn, claim: &TreeClaim) -> Result<Claimed, StoreError> {
+    change_used(conn, claim.home, 0).await?;
+    Ok(if claims::claim_tree(conn, claim).await? {
+        Claimed::Yes
+    } else {
+        Claimed::Busy
+    })
+}
+
+/// Second transaction of a directory's move: every name below it changed.
+pub(crate) async fn finish_tree_move(
+    conn: &mut Conn,
+    home: HomeId,
+    from: &VirtualPath,
+    to: &VirtualPath,
+    entry: Option<&NewEntry>,
+) -> Result<(), StoreError> {
+    let (first, last) = below(from);
+    let dirs: Vec<(Vec<u8>,)> = sqlx::query_as(
+        "SELECT DISTINCT dir FROM files WHERE home_id = $1 AND state <> 'ended' \
+         AND (dir = $2 OR (dir >= $3 AND dir < $4))",
+    )
+    .bind(home.0)
+    .bind(from.as_bytes().to_vec())
+    .bind(first)
+    .bind(last)
+    .fetch_all(&mut *conn)
+    .await?;
+    for (dir,) in dirs {
+        let rest = dir.strip_prefix(from.as_bytes()).unwrap_or_default();
+        let moved = [to.as_bytes(), rest].concat();
+        sqlx::query(
+            "UPDATE files SET dir = $3 WHERE home_id = $1 AND dir = $2 AND state <> 'ended'",
+        )
+        .bind(home.0)
+        .bind(dir.clone())
+        .bind(moved)
+        .execute(&mut *conn)
+        .await?;
+    }
+    if let Some(entry) = entry {
+        journal::append(conn, entry).await?;
+    }
+    claims::release(conn, home, &[from], None).await
+}
+
+/// The range of `dir` values strictly below a directory: '0' follows '/'.
+fn below(dir: &VirtualPath) -> (Vec<u8>, Vec<u8>) {
+    (
+        [dir.as_bytes(), b"/"].concat(),
+        [dir.as_bytes(), b"0"].concat(),
+    )
+}
+
+/// Second transaction of a directory's removal: interrupted uploads that
+/// aimed into it are forgotten; returns their hidden files.
+pub(crate) async fn finish_tree_removal(
+    conn: &mut Conn,
+    home: HomeId,
+    dir: &VirtualPath,
+    entry: Option<&NewEntry>,
+) -> Result<Vec<HiddenName>, StoreError> {
+    let hidden: Vec<(Option<String>,)> = sqlx::query_as(
+        "DELETE FROM files WHERE home_id = $1 AND dir = $2 AND state = 'partial' \
+         RETURNING temp_name",
+    )
+    .bind(home.0)
+    .bind(dir.as_bytes().to_vec())
+    .fetch_all(&mut *conn)
+    .await?;
+    if let Some(entry) = entry {
+        journal::append(conn, entry).await?;
+    }
+    claims::release(conn, home, &[dir], None).await?;
+    Ok(hidden
+        .into_iter()
+        .filter_map(|(name,)| HiddenName::parse(&name?))
+        .collect())
+}

@@ -1,0 +1,167 @@
+//! Removals in the ledger: what is due, and how a row ends.
+
+use layover_retention::{DueCursor, Timestamp};
+
+use super::files::{FileColumns, change_used, columns_of, file_columns, file_rows, home_name, row};
+use super::{Conn, StoreError, claims, journal};
+use crate::journal::NewEntry;
+use crate::ledger::{Claimed, DueRow, EndedBy, FileRow, FileState, RemovalCause, RemovalClaim};
+use crate::{FileId, HomeId, VirtualPath};
+
+/// First transaction of a removal: claim, row `deleting`. Anything but `Yes`
+/// must be rolled back.
+pub(crate) async fn claim_removal(
+    conn: &mut Conn,
+    claim: &RemovalClaim,
+) -> Result<Claimed, StoreError> {
+    change_used(conn, claim.home, 0).await?;
+    if !claims::claim_delete(conn, claim).await? {
+        return Ok(Claimed::Busy);
+    }
+    let (dir, name) = columns_of(&claim.path);
+    let due_by = match claim.cause {
+        RemovalCause::Account => i64::MAX,
+        RemovalCause::Due => claim.now.as_micros(),
+    };
+    let done = sqlx::query(
+        "UPDATE files SET state = 'deleting', temp_name = $2, node_id = $3, touched_at_us = $4 \
+         WHERE id = $1 AND state = 'stored' AND dir = $5 AND name = $6 AND expires_at_us <= $7",
+    )
+    .bind(claim.file.0)
+    .bind(claim.hidden.as_str().to_owned())
+    .bind(claim.node.as_str().to_owned())
+    .bind(claim.now.as_micros())
+    .bind(dir)
+    .bind(name)
+    .bind(due_by)
+    .execute(conn)
+    .await?;
+    Ok(if done.rows_affected() == 1 {
+        Claimed::Yes
+    } else {
+        Claimed::Changed
+    })
+}
+
+/// Second transaction of a removal: row ended, quota freed, journal, claim
+/// released. Fine when somebody else did it.
+pub(crate) async fn finish_removal(
+    conn: &mut Conn,
+    row: &FileRow,
+    ended_by: EndedBy,
+    now: Timestamp,
+    entry: Option<&NewEntry>,
+) -> Result<(), StoreError> {
+    let ended: Option<(i64,)> = sqlx::query_as(
+        "UPDATE files SET state = 'ended', ended_at_us = $2, ended_by = $3, temp_name = NULL \
+         WHERE id = $1 AND state IN ('stored', 'deleting') RETURNING size_bytes",
+    )
+    .bind(row.id.0)
+    .bind(now.as_micros())
+    .bind(ended_by.as_str().to_owned())
+    .fetch_optional(&mut *conn)
+    .await?;
+    if let Some((size,)) = ended {
+        change_used(conn, row.home, -size).await?;
+        if let Some(entry) = entry {
+            journal::append(conn, entry).await?;
+        }
+    }
+    claims::release(conn, row.home, &[&row.path], Some(row.id)).await
+}
+
+/// The file stays after all: row `stored` again, claim released.
+pub(crate) async fn undo_removal(
+    conn: &mut Conn,
+    home: HomeId,
+    file: FileId,
+    path: &VirtualPath,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE files SET state = 'stored', temp_name = NULL WHERE id = $1 AND state = 'deleting'",
+    )
+    .bind(file.0)
+    .execute(&mut *conn)
+    .await?;
+    claims::release(conn, home, &[path], Some(file)).await
+}
+
+/// Ends a stored row whose file is not under its name. Anything but `Yes` must
+/// be rolled back.
+pub(crate) async fn end_missing(
+    conn: &mut Conn,
+    seen: &FileRow,
+    now: Timestamp,
+    entry: &NewEntry,
+) -> Result<Claimed, StoreError> {
+    change_used(conn, seen.home, 0).await?;
+    if claims::is_claimed(conn, seen.home, &seen.path).await? {
+        return Ok(Claimed::Busy);
+    }
+    let unchanged = row(conn, seen.id).await?.is_some_and(|row| {
+        row.state == FileState::Stored && row.path == seen.path && row.identity == seen.identity
+    });
+    if !unchanged {
+        return Ok(Claimed::Changed);
+    }
+    finish_removal(conn, seen, EndedBy::Missing, now, Some(entry)).await?;
+    Ok(Claimed::Yes)
+}
+
+/// Files whose time is over, the longest overdue first.
+pub(crate) async fn due(
+    conn: &mut Conn,
+    now: Timestamp,
+    after: Option<DueCursor>,
+    limit: usize,
+) -> Result<Vec<DueRow>, StoreError> {
+    let (after_us, after_id) = after.map_or((i64::MIN, i64::MIN), |at| {
+        (at.expires_at.as_micros(), at.file_id)
+    });
+    let rows: Vec<FileColumns> = sqlx::query_as(concat!(
+        "SELECT ",
+        file_columns!(),
+        " FROM files f WHERE f.state = 'stored' AND f.expires_at_us <= $1 \
+         AND (f.expires_at_us > $2 OR (f.expires_at_us = $2 AND f.id > $3)) \
+         ORDER BY f.expires_at_us, f.id LIMIT $4"
+    ))
+    .bind(now.as_micros())
+    .bind(after_us)
+    .bind(after_id)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut due = Vec::with_capacity(rows.len());
+    for row in file_rows(rows)? {
+        let home_name = home_name(conn, row.home).await?;
+        let expires_at = row.expires_at.unwrap_or(now);
+        due.push(DueRow {
+            cursor: DueCursor {
+                expires_at,
+                file_id: row.id.0,
+            },
+            row,
+            home_name,
+        });
+    }
+    Ok(due)
+}
+
+/// Interrupted and waiting uploads that nobody touched since `before`.
+pub(crate) async fn stale_uploads(
+    conn: &mut Conn,
+    before: Timestamp,
+    limit: usize,
+) -> Result<Vec<FileRow>, StoreError> {
+    let rows = sqlx::query_as(concat!(
+        "SELECT ",
+        file_columns!(),
+        " FROM files f WHERE f.state IN ('partial', 'waiting') AND f.touched_at_us <= $1 \
+         ORDER BY f.touched_at_us LIMIT $2"
+    ))
+    .bind(before.as_micros())
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    file_rows(rows)
+}

@@ -1,0 +1,204 @@
+//! Live sessions, nodes, and the counter that tells running servers of changes.
+
+use layover_retention::Timestamp;
+
+use super::{Conn, StoreError, journal};
+use crate::account::LiveSession;
+use crate::journal::NewEntry;
+use crate::store::SessionStart;
+use crate::{NodeId, SessionId};
+
+/// Tells every running server that accounts, networks or sessions changed.
+pub(crate) async fn bump(conn: &mut Conn) -> Result<(), StoreError> {
+    sqlx::query("UPDATE generation SET counter = counter + 1 WHERE id = 1")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The counter and the journal, behind each change.
+pub(super) async fn note_change(conn: &mut Conn, entry: &NewEntry) -> Result<(), StoreError> {
+    bump(conn).await?;
+    journal::append(conn, entry).await
+}
+
+/// Behind a statement that changed one row or none.
+pub(super) async fn note_if_changed(
+    conn: &mut Conn,
+    rows: u64,
+    entry: &NewEntry,
+) -> Result<Option<()>, StoreError> {
+    if rows == 0 {
+        return Ok(None);
+    }
+    note_change(conn, entry).await?;
+    Ok(Some(()))
+}
+
+/// `None` when the account was disabled or removed since it was looked up.
+pub(crate) async fn begin_session(
+    conn: &mut Conn,
+    start: &SessionStart,
+    entry: &NewEntry,
+) -> Result<Option<()>, StoreError> {
+    let done = sqlx::query(
+        "INSERT INTO sessions (id, node_id, account_id, protocol, peer, since_us) \
+         SELECT $1, $2, a.id, $4, $5, $6 FROM accounts a \
+         WHERE a.id = $3 AND a.enabled = 1 AND a.removed_at_us IS NULL",
+    )
+    .bind(start.id.as_str().to_owned())
+    .bind(start.node.as_str().to_owned())
+    .bind(start.account.0)
+    .bind(start.protocol.as_str())
+    .bind(start.peer.to_string())
+    .bind(start.since.as_micros())
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(None);
+    }
+    journal::append(conn, entry).await?;
+    Ok(Some(()))
+}
+
+pub(crate) async fn end_session(
+    conn: &mut Conn,
+    id: &SessionId,
+    entry: &NewEntry,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM sessions WHERE id = $1")
+        .bind(id.as_str().to_owned())
+        .execute(&mut *conn)
+        .await?;
+    journal::append(conn, entry).await
+}
+
+/// The sessions of nodes that were heard of after `silent_before`: a node that
+/// died leaves its rows behind.
+pub(crate) async fn list_sessions(
+    conn: &mut Conn,
+    silent_before: Timestamp,
+) -> Result<Vec<LiveSession>, StoreError> {
+    let rows: Vec<(String, String, String, String, String, i64)> = sqlx::query_as(
+        "SELECT s.id, a.name, s.protocol, s.peer, s.node_id, s.since_us \
+         FROM sessions s JOIN accounts a ON a.id = s.account_id \
+         JOIN nodes n ON n.id = s.node_id WHERE n.heartbeat_at_us >= $1 \
+         ORDER BY s.since_us, s.id",
+    )
+    .bind(silent_before.as_micros())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(id, account, protocol, peer, node, since)| {
+            let broken = |what| StoreError::Corrupt {
+                table: "sessions",
+                id: since,
+                what,
+            };
+            Ok(LiveSession {
+                id: SessionId(id),
+                account: account.parse().map_err(|_| broken("account"))?,
+                protocol: protocol.parse().map_err(|_| broken("protocol"))?,
+                peer,
+                node,
+                since: Timestamp::from_micros(since),
+            })
+        })
+        .collect()
+}
+
+/// `None` when there is no such session.
+pub(crate) async fn kill_session(
+    conn: &mut Conn,
+    id: &SessionId,
+    by: &str,
+    entry: &NewEntry,
+) -> Result<Option<()>, StoreError> {
+    let done = sqlx::query("UPDATE sessions SET kill_by = $2 WHERE id = $1")
+        .bind(id.as_str().to_owned())
+        .bind(by.to_owned())
+        .execute(&mut *conn)
+        .await?;
+    if done.rows_affected() == 0 {
+        return Ok(None);
+    }
+    bump(conn).await?;
+    journal::append(conn, entry).await?;
+    Ok(Some(()))
+}
+
+/// The sessions of a node that an operator wants ended.
+pub(crate) async fn killed(conn: &mut Conn, node: &NodeId) -> Result<Vec<SessionId>, StoreError> {
+    let rows: Vec<(String,)> =
+        sqlx::query_as("SELECT id FROM sessions WHERE node_id = $1 AND kill_by IS NOT NULL")
+            .bind(node.as_str().to_owned())
+            .fetch_all(conn)
+            .await?;
+    Ok(rows.into_iter().map(|(id,)| SessionId(id)).collect())
+}
+
+/// Forgets the sessions of this node, which has just started, and of nodes
+/// that are gone or silent; and the silent nodes themselves.
+pub(crate) async fn drop_sessions(
+    conn: &mut Conn,
+    node: &NodeId,
+    silent_before: Timestamp,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "DELETE FROM sessions WHERE node_id = $1 OR node_id NOT IN \
+         (SELECT id FROM nodes WHERE heartbeat_at_us >= $2)",
+    )
+    .bind(node.as_str().to_owned())
+    .bind(silent_before.as_micros())
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("DELETE FROM nodes WHERE id <> $1 AND heartbeat_at_us < $2")
+        .bind(node.as_str().to_owned())
+        .bind(silent_before.as_micros())
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+pub(crate) async fn begin_node(
+    conn: &mut Conn,
+    node: &NodeId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO nodes (id, started_at_us, heartbeat_at_us) VALUES ($1, $2, $2) \
+         ON CONFLICT (id) DO UPDATE SET started_at_us = EXCLUDED.started_at_us, \
+         heartbeat_at_us = EXCLUDED.heartbeat_at_us",
+    )
+    .bind(node.as_str().to_owned())
+    .bind(now.as_micros())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn beat(conn: &mut Conn, node: &NodeId, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("UPDATE nodes SET heartbeat_at_us = $2 WHERE id = $1")
+        .bind(node.as_str().to_owned())
+        .bind(now.as_micros())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// A node says goodbye: what it left unfinished may be settled at once.
+pub(crate) async fn end_node(conn: &mut Conn, node: &NodeId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM nodes WHERE id = $1")
+        .bind(node.as_str().to_owned())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The counter; see [`bump`].
+pub(crate) async fn generation(conn: &mut Conn) -> Result<i64, StoreError> {
+    let (counter,): (i64,) = sqlx::query_as("SELECT counter FROM generation WHERE id = 1")
+        .fetch_one(conn)
+        .await?;
+    Ok(counter)
+}

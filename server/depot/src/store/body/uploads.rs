@@ -1,0 +1,221 @@
+//! Uploads in the ledger: from `receiving` to `stored`, or back.
+
+use layover_retention::Timestamp;
+
+use super::files::{bigint, change_used, columns_of, end_at};
+use super::{Conn, StoreError, claims, expiry, journal};
+use crate::journal::NewEntry;
+use crate::ledger::{Claimed, EndedBy, FileState, NewUpload, Publication, Staging};
+use crate::{FileId, NodeId};
+
+/// Begins a row as `receiving`.
+pub(crate) async fn begin_upload(
+    conn: &mut Conn,
+    upload: &NewUpload,
+) -> Result<FileId, StoreError> {
+    let (dir, name) = columns_of(&upload.path);
+    let (id,): (i64,) = sqlx::query_as(
+        "INSERT INTO files (home_id, dir, name, state, size_bytes, uploaded_by, temp_name, \
+         node_id, touched_at_us, inherited_arrival_us) \
+         VALUES ($1, $2, $3, 'receiving', 0, $4, $5, $6, $7, $8) RETURNING id",
+    )
+    .bind(upload.home.0)
+    .bind(dir)
+    .bind(name)
+    .bind(upload.account.0)
+    .bind(upload.hidden.as_str().to_owned())
+    .bind(upload.node.as_str().to_owned())
+    .bind(upload.now.as_micros())
+    .bind(upload.inherited_arrival.map(Timestamp::as_micros))
+    .fetch_one(conn)
+    .await?;
+    Ok(FileId(id))
+}
+
+/// An interrupted or waiting upload goes on here; false when somebody else
+/// took it first.
+pub(crate) async fn resume_upload(
+    conn: &mut Conn,
+    file: FileId,
+    node: &NodeId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE files SET state = 'receiving', node_id = $2, touched_at_us = $3 \
+         WHERE id = $1 AND state IN ('partial', 'waiting')",
+    )
+    .bind(file.0)
+    .bind(node.as_str().to_owned())
+    .bind(now.as_micros())
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// An upload stops short of being published: it stays hidden in `state`.
+pub(crate) async fn park_upload(
+    conn: &mut Conn,
+    file: FileId,
+    state: FileState,
+    size_bytes: u64,
+    now: Timestamp,
+    entry: Option<&NewEntry>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE files SET state = $2, size_bytes = $3, touched_at_us = $4 \
+         WHERE id = $1 AND state = 'receiving'",
+    )
+    .bind(file.0)
+    .bind(state.as_str().to_owned())
+    .bind(bigint(size_bytes))
+    .bind(now.as_micros())
+    .execute(&mut *conn)
+    .await?;
+    match entry {
+        Some(entry) => journal::append(conn, entry).await,
+        None => Ok(()),
+    }
+}
+
+/// Forgets an upload that was never published; false when it is not there, or
+/// somebody goes on with it.
+pub(crate) async fn forget_upload(
+    conn: &mut Conn,
+    file: FileId,
+    state: FileState,
+    entry: Option<&NewEntry>,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "DELETE FROM files WHERE id = $1 AND state = $2 \
+         AND state IN ('receiving', 'partial', 'waiting')",
+    )
+    .bind(file.0)
+    .bind(state.as_str().to_owned())
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    if let Some(entry) = entry {
+        journal::append(conn, entry).await?;
+    }
+    Ok(true)
+}
+
+/// First transaction of a publication: room in the quota, the claim on the
+/// name, the row `publishing`. Anything but `Yes` must be rolled back.
+pub(crate) async fn stage(conn: &mut Conn, staging: &Staging) -> Result<Claimed, StoreError> {
+    let (dir, name) = columns_of(&staging.to);
+    // The first statement locks the home's row, so that claims of one home
+    // are laid one after the other on every engine.
+    let room = sqlx::query(
+        "UPDATE homes SET used_bytes = used_bytes + $2 WHERE id = $1 \
+         AND used_bytes + $2 - COALESCE((SELECT f.size_bytes FROM files f WHERE f.home_id = $1 \
+         AND f.dir = $3 AND f.name = $4 AND f.state IN ('stored', 'deleting')), 0) <= $5",
+    )
+    .bind(staging.home.0)
+    .bind(bigint(staging.size_bytes))
+    .bind(dir.clone())
+    .bind(name.clone())
+    .bind(staging.quota_bytes.map_or(i64::MAX, bigint))
+    .execute(&mut *conn)
+    .await?;
+    if room.rows_affected() == 0 {
+        return Ok(Claimed::OverQuota);
+    }
+    if !claims::claim_publish(conn, staging).await? {
+        return Ok(Claimed::Busy);
+    }
+    let (from_dir, from_name) = columns_of(&staging.from);
+    let done = sqlx::query(
+        "UPDATE files SET state = 'publishing', dir = $2, name = $3, size_bytes = $4, \
+         inode = $5, born_us = $6, node_id = $7, touched_at_us = $8 \
+         WHERE id = $1 AND state IN ('receiving', 'waiting') AND dir = $9 AND name = $10",
+    )
+    .bind(staging.file.0)
+    .bind(dir)
+    .bind(name)
+    .bind(bigint(staging.size_bytes))
+    .bind(staging.identity.inode)
+    .bind(staging.identity.born_us)
+    .bind(staging.node.as_str().to_owned())
+    .bind(staging.now.as_micros())
+    .bind(from_dir)
+    .bind(from_name)
+    .execute(conn)
+    .await?;
+    Ok(if done.rows_affected() == 1 {
+        Claimed::Yes
+    } else {
+        Claimed::Changed
+    })
+}
+
+/// Takes a staged row back: the name was not taken after all.
+pub(crate) async fn unstage(
+    conn: &mut Conn,
+    staging: &Staging,
+    state: FileState,
+    entry: Option<&NewEntry>,
+) -> Result<(), StoreError> {
+    let (dir, name) = columns_of(&staging.from);
+    let done = sqlx::query(
+        "UPDATE files SET state = $2, dir = $3, name = $4 WHERE id = $1 AND state = 'publishing'",
+    )
+    .bind(staging.file.0)
+    .bind(state.as_str().to_owned())
+    .bind(dir)
+    .bind(name)
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() == 1 {
+        change_used(conn, staging.home, -bigint(staging.size_bytes)).await?;
+    }
+    claims::release(conn, staging.home, &[&staging.to], Some(staging.file)).await?;
+    match entry {
+        Some(entry) => journal::append(conn, entry).await,
+        None => Ok(()),
+    }
+}
+
+/// Second transaction of a publication: the row `stored` with its arrival and
+/// expiry, the replaced row ended, the quota settled, the journal, the claim
+/// released. `None` when the row was settled by somebody else: roll back.
+pub(crate) async fn publish(
+    conn: &mut Conn,
+    publication: &Publication,
+) -> Result<Option<Timestamp>, StoreError> {
+    let now = publication.now;
+    let replaced = end_at(
+        conn,
+        publication.home,
+        &publication.path,
+        EndedBy::Replaced,
+        now,
+    )
+    .await?;
+    let (entity, account) = expiry::wishes(conn, publication.account).await?;
+    let expires_at = publication
+        .appliance
+        .expires_at(entity, account, publication.arrived_at);
+    let done = sqlx::query(
+        "UPDATE files SET state = 'stored', arrived_at_us = $2, expires_at_us = $3, \
+         temp_name = NULL, touched_at_us = $4 WHERE id = $1 AND state = 'publishing'",
+    )
+    .bind(publication.file.0)
+    .bind(publication.arrived_at.as_micros())
+    .bind(expires_at.as_micros())
+    .bind(now.as_micros())
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(None);
+    }
+    if replaced != 0 {
+        change_used(conn, publication.home, -replaced).await?;
+    }
+    journal::append(conn, &publication.entry).await?;
+    let paths = [&publication.path];
+    claims::release(conn, publication.home, &paths, Some(publication.file)).await?;
+    Ok(Some(expires_at))
+}

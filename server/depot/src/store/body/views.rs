@@ -1,0 +1,128 @@
+//! What operators look at: stored files, and how retention is doing.
+
+use layover_retention::Timestamp;
+
+use super::{Conn, StoreError, jobs};
+use crate::account::{RetentionStatus, StoredFile};
+use crate::ledger::FileState;
+use crate::{FileId, HomeId, VirtualPath};
+
+/// The sweep's row among the jobs.
+const SWEEP: &str = "sweep";
+
+type ViewColumns = (
+    i64,
+    Vec<u8>,
+    Vec<u8>,
+    String,
+    i64,
+    Option<Vec<u8>>,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+);
+
+/// Files at or below a path, unfinished ones too, with an id above `after`.
+pub(crate) async fn list_files(
+    conn: &mut Conn,
+    home: HomeId,
+    below: &VirtualPath,
+    after: FileId,
+    limit: usize,
+) -> Result<Vec<StoredFile>, StoreError> {
+    // The range of `dir` strictly below a folder: '0' follows '/'. The root's
+    // own bytes are "/", and everything is below it.
+    let stem = if below.is_root() {
+        &[][..]
+    } else {
+        below.as_bytes()
+    };
+    let rows: Vec<ViewColumns> = sqlx::query_as(
+        "SELECT f.id, f.dir, f.name, f.state, f.size_bytes, f.sha256, f.arrived_at_us, \
+         f.expires_at_us, u.name, f.collected_at_us, c.name \
+         FROM files f LEFT JOIN accounts u ON u.id = f.uploaded_by \
+         LEFT JOIN accounts c ON c.id = f.collected_by \
+         WHERE f.home_id = $1 AND f.id > $2 AND f.state <> 'ended' \
+         AND (f.dir = $3 OR (f.dir >= $4 AND f.dir < $5) OR (f.dir = $6 AND f.name = $7)) \
+         ORDER BY f.id LIMIT $8",
+    )
+    .bind(home.0)
+    .bind(after.0)
+    .bind(below.as_bytes().to_vec())
+    .bind([stem, b"/"].concat())
+    .bind([stem, b"0"].concat())
+    .bind(below.dir().as_bytes().to_vec())
+    .bind(below.name().unwrap_or_default().to_vec())
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(stored_file).collect()
+}
+
+fn stored_file(columns: ViewColumns) -> Result<StoredFile, StoreError> {
+    let (id, dir, name, state, size, sha256, arrived, expires, by, collected, collected_by) =
+        columns;
+    let broken = |what| StoreError::Corrupt {
+        table: "files",
+        id,
+        what,
+    };
+    let account = |name: Option<String>| {
+        name.map(|name| name.parse().map_err(|_| broken("account")))
+            .transpose()
+    };
+    Ok(StoredFile {
+        id: FileId(id),
+        path: VirtualPath::parse(&dir)
+            .and_then(|dir| dir.join(&name))
+            .map_err(|_| broken("dir and name"))?,
+        size_bytes: u64::try_from(size).map_err(|_| broken("size_bytes"))?,
+        state: FileState::parse(&state).ok_or_else(|| broken("state"))?,
+        sha256: sha256.map(hex::encode),
+        arrived_at: arrived.map(Timestamp::from_micros),
+        expires_at: expires.map(Timestamp::from_micros),
+        uploaded_by: account(by)?,
+        collected_at: collected.map(Timestamp::from_micros),
+        collected_by: account(collected_by)?,
+    })
+}
+
+/// Sums over the ledger, and what the sweep did last.
+pub(crate) async fn retention_status(
+    conn: &mut Conn,
+    now: Timestamp,
+) -> Result<RetentionStatus, StoreError> {
+    let (files, bytes): (i64, i64) = sqlx::query_as(
+        "SELECT COUNT(*), CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM files \
+         WHERE state = 'stored'",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let (due, oldest): (i64, Option<i64>) = sqlx::query_as(
+        "SELECT COUNT(*), MIN(expires_at_us) FROM files \
+         WHERE state = 'stored' AND expires_at_us <= $1",
+    )
+    .bind(now.as_micros())
+    .fetch_one(&mut *conn)
+    .await?;
+    let (next,): (Option<i64>,) = sqlx::query_as(
+        "SELECT MIN(expires_at_us) FROM files WHERE state = 'stored' AND expires_at_us > $1",
+    )
+    .bind(now.as_micros())
+    .fetch_one(&mut *conn)
+    .await?;
+    let last_sweep = jobs::last_run(conn, SWEEP).await?;
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(RetentionStatus {
+        stored_files: count(files),
+        stored_bytes: count(bytes),
+        due_files: count(due),
+        oldest_overdue_s: oldest.map_or(0, |oldest| {
+            now.duration_since(Timestamp::from_micros(oldest)).as_secs()
+        }),
+        next_expiry: next.map(Timestamp::from_micros),
+        last_sweep,
+    })
+}

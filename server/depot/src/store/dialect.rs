@@ -1,0 +1,40 @@
+//! What differs between the engines: the words of the schema, and the few
+//! statements that cannot be the same.
+
+use std::borrow::Cow;
+
+use sqlx::AssertSqlSafe;
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+/// The words that stand for themselves in `migrations/`.
+pub(super) struct Words {
+    /// A row number that the engine hands out, ever growing.
+    pub(super) identity: &'static str,
+    /// A string of bytes.
+    pub(super) bytes: &'static str,
+}
+
+/// Every schema step, oldest first. A step that was released never changes.
+const STEPS: &[(i64, &str, &str)] =
+    &[(1, "first", include_str!("../../migrations/0001_first.sql"))];
+
+/// The schema steps in an engine's own words.
+pub(super) fn migrator(words: &Words) -> Migrator {
+    let migrations = STEPS
+        .iter()
+        .map(|(version, name, text)| {
+            let text = text
+                .replace("BIGIDENTITY", words.identity)
+                .replace("BYTES", words.bytes);
+            Migration::new(
+                *version,
+                Cow::Borrowed(*name),
+                MigrationType::Simple,
+                AssertSqlSafe(text).into_sql_str(),
+                false,
+            )
+        })
+        .collect();
+    Migrator::with_migrations(migrations)
+}

@@ -1,0 +1,94 @@
+//! The store on PostgreSQL: one pool; rows are locked where SQLite would lock
+//! the database.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
+
+use super::dialect::Words;
+use super::{Connect, OpenStoreError, StoreError};
+use crate::{Fsync, timer};
+
+/// A SELECT whose rows must stay as they are until the transaction ends.
+macro_rules! share_locked {
+    ($select:literal) => {
+        concat!($select, " FOR SHARE")
+    };
+}
+
+#[expect(
+    clippy::duplicate_mod,
+    reason = "one body of SQL, compiled once for each engine"
+)]
+#[path = "body/engine.rs"]
+mod body;
+
+pub(super) use body::Engine;
+
+type Db = sqlx::Postgres;
+type Conn = sqlx::PgConnection;
+type Pool = sqlx::PgPool;
+
+/// A write transaction begins like any other; rows are locked one by one.
+const BEGIN_WRITE: &str = "BEGIN";
+
+/// Connections of one node; PostgreSQL allows 100 in all by default.
+const CONNECTIONS: u32 = 16;
+
+/// How long a task waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a statement waits for a row, in milliseconds.
+const LOCK_TIMEOUT_MS: &str = "5000";
+
+/// How long a statement may run, in milliseconds; the sums over the ledger are
+/// the longest.
+const STATEMENT_TIMEOUT_MS: &str = "60000";
+
+/// Why there is no connection: whoever waited in vain had no server, or one
+/// that does not answer.
+fn fault(source: sqlx::Error) -> StoreError {
+    match source {
+        sqlx::Error::PoolTimedOut => StoreError::Unreachable { source },
+        source => source.into(),
+    }
+}
+
+pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
+    let mut settings = vec![
+        ("lock_timeout", LOCK_TIMEOUT_MS),
+        ("statement_timeout", STATEMENT_TIMEOUT_MS),
+    ];
+    if how.fsync == Fsync::Never {
+        settings.push(("synchronous_commit", "off"));
+    }
+    let options = PgConnectOptions::from_str(&how.url)
+        .map_err(|source| OpenStoreError::Url { source })?
+        .application_name("layover")
+        .options(settings);
+    // A pool repeats a refused connection until its time is up and then says
+    // only that; one connection of our own says at once what is wrong.
+    let refused = |source| OpenStoreError::Connect {
+        source: fault(source),
+    };
+    timer::timeout(ACQUIRE_TIMEOUT, options.connect())
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        .map_err(refused)?
+        .close()
+        .await
+        .map_err(refused)?;
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options)
+        .await
+        .map_err(refused)?;
+    let words = Words {
+        identity: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        bytes: "BYTEA",
+    };
+    Engine::open(pool.clone(), pool, &words).await
+}

@@ -1,0 +1,198 @@
+//! The store's own tests: one suite that calls every function, on SQLite, and
+//! on PostgreSQL where `LAYOVER_TEST_POSTGRES_URL` names a server.
+
+mod faults;
+mod ledger;
+mod operators;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use layover_retention::{Keep, Timestamp};
+use sqlx::{Connection, Executor};
+
+use super::{Connect, NewAccountRow, Store, store_doors};
+use crate::journal::{JournalKind, NewEntry};
+use crate::ledger::ApplianceKeep;
+use crate::{AccountId, EntityId, Fsync, HomeId, NewEntity, NodeId, Protocols, VirtualPath};
+
+/// Names the server on which tests make their own databases.
+const POSTGRES_URL: &str = "LAYOVER_TEST_POSTGRES_URL";
+
+/// A store of the calling test's own.
+pub(crate) struct TestStore {
+    pub(crate) store: Store,
+    url: String,
+    _folder: tempfile::TempDir,
+}
+
+impl TestStore {
+    async fn open(url: String, folder: tempfile::TempDir) -> Self {
+        let connect = Connect {
+            url: url.clone(),
+            fsync: Fsync::Never,
+        };
+        Self {
+            store: Store::open(&connect).await.unwrap(),
+            url,
+            _folder: folder,
+        }
+    }
+}
+
+/// A fresh store on each engine that is there.
+pub(crate) async fn stores() -> Vec<TestStore> {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("layover.db").display());
+    let mut stores = vec![TestStore::open(url, folder).await];
+    if let Ok(server) = std::env::var(POSTGRES_URL) {
+        let url = database_on(&server).await;
+        stores.push(TestStore::open(url, tempfile::tempdir().unwrap()).await);
+    }
+    stores
+}
+
+async fn database_on(server: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("layover_store_{}_{count}", std::process::id());
+    let mut connection = sqlx::PgConnection::connect(server).await.unwrap();
+    for verb in ["DROP DATABASE IF EXISTS", "CREATE DATABASE"] {
+        connection
+            .execute(sqlx::AssertSqlSafe(format!("{verb} {name}")))
+            .await
+            .unwrap();
+    }
+    let (base, _) = server.rsplit_once('/').unwrap();
+    format!("{base}/{name}")
+}
+
+/// Every function, in the order of a small life.
+async fn store_suite(store: &Store) {
+    operators::entities_and_accounts(store).await;
+    operators::credentials_networks_and_permissions(store).await;
+    operators::sessions_and_nodes(store).await;
+    operators::journal_and_jobs(store).await;
+    ledger::an_upload_from_its_beginning_to_its_end(store).await;
+    ledger::names_that_move(store).await;
+    ledger::directories(store).await;
+    ledger::adopted_and_missing_files(store).await;
+    ledger::unfinished_work_and_claims(store).await;
+    operators::a_changed_rule(store).await;
+    operators::removed_accounts_and_entities(store).await;
+}
+
+#[tokio::test]
+async fn the_suite_holds_on_every_engine() {
+    for test in stores().await {
+        store_suite(&test.store).await;
+        test.store.close().await;
+    }
+}
+
+macro_rules! names_of_doors {
+    ($($kind:ident $module:ident::$name:ident ($($arg:ident : $ty:ty),*) -> $out:ty;)*) => {
+        const DOORS: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+store_doors!(names_of_doors);
+
+#[test]
+fn the_suite_calls_every_function() {
+    let suite: String = [
+        include_str!("tests/operators.rs"),
+        include_str!("tests/ledger.rs"),
+    ]
+    .concat()
+    .split_whitespace()
+    .collect();
+    let forgotten: Vec<_> = DOORS
+        .iter()
+        .filter(|door| !suite.contains(&format!("store.{door}(")))
+        .collect();
+    assert!(forgotten.is_empty(), "not in the suite: {forgotten:?}");
+}
+
+// Small things that every part of the suite needs.
+
+fn time(second: i64) -> Timestamp {
+    Timestamp::from_micros(second * 1_000_000)
+}
+
+fn keep(seconds: u64) -> Keep {
+    Keep::from_secs(seconds).unwrap()
+}
+
+const fn node(name: &'static str) -> Node {
+    Node(name)
+}
+
+/// A node's name that a `const` can hold.
+struct Node(&'static str);
+
+impl Node {
+    fn id(&self) -> NodeId {
+        NodeId(self.0.to_owned())
+    }
+}
+
+const HERE: Node = node("here");
+const THERE: Node = node("there");
+
+fn path(text: &str) -> VirtualPath {
+    text.parse().unwrap()
+}
+
+fn entry(action: &'static str) -> NewEntry {
+    NewEntry::new(time(0), JournalKind::Admin, action, &HERE.id())
+}
+
+/// Files stay 100 s, at most 1000 s.
+fn rule() -> ApplianceKeep {
+    ApplianceKeep {
+        keep: keep(100),
+        max_keep: keep(1000),
+    }
+}
+
+async fn entity(store: &Store, name: &str) -> EntityId {
+    let new = NewEntity {
+        name: name.parse().unwrap(),
+        keep: None,
+    };
+    store
+        .add_entity(&new, time(0), &entry("entity.add"))
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+fn account_row(name: &str, entity: EntityId, home: &str) -> NewAccountRow {
+    NewAccountRow {
+        name: name.parse().unwrap(),
+        entity,
+        home: home.parse().unwrap(),
+        protocols: Protocols::ALL,
+        keep: None,
+        quota_bytes: None,
+        read_only: false,
+        tolerant_completion: false,
+        publish_on_rename: false,
+        password_hash: None,
+        keys: Vec::new(),
+        networks: Vec::new(),
+        now: time(0),
+    }
+}
+
+/// An entity, an account and a home, all of this name.
+async fn household(store: &Store, name: &str) -> (EntityId, AccountId, HomeId) {
+    let entity = entity(store, name).await;
+    let row = account_row(name, entity, name);
+    let account = store
+        .add_account(&row, &entry("account.add"))
+        .await
+        .unwrap()
+        .unwrap();
+    let (home, _) = store.home(&row.home).await.unwrap().unwrap();
+    (entity, account, home)
+}

@@ -1,0 +1,495 @@
+//! The ledger: every transaction of an upload, a move, a removal, and what
+//! recovery asks for.
+
+use layover_retention::{DueCursor, Timestamp};
+
+use super::{HERE, THERE, entry, household, path, rule, time};
+use crate::journal::NewEntry;
+use crate::ledger::{
+    Adoption, ClaimKind, Claimed, EndedBy, FileRow, FileState, MoveClaim, NewUpload, Publication,
+    RemovalCause, RemovalClaim, Staging, TreeClaim,
+};
+use crate::store::Store;
+use crate::vfs::{HiddenName, Identity};
+use crate::{AccountId, FileId, HomeId};
+
+const CONTENT_BYTES: u64 = 7;
+
+fn identity(file: FileId) -> Identity {
+    Identity {
+        inode: file.0,
+        born_us: 1,
+    }
+}
+
+fn note() -> NewEntry {
+    entry("file")
+}
+
+async fn receiving(store: &Store, home: HomeId, account: AccountId, name: &str) -> FileId {
+    let upload = NewUpload {
+        home,
+        path: path(name),
+        account,
+        hidden: HiddenName::fresh().unwrap(),
+        inherited_arrival: None,
+        node: HERE.id(),
+        now: time(400),
+    };
+    store.begin_upload(&upload).await.unwrap()
+}
+
+fn staging(home: HomeId, file: FileId, name: &str) -> Staging {
+    Staging {
+        file,
+        home,
+        from: path(name),
+        to: path(name),
+        size_bytes: CONTENT_BYTES,
+        identity: identity(file),
+        quota_bytes: None,
+        node: HERE.id(),
+        now: time(401),
+    }
+}
+
+fn publication(home: HomeId, file: FileId, account: AccountId, name: &str) -> Publication {
+    Publication {
+        file,
+        home,
+        path: path(name),
+        account,
+        arrived_at: time(402),
+        appliance: rule(),
+        now: time(402),
+        entry: note(),
+    }
+}
+
+/// A published file.
+pub(super) async fn stored(
+    store: &Store,
+    home: HomeId,
+    account: AccountId,
+    name: &str,
+    arrived_at: Timestamp,
+) -> FileId {
+    let file = receiving(store, home, account, name).await;
+    assert_eq!(
+        store.stage(&staging(home, file, name)).await.unwrap(),
+        Claimed::Yes
+    );
+    let publication = Publication {
+        arrived_at,
+        ..publication(home, file, account, name)
+    };
+    store.publish(&publication).await.unwrap().unwrap();
+    file
+}
+
+async fn row_at(store: &Store, home: HomeId, name: &str) -> FileRow {
+    let mut rows = store.rows_at(home, &path(name)).await.unwrap();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    rows.remove(0)
+}
+
+fn removal(home: HomeId, row: &FileRow, cause: RemovalCause, now: Timestamp) -> RemovalClaim {
+    RemovalClaim {
+        home,
+        file: row.id,
+        path: row.path.clone(),
+        identity: row.identity.unwrap(),
+        hidden: HiddenName::fresh().unwrap(),
+        cause,
+        node: HERE.id(),
+        now,
+    }
+}
+
+/// Takes a stored file away.
+pub(super) async fn remove(store: &Store, home: HomeId, name: &str, now: Timestamp) {
+    let row = row_at(store, home, name).await;
+    let claim = removal(home, &row, RemovalCause::Account, now);
+    assert_eq!(store.claim_removal(&claim).await.unwrap(), Claimed::Yes);
+    store
+        .finish_removal(&row, EndedBy::Removed, now, Some(&note()))
+        .await
+        .unwrap();
+}
+
+async fn used(store: &Store, home: HomeId) -> u64 {
+    store.usage(home).await.unwrap().used_bytes
+}
+
+pub(super) async fn an_upload_from_its_beginning_to_its_end(store: &Store) {
+    let (_, account, home) = household(store, "uploader").await;
+    assert_eq!(store.home_name(home).await.unwrap().as_str(), "uploader");
+    assert!(
+        store
+            .all_homes()
+            .await
+            .unwrap()
+            .iter()
+            .any(|(id, _)| *id == home)
+    );
+
+    // Parked, resumed by one of two, published.
+    let file = receiving(store, home, account, "/in/x").await;
+    store
+        .park_upload(file, FileState::Partial, 5, time(410), Some(&note()))
+        .await
+        .unwrap();
+    assert_eq!(store.usage(home).await.unwrap().hidden_bytes, 5);
+    let stale = store.stale_uploads(time(410), 10).await.unwrap();
+    assert_eq!(stale.iter().map(|row| row.id).collect::<Vec<_>>(), [file]);
+    assert_eq!(store.stale_uploads(time(409), 10).await.unwrap().len(), 0);
+    assert!(
+        store
+            .resume_upload(file, &HERE.id(), time(411))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .resume_upload(file, &THERE.id(), time(411))
+            .await
+            .unwrap()
+    );
+
+    let mut plan = staging(home, file, "/in/x");
+    plan.quota_bytes = Some(CONTENT_BYTES - 1);
+    assert_eq!(store.stage(&plan).await.unwrap(), Claimed::OverQuota);
+    assert_eq!(used(store, home).await, 0, "a refused claim leaves nothing");
+    plan.quota_bytes = Some(CONTENT_BYTES);
+    assert_eq!(store.stage(&plan).await.unwrap(), Claimed::Yes);
+    assert_eq!(used(store, home).await, CONTENT_BYTES);
+    store
+        .unstage(&plan, FileState::Receiving, None)
+        .await
+        .unwrap();
+    assert_eq!(used(store, home).await, 0);
+    assert_eq!(store.stage(&plan).await.unwrap(), Claimed::Yes);
+    let expires_at = store
+        .publish(&publication(home, file, account, "/in/x"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(expires_at, time(502));
+    let twice = store
+        .publish(&publication(home, file, account, "/in/x"))
+        .await
+        .unwrap();
+    assert_eq!(twice, None, "somebody else settled it");
+    let row = store.row(file).await.unwrap().unwrap();
+    assert_eq!(
+        (row.state, row.expires_at),
+        (FileState::Stored, Some(expires_at))
+    );
+    assert_eq!(store.rows_in(home, &path("/in")).await.unwrap().len(), 1);
+    assert_eq!(store.rows_in(home, &path("/")).await.unwrap().len(), 0);
+
+    // A second upload of the name replaces it, and its share of the quota.
+    let second = stored(store, home, account, "/in/x", time(450)).await;
+    assert!(store.row(file).await.unwrap().is_none());
+    assert_eq!(used(store, home).await, CONTENT_BYTES);
+
+    let collected = Some((second, account));
+    store
+        .end_download(collected, time(460), &note())
+        .await
+        .unwrap();
+    store
+        .end_download(collected, time(470), &note())
+        .await
+        .unwrap();
+    let view = store
+        .list_files(home, &path("/in/x"), FileId(0), 10)
+        .await
+        .unwrap();
+    assert_eq!(view.len(), 1);
+    assert_eq!(
+        view[0].collected_at,
+        Some(time(460)),
+        "the first collection counts"
+    );
+    assert_eq!(view[0].collected_by.as_ref().unwrap().as_str(), "uploader");
+    assert_eq!(
+        store
+            .list_files(home, &path("/i"), FileId(0), 10)
+            .await
+            .unwrap(),
+        []
+    );
+    assert_eq!(
+        store
+            .list_files(home, &path("/"), second, 10)
+            .await
+            .unwrap(),
+        []
+    );
+
+    // Due at 550, not before; taken away once.
+    assert_eq!(store.due(time(549), None, 10).await.unwrap().len(), 0);
+    let due = store.due(time(550), None, 10).await.unwrap();
+    assert_eq!(due.len(), 1);
+    assert_eq!(due[0].home_name.as_str(), "uploader");
+    assert_eq!(
+        due[0].cursor,
+        DueCursor {
+            expires_at: time(550),
+            file_id: second.0
+        }
+    );
+    assert_eq!(
+        store
+            .due(time(550), Some(due[0].cursor), 10)
+            .await
+            .unwrap()
+            .len(),
+        0
+    );
+    let status = store.retention_status(time(560)).await.unwrap();
+    assert_eq!((status.due_files, status.oldest_overdue_s), (1, 10));
+    let row = due[0].row.clone();
+    let early = removal(home, &row, RemovalCause::Due, time(549));
+    assert_eq!(store.claim_removal(&early).await.unwrap(), Claimed::Changed);
+    let claim = removal(home, &row, RemovalCause::Due, time(550));
+    assert_eq!(store.claim_removal(&claim).await.unwrap(), Claimed::Yes);
+    assert_eq!(store.claim_removal(&claim).await.unwrap(), Claimed::Busy);
+    assert!(store.hidden_is_known(&claim.hidden).await.unwrap());
+    store.undo_removal(home, row.id, &row.path).await.unwrap();
+    assert_eq!(row_at(store, home, "/in/x").await.state, FileState::Stored);
+    assert_eq!(store.claim_removal(&claim).await.unwrap(), Claimed::Yes);
+    for _ in 0..2 {
+        store
+            .finish_removal(&row, EndedBy::Expired, time(551), Some(&note()))
+            .await
+            .unwrap();
+        assert_eq!(used(store, home).await, 0);
+    }
+    assert!(
+        store
+            .rows_at(home, &path("/in/x"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+pub(super) async fn names_that_move(store: &Store) {
+    let (_, account, home) = household(store, "mover").await;
+    let moved = stored(store, home, account, "/a", time(600)).await;
+    let replaced = stored(store, home, account, "/b", time(600)).await;
+    let claim = MoveClaim {
+        home,
+        file: moved,
+        identity: identity(moved),
+        from: path("/a"),
+        to: path("/b"),
+        node: HERE.id(),
+        now: time(601),
+    };
+    assert_eq!(store.claim_move(&claim).await.unwrap(), Claimed::Yes);
+    assert_eq!(store.claim_move(&claim).await.unwrap(), Claimed::Busy);
+    let upload = receiving(store, home, account, "/b").await;
+    let meanwhile = store.stage(&staging(home, upload, "/b")).await.unwrap();
+    assert_eq!(meanwhile, Claimed::Busy, "the name is claimed");
+    store.finish_move(&claim, Some(&note())).await.unwrap();
+    let row = store.row(moved).await.unwrap().unwrap();
+    assert_eq!((row.path, row.arrived_at), (path("/b"), Some(time(600))));
+    assert!(store.row(replaced).await.unwrap().is_none());
+    assert_eq!(used(store, home).await, CONTENT_BYTES);
+    assert_eq!(store.claim_move(&claim).await.unwrap(), Claimed::Changed);
+    assert!(
+        store
+            .forget_upload(upload, FileState::Receiving, Some(&note()))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .forget_upload(upload, FileState::Receiving, None)
+            .await
+            .unwrap()
+    );
+}
+
+pub(super) async fn directories(store: &Store) {
+    let (_, account, home) = household(store, "folders").await;
+    // "/d0" follows "/d/" in byte order: it must not move along.
+    for name in ["/d/x", "/d/sub/longer", "/d0/y"] {
+        stored(store, home, account, name, time(700)).await;
+    }
+    let all = store.stored_dirs(home, None, 10).await.unwrap();
+    assert_eq!(all, [path("/d"), path("/d/sub"), path("/d0")]);
+    let after = store
+        .stored_dirs(home, Some(&path("/d/sub")), 10)
+        .await
+        .unwrap();
+    assert_eq!(after, [path("/d0")]);
+    let mut longest = store.longest_paths_below(home, &path("/d")).await.unwrap();
+    longest.sort();
+    let lengths: Vec<usize> = longest.iter().map(|path| path.as_bytes().len()).collect();
+    assert_eq!(lengths, ["/d/sub/longer".len(), "/d/x".len()]);
+
+    let file = store.rows_at(home, &path("/d/x")).await.unwrap()[0].id;
+    let tree = TreeClaim {
+        home,
+        from: path("/d"),
+        to: Some(path("/e")),
+        identity: identity(file),
+        node: HERE.id(),
+        now: time(701),
+    };
+    assert_eq!(store.claim_tree(&tree).await.unwrap(), Claimed::Yes);
+    assert_eq!(store.claim_tree(&tree).await.unwrap(), Claimed::Busy);
+    let upload = receiving(store, home, account, "/other").await;
+    let meanwhile = store.stage(&staging(home, upload, "/other")).await.unwrap();
+    assert_eq!(meanwhile, Claimed::Busy, "the whole home is claimed");
+    store
+        .finish_tree_move(home, &path("/d"), &path("/e"), Some(&note()))
+        .await
+        .unwrap();
+    let all = store.stored_dirs(home, None, 10).await.unwrap();
+    assert_eq!(all, [path("/d0"), path("/e"), path("/e/sub")]);
+
+    let parked = receiving(store, home, account, "/e/p").await;
+    store
+        .park_upload(parked, FileState::Partial, 1, time(702), None)
+        .await
+        .unwrap();
+    let hidden = store.row(parked).await.unwrap().unwrap().hidden.unwrap();
+    let emptied = TreeClaim {
+        from: path("/e"),
+        to: None,
+        ..tree
+    };
+    assert_eq!(store.claim_tree(&emptied).await.unwrap(), Claimed::Yes);
+    let forgotten = store
+        .finish_tree_removal(home, &path("/e"), Some(&note()))
+        .await
+        .unwrap();
+    assert_eq!(forgotten, [hidden]);
+}
+
+pub(super) async fn adopted_and_missing_files(store: &Store) {
+    let (_, account, home) = household(store, "found").await;
+    let adoption = |name: &str| Adoption {
+        home,
+        path: path(name),
+        size_bytes: CONTENT_BYTES,
+        identity: Identity {
+            inode: 4711,
+            born_us: 1,
+        },
+        appliance: rule(),
+        node: HERE.id(),
+        now: time(800),
+        entry: note(),
+    };
+    assert_eq!(
+        store.adopt(&adoption("/dropped")).await.unwrap(),
+        Claimed::Yes
+    );
+    assert_eq!(
+        store.adopt(&adoption("/dropped")).await.unwrap(),
+        Claimed::Changed
+    );
+    let row = row_at(store, home, "/dropped").await;
+    assert_eq!((row.uploaded_by, row.expires_at), (None, Some(time(900))));
+    assert_eq!(used(store, home).await, CONTENT_BYTES);
+
+    let claim = removal(home, &row, RemovalCause::Account, time(801));
+    assert_eq!(store.claim_removal(&claim).await.unwrap(), Claimed::Yes);
+    let busy = store.end_missing(&row, time(802), &note()).await.unwrap();
+    assert_eq!(busy, Claimed::Busy, "somebody is at it");
+    store.undo_removal(home, row.id, &row.path).await.unwrap();
+    assert_eq!(
+        store.end_missing(&row, time(803), &note()).await.unwrap(),
+        Claimed::Yes
+    );
+    assert_eq!(
+        store.end_missing(&row, time(803), &note()).await.unwrap(),
+        Claimed::Changed
+    );
+    assert_eq!(used(store, home).await, 0);
+    stored(store, home, account, "/dropped", time(804)).await;
+    remove(store, home, "/dropped", time(805)).await;
+}
+
+pub(super) async fn unfinished_work_and_claims(store: &Store) {
+    let (_, account, home) = household(store, "crashed").await;
+    let row = |id| NewUpload {
+        home,
+        path: path("/c"),
+        account,
+        hidden: HiddenName::fresh().unwrap(),
+        inherited_arrival: Some(time(1)),
+        node: id,
+        now: time(900),
+    };
+    let ours = store.begin_upload(&row(HERE.id())).await.unwrap();
+    let theirs = store.begin_upload(&row(THERE.id())).await.unwrap();
+    store.begin_node(&THERE.id(), time(900)).await.unwrap();
+    let found = async |silent_before, after| {
+        let rows = store
+            .unfinished(&HERE.id(), silent_before, after, 100)
+            .await
+            .unwrap();
+        rows.into_iter()
+            .filter(|row| row.home == home)
+            .map(|row| row.id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        found(time(899), FileId(0)).await,
+        [ours],
+        "the other node is alive"
+    );
+    assert_eq!(
+        found(time(900), FileId(0)).await,
+        [ours, theirs],
+        "it is silent"
+    );
+    assert_eq!(found(time(900), ours).await, [theirs]);
+
+    assert_eq!(
+        store.stage(&staging(home, ours, "/c")).await.unwrap(),
+        Claimed::Yes
+    );
+    let claims = store.abandoned_claims(&HERE.id(), time(899)).await.unwrap();
+    let claim = claims.iter().find(|claim| claim.home == home).unwrap();
+    assert_eq!((claim.kind, claim.file), (ClaimKind::Publish, Some(ours)));
+    assert_eq!(claim.identity, Some(identity(ours)));
+    assert_eq!(claim.to, Some(path("/c")));
+    store
+        .release(home, &[&path("/c")], Some(theirs))
+        .await
+        .unwrap();
+    assert_eq!(
+        store
+            .abandoned_claims(&HERE.id(), time(899))
+            .await
+            .unwrap()
+            .len(),
+        claims.len()
+    );
+    store
+        .release(home, &[&path("/c")], Some(ours))
+        .await
+        .unwrap();
+    assert_eq!(
+        store
+            .abandoned_claims(&HERE.id(), time(899))
+            .await
+            .unwrap()
+            .len(),
+        claims.len() - 1
+    );
+    assert_eq!(
+        store.recompute_used().await.unwrap(),
+        0,
+        "every sum was right"
+    );
+    assert_eq!(used(store, home).await, CONTENT_BYTES);
+}

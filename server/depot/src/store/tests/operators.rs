@@ -1,0 +1,476 @@
+//! What operators ask of the store, and what runs by itself.
+
+use layover_retention::Timestamp;
+
+use super::{HERE, THERE, account_row, entity, entry, household, keep, ledger, path, rule, time};
+use crate::account::{AccountChange, Enabled, JobRun, NewEntity};
+use crate::journal::{JournalFilter, JournalKind, NewEntry, Outcome};
+use crate::ledger::ApplianceKeep;
+use crate::store::{SessionStart, Store};
+use crate::{
+    AuthorizedKey, EntityName, FileId, FolderPermission, NewNetwork, Protocol, Protocols, Rights,
+    SessionId,
+};
+
+fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+pub(super) async fn entities_and_accounts(store: &Store) {
+    let first = store.generation().await.unwrap();
+    let new = NewEntity {
+        name: name("e1"),
+        keep: Some(keep(50)),
+    };
+    let id = store
+        .add_entity(&new, time(3), &entry("entity.add"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        store
+            .add_entity(&new, time(4), &entry("entity.add"))
+            .await
+            .unwrap(),
+        None
+    );
+    let found = store.entity(&new.name).await.unwrap().unwrap();
+    assert_eq!(
+        (found.id, found.keep, found.created_at),
+        (id, Some(keep(50)), time(3))
+    );
+    assert_eq!(store.entity(&name("unknown")).await.unwrap(), None);
+    assert_eq!(store.list_entities().await.unwrap(), [found]);
+
+    let row = account_row("a1", id, "a1");
+    let account = store
+        .add_account(&row, &entry("account.add"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        store
+            .add_account(&row, &entry("account.add"))
+            .await
+            .unwrap(),
+        None
+    );
+    let stranger = entity(store, "e2").await;
+    let in_foreign_home = account_row("a2", stranger, "a1");
+    assert_eq!(
+        store
+            .add_account(&in_foreign_home, &entry("account.add"))
+            .await
+            .unwrap(),
+        None
+    );
+    let (_, owner) = store.home(&row.home).await.unwrap().unwrap();
+    assert_eq!(owner, name::<EntityName>("e1"));
+    let names = store.account_names(account).await.unwrap();
+    assert_eq!(names, (name("a1"), name("e1")));
+
+    let change = AccountChange {
+        protocols: Some(Protocols::of(&[Protocol::Sftp])),
+        keep: Some(Some(keep(7))),
+        quota_bytes: Some(Some(1 << 40)),
+        read_only: Some(true),
+        ..AccountChange::default()
+    };
+    store
+        .change_account(account, &change, rule(), &entry("account.set"))
+        .await
+        .unwrap();
+    store
+        .set_enabled(account, Enabled::No, &entry("account.disable"))
+        .await
+        .unwrap();
+    let changed = store.account(&name("a1")).await.unwrap().unwrap();
+    assert_eq!(changed.protocols.to_string(), "sftp");
+    assert_eq!(
+        (changed.keep, changed.quota_bytes),
+        (Some(keep(7)), Some(1 << 40))
+    );
+    assert!(changed.read_only && !changed.enabled && !changed.publish_on_rename);
+    let cleared = AccountChange {
+        keep: Some(None),
+        ..AccountChange::default()
+    };
+    store
+        .change_account(account, &cleared, rule(), &entry("account.set"))
+        .await
+        .unwrap();
+    let cleared = store.account(&name("a1")).await.unwrap().unwrap();
+    assert_eq!((cleared.keep, cleared.quota_bytes), (None, Some(1 << 40)));
+    assert_eq!(store.list_accounts().await.unwrap(), [cleared]);
+    assert!(store.generation().await.unwrap() > first);
+}
+
+pub(super) async fn credentials_networks_and_permissions(store: &Store) {
+    let (_, account, _) = household(store, "keyed").await;
+    let key = AuthorizedKey {
+        fingerprint: "SHA256:x".to_owned(),
+        algorithm: "ssh-ed25519".to_owned(),
+        comment: "ünïcode".to_owned(),
+        blob: vec![0, 255, 10],
+        from: vec![name("!10.0.0.1"), name("10.0.0.0/8")],
+        expires_at: Some(time(99)),
+        added_at: time(1),
+    };
+    store
+        .add_key(account, &key, &entry("key.add"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        store
+            .add_key(account, &key, &entry("key.add"))
+            .await
+            .unwrap(),
+        None
+    );
+    let network = NewNetwork {
+        network: name("10.0.0.0/8"),
+        reason: Some("why".to_owned()),
+        until: None,
+    };
+    store
+        .add_network(account, &network, time(2), &entry("net"))
+        .await
+        .unwrap()
+        .unwrap();
+    let again = store
+        .add_network(account, &network, time(2), &entry("net"))
+        .await
+        .unwrap();
+    assert_eq!(again, None);
+    let limited = NewNetwork {
+        network: name("192.0.2.7"),
+        reason: None,
+        until: Some(time(50)),
+    };
+    store
+        .add_network(account, &limited, time(2), &entry("net"))
+        .await
+        .unwrap()
+        .unwrap();
+    let permission = FolderPermission {
+        path: path("/in"),
+        rights: Rights::READ_ONLY,
+    };
+    store
+        .set_permission(account, &permission, &entry("permission"))
+        .await
+        .unwrap();
+    let wider = FolderPermission {
+        rights: Rights::ALL,
+        ..permission.clone()
+    };
+    store
+        .set_permission(account, &wider, &entry("permission"))
+        .await
+        .unwrap();
+    store
+        .set_password(account, Some("hash"), &entry("password"))
+        .await
+        .unwrap();
+
+    let row = store.login("keyed").await.unwrap().unwrap();
+    assert_eq!(row.password_hash.as_deref(), Some("hash"));
+    assert_eq!(row.account.keys, [key]);
+    assert_eq!(row.account.permissions, [wider]);
+    assert_eq!(row.account.networks.len(), 2);
+    assert!(row.account.has_password);
+    assert!(store.login("unknown").await.unwrap().is_none());
+
+    assert_eq!(store.live_networks(time(49)).await.unwrap().len(), 2);
+    assert_eq!(
+        store.live_networks(time(50)).await.unwrap(),
+        [network.network]
+    );
+    let standing = store.standing(&[account]).await.unwrap();
+    assert!(standing.len() == 1 && standing.iter().all(|row| row.enabled));
+    store
+        .set_enabled(account, Enabled::No, &entry("disable"))
+        .await
+        .unwrap();
+    assert_eq!(store.live_networks(time(1)).await.unwrap(), []);
+
+    store
+        .remove_key(account, "SHA256:x", &entry("key.remove"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        store
+            .remove_key(account, "SHA256:x", &entry("key"))
+            .await
+            .unwrap(),
+        None
+    );
+    let gone = network.network;
+    store
+        .remove_network(account, &gone, &entry("net"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        store
+            .remove_network(account, &gone, &entry("net"))
+            .await
+            .unwrap(),
+        None
+    );
+    store
+        .remove_permission(account, &path("/in"), &entry("p"))
+        .await
+        .unwrap()
+        .unwrap();
+    let again = store
+        .remove_permission(account, &path("/in"), &entry("p"))
+        .await
+        .unwrap();
+    assert_eq!(again, None);
+    store
+        .set_password(account, None, &entry("password"))
+        .await
+        .unwrap();
+    let bare = store.account(&name("keyed")).await.unwrap().unwrap();
+    assert!(bare.keys.is_empty() && bare.permissions.is_empty() && !bare.has_password);
+}
+
+pub(super) async fn sessions_and_nodes(store: &Store) {
+    let (_, account, _) = household(store, "visitor").await;
+    for node in [HERE, THERE] {
+        store.begin_node(&node.id(), time(100)).await.unwrap();
+        store.begin_node(&node.id(), time(101)).await.unwrap();
+    }
+    let start = |node: crate::NodeId| SessionStart {
+        id: SessionId::random().unwrap(),
+        node,
+        account,
+        protocol: Protocol::Ftps,
+        peer: name("2001:db8::1"),
+        since: time(102),
+    };
+    let (here, there) = (start(HERE.id()), start(THERE.id()));
+    store
+        .begin_session(&here, &entry("login"))
+        .await
+        .unwrap()
+        .unwrap();
+    store
+        .begin_session(&there, &entry("login"))
+        .await
+        .unwrap()
+        .unwrap();
+    let listed = store.list_sessions(time(101)).await.unwrap();
+    assert_eq!(listed.len(), 2);
+    assert!(listed.iter().all(|session| session.peer == "2001:db8::1"));
+
+    let before = store.generation().await.unwrap();
+    store
+        .kill_session(&here.id, "operator", &entry("session.kill"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(store.generation().await.unwrap() > before);
+    let unknown = SessionId::random().unwrap();
+    let missed = store
+        .kill_session(&unknown, "operator", &entry("session.kill"))
+        .await
+        .unwrap();
+    assert_eq!(missed, None);
+    assert_eq!(
+        store.killed(&HERE.id()).await.unwrap(),
+        std::slice::from_ref(&here.id)
+    );
+    assert_eq!(store.killed(&THERE.id()).await.unwrap(), []);
+    store.end_session(&here.id, &entry("logout")).await.unwrap();
+
+    // `there` falls silent; `here` goes on.
+    store.beat(&HERE.id(), time(200)).await.unwrap();
+    assert_eq!(
+        store.list_sessions(time(150)).await.unwrap(),
+        [],
+        "its session is a ghost"
+    );
+    assert_eq!(store.list_sessions(time(101)).await.unwrap().len(), 1);
+    assert_eq!(store.drop_sessions(&HERE.id(), time(150)).await.unwrap(), 1);
+    assert_eq!(store.list_sessions(time(0)).await.unwrap(), []);
+    store.end_node(&THERE.id()).await.unwrap();
+
+    store
+        .set_enabled(account, Enabled::No, &entry("disable"))
+        .await
+        .unwrap();
+    let late = store
+        .begin_session(&start(HERE.id()), &entry("login"))
+        .await
+        .unwrap();
+    assert_eq!(late, None, "an account that was disabled meanwhile");
+}
+
+pub(super) async fn journal_and_jobs(store: &Store) {
+    let peer = name("192.0.2.1");
+    let told = NewEntry::new(time(300), JournalKind::Transfer, "upload", &HERE.id())
+        .outcome(Outcome::Failed)
+        .account("somebody")
+        .entity("acme")
+        .peer(peer)
+        .protocol(Protocol::Sftp)
+        .path(&path("/a"))
+        .size_bytes(1 << 40)
+        .duration_ms(12)
+        .with("why", "\"quoted\" \u{0} ünïcode");
+    store.append(&told).await.unwrap();
+    let filter = JournalFilter {
+        account: Some("somebody".to_owned()),
+        kind: Some(JournalKind::Transfer),
+        since: Some(time(300)),
+        limit: 10,
+        ..JournalFilter::default()
+    };
+    let found = store.journal_page(&filter).await.unwrap();
+    assert_eq!(found.len(), 1);
+    let read = &found[0];
+    assert_eq!(
+        (read.at, read.outcome, read.peer),
+        (time(300), Outcome::Failed, Some(peer))
+    );
+    assert_eq!(
+        (read.size_bytes, read.duration_ms),
+        (Some(1 << 40), Some(12))
+    );
+    assert_eq!(read.detail, told.detail);
+    let later = JournalFilter {
+        after_id: Some(read.id),
+        ..filter.clone()
+    };
+    assert_eq!(store.journal_page(&later).await.unwrap(), []);
+    for (at, pruned) in [(time(-1), 0), (time(300), 2)] {
+        assert_eq!(store.journal_prune(at, 2).await.unwrap(), pruned);
+    }
+    assert_eq!(
+        store.journal_page(&filter).await.unwrap().len(),
+        1,
+        "it is not older"
+    );
+
+    let run = |at: Timestamp| JobRun {
+        at,
+        next_due_at: Some(time(9)),
+        report: serde_json::json!({ "deleted": 3 }),
+    };
+    assert_eq!(store.last_run("sweep").await.unwrap(), None);
+    store.note_job("sweep", &run(time(7))).await.unwrap();
+    store.note_job("sweep", &run(time(8))).await.unwrap();
+    assert_eq!(store.last_run("sweep").await.unwrap(), Some(run(time(8))));
+    let status = store.retention_status(time(0)).await.unwrap();
+    assert_eq!(status.last_sweep, Some(run(time(8))));
+}
+
+pub(super) async fn a_changed_rule(store: &Store) {
+    let (id, account, home) = household(store, "ruled").await;
+    ledger::stored(store, home, account, "/file", time(1000)).await;
+    let expiry = async || {
+        let files = store
+            .list_files(home, &path("/"), FileId(0), 10)
+            .await
+            .unwrap();
+        files[0].expires_at.unwrap()
+    };
+    assert_eq!(expiry().await, time(1100));
+    store
+        .set_entity_keep(id, Some(keep(60)), rule(), &entry("entity.set"))
+        .await
+        .unwrap();
+    assert_eq!(expiry().await, time(1060));
+    let own = AccountChange {
+        keep: Some(Some(keep(900))),
+        ..AccountChange::default()
+    };
+    store
+        .change_account(account, &own, rule(), &entry("account.set"))
+        .await
+        .unwrap();
+    assert_eq!(expiry().await, time(1900));
+    let tighter = ApplianceKeep {
+        keep: keep(10),
+        max_keep: keep(500),
+    };
+    let noted = store
+        .apply_rule(tighter, time(1001), &entry("rule"))
+        .await
+        .unwrap();
+    assert_eq!(noted, Some(()));
+    assert_eq!(expiry().await, time(1500), "no more than the maximum");
+    let same = store
+        .apply_rule(tighter, time(1002), &entry("rule"))
+        .await
+        .unwrap();
+    assert_eq!(same, None);
+}
+
+pub(super) async fn removed_accounts_and_entities(store: &Store) {
+    let (id, account, home) = household(store, "leaving").await;
+    ledger::stored(store, home, account, "/file", time(2000)).await;
+    let files = async || store.list_files(home, &path("/"), FileId(0), 10).await;
+    assert_eq!(
+        store
+            .remove_entity(id, &entry("entity.remove"))
+            .await
+            .unwrap(),
+        None
+    );
+    store
+        .remove_account(account, time(9), rule(), &entry("gone"))
+        .await
+        .unwrap()
+        .unwrap();
+    let twice = store
+        .remove_account(account, time(9), rule(), &entry("gone"))
+        .await
+        .unwrap();
+    assert_eq!(twice, None);
+    assert_eq!(store.account(&name("leaving")).await.unwrap(), None);
+    assert_eq!(
+        store.account_names(account).await.unwrap().0,
+        name("leaving")
+    );
+    assert!(
+        store
+            .standing(&[account])
+            .await
+            .unwrap()
+            .iter()
+            .all(|row| !row.enabled)
+    );
+    assert_eq!(files().await.unwrap().len(), 1, "its files stay");
+    assert_eq!(
+        store
+            .remove_entity(id, &entry("entity.remove"))
+            .await
+            .unwrap(),
+        None
+    );
+    // The name is free, and the home is there.
+    let again = account_row("leaving", id, "leaving");
+    let second = store
+        .add_account(&again, &entry("account.add"))
+        .await
+        .unwrap()
+        .unwrap();
+    store
+        .remove_account(second, time(10), rule(), &entry("gone"))
+        .await
+        .unwrap()
+        .unwrap();
+    ledger::remove(store, home, "/file", time(2100)).await;
+    store
+        .remove_entity(id, &entry("entity.remove"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(store.entity(&name("leaving")).await.unwrap(), None);
+    assert_eq!(store.home(&name("leaving")).await.unwrap(), None);
+}

@@ -1,0 +1,244 @@
+//! Hosted files: the one place that touches them.
+//!
+//! [`Storage`] is the seam: blocking verbs on places inside a home and on
+//! hidden files that are not yet (or no longer) part of a home. [`local`] is
+//! the jail that implements it on a directory tree; a test implementation
+//! records every verb and shows what a power cut would leave behind.
+//! [`Vfs`] carries the verbs to threads that may block. Nothing here knows
+//! accounts, permissions, expiry or SQL, and nothing here follows a link.
+
+mod error;
+mod local;
+#[cfg(test)]
+pub(crate) mod recording;
+#[cfg(test)]
+mod suite;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+pub use error::VfsError;
+pub(crate) use local::LocalStorage;
+
+use crate::{HomeName, VirtualPath};
+
+/// Longest run of bytes one read or write may carry, in bytes. Front ends
+/// split larger requests; SFTP clients ask for at most 256 KiB at a time.
+pub const MAX_IO_BYTES: usize = 1024 * 1024;
+
+/// Largest hosted file, in bytes (8 TiB): keeps every sum of sizes far from
+/// the end of the database's 64-bit integers.
+pub const MAX_FILE_BYTES: u64 = 8 << 40;
+
+/// A name inside one home.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) home: HomeName,
+    pub(crate) path: VirtualPath,
+}
+
+impl Place {
+    pub(crate) fn new(home: &HomeName, path: &VirtualPath) -> Place {
+        Place {
+            home: home.clone(),
+            path: path.clone(),
+        }
+    }
+
+    /// The directory that holds this name; the root holds itself.
+    pub(crate) fn dir(&self) -> Place {
+        Place {
+            home: self.home.clone(),
+            path: self.path.dir(),
+        }
+    }
+}
+
+/// Name of a hidden file: made by us, never by a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct HiddenName(String);
+
+impl HiddenName {
+    /// Bytes of chance in a name: two nodes never meet in one.
+    const RANDOM_BYTES: usize = 16;
+
+    /// A fresh name.
+    pub(crate) fn fresh() -> io::Result<HiddenName> {
+        let mut bytes = [0_u8; Self::RANDOM_BYTES];
+        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(HiddenName(hex::encode(bytes)))
+    }
+
+    /// A name read back from the ledger or the hidden folder; `None` when we
+    /// cannot have made it.
+    pub(crate) fn parse(text: &str) -> Option<HiddenName> {
+        let well_formed = text.len() == Self::RANDOM_BYTES * 2
+            && text
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        well_formed.then(|| HiddenName(text.to_owned()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Which file this is, whatever its name: survives a rename, differs for
+/// every file that takes the name afterwards.
+///
+/// The device number is left out on purpose: all hosted files lie on one file
+/// system (else `rename` could not publish), and the kernel may number the
+/// same disk differently after a restart. The birth time tells apart two
+/// files that got the same inode number one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Identity {
+    pub(crate) inode: i64,
+    /// Microseconds since 1970 UTC; 0 when the file system does not tell.
+    pub(crate) born_us: i64,
+}
+
+impl Identity {
+    /// Whether both name the same file. A birth time that one side does not
+    /// know does not count.
+    pub(crate) fn same_file(self, other: Identity) -> bool {
+        self.inode == other.inode
+            && (self.born_us == other.born_us || self.born_us == 0 || other.born_us == 0)
+    }
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+}
+
+/// What the storage says of one file or directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) kind: FileKind,
+    pub(crate) size_bytes: u64,
+    pub(crate) modified_us: i64,
+    pub(crate) identity: Identity,
+    /// Permission bits only (`0o777`).
+    pub(crate) mode: u32,
+}
+
+/// The entries of one directory.
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    pub(crate) entries: Vec<(Vec<u8>, Entry)>,
+    /// The directory holds more than was asked for.
+    pub(crate) more: bool,
+}
+
+/// May the verb take the place of a file that is there?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replace {
+    /// No: the verb fails with [`VfsError::AlreadyExists`].
+    Refuse,
+    /// Yes, atomically.
+    Allow,
+}
+
+/// Room on the file system that holds the homes, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StorageSpace {
+    pub(crate) total_bytes: u64,
+    pub(crate) free_bytes: u64,
+}
+
+/// One open file. It stays readable when its name goes to another file.
+pub(crate) trait OpenFile: Send + Sync + fmt::Debug {
+    /// Up to `len` bytes from `offset`; shorter only at the end of the file.
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>>;
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    fn set_len(&self, size_bytes: u64) -> io::Result<()>;
+    fn set_modified(&self, modified_us: i64) -> io::Result<()>;
+    /// Content and size reach the disk before this returns.
+    fn sync(&self) -> io::Result<()>;
+    fn entry(&self) -> io::Result<Entry>;
+}
+
+/// Where hosted files lie. All verbs block; call them through [`Vfs`].
+///
+/// Only regular files with one name and directories exist for callers:
+/// symbolic links, hard links and special files are neither followed nor
+/// listed, a verb on one answers `NotFound`. A change of names is durable
+/// once the directory was synchronised, never before.
+pub(crate) trait Storage: Send + Sync + fmt::Debug + 'static {
+    /// Makes the home's root directory, durably. Fine when it is there.
+    fn make_home(&self, home: &HomeName) -> io::Result<()>;
+    fn stat(&self, at: &Place) -> io::Result<Entry>;
+    fn list(&self, dir: &Place, limit: usize) -> io::Result<Entries>;
+    fn open(&self, at: &Place) -> io::Result<(Arc<dyn OpenFile>, Entry)>;
+    fn set_modified(&self, at: &Place, modified_us: i64) -> io::Result<()>;
+    fn set_mode(&self, at: &Place, mode: u32) -> io::Result<()>;
+    fn make_dir(&self, at: &Place) -> io::Result<()>;
+    fn remove_dir(&self, at: &Place) -> io::Result<()>;
+    fn rename(&self, from: &Place, to: &Place, replace: Replace) -> io::Result<()>;
+    fn sync_dir(&self, dir: &Place) -> io::Result<()>;
+
+    fn create_hidden(&self, name: &HiddenName) -> io::Result<Arc<dyn OpenFile>>;
+    fn open_hidden(&self, name: &HiddenName) -> io::Result<Arc<dyn OpenFile>>;
+    /// A hidden file with the content of `source`, sharing its blocks where
+    /// the file system can; also the identity of what was copied.
+    fn copy_to_hidden(
+        &self,
+        source: &Place,
+        name: &HiddenName,
+    ) -> io::Result<(Arc<dyn OpenFile>, Identity)>;
+    fn stat_hidden(&self, name: &HiddenName) -> io::Result<Entry>;
+    fn list_hidden(&self) -> io::Result<Vec<HiddenName>>;
+    fn unlink_hidden(&self, name: &HiddenName) -> io::Result<()>;
+    fn sync_hidden(&self) -> io::Result<()>;
+    /// Moves a hidden file to its place.
+    fn publish(&self, name: &HiddenName, to: &Place, replace: Replace) -> io::Result<()>;
+    /// Moves whatever file has this name out of sight.
+    fn hide(&self, from: &Place, name: &HiddenName) -> io::Result<()>;
+
+    fn space(&self) -> io::Result<StorageSpace>;
+}
+
+/// Carries [`Storage`] verbs to threads that may block.
+#[derive(Clone, Debug)]
+pub(crate) struct Vfs {
+    storage: Arc<dyn Storage>,
+}
+
+impl Vfs {
+    pub(crate) fn new(storage: Arc<dyn Storage>) -> Vfs {
+        Vfs { storage }
+    }
+
+    /// Runs `work` where blocking is allowed: one hop, however many verbs.
+    pub(crate) async fn run<T, E>(
+        &self,
+        work: impl FnOnce(&dyn Storage) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<io::Error> + Send + 'static,
+    {
+        let storage = Arc::clone(&self.storage);
+        run_blocking(move || work(storage.as_ref())).await
+    }
+}
+
+/// Runs blocking work on an open file: one hop.
+pub(crate) async fn run_blocking<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<io::Error> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(E::from(io::Error::other(error))),
+    }
+}

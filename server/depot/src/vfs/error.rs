@@ -1,0 +1,141 @@
+//! Why a verb on hosted files was not done.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::store::StoreError;
+use crate::{AccountName, PathError, Right, VirtualPath};
+
+/// Why a verb on hosted files was not done. Each protocol maps every variant.
+#[derive(Debug, thiserror::Error)]
+pub enum VfsError {
+    /// Nothing visible has this name.
+    #[error("`{path}` does not exist")]
+    NotFound {
+        /// The name asked for.
+        path: VirtualPath,
+    },
+    /// The account lacks a right at this path.
+    #[error("account `{account}` may not {right} at `{path}`")]
+    NotPermitted {
+        /// Who asked.
+        account: AccountName,
+        /// Where.
+        path: VirtualPath,
+        /// The right that is missing.
+        right: Right,
+    },
+    /// The name is taken and may not be replaced.
+    #[error("`{path}` exists already")]
+    AlreadyExists {
+        /// The name asked for.
+        path: VirtualPath,
+    },
+    /// A file was needed, a directory is there.
+    #[error("`{path}` is a directory")]
+    IsDirectory {
+        /// The name asked for.
+        path: VirtualPath,
+    },
+    /// A directory was needed, something else is there.
+    #[error("`{path}` is not a directory")]
+    NotDirectory {
+        /// The name asked for.
+        path: VirtualPath,
+    },
+    /// The directory still holds something, perhaps an upload in progress or
+    /// a file that is not adopted yet.
+    #[error("directory `{path}` is not empty")]
+    DirectoryNotEmpty {
+        /// The directory.
+        path: VirtualPath,
+    },
+    /// The name itself is not acceptable.
+    #[error("the path is not acceptable")]
+    BadPath(#[from] PathError),
+    /// The account's quota has no room for this.
+    #[error("the quota of {quota_bytes} bytes is used up")]
+    QuotaExceeded {
+        /// The quota, in bytes.
+        quota_bytes: u64,
+    },
+    /// The file system has no room for this.
+    #[error("the disk is full")]
+    DiskFull,
+    /// The file system may not be written.
+    #[error("the storage is read-only")]
+    ReadOnlyStorage,
+    /// Larger than any hosted file may be.
+    #[error("the file is larger than the server stores")]
+    TooLarge,
+    /// The directory holds more than one listing may carry.
+    #[error("the directory holds more than {limit} entries")]
+    TooManyEntries {
+        /// How many a listing may carry.
+        limit: usize,
+    },
+    /// Somebody else is changing this name and did not finish in time.
+    #[error("`{path}` is being changed by another session; try again")]
+    Busy {
+        /// The name asked for.
+        path: VirtualPath,
+    },
+    /// The verb is not offered.
+    #[error("{what} is not supported")]
+    Unsupported {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// The session was ended by the operator or by the server's stop.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// The file system failed.
+    #[error("the storage failed")]
+    Storage {
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
+    /// The database failed.
+    #[error("the database failed")]
+    Database {
+        /// What it said.
+        #[source]
+        source: StoreError,
+    },
+}
+
+impl From<StoreError> for VfsError {
+    fn from(source: StoreError) -> VfsError {
+        VfsError::Database { source }
+    }
+}
+
+impl From<io::Error> for VfsError {
+    fn from(source: io::Error) -> VfsError {
+        VfsError::Storage { source }
+    }
+}
+
+impl VfsError {
+    /// The fault that `source` stands for when it met `path`.
+    pub(crate) fn at(path: &VirtualPath, source: io::Error) -> VfsError {
+        let path = path.clone();
+        match Errno::from_io_error(&source) {
+            // ELOOP and EXDEV: a link, or a way out of the jail. Neither exists for a peer.
+            Some(Errno::NOENT | Errno::LOOP | Errno::XDEV) => VfsError::NotFound { path },
+            Some(Errno::EXIST) => VfsError::AlreadyExists { path },
+            Some(Errno::ISDIR) => VfsError::IsDirectory { path },
+            Some(Errno::NOTDIR) => VfsError::NotDirectory { path },
+            Some(Errno::NOTEMPTY) => VfsError::DirectoryNotEmpty { path },
+            Some(Errno::NAMETOOLONG) => VfsError::BadPath(PathError::TooLong {
+                bytes: path.as_bytes().len(),
+            }),
+            Some(Errno::NOSPC | Errno::DQUOT) => VfsError::DiskFull,
+            Some(Errno::ROFS) => VfsError::ReadOnlyStorage,
+            Some(Errno::FBIG) => VfsError::TooLarge,
+            _ => VfsError::Storage { source },
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! The jail: hosted files in a directory tree of this machine.
+//!
+//! One handle per home; every name is resolved by `openat2` below that handle
+//! with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS`, so
+//! that no name, link or race leads out. The last component is only ever
+//! used relative to a directory resolved that way, and never followed.
+//! Unfinished files lie in `<homes>/.layover/incoming/`: home names cannot
+//! begin with a dot, so no home reaches it, and one file system holds both,
+//! so that a `rename` publishes.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags,
+    Timespec, Timestamps, UTIME_OMIT,
+};
+use rustix::io::Errno;
+
+use super::{
+    Entries, Entry, FileKind, HiddenName, Identity, MAX_IO_BYTES, OpenFile, Place, Replace,
+    Storage, StorageSpace,
+};
+use crate::{Fsync, HomeName, VirtualPath};
+
+/// Where unfinished files lie, below `homes`.
+const HIDDEN_FOLDER: [&str; 2] = [".layover", "incoming"];
+
+/// Home handles kept open at once; each is one file descriptor. The homes
+/// above that are opened again for every verb.
+const MAX_OPEN_HOMES: usize = 512;
+
+/// Times `openat2` is repeated when a concurrent rename made it uncertain.
+const MAX_RESOLVE_TRIES: usize = 16;
+
+/// Modes of what we make: nobody but the service reads partners' files.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+/// Hosted files on a local or mounted file system.
+#[derive(Debug)]
+pub(crate) struct LocalStorage {
+    homes: OwnedFd,
+    hidden: OwnedFd,
+    open_homes: Mutex<HashMap<HomeName, Arc<OwnedFd>>>,
+    fsync: Fsync,
+}
+
+impl LocalStorage {
+    /// Opens the tree at `homes`, making it and the hidden folder if needed.
+    pub(crate) fn open(homes: &Path, fsync: Fsync) -> io::Result<LocalStorage> {
+        std::fs::create_dir_all(homes)?;
+        let homes = rustix::fs::openat(CWD, homes, directory_flags(), Mode::empty())?;
+        let mut hidden = homes.try_clone()?;
+        for name in HIDDEN_FOLDER {
+            make_dir_at(&hidden, name.as_bytes())?;
+            sync_fd(&hidden, fsync)?;
+            hidden = resolve(&hidden, name.as_bytes(), directory_flags())?;
+        }
+        Ok(LocalStorage {
+            homes,
+            hidden,
+            open_homes: Mutex::new(HashMap::new()),
+            fsync,
+        })
+    }
+
+    fn home(&self, home: &HomeName) -> io::Result<Arc<OwnedFd>> {
+        let mut open = self
+            .open_homes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(handle) = open.get(home) {
+            return Ok(Arc::clone(handle));
+        }
+        let handle = Arc::new(resolve(
+            &self.homes,
+            home.as_str().as_bytes(),
+            directory_flags(),
+        )?);
+        if open.len() < MAX_OPEN_HOMES {
+            open.insert(home.clone(), Arc::clone(&handle));
+        }
+        Ok(handle)
+    }
+
+    /// A handle on a directory, good for `*at` calls.
+    fn directory(&self, home: &HomeName, dir: &VirtualPath) -> io::Result<OwnedFd> {
+        let home = self.home(home)?;
+        resolve(
+            &home,
+            relative(dir),
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        )
+    }
+
+    /// A handle on the parent of `at`, and the last component.
+    fn parent<'a>(&self, at: &'a Place) -> io::Result<(OwnedFd, &'a [u8])> {
+        // The root of a home has no name to make, move or remove.
+        let name = at.path.name().ok_or(Errno::BUSY)?;
+        Ok((self.directory(&at.home, &at.path.dir())?, name))
+    }
+
+    fn open_regular(&self, at: &Place) -> io::Result<(File, Entry)> {
+        let home = self.home(&at.home)?;
+        let handle = resolve(&home, relative(&at.path), read_flags())?;
+        let entry = fd_entry(&handle)?;
+        match entry.kind {
+            FileKind::File => Ok((File::from(handle), entry)),
+            FileKind::Directory => Err(Errno::ISDIR.into()),
+        }
+    }
+
+    fn open_hidden_file(&self, name: &HiddenName, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mode = if flags.contains(OFlags::CREATE) {
+            FILE_MODE
+        } else {
+            0
+        };
+        let handle = rustix::fs::openat2(
+            &self.hidden,
+            name.as_str(),
+            flags,
+            Mode::from_raw_mode(mode),
+            resolve_flags(),
+        )?;
+        Ok(File::from(handle))
+    }
+
+    fn handle_on(&self, file: File) -> Arc<dyn OpenFile> {
+        Arc::new(LocalFile {
+            file,
+            fsync: self.fsync,
+        })
+    }
+}
+
+impl Storage for LocalStorage {
+    fn make_home(&self, home: &HomeName) -> io::Result<()> {
+        make_dir_at(&self.homes, home.as_str().as_bytes())?;
+        sync_fd(&self.homes, self.fsync)
+    }
+
+    fn stat(&self, at: &Place) -> io::Result<Entry> {
+        if at.path.name().is_none() {
+            return fd_entry(&*self.home(&at.home)?);
+        }
+        let (parent, name) = self.parent(at)?;
+        entry_at(&parent, name)
+    }
+
+    fn list(&self, dir: &Place, limit: usize) -> io::Result<Entries> {
+        let home = self.home(&dir.home)?;
+        let handle = resolve(&home, relative(&dir.path), directory_flags())?;
+        let mut listing = Entries::default();
+        for dirent in Dir::read_from(&handle)? {
+            let dirent = dirent?;
+            let name = dirent.file_name().to_bytes();
+            let hosted = matches!(
+                dirent.file_type(),
+                FileType::RegularFile | FileType::Directory | FileType::Unknown
+            );
+            if !hosted || name == b"." || name == b".." {
+                continue;
+            }
+            if listing.entries.len() == limit {
+                listing.more = true;
+                break;
+            }
+            match entry_at(&handle, name) {
+                Ok(entry) => listing.entries.push((name.to_vec(), entry)),
+                // Gone since, or a link that does not exist for callers.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(listing)
+    }
+
+    fn open(&self, at: &Place) -> io::Result<(Arc<dyn OpenFile>, Entry)> {
+        let (file, entry) = self.open_regular(at)?;
+        Ok((self.handle_on(file), entry))
+    }
+
+    fn set_modified(&self, at: &Place, modified_us: i64) -> io::Result<()> {
+        let home = self.home(&at.home)?;
+        let handle = resolve(&home, relative(&at.path), read_flags())?;
+        fd_entry(&handle)?;
+        Ok(rustix::fs::futimens(&handle, &modified_times(modified_us))?)
+    }
+
+    fn set_mode(&self, at: &Place, mode: u32) -> io::Result<()> {
+        let home = self.home(&at.home)?;
+        let handle = resolve(&home, relative(&at.path), read_flags())?;
+        // The service keeps its own access whatever a peer asks for.
+        let ours = match fd_entry(&handle)?.kind {
+            FileKind::File => FILE_MODE,
+            FileKind::Directory => DIRECTORY_MODE,
+        };
+        Ok(rustix::fs::fchmod(
+            &handle,
+            Mode::from_raw_mode((mode & 0o777) | ours),
+        )?)
+    }
+
+    fn make_dir(&self, at: &Place) -> io::Result<()> {
+        let (parent, name) = self.parent(at)?;
+        Ok(rustix::fs::mkdirat(
+            &parent,
+            name,
+            Mode::from_raw_mode(DIRECTORY_MODE),
+        )?)
+    }
+
+    fn remove_dir(&self, at: &Place) -> io::Result<()> {
+        let (parent, name) = self.parent(at)?;
+        Ok(rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)?)
+    }
+
+    fn rename(&self, from: &Place, to: &Place, replace: Replace) -> io::Result<()> {
+        let (from_parent, from_name) = self.parent(from)?;
+        let (to_parent, to_name) = self.parent(to)?;
+        let flags = rename_flags(replace);
+        Ok(rustix::fs::renameat_with(
+            &from_parent,
+            from_name,
+            &to_parent,
+            to_name,
+            flags,
+        )?)
+    }
+
+    fn sync_dir(&self, dir: &Place) -> io::Result<()> {
+        if self.fsync == Fsync::Never {
+            return Ok(());
+        }
+        let home = self.home(&dir.home)?;
+        sync_fd(
+            &resolve(&home, relative(&dir.path), directory_flags())?,
+            self.fsync,
+        )
+    }
+
+    fn create_hidden(&self, name: &HiddenName) -> io::Result<Arc<dyn OpenFile>> {
+        Ok(self.handle_on(self.open_hidden_file(name, OFlags::CREATE | OFlags::EXCL)?))
+    }
+
+    fn open_hidden(&self, name: &HiddenName) -> io::Result<Arc<dyn OpenFile>> {
+        Ok(self.handle_on(self.open_hidden_file(name, OFlags::empty())?))
+    }
+
+    fn copy_to_hidden(
+        &self,
+        source: &Place,
+        name: &HiddenName,
+    ) -> io::Result<(Arc<dyn OpenFile>, Identity)> {
+        let (source, entry) = self.open_regular(source)?;
+        let copy = self.open_hidden_file(name, OFlags::CREATE | OFlags::EXCL)?;
+        if let Err(error) = copy_content(&source, &copy, entry.size_bytes) {
+            rustix::fs::unlinkat(&self.hidden, name.as_str(), AtFlags::empty())?;
+            return Err(error);
+        }
+        Ok((self.handle_on(copy), entry.identity))
+    }
+
+    fn stat_hidden(&self, name: &HiddenName) -> io::Result<Entry> {
+        entry_at(&self.hidden, name.as_str().as_bytes())
+    }
+
+    fn list_hidden(&self) -> io::Result<Vec<HiddenName>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.hidden)? {
+            let entry = entry?;
+            names.extend(entry.file_name().to_str().ok().and_then(HiddenName::parse));
+        }
+        Ok(names)
+    }
+
+    fn unlink_hidden(&self, name: &HiddenName) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(
+            &self.hidden,
+            name.as_str(),
+            AtFlags::empty(),
+        )?)
+    }
+
+    fn sync_hidden(&self) -> io::Result<()> {
+        sync_fd(&self.hidden, self.fsync)
+    }
+
+    fn publish(&self, name: &HiddenName, to: &Place, replace: Replace) -> io::Result<()> {
+        let (parent, to_name) = self.parent(to)?;
+        let flags = rename_flags(replace);
+        Ok(rustix::fs::renameat_with(
+            &self.hidden,
+            name.as_str(),
+            &parent,
+            to_name,
+            flags,
+        )?)
+    }
+
+    fn hide(&self, from: &Place, name: &HiddenName) -> io::Result<()> {
+        let (parent, from_name) = self.parent(from)?;
+        // Links are unknown here; a directory must stay where it is.
+        if entry_at(&parent, from_name)?.kind == FileKind::Directory {
+            return Err(Errno::ISDIR.into());
+        }
+        let flags = RenameFlags::NOREPLACE;
+        Ok(rustix::fs::renameat_with(
+            &parent,
+            from_name,
+            &self.hidden,
+            name.as_str(),
+            flags,
+        )?)
+    }
+
+    fn space(&self) -> io::Result<StorageSpace> {
+        let stat = rustix::fs::fstatvfs(&self.hidden)?;
+        Ok(StorageSpace {
+            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct LocalFile {
+    file: File,
+    fsync: Fsync,
+}
+
+impl OpenFile for LocalFile {
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(len.min(MAX_IO_BYTES));
+        while bytes.len() < bytes.capacity() {
+            let at = offset.saturating_add(bytes.len() as u64);
+            match rustix::io::pread(&self.file, rustix::buffer::spare_capacity(&mut bytes), at) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn set_len(&self, size_bytes: u64) -> io::Result<()> {
+        self.file.set_len(size_bytes)
+    }
+
+    fn set_modified(&self, modified_us: i64) -> io::Result<()> {
+        Ok(rustix::fs::futimens(
+            &self.file,
+            &modified_times(modified_us),
+        )?)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        match self.fsync {
+            Fsync::Always => self.file.sync_data(),
+            Fsync::Never => Ok(()),
+        }
+    }
+
+    fn entry(&self) -> io::Result<Entry> {
+        fd_entry(&self.file)
+    }
+}
+
+fn directory_flags() -> OFlags {
+    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW
+}
+
+fn read_flags() -> OFlags {
+    // NONBLOCK: opening a pipe that an operator left in the tree must not wait.
+    OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK
+}
+
+fn resolve_flags() -> ResolveFlags {
+    ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS
+}
+
+fn resolve(base: &OwnedFd, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+    let mut tries = 0;
+    loop {
+        match rustix::fs::openat2(base, name, flags, Mode::empty(), resolve_flags()) {
+            // openat2(2): a rename elsewhere made the check uncertain; ask again.
+            Err(Errno::AGAIN | Errno::INTR) if tries < MAX_RESOLVE_TRIES => tries += 1,
+            // A socket or a device without a driver: not a file for us.
+            Err(Errno::NXIO | Errno::NODEV) => return Err(Errno::NOENT.into()),
+            Ok(handle) => return Ok(handle),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The path as `openat2` wants it: relative to the home.
+fn relative(path: &VirtualPath) -> &[u8] {
+    match path.as_bytes().strip_prefix(b"/") {
+        None | Some(b"") => b".",
+        Some(rest) => rest,
+    }
+}
+
+fn rename_flags(replace: Replace) -> RenameFlags {
+    match replace {
+        Replace::Refuse => RenameFlags::NOREPLACE,
+        Replace::Allow => RenameFlags::empty(),
+    }
+}
+
+fn make_dir_at(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
+    match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(DIRECTORY_MODE)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn sync_fd(directory: &OwnedFd, fsync: Fsync) -> io::Result<()> {
+    match fsync {
+        Fsync::Always => Ok(rustix::fs::fsync(directory)?),
+        Fsync::Never => Ok(()),
+    }
+}
+
+fn fd_entry(handle: &impl AsFd) -> io::Result<Entry> {
+    entry_of(&rustix::fs::statx(
+        handle,
+        c"",
+        AtFlags::EMPTY_PATH,
+        wanted(),
+    )?)
+}
+
+fn entry_at(parent: &OwnedFd, name: &[u8]) -> io::Result<Entry> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    entry_of(&rustix::fs::statx(parent, name, flags, wanted())?)
+}
+
+fn wanted() -> StatxFlags {
+    StatxFlags::BASIC_STATS | StatxFlags::BTIME
+}
+
+/// What callers may know of a file; `NotFound` for whatever is neither a
+/// directory nor a regular file with one name.
+fn entry_of(stat: &Statx) -> io::Result<Entry> {
+    let kind = match FileType::from_raw_mode(u32::from(stat.stx_mode)) {
+        FileType::Directory => FileKind::Directory,
+        // A second name would let one content live in two homes.
+        FileType::RegularFile if stat.stx_nlink <= 1 => FileKind::File,
+        _ => return Err(Errno::NOENT.into()),
+    };
+    let born_us = if stat.stx_mask & StatxFlags::BTIME.bits() == 0 {
+        0
+    } else {
+        micros(stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec)
+    };
+    Ok(Entry {
+        kind,
+        size_bytes: stat.stx_size,
+        modified_us: micros(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+        identity: Identity {
+            inode: stat.stx_ino.cast_signed(),
+            born_us,
+        },
+        mode: u32::from(stat.stx_mode) & 0o777,
+    })
+}
+
+fn micros(seconds: i64, nanos: u32) -> i64 {
+    seconds
+        .saturating_mul(MICROS_PER_SECOND)
+        .saturating_add(i64::from(nanos / 1_000))
+}
+
+fn modified_times(modified_us: i64) -> Timestamps {
+    let seconds = modified_us.div_euclid(MICROS_PER_SECOND);
+    let nanos = modified_us
+        .rem_euclid(MICROS_PER_SECOND)
+        .saturating_mul(1_000);
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: seconds,
+            tv_nsec: nanos,
+        },
+    }
+}
+
+/// Copies `size_bytes` from the start of `source`: shared blocks where the
+/// file system can, else inside the kernel, else through a buffer.
+fn copy_content(source: &File, copy: &File, size_bytes: u64) -> io::Result<()> {
+    if rustix::fs::ioctl_ficlone(copy, source).is_ok() {
+        return Ok(());
+    }
+    let mut done = 0_u64;
+    while done < size_bytes {
+        let left = usize::try_from(size_bytes.saturating_sub(done)).unwrap_or(usize::MAX);
+        let (mut from, mut to) = (done, done);
+        match rustix::fs::copy_file_range(source, Some(&mut from), copy, Some(&mut to), left) {
+            Ok(0) => break,
+            Ok(copied) => done = done.saturating_add(copied as u64),
+            Err(Errno::INTR) => {}
+            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                return copy_through_buffer(source, copy, done);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn copy_through_buffer(source: &File, copy: &File, mut offset: u64) -> io::Result<()> {
+    let mut buffer = vec![0_u8; MAX_IO_BYTES];
+    loop {
+        let read = source.read_at(&mut buffer, offset)?;
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            return Ok(());
+        };
+        copy.write_all_at(bytes, offset)?;
+        offset = offset.saturating_add(read as u64);
+    }
+}

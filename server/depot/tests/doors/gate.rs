@@ -1,0 +1,349 @@
+//! Who gets in, what the refused learn, and whose session ends.
+
+use layover_depot::{
+    AccountChange, Enabled, EndReason, JournalEntry, JournalKind, LoginError, Network, NewNetwork,
+    Outcome, Proof, Protocol, Protocols, Secret, parse_authorized_keys,
+};
+use layover_retention::{Clock, Timestamp};
+
+use crate::world::{DAY, PASSWORD, PEER, World, actor, at, attempt, name, network, worlds};
+
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti alice";
+const FINGERPRINT: &str = "SHA256:UCUiLr7Pjs9wFFJMDByLgc3NrtdU344OgUM45wZPcIQ";
+
+fn password(text: &str) -> Proof {
+    Proof::Password(Secret::new(text))
+}
+
+fn key() -> Proof {
+    let blob = parse_authorized_keys(KEY).unwrap().remove(0).blob;
+    Proof::Key {
+        blob,
+        algorithm: "ssh-ed25519".to_owned(),
+    }
+}
+
+async fn add_key(world: &World, options: &str) {
+    let key = parse_authorized_keys(&format!("{options}{KEY}"))
+        .unwrap()
+        .remove(0);
+    world
+        .depot
+        .registry()
+        .add_key(&actor(), &name("alice"), &key)
+        .await
+        .unwrap();
+}
+
+/// Whether the gate would have a client sign with the key.
+async fn is_acceptable(world: &World) -> bool {
+    let Proof::Key { blob, .. } = key() else {
+        unreachable!()
+    };
+    let gate = world.depot.gate();
+    gate.key_is_acceptable("alice", PEER, Protocol::Sftp, &blob)
+        .await
+        .unwrap()
+}
+
+async fn last_login(world: &World) -> JournalEntry {
+    world.journal(JournalKind::Login).await.pop().unwrap()
+}
+
+fn reason(entry: &JournalEntry) -> &str {
+    entry.detail["reason"].as_str().unwrap()
+}
+
+// G01: one answer for every reason; the journal has the reason.
+#[tokio::test]
+async fn g01_every_refusal_looks_the_same_and_is_journalled_with_its_reason() {
+    for world in worlds().await {
+        world.add("disabled", |_| {}).await;
+        world
+            .add("distant", |new| {
+                new.networks = vec![network("198.51.100.0/24")]
+            })
+            .await;
+        world.add("nowhere", |new| new.networks.clear()).await;
+        world
+            .add("ftps-only", |new| {
+                new.protocols = Protocols::of(&[Protocol::Ftps])
+            })
+            .await;
+        world.add("keyed", |new| new.password = None).await;
+        let registry = world.depot.registry();
+        registry
+            .set_enabled(&actor(), &name("disabled"), Enabled::No)
+            .await
+            .unwrap();
+        for (user, proof, expected) in [
+            ("nobody", password(PASSWORD), "unknown account"),
+            ("alice", password("wrong"), "wrong password"),
+            ("alice", password(""), "wrong password"),
+            ("disabled", password(PASSWORD), "account disabled"),
+            (
+                "distant",
+                password(PASSWORD),
+                "network not allowed for the account",
+            ),
+            (
+                "distant",
+                password("wrong"),
+                "network not allowed for the account",
+            ),
+            ("distant", key(), "network not allowed for the account"),
+            (
+                "nowhere",
+                password(PASSWORD),
+                "network not allowed for the account",
+            ),
+            (
+                "ftps-only",
+                password(PASSWORD),
+                "protocol not allowed for the account",
+            ),
+            ("keyed", password(PASSWORD), "the account has no password"),
+            ("alice", key(), "key not authorized"),
+        ] {
+            let answer = world.depot.gate().login(attempt(user, proof)).await;
+            assert!(
+                matches!(answer, Err(LoginError::Refused)),
+                "{user}: {answer:?}"
+            );
+            let entry = last_login(&world).await;
+            assert_eq!(entry.outcome, Outcome::Refused);
+            assert_eq!(
+                (entry.account.as_deref(), reason(&entry)),
+                (Some(user), expected)
+            );
+            assert_eq!(
+                (entry.peer, entry.protocol),
+                (Some(PEER), Some(Protocol::Sftp))
+            );
+            assert!(!format!("{entry:?}").contains(PASSWORD));
+        }
+        assert_eq!(registry.list_sessions().await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_login_leaves_its_session_and_its_journal_entry() {
+    for world in worlds().await {
+        add_key(&world, "").await;
+        assert!(is_acceptable(&world).await);
+        let session = world
+            .depot
+            .gate()
+            .login(attempt("alice", key()))
+            .await
+            .unwrap();
+        let live = world.depot.registry().list_sessions().await.unwrap();
+        assert_eq!(live.len(), 1);
+        assert_eq!(
+            (&live[0].id, live[0].account.as_str()),
+            (session.id(), "alice")
+        );
+        assert_eq!(live[0].node, world.depot.node().to_string());
+        let entry = last_login(&world).await;
+        assert_eq!(
+            (entry.outcome, entry.session.as_ref()),
+            (Outcome::Ok, Some(session.id()))
+        );
+        assert_eq!(entry.detail["method"], "publickey");
+        assert_eq!(entry.detail["fingerprint"], FINGERPRINT);
+        assert_eq!(entry.detail["client"], "test");
+        session.end("goodbye").await;
+        assert_eq!(world.depot.registry().list_sessions().await.unwrap(), []);
+        assert_eq!(last_login(&world).await.action, "logout");
+    }
+}
+
+#[tokio::test]
+async fn a_mapped_ipv4_address_is_the_ipv4_address() {
+    for world in worlds().await {
+        let mapped = "::ffff:192.0.2.7".parse().unwrap();
+        assert!(world.depot.gate().admit(mapped).is_ok());
+        let login = layover_depot::LoginAttempt {
+            peer: mapped,
+            ..attempt("alice", password(PASSWORD))
+        };
+        let session = world.depot.gate().login(login).await.unwrap();
+        assert_eq!(session.peer(), PEER);
+    }
+}
+
+#[tokio::test]
+async fn a_keys_own_networks_and_end_are_honoured() {
+    for (options, expected) in [
+        ("from=\"192.0.2.0/24\" ", None),
+        (
+            "from=\"192.0.2.0/24,!192.0.2.7\" ",
+            Some("key not allowed from this address"),
+        ),
+        (
+            "from=\"198.51.100.0/24\" ",
+            Some("key not allowed from this address"),
+        ),
+        ("expiry-time=\"20261122\" ", None),
+        ("expiry-time=\"20261121\" ", Some("key expired")),
+    ] {
+        for world in worlds().await {
+            add_key(&world, options).await;
+            assert_eq!(is_acceptable(&world).await, expected.is_none(), "{options}");
+            let answer = world.depot.gate().login(attempt("alice", key())).await;
+            assert_eq!(answer.is_ok(), expected.is_none(), "{options}");
+            if let Some(expected) = expected {
+                assert_eq!(reason(&last_login(&world).await), expected);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_password_counts_and_the_old_one_no_longer() {
+    for world in worlds().await {
+        let new = Secret::new("another one");
+        world
+            .depot
+            .registry()
+            .set_password(&actor(), &name("alice"), Some(new))
+            .await
+            .unwrap();
+        assert!(world.login("alice", PASSWORD).await.is_err());
+        assert!(world.login("alice", "another one").await.is_ok());
+        world
+            .depot
+            .registry()
+            .set_password(&actor(), &name("alice"), None)
+            .await
+            .unwrap();
+        assert!(world.login("alice", "another one").await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn what_ends_an_account_ends_its_sessions_and_no_others() {
+    for world in worlds().await {
+        world.add("bob", |_| {}).await;
+        let stays = world.login("bob", PASSWORD).await.unwrap();
+        let registry = world.depot.registry();
+        let alice = name("alice");
+
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        registry.kill_session(&actor(), session.id()).await.unwrap();
+        world.depot.refresh().await.unwrap();
+        assert_eq!(session.ended().await, EndReason::Killed);
+        session.end("killed").await;
+
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        let only_ftps = AccountChange {
+            protocols: Some(Protocols::of(&[Protocol::Ftps])),
+            ..AccountChange::default()
+        };
+        registry
+            .change_account(&actor(), &alice, &only_ftps)
+            .await
+            .unwrap();
+        world.depot.refresh().await.unwrap();
+        assert_eq!(session.ended().await, EndReason::AccountDisabled);
+        let both = AccountChange {
+            protocols: Some(Protocols::ALL),
+            ..AccountChange::default()
+        };
+        registry
+            .change_account(&actor(), &alice, &both)
+            .await
+            .unwrap();
+
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        registry
+            .set_enabled(&actor(), &alice, Enabled::No)
+            .await
+            .unwrap();
+        world.depot.refresh().await.unwrap();
+        assert_eq!(session.ended().await, EndReason::AccountDisabled);
+        registry
+            .set_enabled(&actor(), &alice, Enabled::Yes)
+            .await
+            .unwrap();
+
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        registry.remove_account(&actor(), &alice).await.unwrap();
+        world.depot.refresh().await.unwrap();
+        assert_eq!(session.ended().await, EndReason::AccountDisabled);
+        assert!(stays.stat(&at("/")).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_no_account_can_have_is_refused_like_any_other() {
+    for world in worlds().await {
+        for user in ["nobody", "", "a\0b", "/", &"x".repeat(5000)] {
+            let answer = world.login(user, PASSWORD).await;
+            assert!(
+                matches!(answer, Err(LoginError::Refused)),
+                "{user:?}: {answer:?}"
+            );
+        }
+        let entries = world.journal(JournalKind::Login).await;
+        assert_eq!(entries.len(), 5);
+        assert!(
+            entries
+                .iter()
+                .all(|entry| entry.outcome == Outcome::Refused)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_removed_network_ends_the_sessions_from_there_and_no_others() {
+    for world in worlds().await {
+        world.add("bob", |_| {}).await;
+        let ends = world.login("alice", PASSWORD).await.unwrap();
+        let stays = world.login("bob", PASSWORD).await.unwrap();
+        let gone: Network = "192.0.2.0/24".parse().unwrap();
+        world
+            .depot
+            .registry()
+            .remove_network(&actor(), &name("alice"), &gone)
+            .await
+            .unwrap();
+        assert_eq!(world.depot.refresh().await.unwrap().ended_sessions, 1);
+        assert_eq!(ends.ended().await, EndReason::NetworkRemoved);
+        assert!(ends.stat(&at("/")).await.is_err());
+        assert!(stays.stat(&at("/")).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_network_counts_until_its_end_and_not_longer() {
+    for world in worlds().await {
+        let until: Timestamp = world.clock.now().saturating_add(DAY);
+        let gone: Network = "192.0.2.0/24".parse().unwrap();
+        let registry = world.depot.registry();
+        registry
+            .remove_network(&actor(), &name("alice"), &gone)
+            .await
+            .unwrap();
+        let limited = NewNetwork {
+            until: Some(until),
+            ..network("192.0.2.7")
+        };
+        registry
+            .add_network(&actor(), &name("alice"), &limited)
+            .await
+            .unwrap();
+        world.depot.refresh().await.unwrap();
+        assert!(world.depot.gate().admit(PEER).is_ok());
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        world.clock.advance(DAY);
+        // Nothing in the database changed; the third look at the latest notices.
+        for _ in 0..3 {
+            world.depot.refresh().await.unwrap();
+        }
+        assert_eq!(session.ended().await, EndReason::NetworkRemoved);
+        assert!(world.depot.gate().admit(PEER).is_err());
+        assert!(world.login("alice", PASSWORD).await.is_err());
+    }
+}

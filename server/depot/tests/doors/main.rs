@@ -1,0 +1,14 @@
+//! The depot through its public doors, on SQLite and (where
+//! `LAYOVER_TEST_POSTGRES_URL` names a server) on PostgreSQL.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
+
+mod gate;
+mod lifecycle;
+mod registry;
+mod rules;
+mod world;

@@ -1,0 +1,159 @@
+//! What a connection has been doing, and when it has been doing nothing for
+//! too long.
+//!
+//! Three limits: the time to log in, the time without a byte between transfers,
+//! and the time without a byte while a file is open (S07). A dead client is
+//! gone after the last one at the latest; a live one moves bytes.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use layover_depot::timer::{self, Stopwatch};
+
+/// The limits of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// From the first byte to the login.
+    pub(crate) login_grace: Duration,
+    /// Without a byte, logged in, nothing open.
+    pub(crate) idle: Duration,
+    /// Without a byte while a file is open.
+    pub(crate) stall: Duration,
+}
+
+/// Which limit was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overdue {
+    Login,
+    Idle,
+    Stalled,
+}
+
+impl Overdue {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "no login in time",
+            Self::Idle => "idle for too long",
+            Self::Stalled => "a transfer stood still for too long",
+        }
+    }
+}
+
+/// How often the limits are looked at, at most and at least.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(50);
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+
+/// Counters of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    moved: AtomicU64,
+    logged_in: AtomicBool,
+    open: AtomicUsize,
+}
+
+impl Activity {
+    /// Bytes went over the wire, in either direction.
+    pub(crate) fn moved(&self, bytes: usize) {
+        self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn logged_in(&self) {
+        self.logged_in.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_logged_in(&self) -> bool {
+        self.logged_in.load(Ordering::Acquire)
+    }
+
+    /// A channel had `before` handles open and has `now`.
+    pub(crate) fn open_changed(&self, before: usize, now: usize) {
+        if now >= before {
+            self.open.fetch_add(now - before, Ordering::AcqRel);
+        } else {
+            self.open.fetch_sub(before - now, Ordering::AcqRel);
+        }
+    }
+
+    /// Files and directories that are open, on all channels.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Returns when a limit is passed, and never else.
+    pub(crate) async fn overdue(&self, patience: Patience) -> Overdue {
+        let shortest = patience.login_grace.min(patience.idle).min(patience.stall);
+        let every = (shortest / 10).clamp(LOOK_AT_MOST_EVERY, LOOK_AT_LEAST_EVERY);
+        let since_start = Stopwatch::start();
+        let mut moved = self.moved.load(Ordering::Relaxed);
+        let mut since_moved = Stopwatch::start();
+        loop {
+            timer::sleep(every).await;
+            let now = self.moved.load(Ordering::Relaxed);
+            if now != moved {
+                moved = now;
+                since_moved = Stopwatch::start();
+            }
+            let quiet = since_moved.elapsed();
+            if !self.is_logged_in() {
+                if since_start.elapsed() >= patience.login_grace {
+                    return Overdue::Login;
+                }
+            } else if self.open() > 0 && quiet >= patience.stall {
+                return Overdue::Stalled;
+            } else if quiet >= patience.idle {
+                return Overdue::Idle;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        login_grace: Duration::from_secs(30),
+        idle: Duration::from_secs(900),
+        stall: Duration::from_secs(120),
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn each_state_has_its_own_limit() {
+        for (logged_in, open, limit, verdict) in [
+            (false, 0, PATIENCE.login_grace, Overdue::Login),
+            (true, 0, PATIENCE.idle, Overdue::Idle),
+            (true, 1, PATIENCE.stall, Overdue::Stalled),
+        ] {
+            let activity = Activity::default();
+            if logged_in {
+                activity.logged_in();
+            }
+            activity.open_changed(0, open);
+            let start = Stopwatch::start();
+            assert_eq!(activity.overdue(PATIENCE).await, verdict);
+            assert!(start.elapsed() >= limit, "{verdict:?} came early");
+            assert!(
+                start.elapsed() <= limit + 2 * LOOK_AT_LEAST_EVERY,
+                "{verdict:?} came late"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_moves_bytes_is_left_alone() {
+        let activity = Activity::default();
+        activity.logged_in();
+        activity.open_changed(0, 1);
+        let busy = async {
+            for _ in 0..100 {
+                timer::sleep(PATIENCE.stall / 2).await;
+                activity.moved(1);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = busy => {}
+            overdue = activity.overdue(PATIENCE) => panic!("{overdue:?}"),
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! One SFTP channel: a task that takes requests and does them, a task that
+//! sends replies.
+//!
+//! russh delivers what the client sends through a bounded queue; while that
+//! queue is full the whole connection waits, and with it the news that the
+//! client's window has opened. So the task that empties the queue must never
+//! wait for the window (S01): replies go to the [`Outbox`], and a READ that
+//! finds no budget there waits aside, with whatever comes after it for the same
+//! handle, while all other handles go on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use layover_depot::{Session, timer};
+use layover_retention::Clock;
+use russh::server::Msg;
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::activity::Activity;
+use crate::codec::{self, Body, Frames, Garbled, Handle, Packet, Request};
+use crate::handles::{Handles, Open};
+use crate::outbox::{Outbox, OutboxError, SendEnd, send_all};
+use crate::requests::{Requests, Stopping};
+
+/// Requests that may wait for budget, over all handles; READs that follow one
+/// another count as one. OpenSSH's `sftp -R` allows 1,024 in any order.
+pub(crate) const MAX_WAITING_REQUESTS: usize = 4096;
+
+/// Data of WRITE requests that wait behind a READ of the same handle, in bytes.
+const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a client may take to take the end of a channel.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a channel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The client has not said what it wants.
+    Unknown,
+    /// The `sftp` subsystem.
+    Sftp,
+}
+
+/// Why a channel ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChannelFault {
+    #[error("the client broke the protocol: {0}")]
+    Garbled(#[from] Garbled),
+    #[error("the client sent data before it asked for the sftp subsystem")]
+    NoSubsystem,
+    #[error("the client's first packet is not INIT, or INIT came twice")]
+    BadInit,
+    #[error("more than {MAX_WAITING_REQUESTS} requests wait")]
+    TooManyRequests,
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+}
+
+/// What a channel needs from its connection.
+#[derive(Clone)]
+pub(crate) struct ChannelContext {
+    pub(crate) session: Session,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) activity: Arc<Activity>,
+    pub(crate) stall_timeout: Duration,
+    pub(crate) soft: CancellationToken,
+    pub(crate) hard: CancellationToken,
+}
+
+/// Serves a channel until the client closes it, the connection is lost, or the
+/// peer breaks the protocol. Whatever is still open then is interrupted: an
+/// unfinished upload stays as a hidden partial.
+pub(crate) async fn serve(
+    context: ChannelContext,
+    mut from_client: ChannelReadHalf,
+    to_client: ChannelWriteHalf<Msg>,
+    purpose: watch::Receiver<Purpose>,
+) {
+    let (outbox, outgoing) = Outbox::new();
+    let mut dispatcher = Dispatcher {
+        handles: Handles::default(),
+        frames: Frames::default(),
+        turns: VecDeque::new(),
+        waiting_requests: 0,
+        waiting_bytes: 0,
+        reported_open: 0,
+        greeted: false,
+        outbox: outbox.clone(),
+        context: context.clone(),
+    };
+    drop(outbox);
+    let broken = CancellationToken::new();
+    let requests = async {
+        let ended = tokio::select! {
+            ended = dispatcher.run(&mut from_client, &purpose) => ended,
+            () = context.hard.cancelled() => Ok(()),
+        };
+        // From here on russh throws away what the client still sends, so that
+        // nothing can fill up behind us.
+        drop(from_client);
+        if ended.is_err() {
+            broken.cancel();
+        }
+        dispatcher.interrupt_all().await;
+        // Dropping it closes the outbox: the sender empties it and ends.
+        drop(dispatcher);
+        ended
+    };
+    let replies = async {
+        let sent = tokio::select! {
+            sent = send_all(outgoing, &to_client, context.stall_timeout) => sent,
+            // Whoever broke the protocol gets no more replies.
+            () = broken.cancelled() => SendEnd::Closed,
+        };
+        if sent == SendEnd::Stalled {
+            tracing::info!(
+                session.id = %context.session.id(),
+                outcome = "stalled",
+                "the client takes no replies"
+            );
+            context.hard.cancel();
+        }
+    };
+    let (ended, ()) = tokio::join!(requests, replies);
+    if let Err(fault) = &ended {
+        tracing::info!(
+            session.id = %context.session.id(),
+            account.name = %context.session.account_name(),
+            outcome = "ended",
+            "sftp channel ended: {fault}"
+        );
+    }
+    let farewell = async {
+        // RFC 4254 s.6.10: clients take a missing status for a crash.
+        let _ = to_client.exit_status(u32::from(ended.is_err())).await;
+        let _ = to_client.eof().await;
+        let _ = to_client.close().await;
+    };
+    // A client that opens no window holds the farewell back, too.
+    if timer::timeout(FAREWELL, farewell).await.is_err() {
+        context.hard.cancel();
+    }
+}
+
+struct Dispatcher {
+    handles: Handles,
+    frames: Frames,
+    /// Handles with waiting requests, each once, in turn.
+    turns: VecDeque<Handle>,
+    waiting_requests: usize,
+    waiting_bytes: usize,
+    /// How many open handles the connection knows of.
+    reported_open: usize,
+    greeted: bool,
+    outbox: Outbox,
+    context: ChannelContext,
+}
+
+impl Dispatcher {
+    async fn run(
+        &mut self,
+        from_client: &mut ChannelReadHalf,
+        purpose: &watch::Receiver<Purpose>,
+    ) -> Result<(), ChannelFault> {
+        loop {
+            let budget = self.outbox.clone();
+            tokio::select! {
+                message = from_client.wait() => match message {
+                    Some(ChannelMsg::Data { data }) => {
+                        if *purpose.borrow() != Purpose::Sftp {
+                            return Err(ChannelFault::NoSubsystem);
+                        }
+                        self.take(data).await?;
+                    }
+                    Some(ChannelMsg::Eof | ChannelMsg::Close) | None => {
+                        return self.finish_waiting().await;
+                    }
+                    Some(_) => {}
+                },
+                () = budget.budget(), if !self.turns.is_empty() => self.resume_one().await?,
+            }
+        }
+    }
+
+    /// Does every request that these bytes complete.
+    async fn take(&mut self, data: Bytes) -> Result<(), ChannelFault> {
+        self.frames.push(data);
+        while let Some(packet) = self.frames.next_packet()? {
+            match (codec::parse(packet)?, self.greeted) {
+                (Packet::Init { .. }, false) => {
+                    self.greeted = true;
+                    self.outbox.put(codec::version())?;
+                }
+                (Packet::Init { .. }, true) | (Packet::Request(_), false) => {
+                    return Err(ChannelFault::BadInit);
+                }
+                (Packet::Request(request), true) => self.accept(request).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn accept(&mut self, request: Request) -> Result<(), ChannelFault> {
+        let lacks_budget = matches!(request.body, Body::Read { .. }) && !self.outbox.has_budget();
+        if let Some(handle) = handle_of(&request.body)
+            && let Some(slot) = self.handles.get(Some(handle))
+            && (lacks_budget || !slot.waiting.is_empty())
+        {
+            if slot.waiting.is_empty() {
+                self.turns.push_back(handle);
+            }
+            self.waiting_bytes += data_bytes(&request.body);
+            self.waiting_requests += slot.waiting.push(request);
+            if self.waiting_requests > MAX_WAITING_REQUESTS
+                || self.waiting_bytes > MAX_WAITING_BYTES
+            {
+                return Err(ChannelFault::TooManyRequests);
+            }
+            return Ok(());
+        }
+        self.answer(request).await
+    }
+
+    /// Does the next waiting request of the handle whose turn it is.
+    async fn resume_one(&mut self) -> Result<(), ChannelFault> {
+        let Some(handle) = self.turns.pop_front() else {
+            return Ok(());
+        };
+        let Some(slot) = self.handles.get(Some(handle)) else {
+            return Ok(());
+        };
+        let Some((request, gone)) = slot.waiting.pop() else {
+            return Ok(());
+        };
+        if !slot.waiting.is_empty() {
+            self.turns.push_back(handle);
+        }
+        self.waiting_requests -= gone;
+        self.waiting_bytes -= data_bytes(&request.body);
+        self.answer(request).await
+    }
+
+    /// The client sends nothing more; what it asked for is still done, as long
+    /// as it takes the replies.
+    async fn finish_waiting(&mut self) -> Result<(), ChannelFault> {
+        while !self.turns.is_empty() {
+            self.outbox.budget().await;
+            self.resume_one().await?;
+        }
+        Ok(())
+    }
+
+    async fn answer(&mut self, request: Request) -> Result<(), ChannelFault> {
+        let stopping = if self.context.soft.is_cancelled() {
+            Stopping::Yes
+        } else {
+            Stopping::No
+        };
+        let mut requests = Requests {
+            session: &self.context.session,
+            clock: &*self.context.clock,
+            handles: &mut self.handles,
+            stopping,
+        };
+        // Boxed: the verbs below are deep, and one state machine of all of them
+        // would be kept for every idle channel (and is beyond the compiler).
+        let reply = requests.answer(request).boxed().await;
+        self.report_open();
+        Ok(self.outbox.put(reply)?)
+    }
+
+    async fn interrupt_all(&mut self) {
+        for slot in self.handles.drain() {
+            match slot.open {
+                Open::Writing { file, .. } => {
+                    if let Err(error) = file.interrupt().await {
+                        tracing::warn!(
+                            session.id = %self.context.session.id(),
+                            error = &error as &dyn std::error::Error,
+                            "an interrupted upload could not be kept"
+                        );
+                    }
+                }
+                Open::Reading {
+                    file, sent_bytes, ..
+                } => {
+                    if let Err(error) = file.finish(sent_bytes, false).await {
+                        tracing::warn!(
+                            session.id = %self.context.session.id(),
+                            error = &error as &dyn std::error::Error,
+                            "the end of a download could not be recorded"
+                        );
+                    }
+                }
+                Open::Listing(_) => {}
+            }
+        }
+        self.report_open();
+    }
+
+    fn report_open(&mut self) {
+        let open = self.handles.len();
+        self.context.activity.open_changed(self.reported_open, open);
+        self.reported_open = open;
+    }
+}
+
+/// The handle that a request is for.
+fn handle_of(body: &Body) -> Option<Handle> {
+    match body {
+        Body::Close { handle }
+        | Body::Read { handle, .. }
+        | Body::Write { handle, .. }
+        | Body::Fstat { handle }
+        | Body::Fsetstat { handle, .. }
+        | Body::Readdir { handle }
+        | Body::Fsync { handle } => *handle,
+        _ => None,
+    }
+}
+
+fn data_bytes(body: &Body) -> usize {
+    match body {
+        Body::Write { data, .. } => data.len(),
+        _ => 0,
+    }
+}

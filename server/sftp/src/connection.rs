@@ -1,0 +1,580 @@
+//! One SSH connection: login, channels, and its end.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use layover_depot::{
+    ConnectionSlot, Depot, LoginAttempt, LoginError, Proof, Protocol, Secret, Session, timer,
+};
+use layover_retention::Clock;
+use russh::keys::PrivateKey;
+use russh::keys::ssh_key::{Certificate, PublicKey};
+use russh::server::{
+    Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, PublicKeyOffer, Response,
+    Session as SshSession, VerifiedPublicKey,
+};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::activity::{Activity, Overdue, Patience};
+use crate::channel::{self, ChannelContext, Purpose};
+use crate::stream::WatchedStream;
+use crate::{Algorithms, transport};
+
+/// Channels that one connection may have open (S04). OpenSSH's multiplexing
+/// allows 10 by default; each `sftp` uses one.
+pub(crate) const MAX_CHANNELS: usize = 8;
+
+/// How long a client may take to leave after it was told to.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long the channels of a connection that is gone may take to keep what
+/// arrived.
+const WIND_UP: Duration = Duration::from_secs(30);
+
+/// What an SFTP server is told.
+#[derive(Clone)]
+pub struct Options {
+    /// The keys that prove who we are; at least one.
+    pub host_keys: Vec<PrivateKey>,
+    /// Which SSH algorithms are offered.
+    pub algorithms: Algorithms,
+    /// From the first byte to the login.
+    pub login_grace: Duration,
+    /// Without a byte, between transfers.
+    pub idle_timeout: Duration,
+    /// Without a byte, while a file is open.
+    pub stall_timeout: Duration,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("algorithms", &self.algorithms)
+            .field("host_keys", &self.host_keys.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Serves SFTP connections. Clones are the same server.
+#[derive(Clone)]
+pub struct Server {
+    depot: Depot,
+    config: Arc<Config>,
+    patience: Patience,
+    clock: Arc<dyn Clock>,
+    soft: CancellationToken,
+    hard: CancellationToken,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// A server over `depot`. After `soft` connections without an open file are
+    /// ended and nothing new begins; after `hard` everything ends at once.
+    #[must_use]
+    pub fn new(
+        depot: Depot,
+        options: Options,
+        soft: CancellationToken,
+        hard: CancellationToken,
+    ) -> Self {
+        Self {
+            depot,
+            patience: Patience {
+                login_grace: options.login_grace,
+                idle: options.idle_timeout,
+                stall: options.stall_timeout,
+            },
+            config: Arc::new(transport::config(options.host_keys, options.algorithms)),
+            clock: options.clock,
+            soft,
+            hard,
+        }
+    }
+
+    /// Serves one connection that the gate has admitted, to its end.
+    pub fn serve(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        slot: ConnectionSlot,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let server = self.clone();
+        async move { server.serve_one(stream, peer, slot).await }
+    }
+
+    async fn serve_one(self, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(peer.addr = %peer, "no TCP_NODELAY: {error}");
+        }
+        let activity = Arc::<Activity>::default();
+        // Cuts this connection alone; the server's hard stop cuts it, too.
+        let cut = self.hard.child_token();
+        let channels = TaskTracker::new();
+        let (entered, mut login) = oneshot::channel();
+        let handler = Connection {
+            depot: self.depot.clone(),
+            peer,
+            slot: Some(slot),
+            session: None,
+            entered: Some(entered),
+            pending: HashMap::new(),
+            channels: channels.clone(),
+            client_version: None,
+            context: ContextParts {
+                clock: Arc::clone(&self.clock),
+                activity: Arc::clone(&activity),
+                stall_timeout: self.patience.stall,
+                soft: self.soft.clone(),
+                hard: cut.clone(),
+            },
+        };
+        let watched = WatchedStream::new(stream, Arc::clone(&activity), cut.clone());
+        let overdue = activity.overdue(self.patience);
+        tokio::pin!(overdue);
+        let started = tokio::select! {
+            started = russh::server::run_stream(Arc::clone(&self.config), watched, handler) => started,
+            overdue = &mut overdue => {
+                tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {}", overdue.as_str());
+                return;
+            }
+        };
+        let running = match started {
+            Ok(running) => running,
+            Err(error) => {
+                tracing::debug!(peer.addr = %peer, "no SSH client: {error}");
+                return;
+            }
+        };
+        let handle = running.handle();
+        tokio::pin!(running);
+        let mut session: Option<Session> = None;
+        let ended_by_us = loop {
+            let told_to_end = async {
+                match &session {
+                    Some(session) => session.ended().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                ended = &mut running => {
+                    if let Err(error) = ended {
+                        tracing::debug!(peer.addr = %peer, "connection ended: {error}");
+                    }
+                    break None;
+                }
+                overdue = &mut overdue => {
+                    // A client that does not log in gets no farewell; one that
+                    // stands still would not read it.
+                    break Some((overdue.as_str(), overdue == Overdue::Idle));
+                }
+                reason = told_to_end => break Some((reason.as_str(), true)),
+                entered = &mut login, if session.is_none() => match entered {
+                    Ok(entered) => session = Some(entered),
+                    Err(_) => login = oneshot::channel().1,
+                },
+                () = soft_stop(&self.soft, &activity) => break Some(("the server is stopping", true)),
+            }
+        };
+        if let Some((reason, farewell)) = ended_by_us {
+            tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {reason}");
+            if farewell {
+                say_goodbye(&handle, reason, running.as_mut()).await;
+            }
+        }
+        cut.cancel();
+        channels.close();
+        if timer::timeout(WIND_UP, channels.wait()).await.is_err() {
+            tracing::warn!(peer.addr = %peer, "the channels of a lost connection still work");
+        }
+        if let Some(session) = session {
+            session
+                .end(ended_by_us.map_or("connection closed", |(reason, _)| reason))
+                .await;
+        }
+    }
+}
+
+/// Returns when the server stops and this connection has nothing open.
+async fn soft_stop(soft: &CancellationToken, activity: &Activity) {
+    /// How often a connection that still transfers is looked at.
+    const LOOK_EVERY: Duration = Duration::from_millis(50);
+    soft.cancelled().await;
+    while activity.is_logged_in() && activity.open() > 0 {
+        timer::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn say_goodbye(
+    handle: &Handle,
+    reason: &str,
+    running: impl Future<Output = Result<(), ConnectionError>>,
+) {
+    let goodbye = async {
+        let told = handle
+            .disconnect(
+                Disconnect::ByApplication,
+                reason.to_owned(),
+                "en".to_owned(),
+            )
+            .await;
+        if told.is_ok() {
+            let _ = running.await;
+        }
+    };
+    // Whoever does not leave is cut off.
+    let _ = timer::timeout(GOODBYE, goodbye).await;
+}
+
+/// Why russh gave a connection up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectionError {
+    /// The SSH layer.
+    #[error(transparent)]
+    Ssh(#[from] russh::Error),
+    /// The gate cannot decide: nobody comes in meanwhile.
+    #[error("logins cannot be checked")]
+    Gate(#[source] LoginError),
+}
+
+struct ContextParts {
+    clock: Arc<dyn Clock>,
+    activity: Arc<Activity>,
+    stall_timeout: Duration,
+    soft: CancellationToken,
+    hard: CancellationToken,
+}
+
+/// The handler of one connection.
+struct Connection {
+    depot: Depot,
+    peer: SocketAddr,
+    slot: Option<ConnectionSlot>,
+    session: Option<Session>,
+    entered: Option<oneshot::Sender<Session>>,
+    /// What each open channel is for; its task waits for the word.
+    pending: HashMap<ChannelId, watch::Sender<Purpose>>,
+    channels: TaskTracker,
+    client_version: Option<String>,
+    context: ContextParts,
+}
+
+/// The one answer to every refused login (G01): the same list of methods, too,
+/// from which russh would otherwise take the one that failed.
+fn refused() -> Auth {
+    Auth::Reject {
+        proceed_with_methods: Some(transport::methods()),
+        partial_success: false,
+    }
+}
+
+impl Connection {
+    async fn login(&mut self, user: &str, proof: Proof) -> Result<Auth, ConnectionError> {
+        let attempt = LoginAttempt {
+            user: user.to_owned(),
+            peer: self.peer.ip(),
+            protocol: Protocol::Sftp,
+            proof,
+            client_version: self.client_version.clone(),
+            detail: serde_json::Map::new(),
+        };
+        match self.depot.gate().login(attempt).await {
+            Ok(session) => {
+                self.session = Some(session.clone());
+                self.context.activity.logged_in();
+                if let Some(slot) = &mut self.slot {
+                    slot.logged_in();
+                }
+                if let Some(entered) = self.entered.take() {
+                    // Without a receiver the connection is ending already.
+                    let _ = entered.send(session);
+                }
+                Ok(Auth::Accept)
+            }
+            Err(LoginError::Refused) => Ok(refused()),
+            Err(error) => {
+                tracing::error!(
+                    peer.addr = %self.peer,
+                    error = &error as &dyn std::error::Error,
+                    "a login could not be checked"
+                );
+                Err(ConnectionError::Gate(error))
+            }
+        }
+    }
+
+    fn refuse_request(
+        &self,
+        channel: ChannelId,
+        what: &'static str,
+        ssh: &mut SshSession,
+    ) -> Result<(), ConnectionError> {
+        tracing::info!(peer.addr = %self.peer, outcome = "refused", "{what} refused: this server does sftp alone");
+        Ok(ssh.channel_failure(channel)?)
+    }
+}
+
+async fn reject(reply: ChannelOpenHandle) -> Result<(), ConnectionError> {
+    reply
+        .reject(ChannelOpenFailure::AdministrativelyProhibited)
+        .await;
+    Ok(())
+}
+
+fn blob(key: &PublicKey) -> Vec<u8> {
+    // An empty blob is nobody's key.
+    key.to_bytes().unwrap_or_default()
+}
+
+impl Handler for Connection {
+    type Error = ConnectionError;
+
+    async fn auth_none(&mut self, _user: &str) -> Result<Auth, Self::Error> {
+        Ok(refused())
+    }
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
+        self.login(user, Proof::Password(Secret::new(password)))
+            .await
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _submethods: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, Self::Error> {
+        let Some(mut response) = response else {
+            return Ok(Auth::Partial {
+                name: "".into(),
+                instructions: "".into(),
+                prompts: vec![("Password: ".into(), false)].into(),
+            });
+        };
+        let password = Secret::new(response.next().unwrap_or_default().to_vec());
+        self.login(user, Proof::Password(password)).await
+    }
+
+    async fn auth_publickey_offered(
+        &mut self,
+        user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, Self::Error> {
+        if !transport::is_accepted(offer.algorithm) {
+            return Ok(refused());
+        }
+        let acceptable = self
+            .depot
+            .gate()
+            .key_is_acceptable(
+                user,
+                self.peer.ip(),
+                Protocol::Sftp,
+                &blob(offer.public_key),
+            )
+            .await
+            .map_err(ConnectionError::Gate)?;
+        Ok(if acceptable { Auth::Accept } else { refused() })
+    }
+
+    async fn auth_publickey(
+        &mut self,
+        user: &str,
+        key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, Self::Error> {
+        if !transport::is_accepted(key.algorithm) {
+            return Ok(refused());
+        }
+        let proof = Proof::Key {
+            blob: blob(key.public_key),
+            algorithm: key.algorithm.as_str().to_owned(),
+        };
+        self.login(user, proof).await
+    }
+
+    async fn auth_openssh_certificate(
+        &mut self,
+        _user: &str,
+        _certificate: &Certificate,
+    ) -> Result<Auth, Self::Error> {
+        Ok(refused())
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _ssh: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        let Some(session) = self.session.clone() else {
+            return reject(reply).await;
+        };
+        self.pending.retain(|_, purpose| !purpose.is_closed());
+        if self.pending.len() >= MAX_CHANNELS {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        }
+        let (say, purpose) = watch::channel(Purpose::Unknown);
+        self.pending.insert(channel.id(), say);
+        let context = ChannelContext {
+            session,
+            clock: Arc::clone(&self.context.clock),
+            activity: Arc::clone(&self.context.activity),
+            stall_timeout: self.context.stall_timeout,
+            soft: self.context.soft.clone(),
+            hard: self.context.hard.clone(),
+        };
+        let (from_client, to_client) = channel.split();
+        self.channels
+            .spawn(channel::serve(context, from_client, to_client, purpose));
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn channel_close(
+        &mut self,
+        channel: ChannelId,
+        _ssh: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        self.pending.remove(&channel);
+        Ok(())
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        ssh: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        match self.pending.get(&channel) {
+            Some(purpose) if name == "sftp" && *purpose.borrow() == Purpose::Unknown => {
+                purpose.send_replace(Purpose::Sftp);
+                Ok(ssh.channel_success(channel)?)
+            }
+            _ => self.refuse_request(channel, "another subsystem", ssh),
+        }
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        _data: &[u8],
+        ssh: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        self.refuse_request(channel, "a command", ssh)
+    }
+
+    async fn shell_request(
+        &mut self,
+        channel: ChannelId,
+        ssh: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        self.refuse_request(channel, "a shell", ssh)
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _term: &str,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(Pty, u32)],
+        ssh: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        self.refuse_request(channel, "a terminal", ssh)
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _single: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        ssh: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        self.refuse_request(channel, "X11 forwarding", ssh)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        _name: &str,
+        _value: &str,
+        ssh: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        // OpenSSH sends LANG with every session: no word of it in the log.
+        Ok(ssh.channel_failure(channel)?)
+    }
+
+    async fn signal(
+        &mut self,
+        _channel: ChannelId,
+        _signal: Sig,
+        _ssh: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn channel_open_x11(
+        &mut self,
+        _channel: Channel<Msg>,
+        _originator: &str,
+        _port: u32,
+        reply: ChannelOpenHandle,
+        _ssh: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        reject(reply).await
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _host: &str,
+        _port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _ssh: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        reject(reply).await
+    }
+
+    async fn channel_open_forwarded_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _host: &str,
+        _port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _ssh: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        reject(reply).await
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        _channel: Channel<Msg>,
+        _path: &str,
+        reply: ChannelOpenHandle,
+        _ssh: &mut SshSession,
+    ) -> Result<(), Self::Error> {
+        reject(reply).await
+    }
+}

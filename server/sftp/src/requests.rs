@@ -1,0 +1,428 @@
+//! The requests: one function each, from a parsed request to its reply.
+//!
+//! Every rule about files is the depot's; here are only the protocol's. A
+//! request never waits for the client.
+
+use std::collections::VecDeque;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use layover_depot::{
+    Completion, FileInfo, FileKind, Replace, Session, UploadMode, VfsError, VirtualPath,
+};
+use layover_retention::{Clock, Timestamp};
+
+use crate::codec::{self, Attrs, Body, Code, Handle, MAX_DATA_BYTES, Name, Request, open_flag};
+use crate::handles::{Handles, MAX_HANDLES, Open, OpenDirectory};
+use crate::{longname, status};
+
+/// Bytes of names in one READDIR reply; OpenSSH sends about as much.
+const NAMES_BYTES: usize = 64 * 1024;
+
+/// Whether new transfers may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    No,
+    /// The server stops: what runs may finish, nothing new begins.
+    Yes,
+}
+
+/// Why there is no good reply.
+enum Fault {
+    Depot(VfsError),
+    Status(Code, &'static str),
+}
+
+impl From<VfsError> for Fault {
+    fn from(error: VfsError) -> Self {
+        Self::Depot(error)
+    }
+}
+
+impl From<layover_depot::PathError> for Fault {
+    fn from(error: layover_depot::PathError) -> Self {
+        Self::Depot(VfsError::BadPath(error))
+    }
+}
+
+const BAD_HANDLE: Fault = Fault::Status(Code::Failure, "no such handle");
+
+/// One channel's requests.
+pub(crate) struct Requests<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) handles: &'a mut Handles,
+    pub(crate) stopping: Stopping,
+}
+
+impl Requests<'_> {
+    /// Does what is asked for and encodes the reply.
+    pub(crate) async fn answer(&mut self, request: Request) -> Bytes {
+        let id = request.id;
+        match self.reply(id, request.body).await {
+            Ok(reply) => reply,
+            Err(Fault::Status(code, message)) => codec::status(id, code, message),
+            Err(Fault::Depot(error)) => {
+                log_fault(self.session, &error);
+                let (code, message) = status::of(&error);
+                codec::status(id, code, &message)
+            }
+        }
+    }
+
+    async fn reply(&mut self, id: u32, body: Body) -> Result<Bytes, Fault> {
+        let done = || codec::status(id, Code::Ok, "");
+        Ok(match body {
+            Body::Open { path, flags, attrs } => {
+                let handle = self.open(&path, flags, &attrs).await?;
+                codec::handle(id, handle)
+            }
+            Body::Close { handle } => {
+                self.close(handle).await?;
+                done()
+            }
+            Body::Read {
+                handle,
+                offset,
+                length,
+            } => self.read(id, handle, offset, length).await?,
+            Body::Write {
+                handle,
+                offset,
+                data,
+            } => {
+                self.write(handle, offset, data).await?;
+                done()
+            }
+            Body::Stat { path } => {
+                let info = self.session.stat(&VirtualPath::parse(&path)?).await?;
+                codec::attrs(id, &longname::attrs(&info))
+            }
+            Body::Fstat { handle } => codec::attrs(id, &self.fstat(handle)?),
+            Body::Setstat { path, attrs } => {
+                self.setstat(&VirtualPath::parse(&path)?, &attrs).await?;
+                done()
+            }
+            Body::Fsetstat { handle, attrs } => {
+                self.fsetstat(handle, &attrs).await?;
+                done()
+            }
+            Body::Opendir { path } => {
+                let handle = self.opendir(&VirtualPath::parse(&path)?).await?;
+                codec::handle(id, handle)
+            }
+            Body::Readdir { handle } => self.readdir(id, handle)?,
+            Body::Remove { path } => {
+                self.session.remove(&VirtualPath::parse(&path)?).await?;
+                done()
+            }
+            Body::Mkdir { path } => {
+                self.session.make_dir(&VirtualPath::parse(&path)?).await?;
+                done()
+            }
+            Body::Rmdir { path } => {
+                self.session.remove_dir(&VirtualPath::parse(&path)?).await?;
+                done()
+            }
+            Body::Realpath { path } => {
+                let path = Bytes::copy_from_slice(VirtualPath::parse(&path)?.as_bytes());
+                let name = Name {
+                    name: path.clone(),
+                    longname: path,
+                    attrs: Attrs::default(),
+                };
+                codec::names(id, &[name])
+            }
+            Body::Rename { from, to, replace } => {
+                // s.6.5: it is an error if the target exists (S06).
+                let replace = if replace {
+                    Replace::Allow
+                } else {
+                    Replace::Refuse
+                };
+                let (from, to) = (VirtualPath::parse(&from)?, VirtualPath::parse(&to)?);
+                self.session.rename(&from, &to, replace).await?;
+                done()
+            }
+            Body::Fsync { handle } => match self.handles.get(handle) {
+                // Data reaches the disk before its file is published, that is
+                // before CLOSE is answered.
+                Some(_) => done(),
+                None => return Err(BAD_HANDLE),
+            },
+            Body::Statvfs { path } => {
+                VirtualPath::parse(&path)?;
+                let space = self.session.space().await?;
+                let fs = codec::FileSystem {
+                    total_bytes: space.total_bytes,
+                    free_bytes: space.free_bytes,
+                };
+                codec::statvfs(id, fs)
+            }
+            Body::Limits => codec::limits(id, MAX_HANDLES as u64),
+            Body::Unsupported { what } => codec::status(
+                id,
+                Code::Unsupported,
+                &format!("this server does not do {what}"),
+            ),
+            Body::Malformed => codec::status(id, Code::BadMessage, "malformed request"),
+        })
+    }
+
+    async fn open(&mut self, path: &[u8], flags: u32, attrs: &Attrs) -> Result<Handle, Fault> {
+        if self.stopping == Stopping::Yes {
+            return Err(Fault::Status(
+                Code::Failure,
+                "the server is stopping; try again later",
+            ));
+        }
+        if self.handles.is_full() {
+            return Err(Fault::Status(Code::Failure, "too many open handles"));
+        }
+        let path = VirtualPath::parse(path)?;
+        let wants = |flag| flags & flag != 0;
+        if !wants(open_flag::WRITE) {
+            if !wants(open_flag::READ) {
+                return Err(Fault::Status(
+                    Code::Failure,
+                    "open neither for reading nor writing",
+                ));
+            }
+            let file = self.session.download(&path).await?;
+            return Ok(self.handles.add(Open::Reading {
+                file,
+                sent_bytes: 0,
+                reached_end: false,
+            }));
+        }
+        let creates = wants(open_flag::CREAT);
+        let mode = if creates && wants(open_flag::EXCL) {
+            UploadMode::New { exclusive: true }
+        } else if wants(open_flag::TRUNC) {
+            UploadMode::New { exclusive: false }
+        } else if wants(open_flag::APPEND) {
+            UploadMode::Append
+        } else {
+            UploadMode::Modify
+        };
+        if !creates {
+            // s.6.3: without CREAT the file must be there.
+            let info = self.session.stat(&path).await?;
+            if info.kind == FileKind::Directory {
+                return Err(VfsError::IsDirectory { path }.into());
+            }
+        }
+        let file = self.session.plan_upload(&path, mode).await?.begin().await?;
+        if let Some((_, modified)) = attrs.times {
+            file.set_times(None, Some(from_seconds(modified))).await?;
+        }
+        Ok(self.handles.add(Open::Writing {
+            file,
+            readable: wants(open_flag::READ),
+        }))
+    }
+
+    async fn close(&mut self, handle: Option<Handle>) -> Result<(), Fault> {
+        let slot = self.handles.remove(handle).ok_or(BAD_HANDLE)?;
+        match slot.open {
+            Open::Reading {
+                file,
+                sent_bytes,
+                reached_end,
+            } => {
+                let whole = reached_end || sent_bytes >= file.size();
+                file.finish(sent_bytes, whole).await?;
+            }
+            Open::Writing { file, .. } => {
+                file.finish(Completion::Closed).await?;
+            }
+            Open::Listing(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn read(
+        &mut self,
+        id: u32,
+        handle: Option<Handle>,
+        offset: u64,
+        length: u32,
+    ) -> Result<Bytes, Fault> {
+        let length = usize::try_from(length)
+            .unwrap_or(usize::MAX)
+            .min(MAX_DATA_BYTES);
+        let slot = self.handles.get(handle).ok_or(BAD_HANDLE)?;
+        let data = match &mut slot.open {
+            Open::Reading {
+                file,
+                sent_bytes,
+                reached_end,
+            } => {
+                let data = file.read_at(offset, length).await?;
+                *sent_bytes = sent_bytes.saturating_add(data.len() as u64);
+                *reached_end |= offset.saturating_add(data.len() as u64) >= file.size();
+                data
+            }
+            Open::Writing {
+                file,
+                readable: true,
+            } => file.read_at(offset, length).await?,
+            Open::Writing {
+                readable: false, ..
+            } => {
+                return Err(Fault::Status(
+                    Code::PermissionDenied,
+                    "not open for reading",
+                ));
+            }
+            Open::Listing(_) => return Err(Fault::Status(Code::Failure, "this is a directory")),
+        };
+        if data.is_empty() && length > 0 {
+            return Err(Fault::Status(Code::Eof, "end of file"));
+        }
+        let header = codec::data_header(id, u32::try_from(data.len()).unwrap_or(u32::MAX));
+        let mut reply = BytesMut::with_capacity(header.len() + data.len());
+        reply.put_slice(&header);
+        reply.put_slice(&data);
+        Ok(reply.freeze())
+    }
+
+    async fn write(
+        &mut self,
+        handle: Option<Handle>,
+        offset: u64,
+        data: Bytes,
+    ) -> Result<(), Fault> {
+        match self.handles.get(handle).map(|slot| &slot.open) {
+            Some(Open::Writing { file, .. }) => Ok(file.write_at(offset, data).await?),
+            Some(Open::Reading { .. }) => Err(Fault::Status(
+                Code::PermissionDenied,
+                "not open for writing",
+            )),
+            Some(Open::Listing(_)) => Err(Fault::Status(Code::Failure, "this is a directory")),
+            None => Err(BAD_HANDLE),
+        }
+    }
+
+    fn fstat(&mut self, handle: Option<Handle>) -> Result<Attrs, Fault> {
+        match self.handles.get(handle).map(|slot| &slot.open) {
+            Some(Open::Reading { file, .. }) => Ok(longname::attrs(file.info())),
+            Some(Open::Writing { file, .. }) => Ok(longname::attrs(&FileInfo {
+                kind: FileKind::File,
+                size_bytes: file.size(),
+                modified_at: self.clock.now(),
+                expires_at: None,
+                partial: true,
+                mode: 0o644,
+            })),
+            Some(Open::Listing(_)) => Ok(Attrs {
+                permissions: Some(0o040_755),
+                ..Attrs::default()
+            }),
+            None => Err(BAD_HANDLE),
+        }
+    }
+
+    async fn setstat(&mut self, path: &VirtualPath, attrs: &Attrs) -> Result<(), Fault> {
+        if let Some(size) = attrs.size {
+            // A change of content: through a hidden copy, as any other.
+            let file = self
+                .session
+                .plan_upload(path, UploadMode::Modify)
+                .await?
+                .begin()
+                .await?;
+            file.set_len(size).await?;
+            file.finish(Completion::Closed).await?;
+        }
+        if let Some(mode) = attrs.permissions {
+            self.session.set_mode(path, mode & 0o777).await?;
+        }
+        if let Some((_, modified)) = attrs.times {
+            self.session
+                .set_times(path, None, Some(from_seconds(modified)))
+                .await?;
+        }
+        // Owners are the account's and stay so; `put -p` sends them, and OpenSSH
+        // answers OK to a chown that changes nothing.
+        Ok(())
+    }
+
+    async fn fsetstat(&mut self, handle: Option<Handle>, attrs: &Attrs) -> Result<(), Fault> {
+        match self.handles.get(handle).map(|slot| &slot.open) {
+            Some(Open::Writing { file, .. }) => {
+                if let Some(size) = attrs.size {
+                    file.set_len(size).await?;
+                }
+                if let Some((_, modified)) = attrs.times {
+                    file.set_times(None, Some(from_seconds(modified))).await?;
+                }
+                Ok(())
+            }
+            Some(Open::Reading { .. }) => Err(Fault::Status(
+                Code::PermissionDenied,
+                "not open for writing",
+            )),
+            Some(Open::Listing(_)) => Err(Fault::Status(Code::Failure, "this is a directory")),
+            None => Err(BAD_HANDLE),
+        }
+    }
+
+    async fn opendir(&mut self, path: &VirtualPath) -> Result<Handle, Fault> {
+        if self.handles.is_full() {
+            return Err(Fault::Status(Code::Failure, "too many open handles"));
+        }
+        let own = self.session.stat(path).await?;
+        let mut listing = self.session.list(path).await?;
+        listing.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let (account, now) = (self.session.account_name().to_string(), self.clock.now());
+        let entry = |name: Vec<u8>, info: &FileInfo| Name {
+            longname: longname::line(&name, info, &account, now),
+            name: Bytes::from(name),
+            attrs: longname::attrs(info),
+        };
+        let mut rest = VecDeque::with_capacity(listing.len() + 2);
+        rest.push_back(entry(b".".to_vec(), &own));
+        rest.push_back(entry(b"..".to_vec(), &own));
+        rest.extend(listing.into_iter().map(|(name, info)| entry(name, &info)));
+        Ok(self.handles.add(Open::Listing(OpenDirectory { rest })))
+    }
+
+    fn readdir(&mut self, id: u32, handle: Option<Handle>) -> Result<Bytes, Fault> {
+        let slot = self.handles.get(handle).ok_or(BAD_HANDLE)?;
+        let Open::Listing(directory) = &mut slot.open else {
+            return Err(Fault::Status(Code::Failure, "this is no directory"));
+        };
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        while bytes < NAMES_BYTES {
+            let Some(name) = directory.rest.pop_front() else {
+                break;
+            };
+            bytes += name.wire_bytes();
+            page.push(name);
+        }
+        if page.is_empty() {
+            return Err(Fault::Status(Code::Eof, "end of directory"));
+        }
+        Ok(codec::names(id, &page))
+    }
+}
+
+fn from_seconds(seconds: u32) -> Timestamp {
+    Timestamp::from_micros(i64::from(seconds).saturating_mul(1_000_000))
+}
+
+/// Faults of ours are logged where they are handled; those of the peer are its
+/// own business.
+fn log_fault(session: &Session, error: &VfsError) {
+    if matches!(error, VfsError::Storage { .. } | VfsError::Database { .. }) {
+        tracing::error!(
+            session.id = %session.id(),
+            account.name = %session.account_name(),
+            error = error as &dyn std::error::Error,
+            "a request failed for a reason of ours"
+        );
+    } else {
+        tracing::debug!(session.id = %session.id(), "request refused: {error}");
+    }
+}

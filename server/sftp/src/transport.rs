@@ -1,0 +1,170 @@
+//! SSH below SFTP: which algorithms are offered, and how large things are.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use russh::keys::PrivateKey;
+use russh::keys::ssh_key::{Algorithm, EcdsaCurve, HashAlg};
+use russh::server::Config;
+use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
+
+use crate::Algorithms;
+
+/// What we call ourselves; without a version, which helps nobody but attackers.
+const SERVER_ID: &str = "SSH-2.0-Layover";
+
+/// Window that we open to a client, in bytes: enough for a fast line with a
+/// long way.
+const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// Largest SSH data packet that we take, in bytes.
+const MAX_PACKET_BYTES: u32 = 256 * 1024;
+
+/// Messages that wait for a channel's task before the connection waits.
+const CHANNEL_BUFFER: usize = 64;
+
+/// Messages that wait to be encrypted.
+const EVENT_BUFFER: usize = 16;
+
+/// Tries to log in over one connection, as OpenSSH has it.
+const MAX_AUTH_ATTEMPTS: usize = 6;
+
+const MODERN_KEX: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::EXTENSION_SUPPORT_AS_SERVER,
+    // CVE-2023-48795 (Terrapin).
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+];
+
+const COMPATIBLE_KEX: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::ECDH_SHA2_NISTP256,
+    kex::ECDH_SHA2_NISTP384,
+    kex::ECDH_SHA2_NISTP521,
+    kex::DH_G16_SHA512,
+    kex::DH_G14_SHA256,
+    kex::EXTENSION_SUPPORT_AS_SERVER,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+];
+
+const CIPHERS: &[cipher::Name] = &[
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_256_GCM,
+    cipher::AES_128_GCM,
+    cipher::AES_256_CTR,
+    cipher::AES_128_CTR,
+];
+
+/// Encrypt-then-MAC alone; AEAD ciphers need none.
+const MACS: &[mac::Name] = &[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
+
+/// Signatures that we make and accept. `ssh-rsa`, which is SHA-1, is not among
+/// them (S04).
+const SIGNATURES: &[Algorithm] = &[
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP256,
+    },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP384,
+    },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP521,
+    },
+    Algorithm::Rsa {
+        hash: Some(HashAlg::Sha512),
+    },
+    Algorithm::Rsa {
+        hash: Some(HashAlg::Sha256),
+    },
+];
+
+/// russh's settings. Time limits are ours, in `activity.rs`; timing of refused
+/// logins is evened out by the gate, so russh adds little, and nothing to the
+/// first `none` probe that every client sends.
+pub(crate) fn config(host_keys: Vec<PrivateKey>, algorithms: Algorithms) -> Config {
+    let kex = match algorithms {
+        Algorithms::Modern => MODERN_KEX,
+        Algorithms::Compatible => COMPATIBLE_KEX,
+    };
+    Config {
+        server_id: SshId::Standard(Cow::Borrowed(SERVER_ID)),
+        methods: methods(),
+        auth_rejection_time: Duration::from_millis(100),
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        keys: host_keys,
+        window_size: WINDOW_BYTES,
+        maximum_packet_size: MAX_PACKET_BYTES,
+        channel_buffer_size: CHANNEL_BUFFER,
+        event_buffer_size: EVENT_BUFFER,
+        preferred: Preferred {
+            kex: Cow::Borrowed(kex),
+            key: Cow::Borrowed(SIGNATURES),
+            cipher: Cow::Borrowed(CIPHERS),
+            mac: Cow::Borrowed(MACS),
+            // Before authentication, compression is attack surface (S04);
+            // after it, partners' files are compressed already.
+            compression: Cow::Borrowed(&[compression::NONE]),
+            ..Preferred::default()
+        },
+        max_auth_attempts: MAX_AUTH_ATTEMPTS,
+        inactivity_timeout: None,
+        keepalive_interval: None,
+        nodelay: true,
+        ..Config::default()
+    }
+}
+
+/// How a client may log in; keyboard-interactive asks for the password.
+pub(crate) fn methods() -> MethodSet {
+    MethodSet::from(
+        &[
+            MethodKind::PublicKey,
+            MethodKind::Password,
+            MethodKind::KeyboardInteractive,
+        ][..],
+    )
+}
+
+/// Whether a signature of this kind is accepted.
+pub(crate) fn is_accepted(signature: &Algorithm) -> bool {
+    SIGNATURES.contains(signature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // S04: what must not be offered, by name.
+    #[test]
+    fn nothing_weak_is_offered() {
+        for algorithms in [Algorithms::Modern, Algorithms::Compatible] {
+            let preferred = config(Vec::new(), algorithms).preferred;
+            let names: Vec<String> = preferred
+                .kex
+                .iter()
+                .map(|name| name.as_ref().to_owned())
+                .chain(preferred.cipher.iter().map(|name| name.as_ref().to_owned()))
+                .chain(preferred.mac.iter().map(|name| name.as_ref().to_owned()))
+                .collect();
+            for name in &names {
+                assert!(!name.contains("sha1") && !name.contains("cbc"), "{name}");
+                assert!(
+                    !name.starts_with("hmac") || name.contains("-etm@"),
+                    "{name}"
+                );
+                if algorithms == Algorithms::Modern {
+                    assert!(!name.contains("nistp") && !name.contains("group"), "{name}");
+                }
+            }
+            assert!(names.iter().any(|name| name.starts_with("kex-strict-s")));
+            assert_eq!(preferred.compression.len(), 1);
+        }
+        assert!(!is_accepted(&Algorithm::Rsa { hash: None }));
+        assert!(!is_accepted(&Algorithm::Dsa));
+    }
+}

@@ -1,0 +1,110 @@
+//! `addresses.json` in the data directory: how other processes of this machine
+//! find the running server. It exists while the server is ready and is removed
+//! when it stops; after a crash it may be stale, so a reader also looks whether
+//! the process is alive.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use layover_retention::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The file's name below `data_dir`.
+pub const ADDRESS_FILE_NAME: &str = "addresses.json";
+
+/// What a running server tells about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// Process id of the server.
+    pub pid: u32,
+    /// The node's name in the database.
+    pub node: String,
+    /// Version of the executable.
+    pub version: String,
+    /// When the server became ready, RFC 3339.
+    pub started_at: String,
+    /// Where SFTP listens, with the port that was really bound.
+    pub sftp: SocketAddr,
+}
+
+impl Addresses {
+    /// The addresses of this process.
+    #[must_use]
+    pub fn of_this_process(node: String, started_at: Timestamp, sftp: SocketAddr) -> Self {
+        Self {
+            pid: std::process::id(),
+            node,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: started_at.to_string(),
+            sftp,
+        }
+    }
+
+    /// Reads the file below `data_dir`; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not what a server of this version writes.
+    pub fn read(data_dir: &Path) -> io::Result<Option<Self>> {
+        let text = match fs::read(data_dir.join(ADDRESS_FILE_NAME)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(io::Error::from)
+    }
+
+    /// Whether the process that wrote the file is alive (as far as its number
+    /// tells: numbers are reused).
+    #[must_use]
+    pub fn process_is_alive(&self) -> bool {
+        let Ok(pid) = i32::try_from(self.pid) else {
+            return false;
+        };
+        rustix::process::Pid::from_raw(pid).is_some_and(|pid| {
+            !matches!(
+                rustix::process::test_kill_process(pid),
+                Err(rustix::io::Errno::SRCH)
+            )
+        })
+    }
+}
+
+/// The written file. Dropping it removes the file.
+#[derive(Debug)]
+pub(crate) struct AddressFile {
+    path: PathBuf,
+}
+
+impl AddressFile {
+    /// Writes the file whole or not at all.
+    pub(crate) fn write(data_dir: &Path, addresses: &Addresses) -> io::Result<Self> {
+        let path = data_dir.join(ADDRESS_FILE_NAME);
+        let unfinished = data_dir.join(format!("{ADDRESS_FILE_NAME}.new"));
+        let mut text = serde_json::to_vec_pretty(addresses)?;
+        text.push(b'\n');
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            .open(&unfinished)?;
+        file.write_all(&text)?;
+        fs::rename(&unfinished, &path)?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for AddressFile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %self.path.display(), %error, "addresses.json could not be removed");
+        }
+    }
+}

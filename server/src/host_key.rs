@@ -1,0 +1,300 @@
+//! The server's SSH host keys: made at the first start, kept for ever.
+//!
+//! A partner pins the host key, so a new one looks like an attack. The key is
+//! therefore written whole or not at all, never replaced, and a file that
+//! cannot be read is an error rather than a reason to make another.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use layover_config::{PemSource, SecretError, SecretRef};
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
+use russh::keys::{HashAlg, PrivateKey};
+
+/// Folder of the keys below `data_dir`.
+const KEY_DIR_NAME: &str = "keys";
+
+/// The generated host key below [`KEY_DIR_NAME`].
+const HOST_KEY_NAME: &str = "ssh_host_ed25519_key";
+
+/// Permissions that a private key's file must not have: group and others.
+const FOREIGN_ACCESS: u32 = 0o077;
+
+/// A host key and where it lies.
+#[derive(Clone, Debug)]
+pub struct HostKey {
+    source: SecretRef,
+    key: PrivateKey,
+}
+
+impl HostKey {
+    /// What a client shows on its first visit: `ssh-ed25519 SHA256:...`.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        format!(
+            "{} {}",
+            self.key.algorithm().as_str(),
+            self.key.fingerprint(HashAlg::Sha256)
+        )
+    }
+
+    /// The mode of the key's file when others than its owner can get at it.
+    #[must_use]
+    pub fn loose_mode(&self) -> Option<u32> {
+        let SecretRef::File(path) = &self.source else {
+            return None;
+        };
+        let mode = fs::metadata(path).ok()?.mode() & 0o7777;
+        (mode & FOREIGN_ACCESS != 0).then_some(mode)
+    }
+
+    /// Where the key lies.
+    #[must_use]
+    pub fn source(&self) -> &SecretRef {
+        &self.source
+    }
+
+    /// The key for the SSH engine.
+    pub(crate) fn into_private_key(self) -> PrivateKey {
+        self.key
+    }
+
+    /// Reads an OpenSSH private key without passphrase.
+    fn read(source: &SecretRef) -> Result<Self, HostKeyError> {
+        let source = source.clone();
+        let text = source
+            .resolve()
+            .map_err(|source| HostKeyError::Unreadable { source })?;
+        let key = match PrivateKey::from_openssh(text.as_slice()) {
+            Ok(key) => key,
+            Err(error) => {
+                return Err(HostKeyError::NotAKey {
+                    key: source,
+                    source: error,
+                });
+            }
+        };
+        if key.is_encrypted() {
+            return Err(HostKeyError::Encrypted { key: source });
+        }
+        Ok(Self { source, key })
+    }
+}
+
+/// The keys that a server with these settings has: those that `[sftp] host_keys`
+/// names, or the generated one. Makes nothing.
+///
+/// # Errors
+/// When a key cannot be read; for a generated key that is not there yet, too.
+pub fn existing(data_dir: &Path, own: &[PemSource]) -> Result<Vec<HostKey>, HostKeyError> {
+    if own.is_empty() {
+        return Ok(vec![HostKey::read(&SecretRef::File(generated_key_path(
+            data_dir,
+        )))?]);
+    }
+    own.iter()
+        .map(|source| HostKey::read(source.reference()))
+        .collect()
+}
+
+/// As [`existing`], but makes the generated key when it is needed and not there.
+pub(crate) fn load(data_dir: &Path, own: &[PemSource]) -> Result<Vec<HostKey>, HostKeyError> {
+    let path = generated_key_path(data_dir);
+    if own.is_empty()
+        && !path
+            .try_exists()
+            .map_err(|source| unwritable(&path, source))?
+    {
+        make(&path)?;
+        tracing::info!(file.path = %path.display(), "made the SSH host key {}", path.display());
+    }
+    let keys = existing(data_dir, own)?;
+    for key in &keys {
+        if let Some(mode) = key.loose_mode() {
+            tracing::warn!(
+                "the host key at {} is open to other users (mode {mode:o}); run chmod 600 on it",
+                key.source()
+            );
+        }
+    }
+    Ok(keys)
+}
+
+/// Where the generated key lies, whether it is there or not.
+#[must_use]
+pub fn generated_key_path(data_dir: &Path) -> PathBuf {
+    data_dir.join(KEY_DIR_NAME).join(HOST_KEY_NAME)
+}
+
+/// Writes a fresh ed25519 key: a temporary file, fsync, a link to the final name
+/// (which fails rather than replace a key that came meanwhile), fsync of the
+/// folder.
+fn make(path: &Path) -> Result<(), HostKeyError> {
+    let mut seed = zeroize::Zeroizing::new([0_u8; 32]);
+    getrandom::fill(seed.as_mut()).map_err(|source| HostKeyError::NoRandomness { source })?;
+    let pair = KeypairData::Ed25519(Ed25519Keypair::from_seed(&seed));
+    let text = PrivateKey::new(pair, "layover")
+        .and_then(|key| key.to_openssh(LineEnding::LF))
+        .map_err(|source| HostKeyError::NotEncoded { source })?;
+    write_once(path, text.as_bytes()).map_err(|source| unwritable(path, source))
+}
+
+fn write_once(path: &Path, text: &[u8]) -> io::Result<()> {
+    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let unfinished = path.with_extension(format!("{}.new", std::process::id()));
+    let written = (|| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&unfinished)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        match fs::hard_link(&unfinished, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
+    })();
+    let removed = fs::remove_file(&unfinished);
+    written.and(removed)?;
+    File::open(dir)?.sync_all()
+}
+
+fn unwritable(path: &Path, source: io::Error) -> HostKeyError {
+    HostKeyError::Unwritable {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Why there is no host key.
+#[derive(Debug, thiserror::Error)]
+pub enum HostKeyError {
+    /// The key cannot be had.
+    #[error("the SSH host key cannot be read")]
+    Unreadable {
+        /// Which one and why.
+        source: SecretError,
+    },
+    /// The content is no OpenSSH private key.
+    #[error("the host key at `{key}` is no OpenSSH private key")]
+    NotAKey {
+        /// Where it lies.
+        key: SecretRef,
+        /// What the parser says.
+        source: russh::keys::ssh_key::Error,
+    },
+    /// The key has a passphrase.
+    #[error("the host key at `{key}` has a passphrase; remove it with `ssh-keygen -p -N ''`")]
+    Encrypted {
+        /// Where it lies.
+        key: SecretRef,
+    },
+    /// A fresh key cannot be written as text.
+    #[error("a fresh host key cannot be encoded")]
+    NotEncoded {
+        /// What the encoder says.
+        source: russh::keys::ssh_key::Error,
+    },
+    /// A fresh key cannot be stored.
+    #[error("the host key `{}` cannot be made", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes for a host key")]
+    NoRandomness {
+        /// What it says.
+        source: getrandom::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use layover_config::Settings;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn the_key_is_made_once_for_the_owner_only_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = load(dir.path(), &[]).unwrap();
+        let second = load(dir.path(), &[]).unwrap();
+        assert_eq!(first[0].fingerprint(), second[0].fingerprint());
+        assert!(first[0].fingerprint().starts_with("ssh-ed25519 SHA256:"));
+        assert_eq!(mode(&generated_key_path(dir.path())), 0o600);
+        assert_eq!(mode(&dir.path().join(KEY_DIR_NAME)), 0o700);
+        assert_eq!(
+            fs::read_dir(dir.path().join(KEY_DIR_NAME)).unwrap().count(),
+            1
+        );
+        assert_eq!(first[0].loose_mode(), None);
+    }
+
+    #[test]
+    fn a_key_open_to_others_is_noticed_and_still_used() {
+        let dir = tempfile::tempdir().unwrap();
+        load(dir.path(), &[]).unwrap();
+        let path = generated_key_path(dir.path());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(load(dir.path(), &[]).unwrap()[0].loose_mode(), Some(0o640));
+    }
+
+    #[test]
+    fn a_damaged_key_is_an_error_and_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        load(dir.path(), &[]).unwrap();
+        let path = generated_key_path(dir.path());
+        fs::write(&path, "damaged").unwrap();
+        assert!(matches!(
+            load(dir.path(), &[]),
+            Err(HostKeyError::NotAKey { .. })
+        ));
+        assert_eq!(fs::read(&path).unwrap(), b"damaged");
+    }
+
+    #[test]
+    fn a_key_that_came_meanwhile_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = load(dir.path(), &[]).unwrap();
+        make(&generated_key_path(dir.path())).unwrap();
+        let second = existing(dir.path(), &[]).unwrap();
+        assert_eq!(second[0].fingerprint(), first[0].fingerprint());
+    }
+
+    #[test]
+    fn own_keys_are_used_instead_and_none_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let own = load(other.path(), &[]).unwrap();
+        let with_keys = |path: &Path| {
+            let text = format!("[sftp]\nhost_keys = [{:?}]\n", path.display().to_string());
+            Settings::parse(&text, "test", std::iter::empty())
+                .unwrap()
+                .sftp
+                .host_keys
+        };
+        let loaded = load(dir.path(), &with_keys(&generated_key_path(other.path()))).unwrap();
+        assert_eq!(loaded[0].fingerprint(), own[0].fingerprint());
+        assert!(!generated_key_path(dir.path()).exists());
+        let missing = with_keys(&dir.path().join("missing"));
+        assert!(matches!(
+            load(dir.path(), &missing),
+            Err(HostKeyError::Unreadable { .. })
+        ));
+    }
+}

@@ -1,0 +1,29 @@
+//! The appliance: settings become options, ports are bound, connections are
+//! handed to the front ends, background jobs run, and everything ends in order.
+//!
+//! The way in is [`Appliance::start`]. This crate must contain neither SQL nor
+//! policy nor protocol: it composes those who do. Every task it starts is
+//! waited for when the appliance stops.
+
+mod address_file;
+mod appliance;
+mod clock;
+mod host_key;
+mod jobs;
+mod limits;
+mod listener;
+mod logging;
+mod options;
+mod signals;
+mod work;
+
+pub use address_file::{ADDRESS_FILE_NAME, Addresses};
+pub use appliance::{Appliance, SOFT_STOP_LIMIT, StartError};
+pub use clock::{ClockJump, FORWARD_JUMP_HOLD, JUMP_THRESHOLD, SystemClock};
+pub use host_key::{HostKey, HostKeyError, existing as existing_host_keys, generated_key_path};
+pub use jobs::JobStatus;
+pub use listener::BindError;
+pub use logging::{LogStartError, start as start_logging};
+pub use options::{OptionsError, RetentionRule, depot_options, retention_rule};
+pub use signals::{Request, Signals};
+pub use work::{SWEEP_BUDGET, SWEEP_JOB};

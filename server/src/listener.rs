@@ -1,0 +1,153 @@
+//! Listening: a bound socket, and the loop that lets peers in.
+//!
+//! The gate is asked before a byte is read or written: a peer from an address
+//! that no account allows costs an accept and a close.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use layover_depot::timer::{self, Stopwatch};
+use layover_depot::{ConnectionSlot, Depot, normalise_ip};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+/// The pause after an accept that failed for want of descriptors or memory: the
+/// connection stays in the kernel's queue, and asking again at once would only
+/// burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Refused connections are summed up in the log no more often than this.
+const REFUSALS_EVERY: Duration = Duration::from_secs(60);
+
+/// Why a port could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub struct BindError {
+    /// The address and port asked for.
+    pub address: SocketAddr,
+    /// What the operating system says.
+    pub source: io::Error,
+}
+
+/// A bound port.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds; connections queue up in the kernel from now on.
+    pub(crate) async fn bind(ip: IpAddr, port: u16) -> Result<Self, BindError> {
+        let address = SocketAddr::new(ip, port);
+        let failed = |source| BindError { address, source };
+        let socket = TcpListener::bind(address).await.map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        Ok(Self { socket, address })
+    }
+
+    /// Where it really listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts until `stop` and gives every admitted connection to `serve`,
+    /// which must return at once.
+    pub(crate) async fn accept_until<F>(self, depot: Depot, stop: CancellationToken, serve: F)
+    where
+        F: Fn(Admitted) + Send,
+    {
+        let mut refusals = Refusals::new();
+        let mut starved = false;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                accepted = self.socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    if std::mem::take(&mut starved) {
+                        tracing::info!("connections are accepted again");
+                    }
+                    match depot.gate().admit(normalise_ip(peer.ip())) {
+                        Ok(slot) => serve(Admitted { stream, peer, slot }),
+                        Err(reason) => refusals.count(peer, &reason),
+                    }
+                }
+                Err(error) if belongs_to_one_peer(&error) => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut starved, true) {
+                        tracing::error!(%error, "connections cannot be accepted: {error}");
+                    }
+                    pause(&stop).await;
+                }
+            }
+        }
+    }
+}
+
+/// A connection that the gate has let in.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// The connection; nothing has been read or written.
+    pub(crate) stream: TcpStream,
+    /// Who is at the other end.
+    pub(crate) peer: SocketAddr,
+    /// Its place within the limits; freed when dropped.
+    pub(crate) slot: ConnectionSlot,
+}
+
+/// The peer went away between its SYN and our accept; nobody else is concerned.
+fn belongs_to_one_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+async fn pause(stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = timer::sleep(ACCEPT_PAUSE) => {}
+    }
+}
+
+/// Counts refused connections, so that a scan does not fill the log.
+struct Refusals {
+    count: u64,
+    since: Option<Stopwatch>,
+}
+
+impl Refusals {
+    fn new() -> Self {
+        Self {
+            count: 0,
+            since: None,
+        }
+    }
+
+    fn count(&mut self, peer: SocketAddr, reason: &impl std::fmt::Display) {
+        tracing::debug!(peer.addr = %peer, outcome = "refused", "connection refused: {reason}");
+        self.count = self.count.saturating_add(1);
+        if self
+            .since
+            .is_none_or(|since| since.elapsed() >= REFUSALS_EVERY)
+        {
+            tracing::info!(
+                count = self.count,
+                peer.addr = %peer,
+                "{} connections refused before the banner; the last from {peer}: {reason}",
+                self.count
+            );
+            *self = Self {
+                count: 0,
+                since: Some(Stopwatch::start()),
+            };
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The one place where settings become the options of the libraries.
+
+use std::sync::Arc;
+
+use layover_config::{Algorithms, Fsync, SecretError, Settings, Span};
+use layover_depot::{GateOptions, Network, Role};
+use layover_retention::{Clock, Keep, KeepError};
+
+use crate::host_key::HostKey;
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// A secret that the settings point at cannot be had.
+    #[error("[database] url cannot be resolved")]
+    DatabaseUrl {
+        /// Why.
+        source: SecretError,
+    },
+    /// A span is no keep time.
+    #[error("[retention] {key} cannot be used")]
+    Keep {
+        /// The setting.
+        key: &'static str,
+        /// Why.
+        source: KeepError,
+    },
+}
+
+/// The retention rule of the appliance, from `[retention]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionRule {
+    /// How long files stay where neither account nor entity say otherwise.
+    pub keep: Keep,
+    /// A longer keep is refused everywhere.
+    pub max_keep: Keep,
+    /// How long an interrupted upload can be resumed.
+    pub partial_keep: Keep,
+}
+
+/// The retention rule that `settings` give.
+///
+/// # Errors
+/// When a span is outside what a keep may be.
+pub fn retention_rule(settings: &Settings) -> Result<RetentionRule, OptionsError> {
+    let retention = &settings.retention;
+    Ok(RetentionRule {
+        keep: keep("keep", retention.keep)?,
+        max_keep: keep("max_keep", retention.max_keep)?,
+        partial_keep: keep("partial_keep", retention.partial_keep)?,
+    })
+}
+
+fn keep(key: &'static str, span: Span) -> Result<Keep, OptionsError> {
+    Keep::from_secs(span.as_secs()).map_err(|source| OptionsError::Keep { key, source })
+}
+
+/// How to open the depot with these settings, as a server or as a tool beside
+/// one.
+///
+/// # Errors
+/// When the database's URL is a secret that cannot be had.
+pub fn depot_options(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+    role: Role,
+) -> Result<layover_depot::Options, OptionsError> {
+    let url = settings
+        .database
+        .url
+        .resolve()
+        .map_err(|source| OptionsError::DatabaseUrl { source })?;
+    let rule = retention_rule(settings)?;
+    Ok(layover_depot::Options {
+        database_url: url.to_string(),
+        data_dir: settings.data_dir.clone(),
+        homes: settings.storage.homes.clone(),
+        fsync: match settings.storage.fsync {
+            Fsync::Always => layover_depot::Fsync::Always,
+            Fsync::Never => layover_depot::Fsync::Never,
+        },
+        keep: rule.keep,
+        max_keep: rule.max_keep,
+        partial_keep: rule.partial_keep,
+        gate: GateOptions {
+            allow: settings.gate.allow.iter().map(Network::Block).collect(),
+            deny: settings.gate.deny.iter().map(Network::Block).collect(),
+            max_connections: settings.gate.max_connections.get(),
+            max_connections_per_address: settings.gate.max_connections_per_address.get(),
+            max_half_open: settings.gate.max_half_open.get(),
+        },
+        clock,
+        role,
+    })
+}
+
+/// How SFTP is served with these settings and keys.
+pub(crate) fn sftp_options(
+    settings: &Settings,
+    host_keys: Vec<HostKey>,
+    clock: Arc<dyn Clock>,
+) -> layover_sftp::Options {
+    layover_sftp::Options {
+        host_keys: host_keys
+            .into_iter()
+            .map(HostKey::into_private_key)
+            .collect(),
+        algorithms: match settings.sftp.algorithms {
+            Algorithms::Modern => layover_sftp::Algorithms::Modern,
+            Algorithms::Compatible => layover_sftp::Algorithms::Compatible,
+        },
+        login_grace: settings.gate.login_grace.as_duration(),
+        idle_timeout: settings.gate.idle_timeout.as_duration(),
+        stall_timeout: settings.gate.stall_timeout.as_duration(),
+        clock,
+    }
+}

@@ -1,0 +1,264 @@
+//! The appliance's background jobs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use layover_depot::{Depot, JobRun, JournalKind, Outcome};
+use layover_retention::{Clock, sweep};
+
+use crate::clock::{ClockJump, SystemClock};
+use crate::jobs::{Job, JobFailure, Next};
+
+/// How often this node says that it lives. Other nodes take over what a node
+/// left unfinished when it has been silent for 60 s.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+
+/// How often this node looks for changes made elsewhere: changes must take
+/// effect within 5 s, and a look costs one small query.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+/// How often what dead nodes left unfinished is settled, and what a lost
+/// database connection kept this one from finishing.
+const RECOVER_EVERY: Duration = Duration::from_secs(60);
+
+/// How often interrupted uploads that nobody resumes are looked for.
+const PARTIAL_SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// How often the tree is compared with the ledger. A file is adopted when two
+/// looks agree, so it is known after at most twice this time.
+const ADOPT_EVERY: Duration = Duration::from_secs(30);
+
+/// How often old journal entries are pruned.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+
+/// How often the wall clock is compared with the steady one.
+const CLOCK_WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// The sweep's name in the log, the status and the database.
+pub const SWEEP_JOB: &str = "sweep";
+
+/// Files that one sweep takes out before it looks whether the server stops.
+pub const SWEEP_BUDGET: usize = 1000;
+
+/// Says that the node lives.
+pub(crate) struct Heartbeat(pub(crate) Depot);
+
+impl Job for Heartbeat {
+    fn name(&self) -> &'static str {
+        "heartbeat"
+    }
+
+    fn period(&self) -> Duration {
+        HEARTBEAT_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        self.0.beat().await?;
+        Ok(Next::WhenDue)
+    }
+}
+
+/// Takes over changes of accounts and networks, ends sessions that must end.
+pub(crate) struct Refresh(pub(crate) Depot);
+
+impl Job for Refresh {
+    fn name(&self) -> &'static str {
+        "refresh"
+    }
+
+    fn period(&self) -> Duration {
+        REFRESH_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        self.0.refresh().await?;
+        Ok(Next::WhenDue)
+    }
+}
+
+/// Settles what silent nodes, and this one, left unfinished.
+pub(crate) struct Recover(pub(crate) Depot);
+
+impl Job for Recover {
+    fn name(&self) -> &'static str {
+        "recover"
+    }
+
+    fn period(&self) -> Duration {
+        RECOVER_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        let recovered = self.0.recover().await?;
+        if !recovered.is_clean() {
+            tracing::warn!(?recovered, "unfinished work was settled");
+        }
+        Ok(Next::WhenDue)
+    }
+}
+
+/// Deletes what is due.
+pub(crate) struct Sweep {
+    pub(crate) depot: Depot,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) every: Duration,
+}
+
+impl Job for Sweep {
+    fn name(&self) -> &'static str {
+        SWEEP_JOB
+    }
+
+    /// A tenth shorter than promised: a file that falls due just after a run
+    /// started must be gone, not only noticed, within one `sweep_every`.
+    fn period(&self) -> Duration {
+        self.every.saturating_sub(self.every / 10)
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        let started_at = self.clock.now();
+        let report = sweep(self.depot.shelf(), started_at, SWEEP_BUDGET).await?;
+        let run = JobRun {
+            at: started_at,
+            next_due_at: Some(self.next_due(started_at)),
+            report: serde_json::to_value(&report)?,
+        };
+        self.depot.registry().note_job(self.name(), &run).await?;
+        if report.deleted > 0 {
+            tracing::info!(
+                deleted = report.deleted,
+                deleted_bytes = report.deleted_bytes,
+                "{} expired files deleted",
+                report.deleted
+            );
+        }
+        if report.more_due {
+            return Ok(Next::AtOnce);
+        }
+        match report.first_failure {
+            Some(first) => Err(SweepFailure {
+                failed: report.failed,
+                first,
+            }
+            .into()),
+            None => Ok(Next::WhenDue),
+        }
+    }
+}
+
+/// Some due files stay; they are tried again in every sweep.
+#[derive(Debug, thiserror::Error)]
+#[error("{failed} due files could not be deleted; the first: {first}")]
+struct SweepFailure {
+    failed: u64,
+    first: String,
+}
+
+/// Removes interrupted uploads that nobody resumed in time.
+pub(crate) struct PartialSweep {
+    pub(crate) depot: Depot,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Job for PartialSweep {
+    fn name(&self) -> &'static str {
+        "partial-sweep"
+    }
+
+    fn period(&self) -> Duration {
+        PARTIAL_SWEEP_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        self.depot.shelf().sweep_partials(self.clock.now()).await?;
+        Ok(Next::WhenDue)
+    }
+}
+
+/// Compares tree and ledger.
+pub(crate) struct Adopt(pub(crate) Depot);
+
+impl Job for Adopt {
+    fn name(&self) -> &'static str {
+        "adopt"
+    }
+
+    fn period(&self) -> Duration {
+        ADOPT_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        self.0.adopt_once().await?;
+        Ok(Next::WhenDue)
+    }
+}
+
+/// Prunes journal entries that are older than `[journal] keep`.
+pub(crate) struct Prune {
+    pub(crate) depot: Depot,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) keep: Duration,
+}
+
+impl Job for Prune {
+    fn name(&self) -> &'static str {
+        "journal-prune"
+    }
+
+    fn period(&self) -> Duration {
+        PRUNE_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        let before = self.clock.now().saturating_sub(self.keep);
+        let pruned = self.depot.journal().prune(before).await?;
+        // One call removes a bounded number: repeat until nothing is left.
+        Ok(if pruned > 0 {
+            Next::AtOnce
+        } else {
+            Next::WhenDue
+        })
+    }
+}
+
+/// Journals what the wall clock does.
+pub(crate) struct ClockWatch {
+    pub(crate) depot: Depot,
+    pub(crate) clock: Arc<SystemClock>,
+}
+
+impl Job for ClockWatch {
+    fn name(&self) -> &'static str {
+        "clock-watch"
+    }
+
+    fn period(&self) -> Duration {
+        CLOCK_WATCH_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        let now = self.clock.now();
+        for jump in self.clock.take_jumps() {
+            let (action, outcome, span) = match jump {
+                ClockJump::Back(span) => ("clock.back", Outcome::Ok, span),
+                ClockJump::ForwardHeld(span) => ("clock.forward-held", Outcome::Refused, span),
+                ClockJump::ForwardAccepted(span) => ("clock.forward-accepted", Outcome::Ok, span),
+                ClockJump::ForwardWithdrawn => {
+                    ("clock.forward-withdrawn", Outcome::Ok, Duration::ZERO)
+                }
+            };
+            tracing::warn!(
+                action,
+                jump_s = span.as_secs(),
+                "the wall clock jumped: {jump:?}"
+            );
+            let mut detail = serde_json::Map::new();
+            detail.insert("jump_s".to_owned(), span.as_secs().into());
+            self.depot
+                .journal()
+                .note(now, JournalKind::System, action, outcome, detail)
+                .await?;
+        }
+        Ok(Next::WhenDue)
+    }
+}

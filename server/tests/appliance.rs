@@ -1,0 +1,272 @@
+//! The appliance in this process, with a clock that the test moves.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "everything here is a test: what is not as expected must fail it"
+)]
+
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use layover_config::Settings;
+use layover_depot::{
+    AccountName, Actor, Completion, LoginAttempt, NewAccount, NewEntity, NewNetwork, Proof,
+    Protocol, Protocols, Secret, UploadMode, VirtualPath, timer,
+};
+use layover_retention::{Clock, ManualClock};
+use layover_server::{Addresses, Appliance, StartError};
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const PASSWORD: &str = "correct horse battery";
+
+fn settings(dir: &Path, port: u16) -> Settings {
+    let text = format!(
+        "data_dir = {:?}\n\
+         [sftp]\nlisten = \"127.0.0.1\"\nport = {port}\n\
+         [storage]\nfsync = \"never\"\n\
+         [retention]\nsweep_every = \"1s\"\n",
+        dir.join("data").display().to_string()
+    );
+    Settings::parse(&text, "test", std::iter::empty()).expect("settings")
+}
+
+fn clock_at(text: &str) -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(text.parse().expect("a time")))
+}
+
+async fn start(dir: &Path, clock: &Arc<ManualClock>) -> Appliance {
+    let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
+    Appliance::start(settings(dir, 0), clock)
+        .await
+        .expect("start")
+}
+
+async fn stop(appliance: Appliance) {
+    appliance.soft_stop();
+    timer::timeout(PATIENCE, appliance.stopped())
+        .await
+        .expect("stop in time");
+}
+
+/// Waits until `condition`; the jobs go on meanwhile.
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(
+        timer::timeout(PATIENCE, waiting).await.is_ok(),
+        "waited in vain for {what}"
+    );
+}
+
+async fn add_account(appliance: &Appliance, name: &str) {
+    let registry = appliance.depot().registry();
+    let actor = Actor::new("test");
+    let entity = "acme".parse().unwrap();
+    registry
+        .add_entity(
+            &actor,
+            &NewEntity {
+                name: entity,
+                keep: None,
+            },
+        )
+        .await
+        .expect("entity");
+    let account = NewAccount {
+        name: name.parse().unwrap(),
+        entity: "acme".parse().unwrap(),
+        home: None,
+        networks: vec![NewNetwork {
+            network: "127.0.0.1".parse().unwrap(),
+            reason: None,
+            until: None,
+        }],
+        keys: Vec::new(),
+        password: Some(Secret::new(PASSWORD)),
+        protocols: Protocols::ALL,
+        keep: None,
+        quota_bytes: None,
+        read_only: false,
+        tolerant_completion: false,
+        publish_on_rename: false,
+    };
+    registry
+        .add_account(&actor, &account)
+        .await
+        .expect("account");
+}
+
+async fn upload(appliance: &Appliance, name: &str, path: &str) {
+    let attempt = LoginAttempt {
+        user: name.to_owned(),
+        peer: "127.0.0.1".parse().unwrap(),
+        protocol: Protocol::Sftp,
+        proof: Proof::Password(Secret::new(PASSWORD)),
+        client_version: None,
+        detail: serde_json::Map::new(),
+    };
+    let session = appliance
+        .depot()
+        .gate()
+        .login(attempt)
+        .await
+        .expect("login");
+    let path = VirtualPath::parse(path.as_bytes()).unwrap();
+    let permit = session
+        .plan_upload(&path, UploadMode::New { exclusive: false })
+        .await
+        .unwrap();
+    let upload = permit.begin().await.expect("begin");
+    upload.write_at(0, "content".into()).await.expect("write");
+    upload.finish(Completion::Closed).await.expect("finish");
+    session.end("test").await;
+}
+
+fn stored(dir: &Path, name: &str) -> bool {
+    dir.join("data/homes/partner").join(name).exists()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_due_file_goes_and_its_neighbour_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = clock_at("2026-03-02T09:00:00Z");
+    let appliance = start(dir.path(), &clock).await;
+    add_account(&appliance, "partner").await;
+    upload(&appliance, "partner", "/old").await;
+    clock.advance(Duration::from_secs(86_400));
+    upload(&appliance, "partner", "/young").await;
+    clock.advance(Duration::from_secs(4 * 86_400 - 1));
+    let sweeps = runs(&appliance, "sweep");
+    until("two sweeps", || runs(&appliance, "sweep") >= sweeps + 2).await;
+    assert!(stored(dir.path(), "old"), "a second before its time");
+    clock.advance(Duration::from_secs(1));
+    until("the old file to go", || !stored(dir.path(), "old")).await;
+    assert!(stored(dir.path(), "young"));
+    stop(appliance).await;
+}
+
+fn runs(appliance: &Appliance, name: &str) -> u64 {
+    appliance
+        .jobs()
+        .iter()
+        .find(|job| job.name == name)
+        .map_or(0, |job| job.runs)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fell_due_during_a_downtime_goes_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = clock_at("2026-03-02T09:00:00Z");
+    let appliance = start(dir.path(), &clock).await;
+    add_account(&appliance, "partner").await;
+    upload(&appliance, "partner", "/old").await;
+    stop(appliance).await;
+    assert!(stored(dir.path(), "old"));
+    let appliance = start(dir.path(), &clock_at("2026-03-12T09:00:00Z")).await;
+    until("the old file to go", || !stored(dir.path(), "old")).await;
+    stop(appliance).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_no_account_allows_gets_no_byte_and_others_get_the_banner() {
+    let dir = tempfile::tempdir().unwrap();
+    let appliance = start(dir.path(), &clock_at("2026-03-02T09:00:00Z")).await;
+    let address = appliance.addresses().sftp;
+    let first_bytes = move || {
+        let mut bytes = [0_u8; 8];
+        let mut stream = TcpStream::connect(address).expect("connect");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        match stream.read(&mut bytes) {
+            Ok(count) => bytes.get(..count).unwrap_or_default().to_vec(),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+                Vec::new()
+            }
+        }
+    };
+    assert!(
+        tokio::task::spawn_blocking(first_bytes)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    add_account(&appliance, "partner").await;
+    appliance.depot().refresh().await.expect("refresh");
+    assert_eq!(
+        tokio::task::spawn_blocking(first_bytes).await.unwrap(),
+        b"SSH-2.0-"
+    );
+    stop(appliance).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_frees_port_lock_and_addresses() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = clock_at("2026-03-02T09:00:00Z");
+    let appliance = start(dir.path(), &clock).await;
+    let address = appliance.addresses().sftp;
+    let data_dir = dir.path().join("data");
+    let written = Addresses::read(&data_dir).unwrap();
+    assert_eq!(written.as_ref(), Some(appliance.addresses()));
+    assert!(written.is_some_and(|addresses| addresses.process_is_alive()));
+    stop(appliance).await;
+    assert_eq!(Addresses::read(&data_dir).unwrap(), None);
+    std::net::TcpListener::bind(address).expect("the port is free");
+    stop(start(dir.path(), &clock).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_appliance_on_the_same_data_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = clock_at("2026-03-02T09:00:00Z");
+    let appliance = start(dir.path(), &clock).await;
+    let second: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+    let refused = Appliance::start(settings(dir.path(), 0), second).await;
+    assert!(matches!(refused, Err(StartError::Open(_))), "{refused:?}");
+    stop(appliance).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_leaves_nothing_running() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let clock = clock_at("2026-03-02T09:00:00Z");
+    let lent: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+    let port = held.local_addr().unwrap().port();
+    let failed = Appliance::start(settings(dir.path(), port), lent).await;
+    assert!(matches!(failed, Err(StartError::Bind(_))), "{failed:?}");
+    stop(start(dir.path(), &clock).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_made_elsewhere_is_noticed_without_being_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = clock_at("2026-03-02T09:00:00Z");
+    let appliance = start(dir.path(), &clock).await;
+    add_account(&appliance, "partner").await;
+    let depot = appliance.depot().clone();
+    until("the network to be let in", || {
+        depot.gate().admit("127.0.0.1".parse().unwrap()).is_ok()
+    })
+    .await;
+    let name: AccountName = "partner".parse().unwrap();
+    depot
+        .registry()
+        .remove_account(&Actor::new("test"), &name)
+        .await
+        .expect("remove");
+    until("the network to be kept out", || {
+        depot.gate().admit("127.0.0.1".parse().unwrap()).is_err()
+    })
+    .await;
+    stop(appliance).await;
+}

@@ -1,0 +1,336 @@
+//! kill -9 at random moments: after each restart every file at its final name is whole, nothing
+//! that was acknowledged is missing, and the ledger agrees with the tree.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use layover_tests::account::Account;
+use layover_tests::content::{Dice, Seal, sealed, unseal};
+use layover_tests::load::heavy;
+use layover_tests::sftp::{Fault, Sftp};
+use layover_tests::wait::{self, PATIENCE};
+use layover_tests::{Engine, Layover, Setup, on_both_engines, tree};
+
+use crate::ledger;
+
+/// Kills per run.
+const KILLS: usize = 50;
+
+/// Uploaders at work when the server is killed.
+const UPLOADERS: u64 = 3;
+
+/// Names each uploader has for itself; few, so that most uploads overwrite.
+const OWN_NAMES: u64 = 5;
+
+/// Names all uploaders fight for.
+const SHARED_NAMES: u64 = 2;
+
+/// A kill comes at most this long after the first acknowledgement.
+const LATEST_KILL_MS: u64 = 250;
+
+on_both_engines!(whatever_the_moment_of_a_kill_9_every_acknowledged_file_is_there_and_whole);
+
+fn whatever_the_moment_of_a_kill_9_every_acknowledged_file_is_there_and_whole(engine: Engine) {
+    survive(engine, KILLS);
+}
+
+#[test]
+#[ignore = "long: 50 more kills"]
+fn fifty_more_kills_on_sqlite() {
+    survive(Engine::Sqlite, KILLS);
+}
+
+#[test]
+#[ignore = "long: 50 more kills"]
+fn fifty_more_kills_on_postgresql() {
+    if Engine::Postgres.available() {
+        survive(Engine::Postgres, KILLS);
+    }
+}
+
+fn survive(engine: Engine, kills: usize) {
+    let _turn = heavy();
+    let mut dice = Dice::thrown(&format!("kill -9 on {engine:?}"));
+    let layover = Setup::new(engine)
+        .set("gate", "ban_score", "1000000")
+        .prepare();
+    let account = layover.account("partner").add();
+    layover.start();
+    let mut uploaders: Vec<Uploader> = (0..UPLOADERS).map(Uploader::new).collect();
+    let mut sftp = account.sftp(&layover);
+    sftp.make_dir(b"/shared").expect("make folder");
+    for uploader in &uploaders {
+        sftp.make_dir(&uploader.folder()).expect("make folder");
+    }
+    drop(sftp);
+    let mut shared = SharedNames::default();
+    for round in 0..kills {
+        let acknowledged = AtomicU64::new(0);
+        let span = Duration::from_millis(dice.below(LATEST_KILL_MS));
+        let seeds: Vec<u64> = uploaders.iter().map(|_| dice.number()).collect();
+        std::thread::scope(|scope| {
+            let server = layover.sftp_address();
+            let (account, shared, count) = (&account, &shared, &acknowledged);
+            for (uploader, seed) in uploaders.iter_mut().zip(seeds) {
+                scope.spawn(move || uploader.work(server, account, shared, count, seed));
+            }
+            wait::until("the first acknowledgement", PATIENCE, || {
+                (count.load(Ordering::Relaxed) > 0).then_some(())
+            });
+            wait::let_pass(span);
+            layover.kill_9();
+        });
+        layover.start();
+        let home = layover.homes().join(&account.name);
+        for uploader in &mut uploaders {
+            let found = uploader.check_against(&home);
+            found.unwrap_or_else(|what| panic!("round {round}, seed {}: {what}", dice.seed()));
+        }
+        let found = shared.check_against(&home);
+        found.unwrap_or_else(|what| panic!("round {round}, seed {}: {what}", dice.seed()));
+        ledger::agrees_with_tree(&layover, &account.name);
+    }
+    let total: u64 = uploaders.iter().map(|uploader| uploader.sequence).sum();
+    assert!(
+        total > kills as u64,
+        "only {total} operations in {kills} rounds tested nothing"
+    );
+}
+
+/// Which shared names were acknowledged to anyone: index to whether.
+#[derive(Debug, Default)]
+struct SharedNames {
+    acknowledged: [AtomicU64; SHARED_NAMES as usize],
+}
+
+impl SharedNames {
+    fn check_against(&mut self, home: &Path) -> Result<(), String> {
+        for (index, acknowledged) in self.acknowledged.iter().enumerate() {
+            let name = format!("shared/{index}");
+            let found = read_sealed(home, &name)?;
+            if found.is_none() && acknowledged.load(Ordering::Relaxed) > 0 {
+                return Err(format!("{name} was acknowledged and is missing"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an uploader was doing when the server died.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum UnderWay {
+    Put {
+        name: String,
+        sequence: u64,
+    },
+    Move {
+        from: String,
+        to: String,
+        sequence: u64,
+    },
+    Remove {
+        name: String,
+    },
+}
+
+/// One partner's process: uploads, overwrites, moves into place and removes under its own names,
+/// and remembers what the server acknowledged.
+#[derive(Debug)]
+struct Uploader {
+    id: u64,
+    sequence: u64,
+    /// Name to sequence of the content the server acknowledged last.
+    acknowledged: BTreeMap<String, u64>,
+    under_way: Option<UnderWay>,
+}
+
+impl Uploader {
+    fn new(id: u64) -> Self {
+        Self {
+            id,
+            sequence: 0,
+            acknowledged: BTreeMap::new(),
+            under_way: None,
+        }
+    }
+
+    fn folder(&self) -> Vec<u8> {
+        format!("/own-{}", self.id).into_bytes()
+    }
+
+    /// Works until the connection is lost.
+    fn work(
+        &mut self,
+        server: SocketAddr,
+        account: &Account,
+        shared: &SharedNames,
+        count: &AtomicU64,
+        seed: u64,
+    ) {
+        let mut dice = Dice::seeded(seed);
+        let Ok(mut ssh) = layover_tests::ssh::Ssh::connect(server) else {
+            return;
+        };
+        if !ssh.key(&account.name, &account.key).accepted() {
+            return;
+        }
+        let Ok(mut sftp) = ssh.sftp() else { return };
+        loop {
+            match self.one_operation(&mut sftp, shared, &mut dice) {
+                Ok(()) => count.fetch_add(1, Ordering::Relaxed),
+                Err(Fault::Lost) => return,
+                Err(fault) => panic!("uploader {}: {:?}: {fault:?}", self.id, self.under_way),
+            };
+        }
+    }
+
+    fn one_operation(
+        &mut self,
+        sftp: &mut Sftp,
+        shared: &SharedNames,
+        dice: &mut Dice,
+    ) -> Result<(), Fault> {
+        self.sequence += 1;
+        let seal = Seal {
+            uploader: self.id,
+            sequence: self.sequence,
+        };
+        // Mostly small, sometimes larger than any buffer on the way.
+        let payload_bytes = if dice.below(8) == 0 {
+            400_000
+        } else {
+            dice.below(50_000)
+        };
+        let content = sealed(seal, usize::try_from(payload_bytes).expect("small"), dice);
+        let name = format!("own-{}/{}", self.id, dice.below(OWN_NAMES));
+        match dice.below(10) {
+            0 => {
+                let index = dice.below(SHARED_NAMES);
+                sftp.put(format!("/shared/{index}").as_bytes(), &content)?;
+                let slot = &shared.acknowledged[usize::try_from(index).expect("small")];
+                slot.fetch_add(1, Ordering::Relaxed);
+            }
+            1 if self.acknowledged.contains_key(&name) => {
+                self.under_way = Some(UnderWay::Remove { name: name.clone() });
+                sftp.remove(format!("/{name}").as_bytes())?;
+                self.acknowledged.remove(&name);
+            }
+            2 | 3 => {
+                let from = format!("{name}.part");
+                self.put(sftp, &from, &content)?;
+                self.under_way = Some(UnderWay::Move {
+                    from: from.clone(),
+                    to: name.clone(),
+                    sequence: self.sequence,
+                });
+                sftp.posix_rename(format!("/{from}").as_bytes(), format!("/{name}").as_bytes())?;
+                self.acknowledged.remove(&from);
+                self.acknowledged.insert(name, self.sequence);
+            }
+            _ => self.put(sftp, &name, &content)?,
+        }
+        self.under_way = None;
+        Ok(())
+    }
+
+    fn put(&mut self, sftp: &mut Sftp, name: &str, content: &[u8]) -> Result<(), Fault> {
+        let name = name.to_owned();
+        self.under_way = Some(UnderWay::Put {
+            name: name.clone(),
+            sequence: self.sequence,
+        });
+        sftp.put(format!("/{name}").as_bytes(), content)?;
+        self.acknowledged.insert(name, self.sequence);
+        Ok(())
+    }
+
+    /// Compares what lies under the own names with what was acknowledged, and takes what is found
+    /// as the new truth where an operation was under way.
+    fn check_against(&mut self, home: &Path) -> Result<(), String> {
+        let under_way = self.under_way.take();
+        let mut found = BTreeMap::new();
+        for index in 0..OWN_NAMES {
+            for suffix in ["", ".part"] {
+                let name = format!("own-{}/{index}{suffix}", self.id);
+                if let Some(seal) = read_sealed(home, &name)? {
+                    if seal.uploader != self.id {
+                        return Err(format!("{name} holds another uploader's content: {seal:?}"));
+                    }
+                    found.insert(name, seal.sequence);
+                }
+            }
+        }
+        let before = self.acknowledged.clone();
+        let mut outcomes = vec![before.clone()];
+        if let Some(under_way) = &under_way {
+            let mut after = before;
+            match under_way.clone() {
+                UnderWay::Put { name, sequence } => drop(after.insert(name, sequence)),
+                UnderWay::Move { from, to, sequence } => {
+                    after.remove(&from);
+                    after.insert(to, sequence);
+                }
+                UnderWay::Remove { name } => drop(after.remove(&name)),
+            }
+            outcomes.push(after);
+        }
+        if !outcomes.contains(&found) {
+            return Err(format!(
+                "found {found:?}, acknowledged {:?}, under way {under_way:?}",
+                self.acknowledged
+            ));
+        }
+        self.acknowledged = found;
+        Ok(())
+    }
+}
+
+fn read_sealed(home: &Path, name: &str) -> Result<Option<Seal>, String> {
+    match std::fs::read(home.join(name)) {
+        Ok(content) => unseal(&content)
+            .map(Some)
+            .map_err(|what| format!("{name}: {what}")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{name}: {error}")),
+    }
+}
+
+/// A crash in the middle of one large upload leaves nothing at its name, and the old file when
+/// there was one.
+#[test]
+fn a_crash_in_the_middle_of_an_overwrite_leaves_the_old_file() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let account = layover.account("partner").add();
+    layover.start();
+    let mut sftp = account.sftp(&layover);
+    sftp.put(b"/old", b"old content").expect("put");
+    for name in [&b"/old"[..], b"/new"] {
+        let handle = sftp
+            .open(name, layover_tests::packet::open::FRESH)
+            .expect("open");
+        sftp.write_all(&handle, &[7; 300_000]).expect("write");
+    }
+    layover.kill_9();
+    layover.start();
+    let home = layover.homes().join("partner");
+    assert_eq!(
+        std::fs::read(home.join("old")).expect("read"),
+        b"old content"
+    );
+    assert_eq!(tree::files(&home).len(), 1, "{:?}", tree::files(&home));
+    ledger::agrees_with_tree(&layover, "partner");
+    let mut sftp = account.sftp(&layover);
+    assert_eq!(sftp.get(b"/old").expect("get"), b"old content");
+    assert_eq!(sftp.names(b"/").expect("list"), ["old"]);
+    used_after_crash(&layover);
+}
+
+/// The interrupted uploads do not stay charged as stored files.
+fn used_after_crash(layover: &Layover) {
+    let status = layover.json(&["retention", "status"]);
+    assert_eq!(status["stored_files"], 1, "{status}");
+    assert_eq!(status["stored_bytes"], 11, "{status}");
+}

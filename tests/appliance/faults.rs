@@ -1,0 +1,217 @@
+//! Storage that fails: full, read-only, locked. Nothing stored is lost, and the answer is clear.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+
+use layover_tests::openssh;
+use layover_tests::packet::{open, status};
+use layover_tests::sftp::Fault;
+use layover_tests::skip::skip;
+use layover_tests::storage::Tmpfs;
+use layover_tests::wait::{self, PATIENCE};
+use layover_tests::{Account, Engine, Layover, Setup, on_both_engines};
+
+use crate::ledger;
+
+/// Room for homes, in MiB.
+const ROOM_MIB: u64 = 8;
+
+struct Small {
+    // The server before its storage: fields are dropped in this order.
+    layover: Layover,
+    account: Account,
+    storage: Tmpfs,
+    _dir: tempfile::TempDir,
+}
+
+/// A server whose homes lie on a small file system of their own; `None` when that cannot be made
+/// here, and the test is skipped.
+fn serve_on_small_storage(engine: Engine) -> Option<Small> {
+    let dir = tempfile::TempDir::with_prefix("layover-storage-").expect("make folder");
+    let mount = dir.path().join("mount");
+    let storage = match Tmpfs::mount(&mount, ROOM_MIB) {
+        Ok(storage) => storage,
+        Err(why) => {
+            skip(&why);
+            return None;
+        }
+    };
+    let layover = Setup::new(engine).homes(&mount.join("homes")).prepare();
+    let account = layover.account("partner").add();
+    layover.start();
+    Some(Small {
+        layover,
+        account,
+        storage,
+        _dir: dir,
+    })
+}
+
+on_both_engines!(
+    a_full_disk_refuses_the_upload_and_loses_nothing,
+    a_read_only_disk_refuses_changes_and_still_serves_downloads,
+);
+
+fn a_full_disk_refuses_the_upload_and_loses_nothing(engine: Engine) {
+    let Some(small) = serve_on_small_storage(engine) else {
+        return;
+    };
+    let Small {
+        layover, account, ..
+    } = &small;
+    let mut sftp = account.sftp(layover);
+    sftp.put(b"/kept", b"kept content").expect("put");
+    let large = vec![9; usize::try_from(ROOM_MIB).expect("small") * 1024 * 1024 + 1];
+    for name in [&b"/large"[..], b"/kept"] {
+        let refused = sftp
+            .put(name, &large)
+            .expect_err("more than the disk holds");
+        let Fault::Status { code, message } = refused else {
+            panic!("the session ended")
+        };
+        assert_eq!(code, status::FAILURE);
+        let message = message.to_lowercase();
+        assert!(
+            message.contains("full") || message.contains("space"),
+            "{message}"
+        );
+    }
+    assert_eq!(sftp.get(b"/kept").expect("get"), b"kept content");
+    assert_eq!(sftp.names(b"/").expect("list"), ["kept"]);
+    ledger::agrees_with_tree(layover, "partner");
+    // The partials are the account's own to remove; then there is room again.
+    sftp.remove(b"/large").ok();
+    sftp.put(b"/kept", b"new content")
+        .expect("a small overwrite");
+    assert_eq!(sftp.get(b"/kept").expect("get"), b"new content");
+    let ran = openssh::sftp(&account.by_key(layover), &[], "df /\n", PATIENCE).expect_ok();
+    assert!(ran.stdout.contains('%'), "{ran}");
+    ledger::agrees_with_tree(layover, "partner");
+}
+
+fn a_read_only_disk_refuses_changes_and_still_serves_downloads(engine: Engine) {
+    let Some(small) = serve_on_small_storage(engine) else {
+        return;
+    };
+    let Small {
+        layover,
+        account,
+        storage,
+        ..
+    } = &small;
+    let mut sftp = account.sftp(layover);
+    sftp.put(b"/kept", b"kept content").expect("put");
+    storage.make_read_only();
+    for (what, outcome) in [
+        ("new", sftp.put(b"/new", b"content")),
+        ("overwrite", sftp.put(b"/kept", b"content")),
+        ("remove", sftp.remove(b"/kept")),
+        ("rename", sftp.rename(b"/kept", b"/moved")),
+        ("mkdir", sftp.make_dir(b"/dir")),
+    ] {
+        let fault = outcome.expect_err(what);
+        assert!(
+            fault.code().is_some_and(|code| code != status::OK),
+            "{what}: {fault:?}"
+        );
+    }
+    assert_eq!(sftp.get(b"/kept").expect("get"), b"kept content");
+    storage.make_writable();
+    assert_eq!(sftp.names(b"/").expect("list"), ["kept"]);
+    sftp.put(b"/new", b"content").expect("writable again");
+    sftp.remove(b"/kept").expect("remove");
+    wait::until("the ledger to settle", PATIENCE, || {
+        let stored = ledger::stored(layover, "partner");
+        (stored.len() == 1 && stored.contains_key("/new")).then_some(())
+    });
+    ledger::agrees_with_tree(layover, "partner");
+}
+
+/// Another process that keeps SQLite's write lock until this is dropped.
+struct WriteLock {
+    python: Child,
+}
+
+impl WriteLock {
+    fn take(layover: &Layover) -> Self {
+        const SCRIPT: &str = "import sqlite3, sys\n\
+            db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)\n\
+            db.execute('BEGIN IMMEDIATE')\n\
+            print('locked', flush=True)\n\
+            sys.stdin.readline()\n\
+            db.execute('ROLLBACK')\n";
+        let mut python = Command::new("/usr/bin/python3")
+            .args(["-c", SCRIPT])
+            .arg(layover.data_dir().join("layover.db"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start python3");
+        let mut line = String::new();
+        let stdout = python.stdout.take().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("read");
+        assert_eq!(line, "locked\n");
+        Self { python }
+    }
+}
+
+impl Drop for WriteLock {
+    fn drop(&mut self) {
+        self.python
+            .stdin
+            .take()
+            .expect("stdin is piped")
+            .write_all(b"\n")
+            .ok();
+        self.python.wait().ok();
+    }
+}
+
+#[test]
+fn a_locked_database_refuses_in_time_and_loses_nothing() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let account = layover.account("partner").add();
+    layover.start();
+    let mut sftp = account.sftp(&layover);
+    sftp.put(b"/kept", b"kept content").expect("put");
+    let lock = WriteLock::take(&layover);
+    let refused = sftp
+        .put(b"/new", b"content")
+        .expect_err("the database is locked");
+    assert_eq!(refused.code(), Some(status::FAILURE), "{refused:?}");
+    let refused = sftp
+        .put(b"/kept", b"content")
+        .expect_err("the database is locked");
+    assert_eq!(refused.code(), Some(status::FAILURE), "{refused:?}");
+    let ran = layover
+        .run(&["account", "disable", "partner"])
+        .expect_code(1);
+    assert!(
+        ran.stderr.to_lowercase().contains("lock"),
+        "the message should say why: {ran}"
+    );
+    drop(lock);
+    assert_eq!(sftp.get(b"/kept").expect("get"), b"kept content");
+    sftp.put(b"/new", b"content").expect("unlocked");
+    ledger::agrees_with_tree(&layover, "partner");
+}
+
+/// A lock that is shorter than the busy time-out costs only time.
+#[test]
+fn a_database_that_is_locked_for_a_moment_costs_only_time() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let account = layover.account("partner").add();
+    layover.start();
+    let mut sftp = account.sftp(&layover);
+    let handle = sftp.open(b"/file", open::FRESH).expect("open");
+    sftp.write(&handle, 0, b"content").expect("write");
+    let lock = WriteLock::take(&layover);
+    std::thread::scope(|scope| {
+        let closing = scope.spawn(|| sftp.close(&handle));
+        wait::let_pass(std::time::Duration::from_secs(1));
+        drop(lock);
+        closing.join().expect("no panic").expect("close");
+    });
+    ledger::agrees_with_tree(&layover, "partner");
+    assert!(ledger::stored(&layover, "partner").contains_key("/file"));
+}

@@ -1,0 +1,369 @@
+//! What broke other SFTP servers, packet by packet.
+
+use std::time::Duration;
+
+use layover_tests::packet::{Body, frame, open, reply, request, status};
+use layover_tests::sftp::{Fault, settled};
+use layover_tests::wait::{self, PATIENCE};
+use layover_tests::{Account, Engine, Layover, Setup, on_both_engines};
+
+use crate::ledger;
+
+fn serve(engine: Engine) -> (Layover, Account) {
+    let layover = Setup::new(engine).prepare();
+    let account = layover.account("partner").add();
+    layover.start();
+    (layover, account)
+}
+
+/// S02: rclone 1.60 sends bytes behind the data of a WRITE.
+#[test]
+fn s02_a_write_with_trailing_bytes_is_accepted_without_them() {
+    let (layover, account) = serve(Engine::Sqlite);
+    let mut sftp = account.sftp(&layover);
+    let handle = sftp.open(b"/file", open::FRESH).expect("open");
+    let body = Body::new()
+        .string(&handle.0)
+        .u64(0)
+        .string(b"content")
+        .raw(b"trailing");
+    sftp.done(request::WRITE, &body)
+        .expect("write with trailing bytes");
+    sftp.close(&handle).expect("close");
+    assert_eq!(sftp.get(b"/file").expect("get"), b"content");
+}
+
+/// S02: such packets end the session, because what follows them cannot be trusted to be a packet.
+#[test]
+fn s02_packets_without_sense_end_the_session_and_publish_nothing() {
+    let (layover, account) = serve(Engine::Sqlite);
+    let cases: [(&str, Vec<u8>); 4] = [
+        ("length 0", vec![0, 0, 0, 0]),
+        ("length 4 GiB", vec![0xff, 0xff, 0xff, 0xff, request::WRITE]),
+        (
+            "length 16 MiB",
+            [&(16_u32 << 20).to_be_bytes()[..], &[request::WRITE]].concat(),
+        ),
+        ("no id", vec![0, 0, 0, 1, request::CLOSE]),
+    ];
+    for (what, bytes) in cases {
+        let mut sftp = account.sftp(&layover);
+        let handle = sftp.open(b"/file", open::FRESH).expect("open");
+        sftp.write(&handle, 0, b"half").expect("write");
+        sftp.send_raw(&bytes);
+        let ended = loop {
+            match sftp.receive_any() {
+                // An answer with an error may come before the end.
+                Some(answer) => assert!(settled(&answer).is_err(), "{what}: {answer:?}"),
+                None => break true,
+            }
+        };
+        assert!(ended, "{what}");
+        assert!(
+            !layover.homes().join("partner/file").exists(),
+            "{what} published half a file"
+        );
+    }
+    account
+        .sftp(&layover)
+        .put(b"/file", b"the server is well")
+        .expect("put");
+}
+
+/// S02: a packet shorter than its fields say is answered or ends the session; the fields never
+/// reach into the next packet.
+#[test]
+fn s02_fields_longer_than_their_packet_never_reach_into_the_next() {
+    let (layover, account) = serve(Engine::Sqlite);
+    for kind in [
+        request::OPEN,
+        request::CLOSE,
+        request::READ,
+        request::WRITE,
+        request::STAT,
+        request::RENAME,
+        request::SETSTAT,
+        request::EXTENDED,
+    ] {
+        let mut sftp = account.sftp(&layover);
+        sftp.put(b"/file", b"content").expect("put");
+        // A string of 1,000 bytes is announced, four follow.
+        let body = Body::new().u32(77).u32(1000).raw(b"/fil");
+        sftp.send_raw(&frame(kind, body.bytes()));
+        // The end of the session is an answer, too.
+        if let Some(answer) = sftp.receive_any() {
+            assert_eq!(answer.id, 77, "packet type {kind}");
+            assert!(settled(&answer).is_err(), "packet type {kind}: {answer:?}");
+            if let Ok(content) = sftp.get(b"/file") {
+                assert_eq!(content, b"content", "packet type {kind}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unknown_packet_type_is_answered_as_unsupported() {
+    let (layover, account) = serve(Engine::Sqlite);
+    let mut sftp = account.sftp(&layover);
+    for kind in [19, 21, 42, 99] {
+        let refused = sftp.done(kind, &Body::new().string(b"/x").string(b"/y"));
+        let fault = refused.expect_err("unknown packet type");
+        assert_eq!(
+            fault.code(),
+            Some(status::OP_UNSUPPORTED),
+            "{kind}: {fault:?}"
+        );
+    }
+    let unknown = Body::new().string(b"nobody@example.com").raw(b"anything");
+    let fault = sftp
+        .done(request::EXTENDED, &unknown)
+        .expect_err("unknown extension");
+    assert_eq!(fault.code(), Some(status::OP_UNSUPPORTED));
+}
+
+/// S05: handles are capped; each closed one makes room for another.
+#[test]
+fn s05_open_handles_are_capped() {
+    /// More than any client needs at once.
+    const ENOUGH: usize = 5000;
+    let (layover, account) = serve(Engine::Sqlite);
+    let mut sftp = account.sftp(&layover);
+    sftp.put(b"/file", b"content").expect("put");
+    let mut handles = Vec::new();
+    let refused = loop {
+        match sftp.open(b"/file", open::READ) {
+            Ok(handle) => handles.push(handle),
+            Err(fault) => break fault,
+        }
+        assert!(handles.len() < ENOUGH, "{ENOUGH} handles were granted");
+    };
+    assert_eq!(refused.code(), Some(status::FAILURE), "{refused:?}");
+    assert!(handles.len() >= 64, "only {} handles", handles.len());
+    let closed = handles.pop().expect("a handle");
+    sftp.close(&closed).expect("close");
+    sftp.open(b"/file", open::READ).expect("room for another");
+    sftp.open(b"/file", open::READ).expect_err("the cap holds");
+}
+
+/// S05: a client that asks without end and never reads costs no memory without end, and gets all
+/// its answers when it reads at last.
+#[test]
+fn s05_a_client_that_never_reads_is_held_back_and_loses_nothing() {
+    /// Answers of 32 KiB each: 64 MiB in all.
+    const REQUESTS: u32 = 2048;
+    let (layover, account) = serve(Engine::Sqlite);
+    let mut sftp = account.sftp(&layover);
+    let content = vec![7; 32 * 1024];
+    sftp.put(b"/file", &content).expect("put");
+    let handle = sftp.open(b"/file", open::READ).expect("open");
+    let before = resident_kib(layover.pid());
+    let ids: Vec<u32> = (1000..1000 + REQUESTS).collect();
+    let packets: Vec<u8> = ids
+        .iter()
+        .flat_map(|id| {
+            let body = Body::new().u32(*id).string(&handle.0).u64(0).u32(32 * 1024);
+            frame(request::READ, body.bytes())
+        })
+        .collect();
+    sftp.send_raw(&packets);
+    // Silence, in which a server without a cap would fill its memory.
+    wait::let_pass(Duration::from_secs(3));
+    let grown = resident_kib(layover.pid()).saturating_sub(before);
+    assert!(grown < 32 * 1024, "{grown} KiB grown for one silent client");
+    for id in ids {
+        let answer = sftp.receive(id).expect("every answer comes");
+        assert_eq!(answer.kind, reply::DATA);
+        assert_eq!(answer.body.len(), 4 + content.len());
+    }
+}
+
+/// Resident memory of a process.
+fn resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("process status");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("VmRSS");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|number| number.parse().ok())
+        .expect("a number")
+}
+
+on_both_engines!(s07_a_client_that_dies_leaves_no_session_and_no_published_half);
+
+fn s07_a_client_that_dies_leaves_no_session_and_no_published_half(engine: Engine) {
+    let (layover, account) = serve(engine);
+    let mut sftp = account.sftp(&layover);
+    let handle = sftp.open(b"/file", open::FRESH).expect("open");
+    sftp.write(&handle, 0, b"half").expect("write");
+    assert_eq!(layover.rows(&["session", "list"]).len(), 1);
+    drop(sftp);
+    wait::until("the session to go", PATIENCE, || {
+        layover.rows(&["session", "list"]).is_empty().then_some(())
+    });
+    assert!(
+        !layover.homes().join("partner/file").exists(),
+        "half a file was published"
+    );
+    assert!(ledger::stored(&layover, "partner").is_empty());
+    // What was interrupted is there to be gone on with, for the same account.
+    let mut sftp = account.sftp(&layover);
+    assert_eq!(
+        sftp.stat(b"/file").expect("stat of the partial").size_bytes,
+        Some(4)
+    );
+    assert!(sftp.names(b"/").expect("list").is_empty());
+    let handle = sftp.open(b"/file", open::WRITE).expect("resume");
+    sftp.write(&handle, 4, b" and half").expect("write");
+    sftp.close(&handle).expect("close");
+    assert_eq!(sftp.get(b"/file").expect("get"), b"half and half");
+    ledger::agrees_with_tree(&layover, "partner");
+}
+
+#[test]
+fn s07_openssh_resumes_an_upload_where_it_broke_off() {
+    let (layover, account) = serve(Engine::Sqlite);
+    let source = account.client_dir.join("source");
+    let sum = layover_tests::content::write_file(&source, 300_000, 3);
+    let whole = std::fs::read(&source).expect("read");
+    let mut sftp = account.sftp(&layover);
+    let handle = sftp.open(b"/file", open::FRESH).expect("open");
+    sftp.write_all(&handle, &whole[..100_000]).expect("write");
+    drop(sftp);
+    wait::until("the session to go", PATIENCE, || {
+        layover.rows(&["session", "list"]).is_empty().then_some(())
+    });
+    let commands = format!("reput {} /file\n", source.display());
+    layover_tests::openssh::sftp(&account.by_key(&layover), &[], &commands, PATIENCE).expect_ok();
+    assert_eq!(
+        layover_tests::content::sha256(&layover.homes().join("partner/file")),
+        sum
+    );
+}
+
+/// Two uploads of one name: each is whole, and the last to finish wins.
+#[test]
+fn the_last_of_two_uploads_to_finish_wins_whole() {
+    let (layover, account) = serve(Engine::Sqlite);
+    let (mut first, mut second) = (account.sftp(&layover), account.sftp(&layover));
+    let one = first.open(b"/file", open::FRESH).expect("open");
+    let two = second.open(b"/file", open::FRESH).expect("open");
+    first.write(&one, 0, b"1111111111").expect("write");
+    second.write(&two, 0, b"22222").expect("write");
+    second.close(&two).expect("close");
+    assert_eq!(second.get(b"/file").expect("get"), b"22222");
+    first.close(&one).expect("close");
+    assert_eq!(second.get(b"/file").expect("get"), b"1111111111");
+    ledger::agrees_with_tree(&layover, "partner");
+    let uploads = layover.rows(&["journal", "--kind", "transfer"]);
+    let count = uploads
+        .iter()
+        .filter(|entry| entry["action"] == "upload" && entry["outcome"] == "ok")
+        .count();
+    assert_eq!(count, 2, "both are in the journal: {uploads:?}");
+}
+
+#[test]
+fn an_exclusive_open_never_replaces() {
+    let (layover, account) = serve(Engine::Sqlite);
+    let mut sftp = account.sftp(&layover);
+    let flags = open::FRESH | open::EXCL;
+    let handle = sftp.open(b"/file", flags).expect("exclusive create");
+    sftp.write(&handle, 0, b"first").expect("write");
+    sftp.close(&handle).expect("close");
+    let refused = sftp
+        .open(b"/file", flags)
+        .expect_err("exclusive over a file");
+    assert!(
+        matches!(
+            refused,
+            Fault::Status {
+                code: status::FAILURE,
+                ..
+            }
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(sftp.get(b"/file").expect("get"), b"first");
+}
+
+#[test]
+fn a_close_after_a_failed_write_never_publishes() {
+    let (layover, account) = serve(Engine::Sqlite);
+    layover.admin(&["account", "set", "partner", "--quota", "1KiB"]);
+    let mut sftp = account.sftp(&layover);
+    let handle = sftp.open(b"/file", open::FRESH).expect("open");
+    sftp.write(&handle, 0, &[1; 512]).expect("write");
+    sftp.write(&handle, 512, &[1; 1024])
+        .expect_err("above the quota");
+    sftp.close(&handle).expect_err("close after a failed write");
+    assert!(!layover.homes().join("partner/file").exists());
+    assert!(ledger::stored(&layover, "partner").is_empty());
+}
+
+#[test]
+fn a_large_folder_is_listed_whole() {
+    const FILES: usize = 3000;
+    let (layover, account) = serve(Engine::Sqlite);
+    let folder = layover.homes().join("partner/many");
+    std::fs::create_dir_all(&folder).expect("make folder");
+    for index in 0..FILES {
+        std::fs::create_dir(folder.join(format!("{index:05}"))).expect("make folder");
+    }
+    let mut sftp = account.sftp(&layover);
+    let entries = sftp.list(b"/many").expect("list");
+    assert_eq!(entries.len(), FILES);
+    assert!(entries.iter().all(|entry| entry.attrs.is_dir()));
+}
+
+/// The server answers a request before the next one of the same handle takes effect, whatever is
+/// under way: a CLOSE pipelined behind WRITEs comes after them.
+#[test]
+fn pipelined_requests_take_effect_in_order() {
+    let (layover, account) = serve(Engine::Sqlite);
+    let mut sftp = account.sftp(&layover);
+    for round in 0..20_u8 {
+        let handle = sftp.open(b"/file", open::FRESH).expect("open");
+        let mut ids = Vec::new();
+        for chunk in 0..10_u64 {
+            let data = vec![round; 5000];
+            let body = Body::new()
+                .string(&handle.0)
+                .u64(chunk * 5000)
+                .string(&data);
+            ids.push(sftp.send(request::WRITE, &body));
+        }
+        ids.push(sftp.send(request::CLOSE, &Body::new().string(&handle.0)));
+        for id in ids {
+            let answer = sftp.receive(id).expect("an answer");
+            settled(&answer).expect("every request succeeds");
+        }
+        let stored = std::fs::read(layover.homes().join("partner/file")).expect("read");
+        assert!(
+            stored == vec![round; 50_000],
+            "round {round}: {} bytes",
+            stored.len()
+        );
+    }
+}
+
+#[test]
+fn a_handle_that_was_closed_or_never_given_is_refused() {
+    let (layover, account) = serve(Engine::Sqlite);
+    let mut sftp = account.sftp(&layover);
+    let handle = sftp.open(b"/file", open::FRESH).expect("open");
+    sftp.close(&handle).expect("close");
+    sftp.close(&handle).expect_err("closed twice");
+    sftp.write(&handle, 0, b"x").expect_err("write after close");
+    for name in [&b""[..], b"x", b"0000", &[0xff; 4], &[b'h'; 300]] {
+        let handle = layover_tests::sftp::HandleName(name.to_vec());
+        assert!(
+            sftp.read(&handle, 0, 10)
+                .expect_err("no such handle")
+                .code()
+                .is_some()
+        );
+    }
+    assert_eq!(sftp.stat(b"/file").expect("stat").size_bytes, Some(0));
+}

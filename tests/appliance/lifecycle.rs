@@ -1,0 +1,229 @@
+//! Starting, stopping, and the command line beside a running server.
+
+use layover_tests::packet::open;
+use layover_tests::wait::{self, PATIENCE};
+use layover_tests::{Engine, Setup, on_both_engines};
+
+use crate::ledger;
+
+on_both_engines!(
+    a_second_serve_on_the_same_data_directory_is_refused,
+    sigterm_lets_a_transfer_finish,
+);
+
+fn a_second_serve_on_the_same_data_directory_is_refused(engine: Engine) {
+    let layover = Setup::new(engine).prepare();
+    let account = layover.account("partner").add();
+    layover.start();
+    let ran = layover.run(&["serve"]).expect_code(1);
+    assert!(
+        ran.stderr.contains(&*layover.data_dir().to_string_lossy()),
+        "the message should name the data directory: {ran}"
+    );
+    account
+        .sftp(&layover)
+        .put(b"/file", b"the first still serves")
+        .expect("put");
+}
+
+fn sigterm_lets_a_transfer_finish(engine: Engine) {
+    let layover = Setup::new(engine).prepare();
+    let account = layover.account("partner").add();
+    layover.start();
+    let server = layover.sftp_address();
+    let mut sftp = account.sftp(&layover);
+    let handle = sftp.open(b"/file", open::FRESH).expect("open");
+    sftp.write(&handle, 0, b"first half, ").expect("write");
+    layover.ask_to_stop();
+    wait::until("new connections to be refused", PATIENCE, || {
+        layover_tests::ssh::Ssh::connect(server).err()
+    });
+    sftp.write(&handle, 12, b"second half")
+        .expect("write while stopping");
+    sftp.close(&handle).expect("close while stopping");
+    drop(sftp);
+    let status = layover.wait_for_stop(PATIENCE);
+    assert!(status.success(), "{status}");
+    let stored = std::fs::read(layover.homes().join("partner/file")).expect("read");
+    assert_eq!(stored, b"first half, second half");
+    ledger::agrees_with_tree(&layover, "partner");
+}
+
+#[test]
+fn sigterm_ends_a_server_without_transfers_at_once_although_a_session_is_open() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let account = layover.account("partner").add();
+    layover.start();
+    let sftp = account.sftp(&layover);
+    layover.stop();
+    assert!(sftp.connection().closed_within(PATIENCE));
+}
+
+#[test]
+fn a_second_signal_ends_a_transfer() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let account = layover.account("partner").add();
+    layover.start();
+    let server = layover.sftp_address();
+    let mut sftp = account.sftp(&layover);
+    sftp.put(b"/file", b"old").expect("put");
+    let handle = sftp.open(b"/file", open::FRESH).expect("open");
+    sftp.write(&handle, 0, b"half of the new").expect("write");
+    layover.ask_to_stop();
+    wait::until("new connections to be refused", PATIENCE, || {
+        layover_tests::ssh::Ssh::connect(server).err()
+    });
+    layover.ask_to_stop();
+    layover.wait_for_stop(PATIENCE);
+    assert_eq!(
+        std::fs::read(layover.homes().join("partner/file")).expect("read"),
+        b"old"
+    );
+}
+
+#[test]
+fn the_host_key_stays_and_is_nobody_elses() {
+    use std::os::unix::fs::PermissionsExt;
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let account = layover.account("partner").add();
+    layover.start();
+    let learnt = |layover| {
+        let login = account.by_key(layover);
+        layover_tests::openssh::sftp(&login, &[], "pwd\n", PATIENCE).expect_ok();
+        let known = std::fs::read_to_string(login.known_hosts()).expect("read known hosts");
+        std::fs::remove_file(login.known_hosts()).expect("forget");
+        let key = known
+            .lines()
+            .next()
+            .expect("one key")
+            .split_once(' ')
+            .expect("host and key")
+            .1;
+        key.to_owned()
+    };
+    let first = learnt(&layover);
+    assert!(first.starts_with("ssh-ed25519 "), "{first}");
+    layover.stop();
+    layover.start();
+    assert_eq!(learnt(&layover), first, "the host key changed at a restart");
+    let mut secrets = 0;
+    let mut folders = vec![layover.data_dir().to_owned()];
+    while let Some(folder) = folders.pop() {
+        let mode = std::fs::metadata(&folder)
+            .expect("stat")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o077, 0, "{} is open to others", folder.display());
+        for entry in std::fs::read_dir(&folder).expect("list") {
+            let path = entry.expect("entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if std::fs::read(&path)
+                .expect("read")
+                .starts_with(b"-----BEGIN OPENSSH PRIV")
+            {
+                let mode = std::fs::metadata(&path).expect("stat").permissions().mode();
+                assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+                secrets += 1;
+            }
+        }
+    }
+    assert_eq!(secrets, 1, "one host key");
+}
+
+#[test]
+fn the_command_line_works_while_no_server_runs() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    layover.account("partner").add();
+    let accounts = layover.rows(&["account", "list"]);
+    assert_eq!(accounts.len(), 1);
+    assert_eq!(accounts[0]["name"], "partner");
+    assert!(layover.rows(&["file", "list", "partner"]).is_empty());
+    assert!(layover.rows(&["session", "list"]).is_empty());
+    layover.admin(&["account", "remove", "partner"]);
+    assert!(layover.rows(&["account", "list"]).is_empty());
+}
+
+#[test]
+fn check_says_line_by_line_what_is_ready_and_what_is_not() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    layover.account("partner").add();
+    let good = layover.admin(&["check"]);
+    assert!(good.stdout.lines().count() >= 3, "{good}");
+    std::fs::remove_dir_all(layover.homes()).ok();
+    std::fs::write(layover.homes(), "not a folder").expect("block homes");
+    let bad = layover.run(&["check"]).expect_code(1);
+    assert!(
+        bad.text().contains(&*layover.homes().to_string_lossy()),
+        "{bad}"
+    );
+}
+
+#[test]
+fn wrong_settings_are_all_reported_at_once() {
+    let layover = Setup::new(Engine::Sqlite)
+        .set("gate", "login_grace", "\"soon\"")
+        .set("sftp", "algorithms", "\"ancient\"")
+        .set("retention", "kepe", "\"5d\"")
+        .prepare();
+    let ran = layover.run(&["check"]);
+    assert!(!ran.ok(), "{ran}");
+    for word in ["login_grace", "soon", "algorithms", "ancient", "kepe"] {
+        assert!(ran.text().contains(word), "`{word}` is missing: {ran}");
+    }
+}
+
+#[test]
+fn serve_without_accounts_says_how_to_make_the_first() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    layover.start();
+    wait::until("the hint", PATIENCE, || {
+        layover.log().contains("layover account add").then_some(())
+    });
+    layover.stop();
+}
+
+#[test]
+fn usage_errors_end_with_2_and_refusals_with_1() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    layover.run(&["account", "frobnicate"]).expect_code(2);
+    layover
+        .run(&["account", "add", "no/slash", "--entity", "acme"])
+        .expect_code(2);
+    layover.run(&["account", "show", "nobody"]).expect_code(1);
+    layover
+        .run(&["account", "add", "partner", "--entity", "nowhere"])
+        .expect_code(1);
+    layover.run(&["entity", "remove", "nowhere"]).expect_code(1);
+}
+
+/// OpenSSH's `sftp` sends CLOSE on Ctrl-C as if the file had ended; SECURITY.md says so. What is
+/// published then is at least whole blocks of what was sent, and the server stays well.
+#[test]
+fn ctrl_c_in_openssh_sftp_leaves_the_ledger_true() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let account = layover.account("partner").add();
+    layover.start();
+    let source = account.client_dir.join("source");
+    layover_tests::content::write_file(&source, 64 * layover_tests::content::MIB, 5);
+    let commands = format!("put {} /file\n", source.display());
+    // 8 Mbit/s: more than a minute for the file.
+    let login = account.by_key(&layover);
+    let mut client = layover_tests::openssh::start_sftp(&login, &["-l", "8000"], &commands);
+    wait::until("the upload to begin", PATIENCE, || {
+        let rows = layover.rows(&["file", "list", "partner"]);
+        assert!(client.alive(), "the client ended by itself");
+        (!rows.is_empty()).then_some(())
+    });
+    client.interrupt();
+    let ran = client.finish(PATIENCE);
+    assert!(ran.stderr.contains("Interrupt"), "{ran}");
+    wait::until("the session to end", PATIENCE, || {
+        layover.rows(&["session", "list"]).is_empty().then_some(())
+    });
+    ledger::agrees_with_tree(&layover, "partner");
+    account
+        .sftp(&layover)
+        .put(b"/after", b"content")
+        .expect("put");
+}

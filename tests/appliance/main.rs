@@ -1,0 +1,20 @@
+//! What a running Layover promises, claim by claim, seen from outside.
+
+mod adoption;
+mod calendar;
+mod changes;
+mod crash;
+mod demo;
+mod expiry;
+mod faults;
+mod incidents;
+mod journal;
+mod ledger;
+mod lifecycle;
+mod limits;
+mod logins;
+mod names;
+mod permissions;
+mod refusals;
+mod rename;
+mod transfers;

@@ -1,0 +1,85 @@
+//! An appliance inside the test's own process, whose days pass when the test says so.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use layover_config::Settings;
+use layover_retention::{Clock, ManualClock, Timestamp};
+use layover_server::Appliance;
+use tokio::runtime::Runtime;
+
+use crate::layover::Layover;
+use crate::wait::{self, PATIENCE};
+
+/// A running appliance with a clock that stands still. Ends hard when dropped.
+#[derive(Debug)]
+pub struct Calendar {
+    // Before the runtime on which it lives: fields are dropped in this order.
+    appliance: Appliance,
+    clock: Arc<ManualClock>,
+    runtime: Runtime,
+}
+
+impl Calendar {
+    /// Starts an appliance with the configuration and the accounts of `layover`, whose executable
+    /// must not be running, at the time `now`.
+    pub fn start(layover: &Layover, now: Timestamp) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("start runtime");
+        let settings = Settings::load(Some(layover.config()), std::iter::empty());
+        let settings = settings
+            .unwrap_or_else(|errors| panic!("settings: {errors}"))
+            .settings;
+        let clock = Arc::new(ManualClock::new(now));
+        let lent: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+        let appliance = runtime
+            .block_on(wait::bounded(PATIENCE, Appliance::start(settings, lent)))
+            .expect("the appliance starts in time")
+            .unwrap_or_else(|error| panic!("the appliance does not start: {error:?}"));
+        Self {
+            appliance,
+            clock,
+            runtime,
+        }
+    }
+
+    /// Where SFTP listens.
+    pub fn sftp_address(&self) -> SocketAddr {
+        self.appliance.addresses().sftp
+    }
+
+    /// The appliance's time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Lets `span` pass, and waits until a sweep that began after it has ended: what is still there
+    /// then, stays.
+    pub fn advance(&self, span: Duration) {
+        let sweeps = |calendar: &Self| {
+            let jobs = calendar.appliance.jobs();
+            jobs.iter()
+                .find(|job| job.name == "sweep")
+                .map_or(0, |job| job.runs)
+        };
+        self.clock.advance(span);
+        // A run that was under way may have begun before; the second one cannot have.
+        let before = sweeps(self);
+        for runs in [before + 1, before + 2] {
+            wait::until("a sweep", PATIENCE, || (sweeps(self) >= runs).then_some(()));
+        }
+    }
+
+    /// Stops the appliance in order.
+    pub fn stop(self) {
+        self.appliance.soft_stop();
+        let stopped = wait::bounded(PATIENCE, self.appliance.stopped());
+        self.runtime
+            .block_on(stopped)
+            .expect("the appliance stops in time");
+    }
+}

@@ -1,0 +1,143 @@
+//! The two databases that every rule is tested on.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::process;
+use crate::skip::skip;
+use crate::wait::PATIENCE;
+
+/// Names the PostgreSQL server (a URL of its maintenance database, with the right to create
+/// databases) on which tests make their own databases.
+pub const POSTGRES_URL: &str = "LAYOVER_TEST_POSTGRES_URL";
+
+/// A database engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// The embedded default.
+    Sqlite,
+    /// Several nodes' database.
+    Postgres,
+}
+
+impl Engine {
+    /// Whether tests can use this engine here; says that the test is skipped when not.
+    pub fn available(self) -> bool {
+        let available = self == Self::Sqlite || std::env::var_os(POSTGRES_URL).is_some();
+        if !available {
+            skip(&format!("{POSTGRES_URL} is not set; `tests/run` sets it"));
+        }
+        available
+    }
+
+    /// A database of the calling test's own. `data_dir` is where an embedded one goes.
+    pub(crate) fn database(self, data_dir: &Path) -> Database {
+        match self {
+            Self::Sqlite => Database {
+                url: format!("sqlite:{}", data_dir.join("layover.db").display()),
+                on_server: None,
+            },
+            Self::Postgres => create_on_server(),
+        }
+    }
+}
+
+/// A database that is dropped with this value.
+#[derive(Debug)]
+pub(crate) struct Database {
+    url: String,
+    on_server: Option<OnServer>,
+}
+
+#[derive(Debug)]
+struct OnServer {
+    maintenance_url: String,
+    name: String,
+}
+
+impl Database {
+    /// The URL for `[database] url`.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Some(OnServer {
+            maintenance_url,
+            name,
+        }) = &self.on_server
+        {
+            psql(
+                maintenance_url,
+                &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+            );
+        }
+    }
+}
+
+fn create_on_server() -> Database {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let maintenance_url = std::env::var(POSTGRES_URL).expect("checked by Engine::available");
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("layover_test_{}_{count}", std::process::id());
+    psql(
+        &maintenance_url,
+        &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+    );
+    psql(&maintenance_url, &format!("CREATE DATABASE {name}"));
+    let (server, query) = match maintenance_url.split_once('?') {
+        Some((server, query)) => (server, format!("?{query}")),
+        None => (maintenance_url.as_str(), String::new()),
+    };
+    let (server, _) = server.rsplit_once('/').expect("the URL names a database");
+    let url = format!("{server}/{name}{query}");
+    Database {
+        url,
+        on_server: Some(OnServer {
+            maintenance_url,
+            name,
+        }),
+    }
+}
+
+/// Runs one statement, and says what went wrong where that is not already a panic's business.
+fn psql(url: &str, statement: &str) {
+    let mut command = Command::new("psql");
+    command.args([
+        "--no-psqlrc",
+        "--quiet",
+        "--set",
+        "ON_ERROR_STOP=1",
+        "--command",
+        statement,
+        url,
+    ]);
+    let ran = process::run(&mut command, b"", PATIENCE);
+    if !ran.ok() && !std::thread::panicking() {
+        panic!("PostgreSQL refused: {ran}");
+    }
+}
+
+/// Makes one test per engine out of a function that takes the [`Engine`]. The claim is the
+/// function's name: `claim::on_sqlite`, `claim::on_postgresql`.
+#[macro_export]
+macro_rules! on_both_engines {
+    ($($claim:ident),+ $(,)?) => {$(
+        mod $claim {
+            #[test]
+            fn on_sqlite() {
+                super::$claim($crate::Engine::Sqlite);
+            }
+
+            #[test]
+            fn on_postgresql() {
+                if $crate::Engine::Postgres.available() {
+                    super::$claim($crate::Engine::Postgres);
+                }
+            }
+        }
+    )+};
+}

@@ -1,0 +1,376 @@
+//! The real executable under test, with a data directory, homes and a database of its own.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::account::AccountPlan;
+use crate::engine::{Database, Engine};
+use crate::process::{self, Ran};
+use crate::wait::{self, PATIENCE};
+
+/// The file in the data directory by which a server that is ready tells its addresses.
+const ADDRESSES: &str = "addresses.json";
+
+/// The one entity that test accounts belong to unless a test says otherwise.
+pub const ENTITY: &str = "acme";
+
+/// Settings of a server to be.
+#[derive(Debug)]
+pub struct Setup {
+    engine: Engine,
+    homes: Option<PathBuf>,
+    sections: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Setup {
+    /// A server on loopback with free ports, its data on `engine`, and a sweep each second.
+    pub fn new(engine: Engine) -> Self {
+        let setup = Self {
+            engine,
+            homes: None,
+            sections: BTreeMap::new(),
+        };
+        setup
+            .set("sftp", "listen", "\"127.0.0.1\"")
+            .set("sftp", "port", "0")
+            .set("ftps", "listen", "\"127.0.0.1\"")
+            .set("ftps", "explicit_port", "0")
+            .set("ftps", "implicit_port", "0")
+            .set("console", "listen", "\"127.0.0.1:0\"")
+            .set("retention", "sweep_every", "\"1s\"")
+    }
+
+    /// Sets one key of `layover.toml`; `value` is written as TOML.
+    #[must_use]
+    pub fn set(mut self, section: &str, key: &str, value: &str) -> Self {
+        self.sections
+            .entry(section.to_owned())
+            .or_default()
+            .insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Puts the homes into `homes` instead of the server's own folder.
+    #[must_use]
+    pub fn homes(mut self, homes: &Path) -> Self {
+        self.homes = Some(homes.to_owned());
+        self
+    }
+
+    /// Writes the configuration; the server is not running yet.
+    pub fn prepare(self) -> Layover {
+        let dir = TempDir::with_prefix("layover-test-").expect("make test folder");
+        let data_dir = dir.path().join("data");
+        let homes = self
+            .homes
+            .clone()
+            .unwrap_or_else(|| dir.path().join("homes"));
+        let client_dir = dir.path().join("client");
+        fs::create_dir(&client_dir).expect("make client folder");
+        // `layover` makes it with its own mode, which a test may want to see; only SQLite's file
+        // has to find it there before the first command.
+        let database = self.engine.database(&data_dir);
+        let quoted = |path: &Path| format!("{:?}", path.to_string_lossy());
+        let setup = self.set("storage", "homes", &quoted(&homes)).set(
+            "database",
+            "url",
+            &format!("{:?}", database.url()),
+        );
+        let mut text = format!("data_dir = {}\n", quoted(&data_dir));
+        for (section, keys) in &setup.sections {
+            text.push_str(&format!("\n[{section}]\n"));
+            for (key, value) in keys {
+                text.push_str(&format!("{key} = {value}\n"));
+            }
+        }
+        let config = dir.path().join("layover.toml");
+        fs::write(&config, text).expect("write layover.toml");
+        Layover {
+            engine: setup.engine,
+            config,
+            data_dir,
+            homes,
+            client_dir,
+            server: Mutex::new(None),
+            _database: database,
+            dir,
+        }
+    }
+}
+
+/// One appliance under test. Ends with the value: the server is killed, everything is removed.
+#[derive(Debug)]
+pub struct Layover {
+    engine: Engine,
+    config: PathBuf,
+    data_dir: PathBuf,
+    homes: PathBuf,
+    client_dir: PathBuf,
+    // Before the database and the folder: fields are dropped in this order.
+    server: Mutex<Option<Server>>,
+    _database: Database,
+    dir: TempDir,
+}
+
+/// The running process; killed when dropped.
+#[derive(Debug)]
+struct Server {
+    child: Child,
+    sftp: SocketAddr,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Layover {
+    /// The database engine.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Root of all homes.
+    pub fn homes(&self) -> &Path {
+        &self.homes
+    }
+
+    /// The node's own data.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// A folder for the files of clients.
+    pub fn client_dir(&self) -> &Path {
+        &self.client_dir
+    }
+
+    /// A folder that is removed with the appliance, for what is neither server's nor client's.
+    pub fn scratch(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Starts the server and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// With the server's log, when it ends or does not become ready.
+    pub fn start(&self) -> &Self {
+        let mut running = self.running();
+        assert!(running.is_none(), "the server is running already");
+        *running = Some(self.spawn_until_ready());
+        drop(running);
+        self
+    }
+
+    fn spawn_until_ready(&self) -> Server {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path());
+        let log = log.expect("open server log");
+        let child = self
+            .command()
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("share server log"))
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", executable().display()));
+        let unbound = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        let mut server = Server {
+            child,
+            sftp: unbound,
+        };
+        let found = wait::within(PATIENCE, || {
+            if let Some(status) = server.child.try_wait().expect("wait for the server") {
+                panic!("the server ended with {status}\n{}", self.log());
+            }
+            self.announced_address(server.child.id())
+        });
+        server.sftp = found.unwrap_or_else(|| panic!("the server is not ready\n{}", self.log()));
+        server
+    }
+
+    /// The SFTP address that process `pid` announced; a file of an earlier process does not count.
+    fn announced_address(&self, pid: u32) -> Option<SocketAddr> {
+        let text = fs::read_to_string(self.data_dir.join(ADDRESSES)).ok()?;
+        let addresses: Value = serde_json::from_str(&text).ok()?;
+        (addresses["pid"].as_u64() == Some(u64::from(pid))).then_some(())?;
+        addresses["sftp"].as_str()?.parse().ok()
+    }
+
+    /// Where SFTP listens, as a client on this machine reaches it.
+    pub fn sftp_address(&self) -> SocketAddr {
+        self.running().as_ref().expect("the server is running").sftp
+    }
+
+    /// Process id of the running server.
+    pub fn pid(&self) -> u32 {
+        self.running()
+            .as_ref()
+            .expect("the server is running")
+            .child
+            .id()
+    }
+
+    /// Kills the server as a power cut would: SIGKILL, nothing can be finished.
+    pub fn kill_9(&self) {
+        drop(self.running().take().expect("the server is running"));
+    }
+
+    /// Asks the server to stop with SIGTERM and returns at once.
+    pub fn ask_to_stop(&self) {
+        let pid = i32::try_from(self.pid())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id");
+        kill_process(pid, Signal::TERM).expect("send SIGTERM");
+    }
+
+    /// Waits for the server's end.
+    ///
+    /// # Panics
+    /// With the server's log, when it does not end within `limit`.
+    pub fn wait_for_stop(&self, limit: Duration) -> ExitStatus {
+        let mut server = self.running().take().expect("the server is running");
+        wait::within(limit, || {
+            server.child.try_wait().expect("wait for the server")
+        })
+        .unwrap_or_else(|| panic!("still running {limit:?} after SIGTERM\n{}", self.log()))
+    }
+
+    /// Stops the server in order.
+    pub fn stop(&self) {
+        self.ask_to_stop();
+        let status = self.wait_for_stop(PATIENCE);
+        assert!(
+            status.success(),
+            "the server ended with {status}\n{}",
+            self.log()
+        );
+    }
+
+    /// What the server has logged in all its lives.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Runs a command of the executable, with this appliance's configuration.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with_input(arguments, "")
+    }
+
+    /// Like [`Layover::run`], with `input` on standard input.
+    #[track_caller]
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
+        process::run(self.command().args(arguments), input.as_bytes(), PATIENCE)
+    }
+
+    /// Runs a command that must succeed.
+    #[track_caller]
+    pub fn admin(&self, arguments: &[&str]) -> Ran {
+        self.run(arguments).expect_ok()
+    }
+
+    /// Runs a command that must succeed with `--json` behind it, and reads its answer.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let ran = self.admin(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("no JSON: {error}: {ran}"))
+    }
+
+    /// Runs a list command that must succeed, and returns its rows.
+    #[track_caller]
+    pub fn rows(&self, arguments: &[&str]) -> Vec<Value> {
+        match self.json(arguments) {
+            Value::Array(rows) => rows,
+            other => panic!("`{}` should yield a list: {other}", arguments.join(" ")),
+        }
+    }
+
+    /// Plans an account of the entity `acme` that may come from all of loopback; see
+    /// [`AccountPlan`].
+    pub fn account(&self, name: &str) -> AccountPlan<'_> {
+        AccountPlan::new(self, name)
+    }
+
+    /// A command line of the executable, for a test that needs more than [`Layover::run`].
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(executable());
+        // Only the configuration file decides, whoever runs the tests; and no colours.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("LAYOVER") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .env("NO_COLOR", "1")
+            .arg("--config")
+            .arg(&self.config)
+            .current_dir(self.dir.path());
+        command
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("serve.log")
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Server>> {
+        self.server
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Drop for Layover {
+    fn drop(&mut self) {
+        self.running().take();
+        if std::thread::panicking() {
+            eprintln!(
+                "--- the server's log ({})\n{}",
+                self.log_path().display(),
+                self.log()
+            );
+        }
+    }
+}
+
+/// The executable that was built beside the test binary, or the one named by `LAYOVER_TEST_BIN`.
+///
+/// # Panics
+/// When there is none; the message says how to build it.
+pub fn executable() -> PathBuf {
+    if let Some(path) = std::env::var_os("LAYOVER_TEST_BIN") {
+        return PathBuf::from(path);
+    }
+    let test = std::env::current_exe().expect("path of the test binary");
+    // target/debug/deps/appliance-… -> target/debug/layover
+    let built = test
+        .ancestors()
+        .nth(2)
+        .expect("a target folder")
+        .join("layover");
+    assert!(
+        File::open(&built).is_ok(),
+        "{} is missing: run `cargo build -p layover-admin` first (`tests/run` does)",
+        built.display()
+    );
+    built
+}
