@@ -139,10 +139,22 @@ impl Parts {
     /// Keeps what has arrived without a gap, hidden; nothing when there is
     /// nothing worth keeping.
     pub(super) async fn park(&self, why: &'static str) -> Result<(), VfsError> {
-        let (kept_bytes, changed) = {
+        let (kept_bytes, changed, found_no_room) = {
             let progress = locked(&self.progress);
-            (progress.passed.contiguous(), progress.changed)
+            let found_no_room = progress.poison.is_some_and(Poison::is_for_want_of_room);
+            (
+                progress.passed.contiguous(),
+                progress.changed,
+                found_no_room,
+            )
         };
+        // What did not fit is given back at once: kept, it would stand in the
+        // way of everything smaller until `partial_keep` is over.
+        if found_no_room {
+            return self
+                .discard_with(Some(self.entry_of_interruption(why, 0)))
+                .await;
+        }
         // A changed copy cannot be resumed: the published file is still there.
         if self.is_copy || (kept_bytes == 0 && !self.is_resumed) {
             let entry = changed.then(|| self.entry_of_interruption(why, 0));

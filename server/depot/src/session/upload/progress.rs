@@ -40,6 +40,14 @@ impl Poison {
         }
     }
 
+    /// Whether the upload failed because it was too much for its place.
+    pub(super) fn is_for_want_of_room(self) -> bool {
+        match self {
+            Poison::Quota(_) | Poison::TooLarge | Poison::DiskFull => true,
+            Poison::Storage => false,
+        }
+    }
+
     pub(super) fn error(self) -> VfsError {
         match self {
             Poison::Quota(quota_bytes) => VfsError::QuotaExceeded { quota_bytes },
