@@ -67,6 +67,23 @@ async fn two_uploads_at_once_share_the_room() {
 }
 
 #[tokio::test]
+async fn what_did_not_fit_does_not_stand_in_the_way_of_what_does() {
+    let (world, session) = world().await;
+    let large = begin(&session, "/large", NEW).await.unwrap();
+    large
+        .write_at(0, Bytes::from_static(&[1; 90]))
+        .await
+        .unwrap();
+    assert!(is_quota(
+        &large.write_at(90, Bytes::from_static(&[1; 20])).await
+    ));
+    large.interrupt().await.unwrap();
+    upload(&session, "/small", &[1; 50]).await.unwrap();
+    assert_eq!(session.space().await.unwrap().used_bytes, 50);
+    world.assert_agreement().await;
+}
+
+#[tokio::test]
 async fn the_last_check_is_in_the_ledger_where_other_processes_count_too() {
     let (world, session) = world().await;
     let elsewhere = world.second_process("node-2").await;
