@@ -18,7 +18,7 @@ use layover_depot::{Session, timer};
 use layover_retention::Clock;
 use russh::server::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::Activity;
@@ -67,6 +67,8 @@ pub(crate) struct ChannelContext {
     pub(crate) session: Session,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) activity: Arc<Activity>,
+    /// Room for entries of open directories; the connection's channels share it.
+    pub(crate) listed: Arc<Semaphore>,
     pub(crate) stall_timeout: Duration,
     pub(crate) soft: CancellationToken,
     pub(crate) hard: CancellationToken,
@@ -82,18 +84,7 @@ pub(crate) async fn serve(
     purpose: watch::Receiver<Purpose>,
 ) {
     let (outbox, outgoing) = Outbox::new();
-    let mut dispatcher = Dispatcher {
-        handles: Handles::default(),
-        frames: Frames::default(),
-        turns: VecDeque::new(),
-        waiting_requests: 0,
-        waiting_bytes: 0,
-        reported_open: 0,
-        greeted: false,
-        outbox: outbox.clone(),
-        context: context.clone(),
-    };
-    drop(outbox);
+    let mut dispatcher = Dispatcher::new(context.clone(), outbox);
     let broken = CancellationToken::new();
     let requests = async {
         let ended = tokio::select! {
@@ -162,6 +153,20 @@ struct Dispatcher {
 }
 
 impl Dispatcher {
+    fn new(context: ChannelContext, outbox: Outbox) -> Self {
+        Self {
+            handles: Handles::default(),
+            frames: Frames::default(),
+            turns: VecDeque::new(),
+            waiting_requests: 0,
+            waiting_bytes: 0,
+            reported_open: 0,
+            greeted: false,
+            outbox,
+            context,
+        }
+    }
+
     async fn run(
         &mut self,
         from_client: &mut ChannelReadHalf,
@@ -205,7 +210,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn accept(&mut self, request: Request) -> Result<(), ChannelFault> {
+    async fn accept(&mut self, mut request: Request) -> Result<(), ChannelFault> {
         let lacks_budget = matches!(request.body, Body::Read { .. }) && !self.outbox.has_budget();
         if let Some(handle) = handle_of(&request.body)
             && let Some(slot) = self.handles.get(Some(handle))
@@ -213,6 +218,10 @@ impl Dispatcher {
         {
             if slot.waiting.is_empty() {
                 self.turns.push_back(handle);
+            }
+            if let Body::Write { data, .. } = &mut request.body {
+                // A slice would keep the whole SSH packet it came in (S05).
+                *data = Bytes::copy_from_slice(data);
             }
             self.waiting_bytes += data_bytes(&request.body);
             self.waiting_requests += slot.waiting.push(request);
@@ -264,6 +273,7 @@ impl Dispatcher {
         let mut requests = Requests {
             session: &self.context.session,
             clock: &*self.context.clock,
+            listed: &self.context.listed,
             handles: &mut self.handles,
             stopping,
         };
@@ -330,3 +340,6 @@ fn data_bytes(body: &Body) -> usize {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,12 +18,13 @@ use russh::server::{
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use tokio::net::TcpStream;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, Overdue, Patience};
 use crate::channel::{self, ChannelContext, Purpose};
+use crate::handles::MAX_LISTED_ENTRIES;
 use crate::stream::WatchedStream;
 use crate::{Algorithms, transport};
 
@@ -137,6 +138,7 @@ impl Server {
             context: ContextParts {
                 clock: Arc::clone(&self.clock),
                 activity: Arc::clone(&activity),
+                listed: Arc::new(Semaphore::new(MAX_LISTED_ENTRIES)),
                 stall_timeout: self.patience.stall,
                 soft: self.soft.clone(),
                 hard: cut.clone(),
@@ -151,6 +153,8 @@ impl Server {
                 tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {}", overdue.as_str());
                 return;
             }
+            // Whoever has not said who he is has nothing to lose.
+            () = self.soft.cancelled() => return,
         };
         let running = match started {
             Ok(running) => running,
@@ -182,10 +186,8 @@ impl Server {
                     break Some((overdue.as_str(), overdue == Overdue::Idle));
                 }
                 reason = told_to_end => break Some((reason.as_str(), true)),
-                entered = &mut login, if session.is_none() => match entered {
-                    Ok(entered) => session = Some(entered),
-                    Err(_) => login = oneshot::channel().1,
-                },
+                // An error means that the handler is gone, and `running` with it.
+                Ok(entered) = &mut login, if session.is_none() => session = Some(entered),
                 () = soft_stop(&self.soft, &activity) => break Some(("the server is stopping", true)),
             }
         };
@@ -253,6 +255,7 @@ pub(crate) enum ConnectionError {
 struct ContextParts {
     clock: Arc<dyn Clock>,
     activity: Arc<Activity>,
+    listed: Arc<Semaphore>,
     stall_timeout: Duration,
     soft: CancellationToken,
     hard: CancellationToken,
@@ -433,6 +436,7 @@ impl Handler for Connection {
             session,
             clock: Arc::clone(&self.context.clock),
             activity: Arc::clone(&self.context.activity),
+            listed: Arc::clone(&self.context.listed),
             stall_timeout: self.context.stall_timeout,
             soft: self.context.soft.clone(),
             hard: self.context.hard.clone(),

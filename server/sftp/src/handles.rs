@@ -3,19 +3,27 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
-use layover_depot::{Download, Upload};
+use layover_depot::{Download, FileInfo, MAX_LISTING, Upload};
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::codec::{Handle, Name};
+use crate::codec::Handle;
 use crate::waiting::Waiting;
 
 /// Files and directories that one channel may have open. `sftp` has one,
 /// mirroring clients a few dozen; told to clients by `limits@openssh.com`.
 pub const MAX_HANDLES: usize = 256;
 
+/// Entries of directories that one connection may have open, on all its
+/// channels: twice the largest listing. A client that opens a directory of
+/// 100,000 names under every handle it may have would else hold gigabytes (S05).
+pub(crate) const MAX_LISTED_ENTRIES: usize = 2 * MAX_LISTING;
+
 /// A directory being listed: entries that READDIR has not returned yet.
 #[derive(Debug)]
 pub(crate) struct OpenDirectory {
-    pub(crate) rest: VecDeque<Name>,
+    pub(crate) rest: VecDeque<(Vec<u8>, FileInfo)>,
+    /// Its share of [`MAX_LISTED_ENTRIES`], given back when it is closed.
+    pub(crate) _room: OwnedSemaphorePermit,
 }
 
 /// What stands behind a handle.

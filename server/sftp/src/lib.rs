@@ -9,6 +9,8 @@ mod activity;
 mod channel;
 pub mod codec;
 mod connection;
+#[cfg(test)]
+mod fixture;
 mod handles;
 mod longname;
 mod outbox;

@@ -6,6 +6,7 @@
 //! neither stop its own requests from being drained (S01) nor grow our memory
 //! (S05).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,6 +16,8 @@ use layover_depot::timer;
 use russh::ChannelWriteHalf;
 use russh::server::Msg;
 use tokio::sync::{Notify, mpsc};
+
+use crate::codec;
 
 /// File data that may be on its way to one client channel, in bytes: as much
 /// as the window that OpenSSH's client opens, four times over.
@@ -28,10 +31,53 @@ pub(crate) const MAX_QUEUED_BYTES: usize = DATA_BUDGET_BYTES + 4 * 1024 * 1024;
 /// encrypt and to send.
 const COALESCE_BYTES: usize = 128 * 1024;
 
+/// A piece of at least so many bytes is sent as it is: putting it together with
+/// its neighbours would cost a copy and save no packet.
+const LARGE_BYTES: usize = 64 * 1024;
+
+/// What a reply costs besides its bytes: its place in the queue and what the
+/// allocator adds. Without it, a client could make us keep several times
+/// [`MAX_QUEUED_BYTES`] in replies of 30 bytes (S05).
+const REPLY_COST_BYTES: usize = 128;
+
+/// A reply on its way: one packet. File data is a piece of its own, so that it
+/// is sent from where it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reply {
+    head: Bytes,
+    data: Bytes,
+}
+
+impl Reply {
+    /// An `SSH_FXP_DATA` packet; `data` must own no more memory than it shows.
+    pub(crate) fn data(id: u32, data: Bytes) -> Self {
+        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        Self {
+            head: Bytes::copy_from_slice(&codec::data_header(id, length)),
+            data,
+        }
+    }
+
+    fn cost(&self) -> usize {
+        REPLY_COST_BYTES
+            .saturating_add(self.head.len())
+            .saturating_add(self.data.len())
+    }
+}
+
+impl From<Bytes> for Reply {
+    fn from(packet: Bytes) -> Self {
+        Self {
+            head: packet,
+            data: Bytes::new(),
+        }
+    }
+}
+
 /// One channel's replies. Clones are the same outbox.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox {
-    queue: mpsc::UnboundedSender<Bytes>,
+    queue: mpsc::UnboundedSender<Reply>,
     shared: Arc<Shared>,
 }
 
@@ -75,15 +121,20 @@ impl Outbox {
                 queue,
                 shared: Arc::clone(&shared),
             },
-            Outgoing { replies, shared },
+            Outgoing {
+                replies,
+                pieces: VecDeque::new(),
+                shared,
+            },
         )
     }
 
     /// Puts a reply in the queue; never waits.
-    pub(crate) fn put(&self, reply: Bytes) -> Result<(), OutboxError> {
-        let length = reply.len();
-        let before = self.shared.queued_bytes.fetch_add(length, Ordering::AcqRel);
-        if before.saturating_add(length) > MAX_QUEUED_BYTES {
+    pub(crate) fn put(&self, reply: impl Into<Reply>) -> Result<(), OutboxError> {
+        let reply = reply.into();
+        let cost = reply.cost();
+        let before = self.shared.queued_bytes.fetch_add(cost, Ordering::AcqRel);
+        if before.saturating_add(cost) > MAX_QUEUED_BYTES {
             return Err(OutboxError::Overflow);
         }
         self.queue.send(reply).map_err(|_| OutboxError::Closed)
@@ -105,16 +156,26 @@ impl Outbox {
         }
     }
 
-    /// Bytes that were put in and not handed over yet.
+    /// What was put in and not handed over yet costs, in bytes.
     pub(crate) fn queued_bytes(&self) -> usize {
         self.shared.queued_bytes.load(Ordering::Acquire)
     }
 }
 
+/// Bytes for one call to the channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Portion {
+    pub(crate) bytes: Bytes,
+    /// What it gives back to the outbox once it is handed over, in bytes.
+    pub(crate) cost: usize,
+}
+
 /// The far end of an [`Outbox`].
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    replies: mpsc::UnboundedReceiver<Bytes>,
+    replies: mpsc::UnboundedReceiver<Reply>,
+    /// Of the reply that was taken last: at most its two.
+    pieces: VecDeque<Portion>,
     shared: Arc<Shared>,
 }
 
@@ -126,26 +187,66 @@ impl Drop for Outgoing {
 }
 
 impl Outgoing {
-    /// The next replies, put together; `None` when there will be none.
-    async fn next(&mut self) -> Option<Bytes> {
-        let first = self.replies.recv().await?;
-        let Ok(second) = self.replies.try_recv() else {
+    /// The next bytes to send, small ones put together; `None` when there will
+    /// be none.
+    pub(crate) async fn next(&mut self) -> Option<Portion> {
+        if self.pieces.is_empty() {
+            let reply = self.replies.recv().await?;
+            self.take_apart(reply);
+        }
+        let first = self.pieces.pop_front()?;
+        if first.bytes.len() >= LARGE_BYTES {
+            return Some(first);
+        }
+        let Some(second) = self.next_small() else {
             return Some(first);
         };
-        let mut joined = BytesMut::with_capacity(COALESCE_BYTES.max(first.len() + second.len()));
-        joined.extend_from_slice(&first);
-        joined.extend_from_slice(&second);
-        while joined.len() < COALESCE_BYTES {
-            let Ok(more) = self.replies.try_recv() else {
-                break;
-            };
-            joined.extend_from_slice(&more);
+        let mut bytes = BytesMut::with_capacity(COALESCE_BYTES.saturating_add(LARGE_BYTES));
+        let mut cost = 0_usize;
+        let mut add = |piece: Portion| {
+            bytes.extend_from_slice(&piece.bytes);
+            cost = cost.saturating_add(piece.cost);
+            bytes.len()
+        };
+        add(first);
+        let mut length = add(second);
+        while length < COALESCE_BYTES
+            && let Some(more) = self.next_small()
+        {
+            length = add(more);
         }
-        Some(joined.freeze())
+        Some(Portion {
+            bytes: bytes.freeze(),
+            cost,
+        })
     }
 
-    fn handed_over(&self, bytes: usize) {
-        self.shared.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    /// The next piece, if it is there already and small.
+    fn next_small(&mut self) -> Option<Portion> {
+        if self.pieces.is_empty() {
+            let reply = self.replies.try_recv().ok()?;
+            self.take_apart(reply);
+        }
+        let small = self.pieces.front()?.bytes.len() < LARGE_BYTES;
+        small.then(|| self.pieces.pop_front()).flatten()
+    }
+
+    fn take_apart(&mut self, reply: Reply) {
+        let data_cost = reply.data.len();
+        self.pieces.push_back(Portion {
+            cost: reply.cost().saturating_sub(data_cost),
+            bytes: reply.head,
+        });
+        if !reply.data.is_empty() {
+            self.pieces.push_back(Portion {
+                cost: data_cost,
+                bytes: reply.data,
+            });
+        }
+    }
+
+    pub(crate) fn handed_over(&self, cost: usize) {
+        self.shared.queued_bytes.fetch_sub(cost, Ordering::AcqRel);
         self.shared.sent.notify_waiters();
     }
 }
@@ -157,10 +258,9 @@ pub(crate) async fn send_all(
     channel: &ChannelWriteHalf<Msg>,
     stall_timeout: Duration,
 ) -> SendEnd {
-    while let Some(bytes) = outgoing.next().await {
-        let length = bytes.len();
+    while let Some(Portion { bytes, cost }) = outgoing.next().await {
         match timer::timeout(stall_timeout, channel.data_bytes(bytes)).await {
-            Ok(Ok(())) => outgoing.handed_over(length),
+            Ok(Ok(())) => outgoing.handed_over(cost),
             Ok(Err(_)) => return SendEnd::Closed,
             Err(_) => return SendEnd::Stalled,
         }
@@ -172,12 +272,16 @@ pub(crate) async fn send_all(
 mod tests {
     use super::*;
 
+    /// A reply that costs exactly so much.
+    fn costing(bytes: usize) -> Bytes {
+        Bytes::from(vec![0; bytes - REPLY_COST_BYTES])
+    }
+
     #[tokio::test]
     async fn replies_that_nobody_reads_are_bounded() {
         let (outbox, outgoing) = Outbox::new();
-        let quarter = Bytes::from(vec![0; MAX_QUEUED_BYTES / 4]);
         for _ in 0..4 {
-            outbox.put(quarter.clone()).unwrap();
+            outbox.put(costing(MAX_QUEUED_BYTES / 4)).unwrap();
         }
         assert!(!outbox.has_budget());
         assert_eq!(
@@ -190,14 +294,18 @@ mod tests {
     #[tokio::test]
     async fn the_budget_opens_when_replies_are_handed_over() {
         let (outbox, mut outgoing) = Outbox::new();
-        outbox.put(Bytes::from(vec![0; DATA_BUDGET_BYTES])).unwrap();
-        assert!(!outbox.has_budget());
+        outbox.put(costing(DATA_BUDGET_BYTES - 1)).unwrap();
+        assert!(outbox.has_budget(), "just below");
+        outbox.put(Bytes::from_static(b"x")).unwrap();
+        assert!(!outbox.has_budget(), "just above");
         let waiting = tokio::spawn({
             let outbox = outbox.clone();
             async move { outbox.budget().await }
         });
-        let bytes = outgoing.next().await.unwrap();
-        outgoing.handed_over(bytes.len());
+        for _ in 0..2 {
+            let portion = outgoing.next().await.unwrap();
+            outgoing.handed_over(portion.cost);
+        }
         waiting.await.unwrap();
         assert_eq!(outbox.queued_bytes(), 0);
     }
@@ -205,7 +313,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_for_a_sender_that_is_gone() {
         let (outbox, outgoing) = Outbox::new();
-        outbox.put(Bytes::from(vec![0; DATA_BUDGET_BYTES])).unwrap();
+        outbox.put(costing(DATA_BUDGET_BYTES)).unwrap();
         drop(outgoing);
         outbox.budget().await;
         assert_eq!(
@@ -220,8 +328,37 @@ mod tests {
         for part in ["one ", "two ", "three"] {
             outbox.put(Bytes::from(part)).unwrap();
         }
-        assert_eq!(outgoing.next().await.unwrap(), Bytes::from("one two three"));
+        let portion = outgoing.next().await.unwrap();
+        assert_eq!(portion.bytes, Bytes::from("one two three"));
+        outgoing.handed_over(portion.cost);
+        assert_eq!(outbox.queued_bytes(), 0);
         drop(outbox);
         assert_eq!(outgoing.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn large_data_is_sent_from_where_it_was_read() {
+        let (outbox, mut outgoing) = Outbox::new();
+        let data = Bytes::from(vec![7; LARGE_BYTES]);
+        outbox.put(Bytes::from_static(b"before")).unwrap();
+        outbox.put(Reply::data(5, data.clone())).unwrap();
+        outbox.put(Bytes::from_static(b"after")).unwrap();
+
+        let before = outgoing.next().await.unwrap().bytes;
+        assert_eq!(before.len(), 6 + codec::DATA_HEADER_BYTES);
+        let sent = outgoing.next().await.unwrap().bytes;
+        assert_eq!(sent.as_ptr(), data.as_ptr(), "the same memory");
+        assert_eq!(outgoing.next().await.unwrap().bytes, "after");
+    }
+
+    #[tokio::test]
+    async fn data_just_below_is_put_together_with_its_header() {
+        let (outbox, mut outgoing) = Outbox::new();
+        let data = Bytes::from(vec![7; LARGE_BYTES - 1]);
+        outbox.put(Reply::data(5, data)).unwrap();
+        let sent = outgoing.next().await.unwrap();
+        assert_eq!(sent.bytes.len(), codec::DATA_HEADER_BYTES + LARGE_BYTES - 1);
+        outgoing.handed_over(sent.cost);
+        assert_eq!(outbox.queued_bytes(), 0);
     }
 }

@@ -4,15 +4,19 @@
 //! request never waits for the client.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use layover_depot::{
     Completion, FileInfo, FileKind, Replace, Session, UploadMode, VfsError, VirtualPath,
 };
 use layover_retention::{Clock, Timestamp};
 
+use tokio::sync::Semaphore;
+
 use crate::codec::{self, Attrs, Body, Code, Handle, MAX_DATA_BYTES, Name, Request, open_flag};
 use crate::handles::{Handles, MAX_HANDLES, Open, OpenDirectory};
+use crate::outbox::Reply;
 use crate::{longname, status};
 
 /// Bytes of names in one READDIR reply; OpenSSH sends about as much.
@@ -50,28 +54,30 @@ const BAD_HANDLE: Fault = Fault::Status(Code::Failure, "no such handle");
 pub(crate) struct Requests<'a> {
     pub(crate) session: &'a Session,
     pub(crate) clock: &'a dyn Clock,
+    /// Room for entries of open directories.
+    pub(crate) listed: &'a Arc<Semaphore>,
     pub(crate) handles: &'a mut Handles,
     pub(crate) stopping: Stopping,
 }
 
 impl Requests<'_> {
     /// Does what is asked for and encodes the reply.
-    pub(crate) async fn answer(&mut self, request: Request) -> Bytes {
+    pub(crate) async fn answer(&mut self, request: Request) -> Reply {
         let id = request.id;
         match self.reply(id, request.body).await {
             Ok(reply) => reply,
-            Err(Fault::Status(code, message)) => codec::status(id, code, message),
+            Err(Fault::Status(code, message)) => codec::status(id, code, message).into(),
             Err(Fault::Depot(error)) => {
                 log_fault(self.session, &error);
                 let (code, message) = status::of(&error);
-                codec::status(id, code, &message)
+                codec::status(id, code, &message).into()
             }
         }
     }
 
-    async fn reply(&mut self, id: u32, body: Body) -> Result<Bytes, Fault> {
+    async fn reply(&mut self, id: u32, body: Body) -> Result<Reply, Fault> {
         let done = || codec::status(id, Code::Ok, "");
-        Ok(match body {
+        let packet = match body {
             Body::Open { path, flags, attrs } => {
                 let handle = self.open(&path, flags, &attrs).await?;
                 codec::handle(id, handle)
@@ -84,7 +90,7 @@ impl Requests<'_> {
                 handle,
                 offset,
                 length,
-            } => self.read(id, handle, offset, length).await?,
+            } => return Ok(Reply::data(id, self.read(handle, offset, length).await?)),
             Body::Write {
                 handle,
                 offset,
@@ -165,7 +171,8 @@ impl Requests<'_> {
                 &format!("this server does not do {what}"),
             ),
             Body::Malformed => codec::status(id, Code::BadMessage, "malformed request"),
-        })
+        };
+        Ok(packet.into())
     }
 
     async fn open(&mut self, path: &[u8], flags: u32, attrs: &Attrs) -> Result<Handle, Fault> {
@@ -206,10 +213,7 @@ impl Requests<'_> {
         };
         if !creates {
             // s.6.3: without CREAT the file must be there.
-            let info = self.session.stat(&path).await?;
-            if info.kind == FileKind::Directory {
-                return Err(VfsError::IsDirectory { path }.into());
-            }
+            self.existing_file(&path).await?;
         }
         let file = self.session.plan_upload(&path, mode).await?.begin().await?;
         if let Some((_, modified)) = attrs.times {
@@ -242,30 +246,17 @@ impl Requests<'_> {
 
     async fn read(
         &mut self,
-        id: u32,
         handle: Option<Handle>,
         offset: u64,
         length: u32,
     ) -> Result<Bytes, Fault> {
-        let length = usize::try_from(length)
-            .unwrap_or(usize::MAX)
-            .min(MAX_DATA_BYTES);
         let slot = self.handles.get(handle).ok_or(BAD_HANDLE)?;
-        let data = match &mut slot.open {
-            Open::Reading {
-                file,
-                sent_bytes,
-                reached_end,
-            } => {
-                let data = file.read_at(offset, length).await?;
-                *sent_bytes = sent_bytes.saturating_add(data.len() as u64);
-                *reached_end |= offset.saturating_add(data.len() as u64) >= file.size();
-                data
-            }
+        let size_bytes = match &slot.open {
+            Open::Reading { file, .. } => file.size(),
             Open::Writing {
                 file,
                 readable: true,
-            } => file.read_at(offset, length).await?,
+            } => file.size(),
             Open::Writing {
                 readable: false, ..
             } => {
@@ -276,14 +267,35 @@ impl Requests<'_> {
             }
             Open::Listing(_) => return Err(Fault::Status(Code::Failure, "this is a directory")),
         };
+        // Never more than there is: nothing is read beyond the end, and no
+        // reply holds more memory than it is counted with.
+        let left = usize::try_from(size_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let asked = usize::try_from(length).unwrap_or(usize::MAX);
+        let wanted = asked.min(MAX_DATA_BYTES).min(left);
+        let data = match &mut slot.open {
+            _ if wanted == 0 => Bytes::new(),
+            Open::Reading { file, .. } => file.read_at(offset, wanted).await?,
+            Open::Writing { file, .. } => file.read_at(offset, wanted).await?,
+            Open::Listing(_) => Bytes::new(),
+        };
+        if let Open::Reading {
+            sent_bytes,
+            reached_end,
+            ..
+        } = &mut slot.open
+        {
+            *sent_bytes = sent_bytes.saturating_add(data.len() as u64);
+            *reached_end |= offset.saturating_add(data.len() as u64) >= size_bytes;
+        }
         if data.is_empty() && length > 0 {
             return Err(Fault::Status(Code::Eof, "end of file"));
         }
-        let header = codec::data_header(id, u32::try_from(data.len()).unwrap_or(u32::MAX));
-        let mut reply = BytesMut::with_capacity(header.len() + data.len());
-        reply.put_slice(&header);
-        reply.put_slice(&data);
-        Ok(reply.freeze())
+        Ok(if data.len() < wanted {
+            // The file became shorter under our hands: its buffer is too large.
+            Bytes::copy_from_slice(&data)
+        } else {
+            data
+        })
     }
 
     async fn write(
@@ -323,16 +335,8 @@ impl Requests<'_> {
     }
 
     async fn setstat(&mut self, path: &VirtualPath, attrs: &Attrs) -> Result<(), Fault> {
-        if let Some(size) = attrs.size {
-            // A change of content: through a hidden copy, as any other.
-            let file = self
-                .session
-                .plan_upload(path, UploadMode::Modify)
-                .await?
-                .begin()
-                .await?;
-            file.set_len(size).await?;
-            file.finish(Completion::Closed).await?;
+        if let Some(size_bytes) = attrs.size {
+            self.truncate(path, size_bytes).await?;
         }
         if let Some(mode) = attrs.permissions {
             self.session.set_mode(path, mode & 0o777).await?;
@@ -345,6 +349,30 @@ impl Requests<'_> {
         // Owners are the account's and stay so; `put -p` sends them, and OpenSSH
         // answers OK to a chown that changes nothing.
         Ok(())
+    }
+
+    /// Cuts or pads a file that is there: through a hidden copy, as any other
+    /// change of content. An interrupted upload stays one.
+    async fn truncate(&mut self, path: &VirtualPath, size_bytes: u64) -> Result<(), Fault> {
+        let info = self.existing_file(path).await?;
+        let permit = self.session.plan_upload(path, UploadMode::Modify).await?;
+        let file = permit.begin().await?;
+        file.set_len(size_bytes).await?;
+        if info.partial {
+            file.interrupt().await?;
+        } else {
+            file.finish(Completion::Closed).await?;
+        }
+        Ok(())
+    }
+
+    /// What the account sees at `path`, when it is no directory.
+    async fn existing_file(&self, path: &VirtualPath) -> Result<FileInfo, Fault> {
+        let info = self.session.stat(path).await?;
+        match info.kind {
+            FileKind::File => Ok(info),
+            FileKind::Directory => Err(VfsError::IsDirectory { path: path.clone() }.into()),
+        }
     }
 
     async fn fsetstat(&mut self, handle: Option<Handle>, attrs: &Attrs) -> Result<(), Fault> {
@@ -373,18 +401,17 @@ impl Requests<'_> {
         }
         let own = self.session.stat(path).await?;
         let mut listing = self.session.list(path).await?;
-        listing.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let (account, now) = (self.session.account_name().to_string(), self.clock.now());
-        let entry = |name: Vec<u8>, info: &FileInfo| Name {
-            longname: longname::line(&name, info, &account, now),
-            name: Bytes::from(name),
-            attrs: longname::attrs(info),
-        };
-        let mut rest = VecDeque::with_capacity(listing.len() + 2);
-        rest.push_back(entry(b".".to_vec(), &own));
-        rest.push_back(entry(b"..".to_vec(), &own));
-        rest.extend(listing.into_iter().map(|(name, info)| entry(name, &info)));
-        Ok(self.handles.add(Open::Listing(OpenDirectory { rest })))
+        let entries = u32::try_from(listing.len().saturating_add(2)).unwrap_or(u32::MAX);
+        let room = Arc::clone(self.listed)
+            .try_acquire_many_owned(entries)
+            .map_err(|_| Fault::Status(Code::Failure, "too many large directories are open"))?;
+        listing.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let mut rest = VecDeque::from(listing);
+        rest.push_front((b"..".to_vec(), own.clone()));
+        rest.push_front((b".".to_vec(), own));
+        Ok(self
+            .handles
+            .add(Open::Listing(OpenDirectory { rest, _room: room })))
     }
 
     fn readdir(&mut self, id: u32, handle: Option<Handle>) -> Result<Bytes, Fault> {
@@ -392,13 +419,18 @@ impl Requests<'_> {
         let Open::Listing(directory) = &mut slot.open else {
             return Err(Fault::Status(Code::Failure, "this is no directory"));
         };
+        let (account, now) = (self.session.account_name().to_string(), self.clock.now());
         let mut page = Vec::new();
-        let mut bytes = 0;
-        while bytes < NAMES_BYTES {
-            let Some(name) = directory.rest.pop_front() else {
-                break;
+        let mut bytes = 0_usize;
+        while bytes < NAMES_BYTES
+            && let Some((name, info)) = directory.rest.pop_front()
+        {
+            let name = Name {
+                longname: longname::line(&name, &info, &account, now),
+                name: Bytes::from(name),
+                attrs: longname::attrs(&info),
             };
-            bytes += name.wire_bytes();
+            bytes = bytes.saturating_add(name.wire_bytes());
             page.push(name);
         }
         if page.is_empty() {

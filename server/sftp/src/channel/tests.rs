@@ -1,0 +1,7 @@
+//! The dispatcher against a real depot: bytes of a client in, replies out,
+//! without a network between.
+
+mod answers;
+mod client;
+mod faults;
+mod flow;
