@@ -36,6 +36,17 @@ pub(crate) use rows::{AccountRow, LoginRow, NewAccountRow, SessionStart};
 
 mod rows;
 
+/// A connection that somebody works on.
+trait OnLoan {
+    type Conn;
+
+    /// The connection; an error when it was found dead.
+    fn conn(&mut self) -> Result<&mut Self::Conn, sqlx::Error>;
+
+    /// Lets nobody have it again when `error` says that it is dead.
+    fn close_if_gone(&mut self, error: &StoreError);
+}
+
 /// How to reach the database.
 #[derive(Clone, Debug)]
 pub(crate) struct Connect {
@@ -101,16 +112,17 @@ pub(crate) enum Store {
 }
 
 /// Every function of the store: `read` is one statement on a reading
-/// connection, `write` a transaction, `judge` a transaction that is kept only
-/// when its answer says so (`Claimed::Yes`, `Some`).
+/// connection, `single` one statement that writes, `write` a transaction,
+/// `judge` a transaction that is kept only when its answer says so
+/// (`Claimed::Yes`, `Some`).
 macro_rules! store_doors {
     ($callback:ident) => {
         $callback! {
             read files::rows_at(home: HomeId, path: &VirtualPath) -> Vec<FileRow>;
             read files::rows_in(home: HomeId, dir: &VirtualPath) -> Vec<FileRow>;
             read files::row(file: FileId) -> Option<FileRow>;
-            write uploads::begin_upload(upload: &NewUpload) -> FileId;
-            write uploads::resume_upload(file: FileId, node: &NodeId, now: Timestamp) -> bool;
+            single uploads::begin_upload(upload: &NewUpload) -> FileId;
+            single uploads::resume_upload(file: FileId, node: &NodeId, now: Timestamp) -> bool;
             write uploads::park_upload(file: FileId, state: FileState, size_bytes: u64, now: Timestamp, entry: Option<&NewEntry>) -> ();
             write uploads::forget_upload(file: FileId, state: FileState, entry: Option<&NewEntry>) -> bool;
             judge uploads::stage(staging: &Staging) -> Claimed;
@@ -176,7 +188,7 @@ macro_rules! store_doors {
             write sessions::end_node(node: &NodeId) -> ();
             read sessions::generation() -> i64;
 
-            write journal::append(entry: &NewEntry) -> ();
+            single journal::append(entry: &NewEntry) -> ();
             read journal::journal_page(filter: &JournalFilter) -> Vec<JournalEntry>;
             write journal::journal_prune(before: Timestamp, limit: usize) -> u64;
 

@@ -4,11 +4,12 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 
 use super::dialect::Words;
-use super::{Connect, OpenStoreError, StoreError};
+use super::{Connect, OnLoan, OpenStoreError, StoreError};
 use crate::{Fsync, timer};
 
 /// A SELECT whose rows must stay as they are until the transaction ends.
@@ -27,9 +28,10 @@ mod body;
 
 pub(super) use body::Engine;
 
-type Db = sqlx::Postgres;
 type Conn = sqlx::PgConnection;
 type Pool = sqlx::PgPool;
+type Lease = PoolConnection<sqlx::Postgres>;
+type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
 
 /// A write transaction begins like any other; rows are locked one by one.
 const BEGIN_WRITE: &str = "BEGIN";
@@ -54,6 +56,27 @@ fn fault(source: sqlx::Error) -> StoreError {
         sqlx::Error::PoolTimedOut => StoreError::Unreachable { source },
         source => source.into(),
     }
+}
+
+// The pool asks each connection whether it is alive before it lends it.
+impl OnLoan for Lease {
+    type Conn = Conn;
+
+    fn conn(&mut self) -> Result<&mut Conn, sqlx::Error> {
+        Ok(&mut *self)
+    }
+
+    fn close_if_gone(&mut self, _error: &StoreError) {}
+}
+
+impl OnLoan for Transaction {
+    type Conn = Conn;
+
+    fn conn(&mut self) -> Result<&mut Conn, sqlx::Error> {
+        Ok(&mut *self)
+    }
+
+    fn close_if_gone(&mut self, _error: &StoreError) {}
 }
 
 pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {

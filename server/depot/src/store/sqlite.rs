@@ -3,7 +3,11 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+
+mod connections;
+
+use connections::{Connections, Lease, WriteTx};
 
 use super::dialect::Words;
 use super::{Connect, OpenStoreError, StoreError};
@@ -26,9 +30,9 @@ mod body;
 
 pub(super) use body::Engine;
 
-type Db = sqlx::Sqlite;
 type Conn = sqlx::SqliteConnection;
-type Pool = sqlx::SqlitePool;
+type Pool = Connections;
+type Transaction = WriteTx;
 
 /// A write transaction takes the one write lock at its start, so that it never
 /// fails half-way for having read first.
@@ -65,18 +69,8 @@ pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT);
-    let writer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(WRITER_TIMEOUT)
-        .connect_with(options.clone())
-        .await
-        .map_err(|source| OpenStoreError::Connect {
-            source: source.into(),
-        })?;
-    let reader = SqlitePoolOptions::new()
-        .max_connections(READERS)
-        .acquire_timeout(WRITER_TIMEOUT)
-        .connect_lazy_with(options);
+    let writer = Connections::new(options.clone(), 1, WRITER_TIMEOUT);
+    let reader = Connections::new(options, READERS, WRITER_TIMEOUT);
     let words = Words {
         identity: "INTEGER PRIMARY KEY AUTOINCREMENT",
         bytes: "BLOB",

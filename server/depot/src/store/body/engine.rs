@@ -21,13 +21,11 @@ mod views;
 use std::time::Duration;
 
 use layover_retention::{DueCursor, Keep, Timestamp};
-use sqlx::pool::PoolConnection;
-use sqlx::{Acquire, Transaction};
 
 use super::super::dialect::{self, Words};
 use super::super::{AccountRow, LoginRow, NewAccountRow, SessionStart};
-use super::super::{OpenStoreError, StoreError, store_doors};
-use super::{BEGIN_WRITE, Conn, Db, Pool, fault};
+use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};
+use super::{BEGIN_WRITE, Conn, Lease, Pool, Transaction, fault};
 use crate::account::{
     Account, AccountChange, Enabled, Entity, JobRun, LiveSession, NewEntity, RetentionStatus,
     StoredFile,
@@ -60,7 +58,14 @@ impl Engine {
         reader: Pool,
         words: &Words,
     ) -> Result<Self, OpenStoreError> {
-        dialect::migrator(words).run(&writer).await?;
+        let connect = |source| OpenStoreError::Connect {
+            source: fault(source),
+        };
+        let mut conn = writer.acquire().await.map_err(connect)?;
+        dialect::migrator(words)
+            .run(conn.conn().map_err(connect)?)
+            .await?;
+        drop(conn);
         Ok(Self { writer, reader })
     }
 
@@ -74,11 +79,11 @@ impl Engine {
         let _ = crate::timer::timeout(CLOSE_WAIT, closing).await;
     }
 
-    async fn read(&self) -> Result<PoolConnection<Db>, StoreError> {
+    async fn read(&self) -> Result<Lease, StoreError> {
         self.reader.acquire().await.map_err(fault)
     }
 
-    async fn write(&self) -> Result<Transaction<'_, Db>, StoreError> {
+    async fn write(&self) -> Result<Transaction, StoreError> {
         self.writer.begin_with(BEGIN_WRITE).await.map_err(fault)
     }
 }
@@ -103,14 +108,28 @@ impl<T> Verdict for Option<T> {
 macro_rules! engine_door {
     (read $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
         pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
-            let mut conn = self.read().await?;
-            $module::$name(conn.acquire().await?, $($arg),*).await
+            let mut lease = self.read().await?;
+            let out = $module::$name(lease.conn()?, $($arg),*).await;
+            if let Err(error) = &out {
+                lease.close_if_gone(error);
+            }
+            out
+        }
+    };
+    (single $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
+        pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
+            let mut lease = self.writer.acquire().await.map_err(fault)?;
+            let out = $module::$name(lease.conn()?, $($arg),*).await;
+            if let Err(error) = &out {
+                lease.close_if_gone(error);
+            }
+            out
         }
     };
     (write $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
         pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
             let mut transaction = self.write().await?;
-            let out = $module::$name(&mut transaction, $($arg),*).await?;
+            let out = $module::$name(transaction.conn()?, $($arg),*).await?;
             transaction.commit().await?;
             Ok(out)
         }
@@ -118,7 +137,7 @@ macro_rules! engine_door {
     (judge $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
         pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
             let mut transaction = self.write().await?;
-            let out = $module::$name(&mut transaction, $($arg),*).await?;
+            let out = $module::$name(transaction.conn()?, $($arg),*).await?;
             if out.is_kept() {
                 transaction.commit().await?;
             } else {

@@ -1,0 +1,229 @@
+//! A few connections to one SQLite file, kept open.
+//!
+//! sqlx's own pool asks each connection whether it is alive when it is taken
+//! and when it is given back. SQLite runs in a thread of this process, so it
+//! is; and each question costs two changes of thread, as much as a statement.
+
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Executor};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::store::{OnLoan, StoreError};
+use crate::timer;
+
+/// Connections that take turns. Clones are the same ones.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct Connections {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: SqliteConnectOptions,
+    /// Open, and nobody uses them.
+    free: Mutex<Vec<SqliteConnection>>,
+    turns: Arc<Semaphore>,
+    count: u32,
+    wait: Duration,
+}
+
+impl Connections {
+    /// At most `count` connections, opened when they are needed; whoever waits
+    /// for one waits at most `wait`.
+    pub(super) fn new(options: SqliteConnectOptions, count: u32, wait: Duration) -> Self {
+        let permits = usize::try_from(count).unwrap_or(1);
+        Self {
+            shared: Arc::new(Shared {
+                options,
+                free: Mutex::default(),
+                turns: Arc::new(Semaphore::new(permits)),
+                count,
+                wait,
+            }),
+        }
+    }
+
+    /// A connection of one's own until it is dropped.
+    ///
+    /// # Errors
+    /// `PoolTimedOut`, `PoolClosed`, and why SQLite cannot be opened.
+    pub(super) async fn acquire(&self) -> Result<Lease, sqlx::Error> {
+        let turn = Arc::clone(&self.shared.turns).acquire_owned();
+        let turn = timer::timeout(self.shared.wait, turn)
+            .await
+            .map_err(|_| sqlx::Error::PoolTimedOut)?
+            .map_err(|_| sqlx::Error::PoolClosed)?;
+        let free = self.shared.free().pop();
+        let conn = match free {
+            Some(conn) => conn,
+            None => self.shared.options.connect().await?,
+        };
+        Ok(Lease {
+            conn: Some(conn),
+            shared: Arc::clone(&self.shared),
+            _turn: turn,
+        })
+    }
+
+    /// Begins a transaction with `statement`. Dropped without an end, it is
+    /// rolled back before anybody else gets its connection.
+    ///
+    /// # Errors
+    /// As [`Connections::acquire`], and `statement`'s own.
+    pub(super) async fn begin_with(&self, statement: &'static str) -> Result<WriteTx, sqlx::Error> {
+        let mut lease = self.acquire().await?;
+        match lease.conn()?.execute(statement).await {
+            Ok(_) => Ok(WriteTx { lease: Some(lease) }),
+            Err(error) => {
+                lease.close_if_dead(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for every lease and closes all connections.
+    pub(super) async fn close(&self) {
+        let all = self.shared.turns.acquire_many(self.shared.count).await;
+        self.shared.turns.close();
+        drop(all);
+        let free = mem::take(&mut *self.shared.free());
+        for conn in free {
+            if let Err(error) = conn.close().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the database was not closed in order"
+                );
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn free(&self) -> std::sync::MutexGuard<'_, Vec<SqliteConnection>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection on loan.
+#[derive(Debug)]
+pub(in crate::store) struct Lease {
+    /// Present until it is dropped, or found dead.
+    conn: Option<SqliteConnection>,
+    shared: Arc<Shared>,
+    // Dropped last: whoever comes next finds the connection.
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    fn close_if_dead(&mut self, error: &sqlx::Error) {
+        if matches!(error, sqlx::Error::WorkerCrashed) {
+            self.conn = None;
+        }
+    }
+}
+
+impl OnLoan for Lease {
+    type Conn = SqliteConnection;
+
+    fn conn(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
+        self.conn.as_mut().ok_or(sqlx::Error::WorkerCrashed)
+    }
+
+    fn close_if_gone(&mut self, error: &StoreError) {
+        if let StoreError::Unreachable { source } = error {
+            self.close_if_dead(source);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(conn) = self.conn.take() {
+            self.shared.free().push(conn);
+        }
+    }
+}
+
+/// A transaction that is under way.
+#[derive(Debug)]
+pub(in crate::store) struct WriteTx {
+    /// Present until the end.
+    lease: Option<Lease>,
+}
+
+impl WriteTx {
+    /// Keeps what was written.
+    ///
+    /// # Errors
+    /// SQLite's own; nothing was written then.
+    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        self.conn()?.execute("COMMIT").await?;
+        self.lease = None;
+        Ok(())
+    }
+
+    /// Forgets what was written.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub(super) async fn rollback(mut self) -> Result<(), sqlx::Error> {
+        match self.lease.take() {
+            Some(lease) => roll_back(lease).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl OnLoan for WriteTx {
+    type Conn = SqliteConnection;
+
+    fn conn(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
+        self.lease
+            .as_mut()
+            .ok_or(sqlx::Error::WorkerCrashed)?
+            .conn()
+    }
+
+    fn close_if_gone(&mut self, error: &StoreError) {
+        if let Some(lease) = &mut self.lease {
+            lease.close_if_gone(error);
+        }
+    }
+}
+
+impl Drop for WriteTx {
+    fn drop(&mut self) {
+        let Some(mut lease) = self.lease.take() else {
+            return;
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(roll_back(lease))),
+            // Closing a connection rolls back what it was doing.
+            Err(_) => lease.conn = None,
+        }
+    }
+}
+
+async fn roll_back(mut lease: Lease) -> Result<(), sqlx::Error> {
+    let Some(conn) = lease.conn.as_mut() else {
+        return Ok(());
+    };
+    match conn.execute("ROLLBACK").await {
+        Ok(_) => Ok(()),
+        // SQLite has rolled back by itself: a full disk, for one
+        // (https://www.sqlite.org/lang_transaction.html, section 2.1).
+        Err(sqlx::Error::Database(fault))
+            if fault.message().contains("no transaction is active") =>
+        {
+            Ok(())
+        }
+        Err(error) => {
+            lease.conn = None;
+            Err(error)
+        }
+    }
+}
