@@ -30,6 +30,10 @@ const FAILED: u8 = 1;
 /// Exit code for a command line that cannot be understood.
 const USAGE: u8 = 2;
 
+/// Threads that serve sessions, at least: storage may hold up all but one of
+/// them (`layover-depot`, `vfs/pace.rs`).
+const MIN_THREADS: usize = 4;
+
 /// Runs one command line, the name of the executable first.
 ///
 /// Returns 0 when done, 1 when refused or failed (the reason is on stderr), 2
@@ -39,7 +43,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.max(MIN_THREADS))
         .enable_all()
         .build()
     {

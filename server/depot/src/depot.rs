@@ -168,7 +168,7 @@ impl Depot {
         let store = Arc::new(Store::open(&connect).await?);
         let holdings = Holdings::new(
             Arc::clone(&store),
-            Vfs::new(Arc::new(storage)),
+            Vfs::new(Arc::new(storage), options.fsync),
             Arc::clone(&options.clock),
             node.clone(),
             ApplianceKeep {

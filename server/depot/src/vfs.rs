@@ -9,6 +9,7 @@
 
 mod error;
 mod local;
+mod pace;
 #[cfg(test)]
 pub(crate) mod recording;
 #[cfg(test)]
@@ -21,7 +22,9 @@ use std::sync::Arc;
 pub use error::VfsError;
 pub(crate) use local::LocalStorage;
 
-use crate::{HomeName, VirtualPath};
+use pace::Pace;
+
+use crate::{Fsync, HomeName, VirtualPath};
 
 /// Longest run of bytes one read or write may carry, in bytes. Front ends
 /// split larger requests; SFTP clients ask for at most 256 KiB at a time.
@@ -202,20 +205,36 @@ pub(crate) trait Storage: Send + Sync + fmt::Debug + 'static {
     fn hide(&self, from: &Place, name: &HiddenName) -> io::Result<()>;
 
     fn space(&self) -> io::Result<StorageSpace>;
+
+    /// Whether quick verbs may run on threads that must not wait: only where
+    /// no verb can hang on a network.
+    fn may_answer_at_once(&self) -> bool;
 }
 
-/// Carries [`Storage`] verbs to threads that may block.
+/// Carries [`Storage`] verbs to threads that may block; the quick ones only
+/// while storage is slow.
 #[derive(Clone, Debug)]
 pub(crate) struct Vfs {
     storage: Arc<dyn Storage>,
+    pace: Arc<Pace>,
+    fsync: Fsync,
 }
 
 impl Vfs {
-    pub(crate) fn new(storage: Arc<dyn Storage>) -> Vfs {
-        Vfs { storage }
+    /// `fsync`: whether the storage's `sync` verbs wait for the disk.
+    pub(crate) fn new(storage: Arc<dyn Storage>, fsync: Fsync) -> Vfs {
+        let threads = tokio::runtime::Handle::try_current()
+            .map_or(1, |runtime| runtime.metrics().num_workers());
+        let pace = Arc::new(Pace::new(storage.may_answer_at_once(), threads));
+        Vfs {
+            storage,
+            pace,
+            fsync,
+        }
     }
 
-    /// Runs `work` where blocking is allowed: one hop, however many verbs.
+    /// Runs work that may take long (a listing, a copy) where blocking is
+    /// allowed: one hop, however many verbs.
     pub(crate) async fn run<T, E>(
         &self,
         work: impl FnOnce(&dyn Storage) -> Result<T, E> + Send + 'static,
@@ -225,14 +244,44 @@ impl Vfs {
         E: From<io::Error> + Send + 'static,
     {
         let storage = Arc::clone(&self.storage);
-        run_blocking(move || work(storage.as_ref())).await
+        hop(move || work(storage.as_ref())).await
+    }
+
+    /// Runs quick verbs: names, or at most [`MAX_IO_BYTES`] of content, and
+    /// nothing that waits for the disk.
+    pub(crate) async fn quick<T, E>(
+        &self,
+        work: impl FnOnce(&dyn Storage) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<io::Error> + Send + 'static,
+    {
+        if let Some(_turn) = self.pace.in_place() {
+            return self.pace.watch(|| work(self.storage.as_ref()));
+        }
+        let (storage, pace) = (Arc::clone(&self.storage), Arc::clone(&self.pace));
+        hop(move || pace.watch(|| work(storage.as_ref()))).await
+    }
+
+    /// Runs verbs that are quick but for their `sync`.
+    pub(crate) async fn durable<T, E>(
+        &self,
+        work: impl FnOnce(&dyn Storage) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<io::Error> + Send + 'static,
+    {
+        match self.fsync {
+            Fsync::Always => self.run(work).await,
+            Fsync::Never => self.quick(work).await,
+        }
     }
 }
 
-/// Runs blocking work on an open file: one hop.
-pub(crate) async fn run_blocking<T, E>(
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, E>
+/// Runs blocking work on another thread.
+async fn hop<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
 where
     T: Send + 'static,
     E: From<io::Error> + Send + 'static,
@@ -240,5 +289,38 @@ where
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(E::from(io::Error::other(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::timer::Stopwatch;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_slow_disk_holds_up_others_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Arc::new(LocalStorage::open(dir.path(), Fsync::Never).unwrap());
+        assert!(storage.may_answer_at_once(), "tests run on a local disk");
+        let vfs = Vfs::new(storage, Fsync::Never);
+        let session = tokio::spawn(async move {
+            let mut in_place = 0;
+            for _ in 0..5 {
+                let here = thread::current().id();
+                let slow = |_: &dyn Storage| {
+                    let watch = Stopwatch::start();
+                    while watch.elapsed() < Duration::from_millis(25) {
+                        thread::yield_now();
+                    }
+                    Ok::<_, io::Error>(thread::current().id())
+                };
+                in_place += usize::from(vfs.quick(slow).await.unwrap() == here);
+            }
+            in_place
+        });
+        assert_eq!(session.await.unwrap(), 1);
     }
 }

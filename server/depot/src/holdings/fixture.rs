@@ -195,7 +195,7 @@ pub(crate) fn holdings_on(
     let clock: Arc<dyn layover_retention::Clock> = Arc::clone(clock) as _;
     Holdings::new(
         store,
-        Vfs::new(storage),
+        Vfs::new(storage, Fsync::Always),
         clock,
         NodeId(node.to_owned()),
         ApplianceKeep {

@@ -144,7 +144,7 @@ impl Holdings {
         let (hidden, replace) = (publishing.hidden.clone(), publishing.replace);
         let renamed = self
             .vfs
-            .run(move |storage| {
+            .durable(move |storage| {
                 storage.publish(&hidden, &place, replace)?;
                 // The name is taken: from here on the ledger must follow,
                 // even when the disk cannot promise that the name is safe.

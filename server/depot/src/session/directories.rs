@@ -101,7 +101,7 @@ impl Session {
             let place = session.inner.home.place(&path);
             let made = holdings
                 .vfs
-                .run(move |storage| {
+                .durable(move |storage| {
                     storage.make_dir(&place)?;
                     // A file published in it would be lost with its name.
                     storage.sync_dir(&place.dir())

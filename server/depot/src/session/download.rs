@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::coverage::Coverage;
 use super::{FileInfo, Session, not_found, record};
 use crate::timer::Stopwatch;
-use crate::vfs::{MAX_IO_BYTES, OpenFile, Place, VfsError, run_blocking};
+use crate::vfs::{MAX_IO_BYTES, OpenFile, Place, VfsError};
 use crate::{FileId, Right, VirtualPath};
 
 /// Times an open is repeated because the name went to another file meanwhile.
@@ -48,7 +48,7 @@ impl Session {
                 .inner
                 .holdings
                 .vfs
-                .run(move |storage| storage.open(&place))
+                .quick(move |storage| storage.open(&place))
                 .await;
             match opened {
                 Ok((file, entry)) if visible.row.is_file(entry.identity) => {
@@ -95,7 +95,8 @@ impl Download {
         self.session.check_running()?;
         let file = Arc::clone(&self.file);
         let len = len.min(MAX_IO_BYTES);
-        let bytes = run_blocking(move || file.read_at(offset, len)).await;
+        let vfs = &self.session.inner.holdings.vfs;
+        let bytes = vfs.quick(move |_| file.read_at(offset, len)).await;
         let bytes = bytes.map_err(|error| VfsError::at(&self.path, error))?;
         let end = offset.saturating_add(bytes.len() as u64);
         self.passed

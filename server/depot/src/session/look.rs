@@ -97,7 +97,7 @@ impl Session {
     async fn look_once(&self, path: &VirtualPath) -> Result<Look, VfsError> {
         let holdings = &self.inner.holdings;
         let place = self.inner.home.place(path);
-        let on_disk = holdings.vfs.run(move |storage| storage.stat(&place));
+        let on_disk = holdings.vfs.quick(move |storage| storage.stat(&place));
         let in_ledger = holdings.store.rows_at(self.inner.home.id, path);
         let (entry, rows) = tokio::join!(on_disk, in_ledger);
         let entry = match entry {

@@ -140,7 +140,7 @@ impl Session {
         let identity = file.entry.identity;
         let moved = holdings
             .vfs
-            .run(move |storage| {
+            .durable(move |storage| {
                 if !storage.stat(&source)?.identity.same_file(identity) {
                     return Err(io::Error::from(io::ErrorKind::NotFound));
                 }
@@ -179,7 +179,7 @@ impl Session {
         let name = hidden.clone();
         let entry = holdings
             .vfs
-            .run(move |storage| storage.stat_hidden(&name))
+            .quick(move |storage| storage.stat_hidden(&name))
             .await;
         let entry = entry.map_err(|error| VfsError::at(&row.path, error))?;
         let publishing = Publishing {
@@ -316,7 +316,7 @@ impl Session {
             .inner
             .holdings
             .vfs
-            .run(move |storage| set(storage, &place))
+            .quick(move |storage| set(storage, &place))
             .await;
         done.map_err(|error| VfsError::at(path, error))
     }

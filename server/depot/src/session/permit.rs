@@ -126,7 +126,7 @@ impl Session {
             .inner
             .holdings
             .vfs
-            .run(move |storage| storage.stat(&place))
+            .quick(move |storage| storage.stat(&place))
             .await;
         match entry.map_err(|error| VfsError::at(dir, error))?.kind {
             FileKind::Directory => Ok(()),
@@ -192,7 +192,7 @@ impl UploadPermit {
             .inner
             .holdings
             .vfs
-            .run(move |storage| storage.create_hidden(&name))
+            .quick(move |storage| storage.create_hidden(&name))
             .await;
         match created {
             Ok(file) => Ok(self.start(file, id, hidden, live)),
@@ -256,7 +256,7 @@ impl UploadPermit {
         let name = hidden.clone();
         let opened = holdings
             .vfs
-            .run(move |storage| {
+            .quick(move |storage| {
                 let file = storage.open_hidden(&name)?;
                 Ok::<_, std::io::Error>((file.entry()?.size_bytes, file))
             })

@@ -16,7 +16,7 @@ use super::coverage::Coverage;
 use super::permit::UploadMode;
 use crate::holdings::LiveGuard;
 use crate::timer::Stopwatch;
-use crate::vfs::{HiddenName, MAX_FILE_BYTES, MAX_IO_BYTES, OpenFile, VfsError, run_blocking};
+use crate::vfs::{HiddenName, MAX_FILE_BYTES, MAX_IO_BYTES, OpenFile, VfsError};
 use crate::{FileId, Right, VirtualPath};
 
 /// How sure the front end is that the peer sent everything.
@@ -164,7 +164,10 @@ impl Upload {
         let length = bytes.len() as u64;
         let (offset, mut guard) = parts.admit_write(offset, length)?;
         let file = Arc::clone(&parts.file);
-        let written = run_blocking(move || file.write_at(offset, &bytes)).await;
+        let written = parts
+            .vfs()
+            .quick(move |_| file.write_at(offset, &bytes))
+            .await;
         let mut progress = locked(&parts.progress);
         match written {
             Ok(()) => {
@@ -193,7 +196,7 @@ impl Upload {
         parts.session.require(&parts.path, Right::Read)?;
         let file = Arc::clone(&parts.file);
         let len = len.min(MAX_IO_BYTES);
-        let bytes = run_blocking(move || file.read_at(offset, len)).await;
+        let bytes = parts.vfs().quick(move |_| file.read_at(offset, len)).await;
         bytes
             .map(Bytes::from)
             .map_err(|error| VfsError::at(&parts.path, error))
@@ -209,7 +212,7 @@ impl Upload {
         parts.session.check_running()?;
         let mut guard = parts.admit_len(size_bytes)?;
         let file = Arc::clone(&parts.file);
-        let cut = run_blocking(move || file.set_len(size_bytes)).await;
+        let cut = parts.vfs().quick(move |_| file.set_len(size_bytes)).await;
         let mut progress = locked(&parts.progress);
         match cut {
             Ok(()) => {

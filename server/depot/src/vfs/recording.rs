@@ -675,6 +675,11 @@ impl Storage for RecordingStorage {
             free_bytes: 1 << 39,
         })
     }
+
+    /// Tests hold verbs up at will.
+    fn may_answer_at_once(&self) -> bool {
+        false
+    }
 }
 
 struct RecordingFile {

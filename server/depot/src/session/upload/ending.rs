@@ -10,12 +10,16 @@ use crate::holdings::{PublishError, Publishing};
 use crate::journal::NewEntry;
 use crate::ledger::FileState;
 use crate::session::record;
-use crate::vfs::{Identity, Replace, VfsError, run_blocking};
+use crate::vfs::{Identity, Replace, Vfs, VfsError};
 
 /// Suffixes of names that `publish_on_rename` accounts upload to first.
 const TEMPORARY_SUFFIXES: [&[u8]; 3] = [b".part", b".filepart", b".tmp"];
 
 impl Parts {
+    pub(super) fn vfs(&self) -> &Vfs {
+        &self.session.inner.holdings.vfs
+    }
+
     pub(super) async fn finish(self, completion: Completion) -> Result<UploadReceipt, VfsError> {
         let fault = {
             let progress = locked(&self.progress);
@@ -69,7 +73,7 @@ impl Parts {
             .inner
             .holdings
             .vfs
-            .run(move |storage| {
+            .durable(move |storage| {
                 if let Some(modified_us) = modified_us {
                     file.set_modified(modified_us)?;
                 }
@@ -161,13 +165,15 @@ impl Parts {
             return self.discard_with(entry).await;
         }
         let file = Arc::clone(&self.file);
-        let shortened = run_blocking(move || {
-            if file.entry()?.size_bytes > kept_bytes {
-                file.set_len(kept_bytes)?;
-            }
-            file.sync()
-        })
-        .await;
+        let shortened = self
+            .vfs()
+            .durable(move |_| {
+                if file.entry()?.size_bytes > kept_bytes {
+                    file.set_len(kept_bytes)?;
+                }
+                file.sync()
+            })
+            .await;
         if let Err(error) = shortened {
             // What cannot be cut to its gapless beginning must not be resumed.
             tracing::warn!(

@@ -1,0 +1,161 @@
+//! Whether storage answers at once, judged by how it answered of late.
+//!
+//! Most verbs on a file system take a few microseconds: less than the two
+//! changes of thread that a hop to a blocking thread costs, and the bytes just
+//! decrypted are still in this core's cache. So quick verbs run where they are
+//! asked for, on a thread that serves other sessions, too. As soon as storage
+//! takes its time (a slow disk, a full write-back cache), every verb hops
+//! again, until storage has been quick for a while. A disk that hangs altogether
+//! holds up some of the threads, and never the last one. Storage behind a
+//! network hangs for less: there, every verb hops from the beginning.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::timer::Stopwatch;
+
+/// A verb that took so long did not answer at once. A cached page of 1 MiB
+/// takes a tenth of it.
+const SLOW: Duration = Duration::from_millis(2);
+
+/// Storage is slow when a second verb was slow within this time: one alone may
+/// be the scheduler's doing.
+const NEAR: Duration = Duration::from_secs(1);
+
+/// One verb that took so long is proof enough.
+const VERY_SLOW: Duration = Duration::from_millis(20);
+
+/// How long verbs hop after storage was found slow.
+const REST: Duration = Duration::from_secs(5);
+
+/// How storage has been answering. Times are microseconds since it was opened.
+#[derive(Debug)]
+pub(super) struct Pace {
+    opened: Stopwatch,
+    /// Verbs that run in place at once: one fewer than there are threads.
+    max_in_place: usize,
+    in_place: AtomicUsize,
+    slow_at_us: AtomicU64,
+    hop_until_us: AtomicU64,
+}
+
+/// One of the verbs that may run in place.
+#[derive(Debug)]
+pub(super) struct InPlace<'a> {
+    pace: &'a Pace,
+}
+
+impl Drop for InPlace<'_> {
+    fn drop(&mut self) {
+        self.pace.in_place.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Pace {
+    /// `threads`: how many serve sessions.
+    pub(super) fn new(may_answer_at_once: bool, threads: usize) -> Self {
+        Self {
+            opened: Stopwatch::start(),
+            max_in_place: if may_answer_at_once {
+                threads.saturating_sub(1)
+            } else {
+                0
+            },
+            in_place: AtomicUsize::new(0),
+            slow_at_us: AtomicU64::new(0),
+            hop_until_us: AtomicU64::new(0),
+        }
+    }
+
+    /// Permission to run the next quick verb where it is asked for.
+    pub(super) fn in_place(&self) -> Option<InPlace<'_>> {
+        if micros(self.opened.elapsed()) < self.hop_until_us.load(Ordering::Relaxed) {
+            return None;
+        }
+        let turn = InPlace { pace: self };
+        let before = self.in_place.fetch_add(1, Ordering::AcqRel);
+        (before < self.max_in_place).then_some(turn)
+    }
+
+    /// Runs a quick verb and remembers how long it took.
+    pub(super) fn watch<T>(&self, work: impl FnOnce() -> T) -> T {
+        let watch = Stopwatch::start();
+        let out = work();
+        self.note(watch.elapsed());
+        out
+    }
+
+    fn note(&self, took: Duration) {
+        if took < SLOW {
+            return;
+        }
+        let now_us = micros(self.opened.elapsed());
+        let before_us = self.slow_at_us.swap(now_us, Ordering::Relaxed);
+        let again = before_us != 0 && now_us.saturating_sub(before_us) < micros(NEAR);
+        if again || took >= VERY_SLOW {
+            self.hop_until_us
+                .store(now_us.saturating_add(micros(REST)), Ordering::Relaxed);
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timer;
+
+    const THREADS: usize = 4;
+
+    fn pace_after(verbs: &[Duration]) -> Pace {
+        let pace = Pace::new(true, THREADS);
+        for took in verbs {
+            pace.note(*took);
+        }
+        pace
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_slow_verb_is_an_accident_and_two_are_a_slow_disk() {
+        timer::sleep(Duration::from_millis(1)).await;
+        let almost = Duration::from_micros(1);
+        assert!(pace_after(&[SLOW - almost; 9]).in_place().is_some());
+        assert!(pace_after(&[VERY_SLOW - almost]).in_place().is_some());
+        assert!(pace_after(&[VERY_SLOW]).in_place().is_none());
+        for (apart, quick) in [(NEAR, true), (NEAR - Duration::from_millis(1), false)] {
+            let pace = Pace::new(true, THREADS);
+            timer::sleep(Duration::from_millis(1)).await;
+            pace.note(SLOW);
+            timer::sleep(apart).await;
+            pace.note(SLOW);
+            assert_eq!(pace.in_place().is_some(), quick, "{apart:?} apart");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn storage_gets_another_chance() {
+        let pace = pace_after(&[VERY_SLOW]);
+        timer::sleep(REST - Duration::from_millis(1)).await;
+        assert!(pace.in_place().is_none());
+        timer::sleep(Duration::from_millis(1)).await;
+        assert!(pace.in_place().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_never_holds_up_the_last_thread() {
+        let pace = Pace::new(true, THREADS);
+        let hanging: Vec<_> = (1..THREADS).map(|_| pace.in_place().unwrap()).collect();
+        assert!(pace.in_place().is_none());
+        drop(hanging);
+        assert!(pace.in_place().is_some());
+        assert!(Pace::new(true, 1).in_place().is_none());
+    }
+
+    #[tokio::test]
+    async fn storage_behind_a_network_is_never_waited_for() {
+        assert!(Pace::new(false, THREADS).in_place().is_none());
+    }
+}
