@@ -28,6 +28,7 @@ pub const ENTITY: &str = "acme";
 pub struct Setup {
     engine: Engine,
     homes: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
     sections: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -37,6 +38,7 @@ impl Setup {
         let setup = Self {
             engine,
             homes: None,
+            data_dir: None,
             sections: BTreeMap::new(),
         };
         setup
@@ -66,10 +68,20 @@ impl Setup {
         self
     }
 
+    /// Puts the node's own data into `data_dir` instead of the server's own folder.
+    #[must_use]
+    pub fn data_dir(mut self, data_dir: &Path) -> Self {
+        self.data_dir = Some(data_dir.to_owned());
+        self
+    }
+
     /// Writes the configuration; the server is not running yet.
     pub fn prepare(self) -> Layover {
         let dir = TempDir::with_prefix("layover-test-").expect("make test folder");
-        let data_dir = dir.path().join("data");
+        let data_dir = self
+            .data_dir
+            .clone()
+            .unwrap_or_else(|| dir.path().join("data"));
         let homes = self
             .homes
             .clone()

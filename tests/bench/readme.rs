@@ -1,0 +1,40 @@
+//! The table, and its place in README.md.
+
+use std::fs;
+use std::path::Path;
+
+use crate::contest::Line;
+
+const BEGIN: &str = "<!-- measured by tests/run --bench: begin -->";
+const END: &str = "<!-- measured by tests/run --bench: end -->";
+
+pub(crate) fn table(lines: &[Line], runs: usize) -> String {
+    let mut text = format!(
+        "| median of {runs} runs | OpenSSH | Layover | Layover / OpenSSH |\n|---|---:|---:|---:|\n"
+    );
+    for line in lines {
+        let (openssh, ratio) = match line.openssh {
+            Some(openssh) => (
+                format!("{openssh:.2} {}", line.unit),
+                format!("{:.2}", line.layover / openssh),
+            ),
+            None => ("–".to_owned(), "–".to_owned()),
+        };
+        text.push_str(&format!(
+            "| {} | {openssh} | {:.2} {} | {ratio} |\n",
+            line.what, line.layover, line.unit
+        ));
+    }
+    text
+}
+
+/// Puts the table where README.md keeps it.
+pub(crate) fn put(readme: &Path, table: &str) {
+    let text = fs::read_to_string(readme).expect("read README.md");
+    let (before, rest) = text
+        .split_once(BEGIN)
+        .expect("README.md has a place for it");
+    let (_, after) = rest.split_once(END).expect("README.md has its end");
+    let text = format!("{before}{BEGIN}\n{table}{END}{after}");
+    fs::write(readme, text).expect("write README.md");
+}
