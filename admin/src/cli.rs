@@ -10,7 +10,7 @@ use layover_depot::{
 };
 use layover_retention::Keep;
 
-use crate::value::{ByteSize, Since, Until, VirtualPathArg};
+use crate::value::{AccountOrPath, ByteSize, KeepOrDefault, NewUntil, Since, VirtualPathArg};
 
 /// Hosted SFTP server with enforced retention.
 #[derive(Debug, Parser)]
@@ -78,6 +78,15 @@ pub(crate) enum EntityCommand {
     },
     /// List entities
     List,
+    /// Show one entity
+    Show { name: EntityName },
+    /// Change an entity; the expiry of files that are stored already moves with it
+    Set {
+        name: EntityName,
+        /// How long files of its accounts stay, e.g. 5d, 36h; `default` is [retention] keep
+        #[arg(long, value_name = "KEEP")]
+        keep: KeepOrDefault,
+    },
     /// Remove an entity that has no accounts
     Remove { name: EntityName },
 }
@@ -87,7 +96,11 @@ pub(crate) enum AccountCommand {
     /// Create an account
     Add(Box<AccountAdd>),
     /// List accounts
-    List,
+    List {
+        /// Only the accounts of this entity
+        #[arg(long)]
+        entity: Option<EntityName>,
+    },
     /// Show one account
     Show { name: AccountName },
     /// Change an account
@@ -141,7 +154,8 @@ pub(crate) struct AccountAdd {
     /// Read the password from the first line of standard input
     #[arg(long)]
     pub(crate) password_stdin: bool,
-    /// Share this home with other accounts of the entity [default: a home of its own]
+    /// Share this home with other accounts of the entity, or take over the files of a
+    /// removed account [default: a home of its own, named as the account]
     #[arg(long)]
     pub(crate) home: Option<HomeName>,
     #[command(flatten)]
@@ -219,7 +233,7 @@ pub(crate) enum KeyCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AllowCommand {
-    /// Let the account log in from a network
+    /// Let the account log in from a network, or change the reason or end of one
     Add {
         name: AccountName,
         /// e.g. 192.0.2.0/24, 2001:db8::7 or `any`
@@ -228,9 +242,10 @@ pub(crate) enum AllowCommand {
         /// Why, e.g. a ticket number
         #[arg(long)]
         reason: Option<String>,
-        /// Until when, e.g. 2027-01-31 (the end of that day, UTC) or 2027-01-31T18:00:00Z
+        /// Until when, e.g. 2027-01-31 (the end of that day, UTC) or 2027-01-31T18:00:00Z;
+        /// `never` takes an end away
         #[arg(long, value_name = "DATE")]
-        until: Option<Until>,
+        until: Option<NewUntil>,
     },
     /// List allowed networks
     List { name: AccountName },
@@ -248,7 +263,7 @@ pub(crate) enum PermissionCommand {
     Set {
         name: AccountName,
         path: VirtualPathArg,
-        /// Any of list,read,write,overwrite,delete,rename,mkdir
+        /// Any of list,read,write,overwrite,delete,rename,mkdir, or `none`
         #[arg(value_name = "RIGHTS")]
         rights: Rights,
     },
@@ -264,11 +279,38 @@ pub(crate) enum PermissionCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum FileCommand {
     /// List files with size, arrival, expiry and collection
+    #[command(
+        override_usage = "layover file list ACCOUNT [PATH]\n       layover file list --home HOME [PATH]"
+    )]
     List {
-        account: AccountName,
-        #[arg(default_value = "/")]
-        path: VirtualPathArg,
+        #[command(flatten)]
+        of: FilesOf,
     },
+    /// Remove a stored file before its time
+    #[command(
+        override_usage = "layover file remove ACCOUNT PATH [--partial]\n       layover file remove --home HOME PATH [--partial]"
+    )]
+    Remove {
+        #[command(flatten)]
+        of: FilesOf,
+        /// Remove the unfinished uploads of this name instead
+        #[arg(long)]
+        partial: bool,
+    },
+}
+
+/// Which files: those of an account's home, or of a home by its name.
+#[derive(Debug, Args)]
+pub(crate) struct FilesOf {
+    /// The account whose home is meant; with `--home`, the path
+    #[arg(value_name = "ACCOUNT", required_unless_present = "home")]
+    pub(crate) first: Option<AccountOrPath>,
+    /// Where in the home
+    #[arg(conflicts_with = "home")]
+    pub(crate) path: Option<VirtualPathArg>,
+    /// A home by its name, also when its last account was removed
+    #[arg(long)]
+    pub(crate) home: Option<HomeName>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -302,6 +344,9 @@ pub(crate) struct JournalArgs {
     /// Only this kind: transfer, login, admin, retention, system
     #[arg(long)]
     pub(crate) kind: Option<JournalKind>,
+    /// Only the newest N entries; 0 is all [default: 100, with --follow 10, with --since all]
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) limit: Option<u64>,
     /// Keep printing what happens, until Ctrl-C
     #[arg(long, short)]
     pub(crate) follow: bool,

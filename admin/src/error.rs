@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use layover_config::ConfigErrors;
 use layover_depot::{
-    DataDirError, KeyError, NameError, NetworkError, OpenError, RegistryError, StoreError, VfsError,
+    AccountName, DataDirError, KeyError, NameError, NetworkError, OpenError, PathError,
+    RegistryError, StoreError, VfsError,
 };
 use layover_retention::Timestamp;
 use layover_server::{LogStartError, OptionsError, StartError};
@@ -55,6 +56,14 @@ pub(crate) enum CliError {
     NoKey { file: PathBuf },
     #[error("{until} is past: the network would never be allowed")]
     UntilIsPast { until: Timestamp },
+    #[error("account `{account}` does not exist, and the journal has nothing of it")]
+    NothingOfAccount { account: AccountName },
+    #[error("a path was given, but not whose")]
+    WhoseFiles,
+    #[error("no path was given")]
+    WhichFile,
+    #[error(transparent)]
+    Path(#[from] PathError),
     #[error("nothing to change was given")]
     NothingToChange,
     #[error("{failed} due files could not be deleted; the first: {first}")]
@@ -88,6 +97,14 @@ impl CliError {
         let _ = writeln!(to, "{text}");
     }
 
+    /// Whether the command line itself was wrong.
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::NothingToChange | Self::WhoseFiles | Self::WhichFile
+        )
+    }
+
     /// What the reader can do about it, where that is not plain.
     fn next_step(&self) -> Option<String> {
         let step = match self {
@@ -109,6 +126,12 @@ impl CliError {
             Self::KeyFileUnreadable { .. } => {
                 "name a file with public keys, or `-` to read them from standard input"
             }
+            Self::NothingOfAccount { .. } => {
+                "`layover account list` shows who there is; a refused login is filed under the \
+                 name that was sent"
+            }
+            Self::WhoseFiles => "name the account before the path, or the home: --home HOME",
+            Self::WhichFile => "name the file, as `layover file list` shows it",
             Self::NothingToChange => "`layover account set --help` lists what can be changed",
             Self::NotReady => "do what the lines above say, then check again",
             Self::NotHealthy { .. } => "`layover check`, and the log of `layover serve`",

@@ -78,11 +78,7 @@ fn report(error: &CliError) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     error.explain(&mut io::stderr().lock());
-    let code = if matches!(error, CliError::NothingToChange) {
-        USAGE
-    } else {
-        FAILED
-    };
+    let code = if error.is_usage() { USAGE } else { FAILED };
     ExitCode::from(code)
 }
 

@@ -67,17 +67,20 @@ impl<W: Write> Output<W> {
         self.form == Form::Json
     }
 
-    /// Prints a list: `document` as JSON, or `table`, or `nothing` when a
-    /// person would look at an empty table.
+    /// Prints a list: `document` as JSON, or `table`. Where an empty table would
+    /// be printed, it says `nothing`: on a terminal there, else on stderr.
     pub(crate) fn list(
         &mut self,
         document: &impl Serialize,
         table: &Table,
         nothing: &str,
     ) -> io::Result<()> {
+        if table.rows.is_empty() {
+            self.say_nothing(nothing)?;
+        }
         match self.form {
             Form::Json => self.document(document),
-            Form::Terminal { .. } if table.rows.is_empty() => self.line(nothing),
+            Form::Terminal { .. } if table.rows.is_empty() => Ok(()),
             Form::Terminal { colours } => writeln!(self.writer, "{}", table.drawn(colours)),
             Form::Plain => self.writer.write_all(table.plain().as_bytes()),
         }
@@ -139,12 +142,32 @@ impl<W: Write> Output<W> {
         self.writer.flush()
     }
 
-    /// Ends a list that was printed by [`Output::stream`].
-    pub(crate) fn end_stream(&mut self, array: &JsonArray) -> io::Result<()> {
+    /// Ends a list that was printed by [`Output::stream`]; says `nothing` as
+    /// [`Output::list`] does when there was no row.
+    pub(crate) fn end_stream(
+        &mut self,
+        array: &JsonArray,
+        rows: u64,
+        nothing: &str,
+    ) -> io::Result<()> {
+        if rows == 0 {
+            self.say_nothing(nothing)?;
+        }
         if self.is_json() {
             self.writer.write_all(array.end())?;
         }
         self.writer.flush()
+    }
+
+    /// Says why there is nothing to see, where it does not spoil the result.
+    fn say_nothing(&mut self, nothing: &str) -> io::Result<()> {
+        match self.form {
+            Form::Terminal { .. } => self.line(nothing),
+            Form::Plain | Form::Json => {
+                note(nothing);
+                Ok(())
+            }
+        }
     }
 
     /// Prints one line as it is.
@@ -162,6 +185,11 @@ impl<W: Write> Output<W> {
         serde_json::to_writer_pretty(&mut self.writer, document)?;
         writeln!(self.writer)
     }
+}
+
+/// Tells a person something beside the result. A closed stderr is nobody's loss.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// How the elements of a streamed list are held together in JSON.
@@ -373,8 +401,12 @@ fn plain_row(row: &[Cell]) -> String {
 }
 
 /// A value never breaks its line, moves the cursor or changes the terminal:
-/// control characters are shown escaped.
+/// control characters are shown escaped. Nothing is a dash, so that no column
+/// seems to be missing.
 fn one_line(text: &str) -> String {
+    if text.is_empty() {
+        return "-".to_owned();
+    }
     if !text.contains(char::is_control) {
         return text.to_owned();
     }
@@ -472,10 +504,22 @@ mod tests {
                 for number in 0..count {
                     out.stream(&mut array, &number, &[]).unwrap();
                 }
-                out.end_stream(&array).unwrap();
+                out.end_stream(&array, count, "nothing").unwrap();
             });
             assert_eq!(text, expected);
         }
+    }
+
+    #[test]
+    fn an_empty_cell_is_a_dash_in_every_form() {
+        let mut table = Table::new(["ONE", "TWO", "THREE"]);
+        table.row([Cell::from("a"), Cell::from(""), Cell::from("c")]);
+        let text = printed(Form::Plain, |out| out.list(&[1], &table, "none").unwrap());
+        assert_eq!(text, "a\t-\tc\n");
+        let text = printed(Form::Terminal { colours: false }, |out| {
+            out.list(&[1], &table, "none").unwrap();
+        });
+        assert!(text.contains(" a   ┆ -   ┆ c "), "{text}");
     }
 
     #[test]

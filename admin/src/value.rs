@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use layover_depot::VirtualPath;
+use layover_depot::{AccountName, NameError, VirtualPath};
 use layover_retention::{Keep, Timestamp};
 
 /// One day; a date without a time means the whole day.
@@ -105,6 +105,80 @@ impl FromStr for Until {
         } else {
             at
         }))
+    }
+}
+
+/// What `allow add` says of a network's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewUntil {
+    /// It has none any more.
+    Never,
+    /// This one.
+    At(Until),
+}
+
+impl FromStr for NewUntil {
+    type Err = DateError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "never" => Ok(Self::Never),
+            date => date.parse().map(Self::At),
+        }
+    }
+}
+
+/// A keep, or the one of the layer above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeepOrDefault(pub(crate) Option<Keep>);
+
+impl FromStr for KeepOrDefault {
+    type Err = <Keep as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "default" => Ok(Self(None)),
+            keep => keep.parse().map(|keep| Self(Some(keep))),
+        }
+    }
+}
+
+/// The first word behind `file list`: an account, or with `--home` the path.
+/// No name of an account has a slash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AccountOrPath {
+    Account(AccountName),
+    Path(VirtualPathArg),
+}
+
+/// Why a text is neither.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AccountOrPathError {
+    #[error(transparent)]
+    Account(#[from] NameError),
+    #[error(transparent)]
+    Path(#[from] layover_depot::PathError),
+}
+
+impl FromStr for AccountOrPath {
+    type Err = AccountOrPathError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(if text.contains('/') {
+            Self::Path(text.parse()?)
+        } else {
+            Self::Account(text.parse()?)
+        })
+    }
+}
+
+impl AccountOrPath {
+    /// The path it is when the home is known already.
+    pub(crate) fn into_path(self) -> Result<VirtualPath, layover_depot::PathError> {
+        match self {
+            Self::Path(path) => Ok(path.0),
+            Self::Account(name) => Ok(name.as_str().parse::<VirtualPathArg>()?.0),
+        }
     }
 }
 

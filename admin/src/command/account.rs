@@ -3,8 +3,8 @@
 use std::io;
 
 use layover_depot::{
-    Account, AccountChange, AccountName, Enabled, NewAccount, NewNetwork, Protocols, Registry,
-    Secret,
+    Account, AccountChange, AccountName, Enabled, EntityName, NewAccount, NewNetwork, Protocols,
+    Registry, Secret,
 };
 use serde::Serialize;
 
@@ -32,7 +32,7 @@ pub(super) async fn run(context: &mut Context, command: AccountCommand) -> Resul
     let registry = depot.registry();
     match command {
         AccountCommand::Add(arguments) => add(context, registry, *arguments).await?,
-        AccountCommand::List => list(context, registry).await?,
+        AccountCommand::List { entity } => list(context, registry, entity.as_ref()).await?,
         AccountCommand::Show { name } => show(context, registry, &name).await?,
         AccountCommand::Set(arguments) => set(context, registry, *arguments).await?,
         AccountCommand::Disable { name } => {
@@ -203,14 +203,25 @@ async fn view(
     registry: &Registry,
     account: &Account,
 ) -> Result<AccountView, CliError> {
+    let mut used = registry.account_use().await?;
     Ok(AccountView::new(
         account,
         &context.policy(registry, account).await?,
+        used.remove(&account.id).unwrap_or_default(),
     ))
 }
 
-async fn list(context: &mut Context, registry: &Registry) -> Result<(), CliError> {
-    let accounts = registry.list_accounts().await?;
+async fn list(
+    context: &mut Context,
+    registry: &Registry,
+    entity: Option<&EntityName>,
+) -> Result<(), CliError> {
+    if let Some(entity) = entity {
+        registry.entity(entity).await?;
+    }
+    let mut accounts = registry.list_accounts().await?;
+    accounts.retain(|account| entity.is_none_or(|entity| account.entity == *entity));
+    let used = registry.account_use().await?;
     let mut views = Vec::with_capacity(accounts.len());
     let mut table = Table::new([
         "ACCOUNT",
@@ -221,9 +232,13 @@ async fn list(context: &mut Context, registry: &Registry) -> Result<(), CliError
         "KEEP",
         "FROM",
         "LOGS IN BY",
+        "LAST LOGIN",
+        "USED / QUOTA",
     ]);
     for account in &accounts {
-        let view = view(context, registry, account).await?;
+        let policy = context.policy(registry, account).await?;
+        let used = used.get(&account.id).copied().unwrap_or_default();
+        let view = AccountView::new(account, &policy, used);
         table.row([
             Cell::from(view.name.clone()),
             Cell::from(view.entity.clone()),
@@ -233,12 +248,18 @@ async fn list(context: &mut Context, registry: &Registry) -> Result<(), CliError
             Cell::from(view.effective_keep.to_string()),
             view.network_cell(),
             view.credentials(),
+            Cell::or_dash(view.last_login_at),
+            view.usage(),
         ]);
         views.push(view);
     }
-    let nothing = "no accounts; create the first: layover entity add ENTITY, then \
-                   layover account add NAME --entity ENTITY --allow CIDR --generate-password";
-    context.out.list(&views, &table, nothing)?;
+    let nothing = match entity {
+        Some(entity) => format!("entity `{entity}` has no accounts"),
+        None => "no accounts; create the first: layover entity add ENTITY, then \
+                 layover account add NAME --entity ENTITY --allow CIDR --generate-password"
+            .to_owned(),
+    };
+    context.out.list(&views, &table, &nothing)?;
     Ok(())
 }
 
@@ -275,10 +296,12 @@ async fn show(
         view.quota_bytes
             .map_or_else(|| "none".into(), |bytes| ByteSize(bytes).to_string()),
     );
+    fields.add("used", ByteSize(view.used_bytes).to_string());
     fields.add("read-only", yes_no(view.read_only));
     fields.add("tolerant completion", yes_no(view.tolerant_completion));
     fields.add("publish on rename", yes_no(view.publish_on_rename));
     fields.add("created", view.created_at.to_string());
+    fields.add("last login", Cell::or_dash(view.last_login_at));
     fields.add("logs in by", view.credentials());
     for key in &view.keys {
         fields.add(
@@ -312,7 +335,7 @@ async fn show(
     for permission in &view.permissions {
         fields.add(
             "permission",
-            format!("{} {}", permission.path, permission.rights),
+            format!("{} {}", permission.path, permission.rights.to_word()),
         );
     }
     context.out.fields(&view, &fields)?;

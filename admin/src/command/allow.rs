@@ -1,12 +1,13 @@
 //! `layover account allow`.
 
-use layover_depot::NewNetwork;
+use layover_depot::{AccountName, Network, NetworkAdded, NewNetwork, Registry};
 
 use super::view::{NetworkView, is_any};
 use crate::cli::AllowCommand;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Table, Tone};
+use crate::value::{NewUntil, Until};
 
 pub(super) async fn run(context: &mut Context, command: AllowCommand) -> Result<(), CliError> {
     let depot = context.depot().await?;
@@ -18,24 +19,25 @@ pub(super) async fn run(context: &mut Context, command: AllowCommand) -> Result<
             reason,
             until,
         } => {
-            let until = until.map(|until| until.0);
-            if let Some(until) = until.filter(|until| *until <= context.clock.now()) {
-                return Err(CliError::UntilIsPast { until });
-            }
+            let new = wanted(context, registry, &name, network, reason, until).await?;
             let any = is_any(&network);
-            let new = NewNetwork {
-                network,
-                reason,
-                until,
+            let added = registry.add_network(&context.actor, &name, &new).await?;
+            let until = new
+                .until
+                .map_or_else(String::new, |until| format!(" until {until}"));
+            let already = match added {
+                NetworkAdded::New => "",
+                NetworkAdded::Changed => " (changed)",
+                NetworkAdded::Same => " already; nothing changed",
             };
-            registry.add_network(&context.actor, &name, &new).await?;
-            let sentence = format!("account `{name}` may log in from {network}");
+            let sentence = format!("account `{name}` may log in from {network}{until}{already}");
             let document = serde_json::json!({
                 "account": name.to_string(),
                 "network": network.to_string(),
                 "any": any,
                 "reason": new.reason,
                 "until": new.until,
+                "change": word(added),
             });
             context.out.done(&document, &sentence)?;
             if any && !context.out.is_json() {
@@ -81,4 +83,46 @@ pub(super) async fn run(context: &mut Context, command: AllowCommand) -> Result<
     }
     depot.close().await;
     Ok(())
+}
+
+/// The network as it shall be: what is not said stays as it is, except that a
+/// permission whose time is over is given anew.
+async fn wanted(
+    context: &Context,
+    registry: &Registry,
+    name: &AccountName,
+    network: Network,
+    reason: Option<String>,
+    until: Option<NewUntil>,
+) -> Result<NewNetwork, CliError> {
+    let now = context.clock.now();
+    let account = registry.account(name).await?;
+    let before = account
+        .networks
+        .iter()
+        .find(|allowed| allowed.network == network)
+        .filter(|allowed| allowed.until.is_none_or(|until| until > now));
+    let until = match until {
+        Some(NewUntil::Never) => None,
+        Some(NewUntil::At(Until(until))) if until <= now => {
+            return Err(CliError::UntilIsPast { until });
+        }
+        Some(NewUntil::At(Until(until))) => Some(until),
+        None => before.and_then(|before| before.until),
+    };
+    let reason = reason.or_else(|| before.and_then(|before| before.reason.clone()));
+    Ok(NewNetwork {
+        network,
+        reason,
+        until,
+    })
+}
+
+/// How scripts know what happened.
+fn word(added: NetworkAdded) -> &'static str {
+    match added {
+        NetworkAdded::New => "new",
+        NetworkAdded::Changed => "changed",
+        NetworkAdded::Same => "none",
+    }
 }

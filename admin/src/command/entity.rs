@@ -1,13 +1,14 @@
 //! `layover entity`.
 
-use layover_depot::{Entity, NewEntity};
-use layover_retention::{Keep, Timestamp};
+use layover_depot::{Entity, EntityName, NewEntity, Registry};
+use layover_retention::{Keep, PolicyLayers, Timestamp};
 use serde::Serialize;
 
 use crate::cli::EntityCommand;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{Cell, Table};
+use crate::output::{Cell, Fields, Table};
+use crate::value::KeepOrDefault;
 
 #[derive(Debug, Serialize)]
 struct EntityView {
@@ -25,6 +26,76 @@ impl From<&Entity> for EntityView {
             created_at: entity.created_at,
         }
     }
+}
+
+/// An entity with the keep that holds for it.
+#[derive(Debug, Serialize)]
+struct EntityShown {
+    #[serde(flatten)]
+    entity: EntityView,
+    effective_keep: Keep,
+    effective_keep_source: &'static str,
+    accounts: Vec<String>,
+}
+
+/// What `entity set` did.
+#[derive(Debug, Serialize)]
+struct EntityChanged {
+    #[serde(flatten)]
+    entity: EntityShown,
+    /// Stored files that got another expiry.
+    files_moved: u64,
+}
+
+async fn shown(
+    context: &Context,
+    registry: &Registry,
+    name: &EntityName,
+) -> Result<EntityShown, CliError> {
+    let entity = registry.entity(name).await?;
+    let policy = PolicyLayers {
+        appliance: context.rule.keep,
+        max_keep: context.rule.max_keep,
+        entity: entity.keep,
+        account: None,
+    }
+    .effective();
+    let accounts = registry.list_accounts().await?;
+    Ok(EntityShown {
+        entity: EntityView::from(&entity),
+        effective_keep: policy.keep,
+        effective_keep_source: policy.source.as_str(),
+        accounts: accounts
+            .iter()
+            .filter(|account| account.entity == *name)
+            .map(|account| account.name.to_string())
+            .collect(),
+    })
+}
+
+async fn set(
+    context: &mut Context,
+    registry: &Registry,
+    name: &EntityName,
+    keep: Option<Keep>,
+) -> Result<(), CliError> {
+    let files_moved = registry.set_entity_keep(&context.actor, name, keep).await?;
+    let entity = shown(context, registry, name).await?;
+    let files = match files_moved {
+        0 => "no stored file has another expiry now".to_owned(),
+        1 => "1 stored file has another expiry now".to_owned(),
+        more => format!("{more} stored files have another expiry now"),
+    };
+    let sentence = format!(
+        "files of entity `{name}` stay {} (set by the {}); {files}",
+        entity.effective_keep, entity.effective_keep_source
+    );
+    let document = EntityChanged {
+        entity,
+        files_moved,
+    };
+    context.out.done(&document, &sentence)?;
+    Ok(())
 }
 
 pub(super) async fn run(context: &mut Context, command: EntityCommand) -> Result<(), CliError> {
@@ -58,6 +129,25 @@ pub(super) async fn run(context: &mut Context, command: EntityCommand) -> Result
                 "no entities; create one: layover entity add NAME",
             )?;
         }
+        EntityCommand::Show { name } => {
+            let view = shown(context, registry, &name).await?;
+            let mut fields = Fields::new();
+            fields.add("entity", view.entity.name.as_str());
+            fields.add(
+                "keep",
+                format!(
+                    "{} (set by the {})",
+                    view.effective_keep, view.effective_keep_source
+                ),
+            );
+            fields.add("accounts", view.accounts.join(" "));
+            fields.add("created", view.entity.created_at.to_string());
+            context.out.fields(&view, &fields)?;
+        }
+        EntityCommand::Set {
+            name,
+            keep: KeepOrDefault(keep),
+        } => set(context, registry, &name, keep).await?,
         EntityCommand::Remove { name } => {
             registry.remove_entity(&context.actor, &name).await?;
             context.out.done(

@@ -1,14 +1,14 @@
 //! `layover file`.
 
-use layover_depot::{FileState, StoredFile};
+use layover_depot::{FileState, HomeName, Registry, RemovedWhat, StoredFile, VirtualPath};
 use layover_retention::Timestamp;
 use serde::Serialize;
 
-use crate::cli::FileCommand;
+use crate::cli::{FileCommand, FilesOf};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Table, Tone};
-use crate::value::ByteSize;
+use crate::value::{AccountOrPath, ByteSize};
 
 #[derive(Debug, Serialize)]
 struct FileView {
@@ -55,9 +55,59 @@ fn word(state: FileState) -> &'static str {
 }
 
 pub(super) async fn run(context: &mut Context, command: FileCommand) -> Result<(), CliError> {
-    let FileCommand::List { account, path } = command;
     let depot = context.depot().await?;
-    let files = depot.registry().list_files(&account, &path.0).await?;
+    let registry = depot.registry();
+    match command {
+        FileCommand::List { of } => {
+            let (home, path) = place(registry, of).await?;
+            list(
+                context,
+                registry,
+                &home,
+                &path.unwrap_or_else(VirtualPath::root),
+            )
+            .await?;
+        }
+        FileCommand::Remove { of, partial } => {
+            let (home, path) = place(registry, of).await?;
+            let path = path.ok_or(CliError::WhichFile)?;
+            let what = if partial {
+                RemovedWhat::Unfinished
+            } else {
+                RemovedWhat::Stored
+            };
+            remove(context, registry, &home, &path, what).await?;
+        }
+    }
+    depot.close().await;
+    Ok(())
+}
+
+/// The home that is meant, and where in it.
+async fn place(
+    registry: &Registry,
+    of: FilesOf,
+) -> Result<(HomeName, Option<VirtualPath>), CliError> {
+    match (of.home, of.first) {
+        (Some(home), first) => {
+            let path = first.map(AccountOrPath::into_path).transpose()?;
+            Ok((home, path))
+        }
+        (None, Some(AccountOrPath::Account(name))) => {
+            let account = registry.account(&name).await?;
+            Ok((account.home, of.path.map(|path| path.0)))
+        }
+        (None, Some(AccountOrPath::Path(_)) | None) => Err(CliError::WhoseFiles),
+    }
+}
+
+async fn list(
+    context: &mut Context,
+    registry: &Registry,
+    home: &HomeName,
+    path: &VirtualPath,
+) -> Result<(), CliError> {
+    let files = registry.list_home(home, path).await?;
     let now = context.clock.now();
     let mut table = Table::new([
         "PATH",
@@ -87,8 +137,35 @@ pub(super) async fn run(context: &mut Context, command: FileCommand) -> Result<(
     context.out.list(
         &views,
         &table,
-        &format!("account `{account}` has no files in {}", path.0),
+        &format!("home `{home}` has no files in {path}"),
     )?;
-    depot.close().await;
+    Ok(())
+}
+
+async fn remove(
+    context: &mut Context,
+    registry: &Registry,
+    home: &HomeName,
+    path: &VirtualPath,
+    what: RemovedWhat,
+) -> Result<(), CliError> {
+    let removed = registry
+        .remove_files(&context.actor, home, path, what)
+        .await?;
+    let size = ByteSize(removed.size_bytes);
+    let sentence = match what {
+        RemovedWhat::Stored => format!("`{path}` in home `{home}` removed ({size})"),
+        RemovedWhat::Unfinished => format!(
+            "unfinished uploads to `{path}` in home `{home}` removed: {} ({size})",
+            removed.files
+        ),
+    };
+    let document = serde_json::json!({
+        "home": home.to_string(),
+        "removed": path.to_string(),
+        "files": removed.files,
+        "size_bytes": removed.size_bytes,
+    });
+    context.out.done(&document, &sentence)?;
     Ok(())
 }

@@ -2,17 +2,27 @@
 
 use std::time::Duration;
 
-use layover_depot::{Depot, JournalEntry, JournalFilter, Outcome, timer};
+use layover_depot::{
+    AccountName, Depot, JournalEntry, JournalFilter, JournalKind, Outcome, RegistryError, timer,
+};
 use layover_server::Signals;
 
 use crate::cli::JournalArgs;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{Cell, JsonArray, Tone};
+use crate::output::{Cell, JsonArray, Tone, note};
 use crate::value::ByteSize;
 
 /// How often `--follow` looks for news.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+
+/// Entries shown when nobody says how many: a list, and a follower's first look
+/// (as `tail -f`).
+const LIST: u64 = 100;
+const FOLLOW_FROM: u64 = 10;
+
+/// `--limit 0`.
+const ALL: u64 = 0;
 
 /// Entries read from the database at once.
 const PAGE: usize = 500;
@@ -24,11 +34,11 @@ fn row(entry: &JournalEntry) -> [Cell; 9] {
         Outcome::Refused => Tone::Notice,
         Outcome::Failed => Tone::Alarm,
     };
-    let detail: Vec<_> = entry
+    let details = entry
         .detail
         .iter()
-        .map(|(name, value)| format!("{name}={}", shown(value)))
-        .collect();
+        .map(|(name, value)| format!("{name}={}", shown(value)));
+    let detail: Vec<_> = object(entry).into_iter().chain(details).collect();
     [
         Cell::from(entry.at.to_string()),
         Cell::from(entry.kind.as_str()),
@@ -49,8 +59,27 @@ fn shown(value: &serde_json::Value) -> String {
         .map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
+/// What an entry is about, where no column says it: the entity of an act
+/// without an account, the session that an operator ended.
+fn object(entry: &JournalEntry) -> Vec<String> {
+    let entity = entry
+        .entity
+        .as_ref()
+        .filter(|_| entry.account.is_none())
+        .map(|entity| format!("entity={entity}"));
+    let session = entry
+        .session
+        .as_ref()
+        .filter(|_| entry.kind == JournalKind::Admin)
+        .map(|session| format!("session={session}"));
+    entity.into_iter().chain(session).collect()
+}
+
 pub(super) async fn run(context: &mut Context, arguments: JournalArgs) -> Result<(), CliError> {
     let depot = context.depot().await?;
+    if let Some(account) = &arguments.account {
+        check_account(&depot, account).await?;
+    }
     let mut filter = JournalFilter {
         account: arguments.account.as_ref().map(ToString::to_string),
         since: arguments
@@ -60,14 +89,48 @@ pub(super) async fn run(context: &mut Context, arguments: JournalArgs) -> Result
         after_id: None,
         limit: PAGE,
     };
+    let limit = match (arguments.limit, arguments.since, arguments.follow) {
+        (Some(limit), _, _) => limit,
+        (None, Some(_), _) => ALL,
+        (None, None, true) => FOLLOW_FROM,
+        (None, None, false) => LIST,
+    };
+    if limit != ALL {
+        filter.after_id = depot.journal().before_newest(&filter, limit).await?;
+    }
     if arguments.follow {
         follow(context, &depot, &mut filter).await?;
     } else {
         let mut array = JsonArray::Empty;
-        print_news(context, &depot, &mut filter, &mut array).await?;
-        context.out.end_stream(&array)?;
+        let cut = filter.after_id.is_some() && arguments.limit.is_none();
+        let rows = print_news(context, &depot, &mut filter, &mut array).await?;
+        context
+            .out
+            .end_stream(&array, rows, "no such entries in the journal")?;
+        if cut {
+            note("these are the newest; `--limit 0` shows all");
+        }
     }
     depot.close().await;
+    Ok(())
+}
+
+/// A name that neither an account nor any entry has is a slip of the fingers.
+async fn check_account(depot: &Depot, account: &AccountName) -> Result<(), CliError> {
+    match depot.registry().account(account).await {
+        Err(RegistryError::UnknownAccount { .. }) => {}
+        known => return Ok(known.map(drop)?),
+    }
+    let any = JournalFilter {
+        account: Some(account.to_string()),
+        limit: 1,
+        ..JournalFilter::default()
+    };
+    if depot.journal().query(&any).await?.is_empty() {
+        return Err(CliError::NothingOfAccount {
+            account: account.clone(),
+        });
+    }
     Ok(())
 }
 
@@ -91,21 +154,24 @@ async fn follow(
     }
 }
 
-/// Prints every entry after `filter.after_id` and moves it behind the last.
+/// Prints every entry after `filter.after_id` and moves it behind the last;
+/// tells how many these were.
 async fn print_news(
     context: &mut Context,
     depot: &Depot,
     filter: &mut JournalFilter,
     array: &mut JsonArray,
-) -> Result<(), CliError> {
+) -> Result<u64, CliError> {
+    let mut rows = 0;
     loop {
         let entries = depot.journal().query(filter).await?;
         for entry in &entries {
             context.out.stream(array, entry, &row(entry))?;
             filter.after_id = Some(entry.id);
+            rows += 1;
         }
         if entries.len() < PAGE {
-            return Ok(());
+            return Ok(rows);
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn run(context: &mut Context, command: PermissionCommand) -> Re
             let document = serde_json::json!({ "path": path.0.to_string(), "rights": rights });
             context.out.done(
                 &document,
-                &format!("account `{name}` has in {}: {rights}", path.0),
+                &format!("account `{name}` has in {}: {}", path.0, rights.to_word()),
             )?;
         }
         PermissionCommand::List { name } => {
@@ -31,7 +31,7 @@ pub(super) async fn run(context: &mut Context, command: PermissionCommand) -> Re
             for view in &views {
                 table.row([
                     Cell::from(view.path.as_str()),
-                    Cell::from(view.rights.to_string()),
+                    Cell::from(view.rights.to_word()),
                 ]);
             }
             let nothing = if account.read_only {

@@ -104,6 +104,7 @@ async fn list_due(context: &mut Context, depot: &Depot) -> Result<(), CliError> 
     let now = context.clock.now();
     let mut array = JsonArray::Empty;
     let mut after = None;
+    let mut rows = 0;
     loop {
         let page = shelf.due(now, after, PAGE).await?;
         for (cursor, file) in &page {
@@ -122,9 +123,10 @@ async fn list_due(context: &mut Context, depot: &Depot) -> Result<(), CliError> 
             ];
             context.out.stream(&mut array, &view, &row)?;
             after = Some(*cursor);
+            rows += 1;
         }
         if page.len() < PAGE {
-            context.out.end_stream(&array)?;
+            context.out.end_stream(&array, rows, "nothing is due")?;
             return Ok(());
         }
     }

@@ -1,12 +1,14 @@
 //! What is printed about an account, one shape for `--json` everywhere.
 
 use layover_depot::{
-    Account, AllowedNetwork, AuthorizedKey, FolderPermission, Network, Protocols, Rights,
+    Account, AccountUse, AllowedNetwork, AuthorizedKey, FolderPermission, Network, Protocols,
+    Rights,
 };
 use layover_retention::{Keep, RetentionPolicy, Timestamp};
 use serde::Serialize;
 
 use crate::output::{Cell, Tone};
+use crate::value::ByteSize;
 
 /// An account as JSON.
 #[derive(Debug, Serialize)]
@@ -26,13 +28,17 @@ pub(super) struct AccountView {
     pub(super) publish_on_rename: bool,
     pub(super) has_password: bool,
     pub(super) created_at: Timestamp,
+    /// As far as the journal goes back.
+    pub(super) last_login_at: Option<Timestamp>,
+    /// What the home holds, as the quota counts it.
+    pub(super) used_bytes: u64,
     pub(super) networks: Vec<NetworkView>,
     pub(super) keys: Vec<KeyView>,
     pub(super) permissions: Vec<PermissionView>,
 }
 
 impl AccountView {
-    pub(super) fn new(account: &Account, policy: &RetentionPolicy) -> Self {
+    pub(super) fn new(account: &Account, policy: &RetentionPolicy, used: AccountUse) -> Self {
         Self {
             name: account.name.to_string(),
             entity: account.entity.to_string(),
@@ -48,6 +54,8 @@ impl AccountView {
             publish_on_rename: account.publish_on_rename,
             has_password: account.has_password,
             created_at: account.created_at,
+            last_login_at: used.last_login_at,
+            used_bytes: used.used_bytes,
             networks: account.networks.iter().map(NetworkView::new).collect(),
             keys: account.keys.iter().map(KeyView::new).collect(),
             permissions: account
@@ -71,6 +79,22 @@ impl AccountView {
             Cell::toned("none: cannot log in", Tone::Alarm)
         } else {
             all.join(", ").into()
+        }
+    }
+
+    /// `1.0 MiB / 10.0 GiB`; a full quota stands out.
+    pub(super) fn usage(&self) -> Cell {
+        let used = ByteSize(self.used_bytes);
+        match self.quota_bytes {
+            None => format!("{used} / -").into(),
+            Some(quota) => {
+                let tone = if self.used_bytes >= quota {
+                    Tone::Alarm
+                } else {
+                    Tone::Plain
+                };
+                Cell::toned(format!("{used} / {}", ByteSize(quota)), tone)
+            }
         }
     }
 

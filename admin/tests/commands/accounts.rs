@@ -23,6 +23,78 @@ fn an_entity_is_added_listed_and_removed() {
 }
 
 #[test]
+fn the_keep_of_an_entity_is_shown_changed_and_given_back() {
+    let place = Place::with_account();
+    let set = place.json(&["entity", "set", "acme", "--keep", "3d"]);
+    assert_eq!(
+        (&set["keep"], &set["effective_keep"], &set["files_moved"]),
+        (&json!("3d"), &json!("3d"), &json!(0))
+    );
+    let shown = place.json(&["entity", "show", "acme"]);
+    assert_eq!(shown["keep"], "3d");
+    assert_eq!(shown["effective_keep_source"], "entity");
+    assert_eq!(shown["accounts"], json!(["partner"]));
+    let account = place.json(&["account", "show", "partner"]);
+    assert_eq!(account["effective_keep"], "3d");
+
+    let set = place.json(&["entity", "set", "acme", "--keep", "default"]);
+    assert_eq!(set["keep"], json!(null));
+    assert_eq!(set["effective_keep"], "5d");
+    let plain = place.run(&["entity", "show", "acme"]).ok().stdout;
+    assert!(plain.contains("keep\t5d (set by the "), "{plain}");
+}
+
+#[test]
+fn a_keep_of_an_entity_over_the_maximum_is_refused_with_the_maximum() {
+    let place = Place::with_account();
+    place.run(&["entity", "set", "acme", "--keep", "5d"]).ok();
+    place
+        .run(&["entity", "set", "acme", "--keep", "120h1s"])
+        .refused(1, "5d");
+    assert_eq!(place.json(&["entity", "show", "acme"])["keep"], "5d");
+    place
+        .run(&["entity", "set", "nope", "--keep", "1d"])
+        .refused(1, "`nope`");
+    place.run(&["entity", "show", "nope"]).refused(1, "`nope`");
+    let nothing = place.run(&["entity", "set", "acme"]);
+    assert_eq!(nothing.code, Some(2), "{nothing:?}");
+}
+
+#[test]
+fn accounts_are_listed_by_entity_with_their_use() {
+    let place = Place::with_account();
+    place.run(&["entity", "add", "other"]).ok();
+    place
+        .run(&[
+            "account", "add", "second", "--entity", "other", "--quota", "10GiB",
+        ])
+        .ok();
+    let names =
+        |arguments: &[&str]| -> Vec<String> {
+            let list = place.json(&[&["account", "list"], arguments].concat());
+            let accounts = list.as_array().unwrap();
+            assert!(accounts.iter().all(
+                |account| account["used_bytes"] == 0 && account["last_login_at"] == json!(null)
+            ));
+            accounts
+                .iter()
+                .map(|account| account["name"].as_str().unwrap().to_owned())
+                .collect()
+        };
+    assert_eq!(names(&[]), ["partner", "second"]);
+    assert_eq!(names(&["--entity", "other"]), ["second"]);
+    place
+        .run(&["account", "list", "--entity", "nope"])
+        .refused(1, "`nope`");
+    let plain = place.run(&["account", "list"]).ok().stdout;
+    let ends: Vec<_> = plain
+        .lines()
+        .map(|line| line.rsplitn(3, '\t').take(2).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(ends, [["0 B / -", "-"], ["0 B / 10.0 GiB", "-"]]);
+}
+
+#[test]
 fn an_entity_with_accounts_stays() {
     let place = Place::with_account();
     place.run(&["entity", "remove", "acme"]).refused(1, "acme");
@@ -234,6 +306,59 @@ fn networks_are_added_with_reason_and_end_and_removed() {
 }
 
 #[test]
+fn a_network_that_is_allowed_already_is_changed_where_something_is_said() {
+    let place = Place::with_account();
+    let add = |more: &[&str]| {
+        let network = ["account", "allow", "add", "partner", "192.0.2.0/24"];
+        let answer = place.json(&[&network[..], more].concat());
+        let networks = place.json(&["account", "allow", "list", "partner"]);
+        let networks = networks.as_array().unwrap();
+        assert_eq!(networks.len(), 2, "{networks:?}");
+        let listed = &networks[1];
+        assert_eq!(listed["until"], answer["until"]);
+        assert_eq!(listed["reason"], answer["reason"]);
+        json!([answer["change"], answer["until"], answer["reason"]])
+    };
+    assert_eq!(
+        add(&["--until", "2099-01-31", "--reason", "ticket 7"]),
+        json!(["new", "2099-02-01T00:00:00Z", "ticket 7"])
+    );
+    assert_eq!(
+        add(&["--until", "2099-02-28"]),
+        json!(["changed", "2099-03-01T00:00:00Z", "ticket 7"])
+    );
+    assert_eq!(
+        add(&["--reason", "ticket 8"]),
+        json!(["changed", "2099-03-01T00:00:00Z", "ticket 8"])
+    );
+    assert_eq!(
+        add(&[]),
+        json!(["none", "2099-03-01T00:00:00Z", "ticket 8"])
+    );
+    assert_eq!(
+        add(&["--until", "never"]),
+        json!(["changed", null, "ticket 8"])
+    );
+    let journal = place.json(&["journal", "--account", "partner"]);
+    let changes: Vec<_> = journal
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["action"].as_str().unwrap())
+        .filter(|action| action.starts_with("account.allow."))
+        .collect();
+    assert_eq!(
+        changes,
+        [
+            "account.allow.add",
+            "account.allow.set",
+            "account.allow.set",
+            "account.allow.set"
+        ]
+    );
+}
+
+#[test]
 fn any_is_explicit_and_stands_out() {
     let place = Place::with_account();
     let added = place
@@ -280,6 +405,12 @@ fn permissions_are_set_replaced_listed_and_removed() {
         list,
         json!([{ "path": "/in", "rights": ["list", "write"] }])
     );
+    permission(&["set", "partner", "/out", "none"]).ok();
+    let plain = permission(&["list", "partner"]).ok().stdout;
+    assert_eq!(plain, "/in\tlist,write\n/out\tnone\n");
+    let list = place.json(&["account", "permission", "list", "partner"]);
+    assert_eq!(list[1], json!({ "path": "/out", "rights": [] }));
+    permission(&["remove", "partner", "/out"]).ok();
     permission(&["remove", "partner", "/in"]).ok();
     assert_eq!(
         place.json(&["account", "permission", "list", "partner"]),

@@ -11,5 +11,6 @@ mod accounts;
 mod appliance;
 mod bad_input;
 mod demo;
+mod files;
 mod journal;
 mod place;

@@ -201,6 +201,49 @@ pub struct StoredFile {
     pub collected_at: Option<Timestamp>,
     /// By whom.
     pub collected_by: Option<AccountName>,
+    /// When an unfinished upload was last gone on with; of a stored file, when
+    /// it took its name.
+    pub touched_at: Timestamp,
+}
+
+/// How an account is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountUse {
+    /// When it logged in last, as far as the journal goes back.
+    pub last_login_at: Option<Timestamp>,
+    /// What its home holds, in bytes, as its quota counts it: unfinished
+    /// uploads included.
+    pub used_bytes: u64,
+}
+
+/// Whether a network was new to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkAdded {
+    /// It was.
+    New,
+    /// It was there; its reason or its end is another now.
+    Changed,
+    /// It was there, exactly so; nothing happened.
+    Same,
+}
+
+/// What an operator takes away at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovedWhat {
+    /// The stored file.
+    Stored,
+    /// Every unfinished upload to this name: interrupted, or waiting to be
+    /// published.
+    Unfinished,
+}
+
+/// What an operator took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FilesRemoved {
+    /// How many.
+    pub files: u64,
+    /// Their bytes.
+    pub size_bytes: u64,
 }
 
 /// How the retention rule is doing.

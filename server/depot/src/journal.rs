@@ -295,6 +295,20 @@ impl Journal {
         self.store.journal_page(filter).await
     }
 
+    /// The entry behind which only the `newest` newest of those come that
+    /// `filter` asks for, to be used as its `after_id`; `None` when there are no
+    /// more than these.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn before_newest(
+        &self,
+        filter: &JournalFilter,
+        newest: u64,
+    ) -> Result<Option<i64>, StoreError> {
+        self.store.before_newest(filter, newest).await
+    }
+
     /// Notes something that the appliance itself did or saw: `action` is its
     /// word, `detail` what is to be known of it.
     ///

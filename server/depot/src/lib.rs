@@ -31,8 +31,8 @@ pub mod timer;
 mod vfs;
 
 pub use account::{
-    Account, AccountChange, Actor, Enabled, Entity, JobRun, LiveSession, NewAccount, NewEntity,
-    RetentionStatus, StoredFile,
+    Account, AccountChange, AccountUse, Actor, Enabled, Entity, FilesRemoved, JobRun, LiveSession,
+    NetworkAdded, NewAccount, NewEntity, RemovedWhat, RetentionStatus, StoredFile,
 };
 pub use adopt::AdoptReport;
 pub use authorized_key::{

@@ -4,6 +4,7 @@
 
 mod belongings;
 mod error;
+mod files;
 mod views;
 
 use std::sync::Arc;
@@ -93,7 +94,7 @@ impl Registry {
 
     /// Changes how long the entity's files stay; `None` is the appliance's
     /// rule. What is stored moves its expiry in the same transaction, except
-    /// where an account has its own keep.
+    /// where an account has its own keep. Returns how many files that were.
     ///
     /// # Errors
     /// `UnknownEntity`, `KeepTooLong`, `Store`.
@@ -102,7 +103,7 @@ impl Registry {
         actor: &Actor,
         name: &EntityName,
         keep: Option<Keep>,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<u64, RegistryError> {
         self.check_keep(keep)?;
         let entity = self.entity(name).await?;
         let entry = self.entry(actor, "entity.set").entity(name).with(
@@ -135,7 +136,11 @@ impl Registry {
             .ok_or_else(|| RegistryError::EntityInUse { name: name.clone() })
     }
 
-    async fn entity(&self, name: &EntityName) -> Result<Entity, RegistryError> {
+    /// An entity.
+    ///
+    /// # Errors
+    /// `UnknownEntity`, `Store`.
+    pub async fn entity(&self, name: &EntityName) -> Result<Entity, RegistryError> {
         self.holdings
             .store
             .entity(name)
@@ -143,10 +148,11 @@ impl Registry {
             .ok_or_else(|| RegistryError::UnknownEntity { name: name.clone() })
     }
 
-    /// Creates an account, with its home when there is none of that name.
+    /// Creates an account, with its home when there is none of that name. Files
+    /// that the home holds are handed over only when the home was named.
     ///
     /// # Errors
-    /// `UnknownEntity`, `AccountExists`, `HomeOfAnother`, `KeepTooLong`,
+    /// `UnknownEntity`, `AccountExists`, `HomeOfAnother`, `HomeHoldsFiles`, `KeepTooLong`,
     /// `NoProtocol`, `Password`, `TooMany`, `KeyExists`, `Store`.
     pub async fn add_account(
         &self,
@@ -170,10 +176,16 @@ impl Registry {
         }
         let entity = self.entity(&account.entity).await?;
         let home = account.home.clone().unwrap_or_else(|| HomeName::from(name));
-        if let Some((_, owner)) = self.holdings.store.home(&home).await?
-            && owner != account.entity
-        {
-            return Err(RegistryError::HomeOfAnother { home, owner });
+        if self.holdings.store.account(name).await?.is_some() {
+            return Err(RegistryError::AccountExists { name: name.clone() });
+        }
+        if let Some((id, owner)) = self.holdings.store.home(&home).await? {
+            if owner != account.entity {
+                return Err(RegistryError::HomeOfAnother { home, owner });
+            }
+            if account.home.is_none() && self.holds_files(id).await? {
+                return Err(RegistryError::HomeHoldsFiles { home });
+            }
         }
         let now = self.holdings.now();
         let password_hash = match account.password.clone() {
@@ -184,6 +196,7 @@ impl Registry {
             name: name.clone(),
             entity: entity.id,
             home: home.clone(),
+            takes_files_over: account.home.is_some(),
             protocols: account.protocols,
             keep: account.keep,
             quota_bytes: account.quota_bytes,

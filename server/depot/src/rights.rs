@@ -98,6 +98,16 @@ macro_rules! flags {
                 Self(self.0 & other.0)
             }
 
+            /// For people: its members, or `none`.
+            #[must_use]
+            pub fn to_word(self) -> String {
+                if self.is_empty() {
+                    "none".to_owned()
+                } else {
+                    self.to_string()
+                }
+            }
+
             /// Its members, in the order of the command line.
             pub fn iter(self) -> impl Iterator<Item = $one> {
                 $one::EACH.iter().copied().filter(move |one| self.contains(*one))
@@ -121,6 +131,9 @@ macro_rules! flags {
 
             /// A comma-separated list; the empty text is the empty set.
             fn from_str(text: &str) -> Result<Self, $error> {
+                if text.trim() == "none" {
+                    return Ok(Self::NONE);
+                }
                 let mut bits = 0;
                 for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
                     bits |= word.parse::<$one>()?.bit();

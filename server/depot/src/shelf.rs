@@ -106,7 +106,8 @@ impl Shelf {
     }
 
     async fn forget(&self, row: &crate::ledger::FileRow, now: Timestamp) -> Result<bool, VfsError> {
-        let entry = record::partial_expired(&self.holdings, row, now);
+        let home = self.holdings.store.home_name(row.home).await?;
+        let entry = record::partial_expired(&self.holdings, &home, row, now);
         let forgotten = self
             .holdings
             .store

@@ -12,14 +12,16 @@ mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::HashMap;
+
 use layover_retention::{DueCursor, Keep, Timestamp};
 
 pub use error::StoreError;
 
 use crate::Fsync;
 use crate::account::{
-    Account, AccountChange, Enabled, Entity, JobRun, LiveSession, NewEntity, RetentionStatus,
-    StoredFile,
+    Account, AccountChange, AccountUse, Enabled, Entity, JobRun, LiveSession, NewEntity,
+    RetentionStatus, StoredFile,
 };
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
@@ -155,7 +157,7 @@ macro_rules! store_doors {
             read entities::entity(name: &EntityName) -> Option<Entity>;
             read entities::list_entities() -> Vec<Entity>;
             judge entities::remove_entity(entity: EntityId, entry: &NewEntry) -> Option<()>;
-            write expiry::set_entity_keep(entity: EntityId, keep: Option<Keep>, appliance: ApplianceKeep, entry: &NewEntry) -> ();
+            write expiry::set_entity_keep(entity: EntityId, keep: Option<Keep>, appliance: ApplianceKeep, entry: &NewEntry) -> u64;
             judge expiry::apply_rule(appliance: ApplianceKeep, now: Timestamp, entry: &NewEntry) -> Option<()>;
 
             read accounts::account(name: &AccountName) -> Option<Account>;
@@ -170,6 +172,7 @@ macro_rules! store_doors {
             judge belongings::add_key(account: AccountId, key: &AuthorizedKey, entry: &NewEntry) -> Option<()>;
             judge belongings::remove_key(account: AccountId, fingerprint: &str, entry: &NewEntry) -> Option<()>;
             judge belongings::add_network(account: AccountId, network: &NewNetwork, now: Timestamp, entry: &NewEntry) -> Option<()>;
+            judge belongings::change_network(account: AccountId, network: &NewNetwork, entry: &NewEntry) -> Option<()>;
             judge belongings::remove_network(account: AccountId, network: &Network, entry: &NewEntry) -> Option<()>;
             write belongings::set_permission(account: AccountId, permission: &FolderPermission, entry: &NewEntry) -> ();
             judge belongings::remove_permission(account: AccountId, path: &VirtualPath, entry: &NewEntry) -> Option<()>;
@@ -190,9 +193,11 @@ macro_rules! store_doors {
 
             single journal::append(entry: &NewEntry) -> ();
             read journal::journal_page(filter: &JournalFilter) -> Vec<JournalEntry>;
+            read journal::before_newest(filter: &JournalFilter, newest: u64) -> Option<i64>;
             write journal::journal_prune(before: Timestamp, limit: usize) -> u64;
 
             read views::list_files(home: HomeId, below: &VirtualPath, after: FileId, limit: usize) -> Vec<StoredFile>;
+            read views::account_use() -> HashMap<AccountId, AccountUse>;
             read views::retention_status(now: Timestamp) -> RetentionStatus;
             read moves::longest_paths_below(home: HomeId, dir: &VirtualPath) -> Vec<VirtualPath>;
             write jobs::note_job(name: &str, run: &JobRun) -> ();

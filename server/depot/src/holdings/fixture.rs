@@ -130,6 +130,7 @@ impl World {
             name: name.parse().unwrap(),
             entity: entity.id,
             home: home.parse().unwrap(),
+            takes_files_over: true,
             protocols: Protocols::ALL,
             keep: None,
             quota_bytes: None,

@@ -1,7 +1,8 @@
 //! What hangs on an account: password, keys, networks, folder permissions.
 
 use super::{MAX_REASON_BYTES, Registry, RegistryError};
-use crate::account::Actor;
+use crate::account::{Account, Actor, NetworkAdded};
+use crate::journal::NewEntry;
 use crate::{
     AccountName, AuthorizedKey, FolderPermission, MAX_KEYS_PER_ACCOUNT, Network, NewKey,
     NewNetwork, Rights, Secret, VirtualPath,
@@ -92,26 +93,74 @@ impl Registry {
             })
     }
 
-    /// Allows a network.
+    /// Allows a network; one that is allowed already gets this reason and this
+    /// end instead of its own.
     ///
     /// # Errors
-    /// `UnknownAccount`, `NetworkExists`, `TooMany`, `BadReason`, `Store`.
+    /// `UnknownAccount`, `UnknownNetwork` and `NetworkExists` when somebody else
+    /// changes it at the same time, `TooMany`, `BadReason`, `Store`.
     pub async fn add_network(
         &self,
         actor: &Actor,
         name: &AccountName,
         network: &NewNetwork,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<NetworkAdded, RegistryError> {
         check_reason(network.reason.as_deref())?;
         let account = self.account(name).await?;
-        at_most(
-            name,
-            "networks",
-            account.networks.len() + 1,
-            MAX_NETWORKS_PER_ACCOUNT,
-        )?;
+        let before = account
+            .networks
+            .iter()
+            .find(|allowed| allowed.network == network.network);
+        let Some(before) = before else {
+            at_most(
+                name,
+                "networks",
+                account.networks.len() + 1,
+                MAX_NETWORKS_PER_ACCOUNT,
+            )?;
+            let entry = self.network_entry(actor, "account.allow.add", &account, network);
+            let now = self.holdings.now();
+            return self
+                .holdings
+                .store
+                .add_network(account.id, network, now, &entry)
+                .await?
+                .map(|()| NetworkAdded::New)
+                .ok_or_else(|| RegistryError::NetworkExists {
+                    name: name.clone(),
+                    network: network.network,
+                });
+        };
+        if before.reason == network.reason && before.until == network.until {
+            return Ok(NetworkAdded::Same);
+        }
+        let mut entry = self.network_entry(actor, "account.allow.set", &account, network);
+        if let Some(until) = before.until {
+            entry = entry.with("until_before", until.to_string());
+        }
+        if let Some(reason) = &before.reason {
+            entry = entry.with("reason_before", reason.as_str());
+        }
+        self.holdings
+            .store
+            .change_network(account.id, network, &entry)
+            .await?
+            .map(|()| NetworkAdded::Changed)
+            .ok_or_else(|| RegistryError::UnknownNetwork {
+                name: name.clone(),
+                network: network.network,
+            })
+    }
+
+    fn network_entry(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        account: &Account,
+        network: &NewNetwork,
+    ) -> NewEntry {
         let mut entry = self
-            .account_entry(actor, "account.allow.add", &account)
+            .account_entry(actor, action, account)
             .with("network", network.network.to_string());
         if let Some(reason) = &network.reason {
             entry = entry.with("reason", reason.as_str());
@@ -119,15 +168,7 @@ impl Registry {
         if let Some(until) = network.until {
             entry = entry.with("until", until.to_string());
         }
-        let now = self.holdings.now();
-        self.holdings
-            .store
-            .add_network(account.id, network, now, &entry)
-            .await?
-            .ok_or_else(|| RegistryError::NetworkExists {
-                name: name.clone(),
-                network: network.network,
-            })
+        entry
     }
 
     /// Takes a network away and ends the account's sessions from there.
@@ -182,7 +223,7 @@ impl Registry {
         let entry = self
             .account_entry(actor, "account.permission.set", &account)
             .path(path)
-            .with("rights", rights.to_string());
+            .with("rights", rights.to_word());
         let permission = FolderPermission {
             path: path.clone(),
             rights,

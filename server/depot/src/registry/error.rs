@@ -5,6 +5,7 @@ use layover_retention::KeepTooLong;
 use super::MAX_REASON_BYTES;
 use crate::password::PasswordError;
 use crate::store::StoreError;
+use crate::vfs::VfsError;
 use crate::{AccountName, EntityName, HomeName, Network, SessionId, VirtualPath};
 
 /// Why the registry refuses.
@@ -50,6 +51,67 @@ pub enum RegistryError {
         /// Whose it is.
         owner: EntityName,
     },
+    /// The home that the account would get holds somebody's files.
+    #[error(
+        "home `{home}` still holds files of an earlier account (see: layover file list --home {home}); to hand them over: --home {home}; for a home of its own: --home with a new name"
+    )]
+    HomeHoldsFiles {
+        /// The home.
+        home: HomeName,
+    },
+    /// No home of this name.
+    #[error("there is no home `{home}`; `layover account list` shows the accounts' homes")]
+    UnknownHome {
+        /// The name.
+        home: HomeName,
+    },
+    /// Neither the ledger nor the tree has it.
+    #[error("there is no `{path}` in home `{home}`; see: layover file list --home {home}")]
+    UnknownPath {
+        /// The home.
+        home: HomeName,
+        /// What was asked for.
+        path: VirtualPath,
+    },
+    /// No stored file has the name.
+    #[error(
+        "there is no stored file `{path}` in home `{home}`; see: layover file list --home {home}"
+    )]
+    NotStored {
+        /// The home.
+        home: HomeName,
+        /// What was asked for.
+        path: VirtualPath,
+    },
+    /// No stored file, but an unfinished upload has the name.
+    #[error(
+        "there is no stored file `{path}` in home `{home}`, but an unfinished upload; it goes with: --partial"
+    )]
+    OnlyUnfinished {
+        /// The home.
+        home: HomeName,
+        /// What was asked for.
+        path: VirtualPath,
+    },
+    /// No unfinished upload has the name.
+    #[error(
+        "there is no unfinished upload `{path}` in home `{home}`; see: layover file list --home {home}"
+    )]
+    NotUnfinished {
+        /// The home.
+        home: HomeName,
+        /// What was asked for.
+        path: VirtualPath,
+    },
+    /// Its content is coming in just now.
+    #[error("`{path}` is being uploaded just now; end the session first: layover session list")]
+    BeingUploaded {
+        /// What was asked for.
+        path: VirtualPath,
+    },
+    /// The file could not be taken away, or looked for.
+    #[error(transparent)]
+    Files(#[from] VfsError),
     /// A keep beyond the appliance's maximum.
     #[error(transparent)]
     KeepTooLong(#[from] KeepTooLong),

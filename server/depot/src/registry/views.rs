@@ -1,12 +1,11 @@
-//! What operators look at: sessions, files, retention, jobs.
+//! What operators look at: sessions, how accounts are used, retention, jobs.
+
+use std::collections::HashMap;
 
 use super::{Registry, RegistryError};
-use crate::account::{Actor, JobRun, LiveSession, RetentionStatus, StoredFile};
+use crate::account::{AccountUse, Actor, JobRun, LiveSession, RetentionStatus};
 use crate::recover::SILENT_AFTER;
-use crate::{AccountName, FileId, SessionId, VirtualPath};
-
-/// Files that are read from the ledger at once.
-const FILES_PAGE: usize = 1000;
+use crate::{AccountId, SessionId};
 
 impl Registry {
     /// Everybody who is logged in, on all nodes, oldest first.
@@ -31,34 +30,12 @@ impl Registry {
             .ok_or_else(|| RegistryError::UnknownSession { id: id.clone() })
     }
 
-    /// The files in an account's home at and below `path`, by path; unfinished
-    /// uploads are among them and say so.
+    /// How each account that is there is used.
     ///
     /// # Errors
-    /// `UnknownAccount`, `Store`.
-    pub async fn list_files(
-        &self,
-        name: &AccountName,
-        path: &VirtualPath,
-    ) -> Result<Vec<StoredFile>, RegistryError> {
-        let account = self.account(name).await?;
-        let Some((home, _)) = self.holdings.store.home(&account.home).await? else {
-            return Ok(Vec::new());
-        };
-        let mut files = Vec::new();
-        let mut after = FileId(0);
-        loop {
-            let page = self
-                .holdings
-                .store
-                .list_files(home, path, after, FILES_PAGE)
-                .await?;
-            let Some(last) = page.last() else { break };
-            after = last.id;
-            files.extend(page);
-        }
-        files.sort_by(|one, other| one.path.cmp(&other.path).then(one.id.cmp(&other.id)));
-        Ok(files)
+    /// `Store`.
+    pub async fn account_use(&self) -> Result<HashMap<AccountId, AccountUse>, RegistryError> {
+        Ok(self.holdings.store.account_use().await?)
     }
 
     /// How the retention rule is doing.

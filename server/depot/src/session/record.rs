@@ -11,7 +11,7 @@ use crate::holdings::{Holdings, HomeRef, Taken};
 use crate::journal::{JournalKind, NewEntry, Outcome};
 use crate::ledger::FileRow;
 use crate::recover::RecoveryReport;
-use crate::{AccountName, EntityName, VirtualPath};
+use crate::{AccountName, EntityName, HomeName, VirtualPath};
 
 /// An entry about something a session did.
 fn by_session(
@@ -176,7 +176,12 @@ pub(crate) fn expired(
 }
 
 /// An unfinished upload that nobody went on with.
-pub(crate) fn partial_expired(holdings: &Holdings, row: &FileRow, now: Timestamp) -> NewEntry {
+pub(crate) fn partial_expired(
+    holdings: &Holdings,
+    home: &HomeName,
+    row: &FileRow,
+    now: Timestamp,
+) -> NewEntry {
     NewEntry::new(
         now,
         JournalKind::Retention,
@@ -185,6 +190,7 @@ pub(crate) fn partial_expired(holdings: &Holdings, row: &FileRow, now: Timestamp
     )
     .path(&row.path)
     .size_bytes(row.size_bytes)
+    .with("home", home.as_str())
 }
 
 /// A file that came into the tree by other means.

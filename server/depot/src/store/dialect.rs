@@ -16,8 +16,14 @@ pub(super) struct Words {
 }
 
 /// Every schema step, oldest first. A step that was released never changes.
-const STEPS: &[(i64, &str, &str)] =
-    &[(1, "first", include_str!("../../migrations/0001_first.sql"))];
+const STEPS: &[(i64, &str, &str)] = &[
+    (1, "first", include_str!("../../migrations/0001_first.sql")),
+    (
+        3,
+        "last_logins",
+        include_str!("../../migrations/0003_last_logins.sql"),
+    ),
+];
 
 /// The schema steps in an engine's own words.
 pub(super) fn migrator(words: &Words) -> Migrator {

@@ -16,6 +16,8 @@ pub(crate) struct NewAccountRow {
     pub(crate) entity: EntityId,
     /// The home's name; it is created when the entity has none of this name.
     pub(crate) home: HomeName,
+    /// Whether it may come to a home that holds files already.
+    pub(crate) takes_files_over: bool,
     pub(crate) protocols: Protocols,
     pub(crate) keep: Option<Keep>,
     pub(crate) quota_bytes: Option<u64>,

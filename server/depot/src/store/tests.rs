@@ -171,6 +171,7 @@ fn account_row(name: &str, entity: EntityId, home: &str) -> NewAccountRow {
         name: name.parse().unwrap(),
         entity,
         home: home.parse().unwrap(),
+        takes_files_over: true,
         protocols: Protocols::ALL,
         keep: None,
         quota_bytes: None,

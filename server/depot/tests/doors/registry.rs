@@ -2,17 +2,17 @@
 //! change is in the journal.
 
 use layover_depot::{
-    AccountChange, Enabled, JournalKind, NewAccount, NewEntity, Protocols, RegistryError, Rights,
-    Secret, SessionId, parse_authorized_keys,
+    AccountChange, Enabled, JournalKind, NetworkAdded, NewAccount, NewEntity, NewNetwork,
+    Protocols, RegistryError, Rights, Secret, SessionId, parse_authorized_keys,
 };
 use layover_retention::{KeepTooLong, PolicyLayers};
 
-use crate::world::{World, acme, actor, at, keep, name, network, worlds};
+use crate::world::{DAY, PASSWORD, World, acme, actor, at, keep, name, network, worlds};
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
 
-fn account(text: &str, entity: &str) -> NewAccount {
+pub(crate) fn account(text: &str, entity: &str) -> NewAccount {
     NewAccount {
         name: text.parse().unwrap(),
         entity: entity.parse().unwrap(),
@@ -165,12 +165,102 @@ async fn what_is_not_there_cannot_be_changed_and_is_named() {
             matches!(twice, Err(RegistryError::KeyExists { .. })),
             "{twice:?}"
         );
-        registry.add_network(&actor, &alice, &any).await.unwrap();
-        let twice = registry.add_network(&actor, &alice, &any).await;
-        assert!(
-            matches!(twice, Err(RegistryError::NetworkExists { .. })),
-            "{twice:?}"
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_is_allowed_gets_another_end_and_reason() {
+    for world in worlds().await {
+        let registry = world.depot.registry();
+        let alice = name("alice");
+        let first = NewNetwork {
+            reason: Some("ticket 1".to_owned()),
+            until: Some("2026-12-01T00:00:00Z".parse().unwrap()),
+            ..network("10.0.0.0/8")
+        };
+        let longer = NewNetwork {
+            reason: Some("ticket 2".to_owned()),
+            until: Some("2026-12-31T00:00:00Z".parse().unwrap()),
+            ..network("10.0.0.0/8")
+        };
+        let mut answers = Vec::new();
+        for network in [&first, &longer, &longer] {
+            answers.push(
+                registry
+                    .add_network(&actor(), &alice, network)
+                    .await
+                    .unwrap(),
+            );
+        }
+        assert_eq!(
+            answers,
+            [NetworkAdded::New, NetworkAdded::Changed, NetworkAdded::Same]
         );
+        let account = registry.account(&alice).await.unwrap();
+        assert_eq!(account.networks.len(), 2, "the other one stays");
+        let allowed = account.networks.last().unwrap();
+        assert_eq!(
+            (&allowed.reason, allowed.until),
+            (&longer.reason, longer.until)
+        );
+        let entries = world.journal(JournalKind::Admin).await;
+        let told: Vec<_> = entries
+            .iter()
+            .filter(|entry| entry.action.starts_with("account.allow."))
+            .collect();
+        assert_eq!(told.len(), 2, "what changes nothing is not told: {told:?}");
+        assert_eq!(told[1].action, "account.allow.set");
+        assert_eq!(told[1].detail["until"], "2026-12-31T00:00:00Z");
+        assert_eq!(told[1].detail["until_before"], "2026-12-01T00:00:00Z");
+        assert_eq!(told[1].detail["reason_before"], "ticket 1");
+    }
+}
+
+#[tokio::test]
+async fn the_last_login_is_told_and_not_that_of_an_earlier_account_of_the_name() {
+    for world in worlds().await {
+        let registry = world.depot.registry();
+        let last = async || {
+            let used = registry.account_use().await.unwrap();
+            let alice = registry.account(&name("alice")).await.unwrap();
+            used[&alice.id].last_login_at
+        };
+        assert_eq!(last().await, None);
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        session.end("done").await;
+        let logged_in_at = layover_retention::Clock::now(&*world.clock);
+        world.clock.advance(DAY);
+        world.login("alice", "wrong").await.unwrap_err();
+        assert_eq!(last().await, Some(logged_in_at), "a refused one is none");
+        registry
+            .remove_account(&actor(), &name("alice"))
+            .await
+            .unwrap();
+        registry
+            .add_account(&actor(), &account("alice", "acme"))
+            .await
+            .unwrap();
+        assert_eq!(last().await, None);
+    }
+}
+
+#[tokio::test]
+async fn the_entry_of_a_killed_session_names_session_and_account() {
+    for world in worlds().await {
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        let registry = world.depot.registry();
+        let listed = registry.list_sessions().await.unwrap();
+        registry
+            .kill_session(&actor(), &listed[0].id)
+            .await
+            .unwrap();
+        let entries = world.journal(JournalKind::Admin).await;
+        let told = entries.last().unwrap();
+        assert_eq!(told.action, "session.kill");
+        assert_eq!(told.session.as_ref(), Some(&listed[0].id));
+        assert_eq!(told.account.as_deref(), Some("alice"));
+        assert_eq!(told.entity.as_deref(), Some("acme"));
+        session.end("done").await;
     }
 }
 

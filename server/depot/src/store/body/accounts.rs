@@ -139,7 +139,8 @@ pub(crate) async fn home(
     .transpose()
 }
 
-/// `None` when the account's name is taken, or the home's by another entity.
+/// `None` when the account's name is taken, the home belongs to another entity,
+/// or it holds files that the account is not meant to take over.
 pub(crate) async fn add_account(
     conn: &mut Conn,
     new: &NewAccountRow,
@@ -158,7 +159,8 @@ pub(crate) async fn add_account(
         "INSERT INTO accounts (name, entity_id, home_id, enabled, protocols, keep_s, quota_bytes, \
          read_only, tolerant_completion, publish_on_rename, password_hash, created_at_us) \
          SELECT $1, h.entity_id, h.id, 1, $4, $5, $6, $7, $8, $9, $10, $11 FROM homes h \
-         WHERE h.name = $2 AND h.entity_id = $3 \
+         WHERE h.name = $2 AND h.entity_id = $3 AND ($12 = 1 OR NOT EXISTS \
+         (SELECT 1 FROM files f WHERE f.home_id = h.id AND f.state <> 'ended')) \
          ON CONFLICT (name) WHERE removed_at_us IS NULL DO NOTHING RETURNING id",
     )
     .bind(new.name.as_str().to_owned())
@@ -172,6 +174,7 @@ pub(crate) async fn add_account(
     .bind(i64::from(new.publish_on_rename))
     .bind(new.password_hash.clone())
     .bind(new.now.as_micros())
+    .bind(i64::from(new.takes_files_over))
     .fetch_optional(&mut *conn)
     .await?;
     let Some((id,)) = row else { return Ok(None) };

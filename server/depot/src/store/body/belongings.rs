@@ -237,6 +237,27 @@ pub(crate) async fn add_network(
     note_if_changed(conn, rows, entry).await
 }
 
+/// Another reason and another end for a network. `None` when the account has
+/// no such network.
+pub(crate) async fn change_network(
+    conn: &mut Conn,
+    account: AccountId,
+    network: &NewNetwork,
+    entry: &NewEntry,
+) -> Result<Option<()>, StoreError> {
+    let done = sqlx::query(
+        "UPDATE account_networks SET reason = $3, until_us = $4 \
+         WHERE account_id = $1 AND network = $2",
+    )
+    .bind(account.0)
+    .bind(network.network.to_string())
+    .bind(network.reason.clone())
+    .bind(network.until.map(Timestamp::as_micros))
+    .execute(&mut *conn)
+    .await?;
+    note_if_changed(conn, done.rows_affected(), entry).await
+}
+
 /// `None` when the account has no such network.
 pub(crate) async fn remove_network(
     conn: &mut Conn,

@@ -18,6 +18,7 @@ mod sessions;
 mod uploads;
 mod views;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use layover_retention::{DueCursor, Keep, Timestamp};
@@ -27,8 +28,8 @@ use super::super::{AccountRow, LoginRow, NewAccountRow, SessionStart};
 use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};
 use super::{BEGIN_WRITE, Conn, Lease, Pool, Transaction, fault};
 use crate::account::{
-    Account, AccountChange, Enabled, Entity, JobRun, LiveSession, NewEntity, RetentionStatus,
-    StoredFile,
+    Account, AccountChange, AccountUse, Enabled, Entity, JobRun, LiveSession, NewEntity,
+    RetentionStatus, StoredFile,
 };
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{

@@ -63,34 +63,36 @@ pub(super) async fn wishes_of_home(
 }
 
 /// Files the account uploaded, and those of its home that nobody uploaded.
+/// Returns, as all of these do, how many of them got another expiry.
 pub(super) async fn recompute_account(
     conn: &mut Conn,
     account: AccountId,
     appliance: ApplianceKeep,
-) -> Result<(), StoreError> {
-    recompute_uploaded(conn, account, appliance).await?;
+) -> Result<u64, StoreError> {
+    let uploaded = recompute_uploaded(conn, account, appliance).await?;
     let (home,): (i64,) = sqlx::query_as("SELECT home_id FROM accounts WHERE id = $1")
         .bind(account.0)
         .fetch_one(&mut *conn)
         .await?;
-    recompute_adopted(conn, HomeId(home), appliance).await
+    Ok(uploaded + recompute_adopted(conn, HomeId(home), appliance).await?)
 }
 
 async fn recompute_uploaded(
     conn: &mut Conn,
     account: AccountId,
     appliance: ApplianceKeep,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let (entity_wish, account_wish) = wishes(conn, account).await?;
-    sqlx::query(
+    let moved = sqlx::query(
         "UPDATE files SET expires_at_us = arrived_at_us + $2 \
-         WHERE uploaded_by = $1 AND state IN ('stored', 'deleting')",
+         WHERE uploaded_by = $1 AND state IN ('stored', 'deleting') \
+         AND expires_at_us <> arrived_at_us + $2",
     )
     .bind(account.0)
     .bind(keep_us(appliance, entity_wish, account_wish))
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(moved.rows_affected())
 }
 
 /// Files of a home that nobody uploaded.
@@ -98,34 +100,37 @@ pub(super) async fn recompute_adopted(
     conn: &mut Conn,
     home: HomeId,
     appliance: ApplianceKeep,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let (entity_wish, account_wish) = wishes_of_home(conn, home).await?;
-    sqlx::query(
+    let moved = sqlx::query(
         "UPDATE files SET expires_at_us = arrived_at_us + $2 \
-         WHERE home_id = $1 AND uploaded_by IS NULL AND state IN ('stored', 'deleting')",
+         WHERE home_id = $1 AND uploaded_by IS NULL AND state IN ('stored', 'deleting') \
+         AND expires_at_us <> arrived_at_us + $2",
     )
     .bind(home.0)
     .bind(keep_us(appliance, entity_wish, account_wish))
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(moved.rows_affected())
 }
 
-/// The entity's wish changes, and with it every file that follows it.
+/// The entity's wish changes, and with it every file that follows it. Returns
+/// how many got another expiry; the journal has it, too.
 pub(crate) async fn set_entity_keep(
     conn: &mut Conn,
     entity: EntityId,
     keep: Option<Keep>,
     appliance: ApplianceKeep,
     entry: &NewEntry,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     sqlx::query("UPDATE entities SET keep_s = $2 WHERE id = $1")
         .bind(entity.0)
         .bind(keep.map(|keep| bigint(keep.as_secs())))
         .execute(&mut *conn)
         .await?;
-    recompute_where(conn, appliance, entity.0, entity.0).await?;
-    journal::append(conn, entry).await
+    let moved = recompute_where(conn, appliance, entity.0, entity.0).await?;
+    journal::append(conn, &entry.clone().with("files_moved", moved)).await?;
+    Ok(moved)
 }
 
 /// Applies the appliance's rule to what is stored, if it is not the one that
@@ -167,7 +172,8 @@ async fn recompute_where(
     appliance: ApplianceKeep,
     first: i64,
     last: i64,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
+    let mut moved = 0;
     let accounts: Vec<(i64,)> =
         sqlx::query_as("SELECT id FROM accounts WHERE entity_id BETWEEN $1 AND $2 ORDER BY id")
             .bind(first)
@@ -175,7 +181,7 @@ async fn recompute_where(
             .fetch_all(&mut *conn)
             .await?;
     for (account,) in accounts {
-        recompute_uploaded(conn, AccountId(account), appliance).await?;
+        moved += recompute_uploaded(conn, AccountId(account), appliance).await?;
     }
     let homes: Vec<(i64,)> =
         sqlx::query_as("SELECT id FROM homes WHERE entity_id BETWEEN $1 AND $2 ORDER BY id")
@@ -184,7 +190,7 @@ async fn recompute_where(
             .fetch_all(&mut *conn)
             .await?;
     for (home,) in homes {
-        recompute_adopted(conn, HomeId(home), appliance).await?;
+        moved += recompute_adopted(conn, HomeId(home), appliance).await?;
     }
-    Ok(())
+    Ok(moved)
 }

@@ -77,6 +77,28 @@ pub(crate) async fn journal_page(
     rows.into_iter().map(entry).collect()
 }
 
+/// The last of the entries that `filter` asks for but for the `newest` newest;
+/// `None` when there are no more than these.
+pub(crate) async fn before_newest(
+    conn: &mut Conn,
+    filter: &JournalFilter,
+    newest: u64,
+) -> Result<Option<i64>, StoreError> {
+    let row: Option<(i64,)> = sqlx::query_as(
+        "SELECT id FROM journal \
+         WHERE id > $1 AND at_us >= $2 AND ($3 = '' OR account = $3) AND ($4 = '' OR kind = $4) \
+         ORDER BY id DESC LIMIT 1 OFFSET $5",
+    )
+    .bind(filter.after_id.unwrap_or(0))
+    .bind(filter.since.map_or(i64::MIN, Timestamp::as_micros))
+    .bind(filter.account.clone().unwrap_or_default())
+    .bind(filter.kind.map_or("", |kind| kind.as_str()))
+    .bind(super::files::bigint(newest))
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|(id,)| id))
+}
+
 fn entry(columns: EntryColumns) -> Result<JournalEntry, StoreError> {
     let (
         id,

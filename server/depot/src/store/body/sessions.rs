@@ -114,17 +114,23 @@ pub(crate) async fn kill_session(
     by: &str,
     entry: &NewEntry,
 ) -> Result<Option<()>, StoreError> {
+    let whose: Option<(String, String)> = sqlx::query_as(
+        "SELECT a.name, e.name FROM sessions s JOIN accounts a ON a.id = s.account_id \
+         JOIN entities e ON e.id = a.entity_id WHERE s.id = $1",
+    )
+    .bind(id.as_str().to_owned())
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some((account, entity)) = whose else {
+        return Ok(None);
+    };
     let done = sqlx::query("UPDATE sessions SET kill_by = $2 WHERE id = $1")
         .bind(id.as_str().to_owned())
         .bind(by.to_owned())
         .execute(&mut *conn)
         .await?;
-    if done.rows_affected() == 0 {
-        return Ok(None);
-    }
-    bump(conn).await?;
-    journal::append(conn, entry).await?;
-    Ok(Some(()))
+    let entry = entry.clone().account(account).entity(entity);
+    note_if_changed(conn, done.rows_affected(), &entry).await
 }
 
 /// The sessions of a node that an operator wants ended.

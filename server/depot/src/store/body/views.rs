@@ -1,11 +1,13 @@
 //! What operators look at: stored files, and how retention is doing.
 
+use std::collections::HashMap;
+
 use layover_retention::Timestamp;
 
 use super::{Conn, StoreError, jobs};
-use crate::account::{RetentionStatus, StoredFile};
+use crate::account::{AccountUse, RetentionStatus, StoredFile};
 use crate::ledger::FileState;
-use crate::{FileId, HomeId, VirtualPath};
+use crate::{AccountId, FileId, HomeId, VirtualPath};
 
 /// The sweep's row among the jobs.
 const SWEEP: &str = "sweep";
@@ -22,6 +24,7 @@ type ViewColumns = (
     Option<String>,
     Option<i64>,
     Option<String>,
+    i64,
 );
 
 /// Files at or below a path, unfinished ones too, with an id above `after`.
@@ -41,7 +44,7 @@ pub(crate) async fn list_files(
     };
     let rows: Vec<ViewColumns> = sqlx::query_as(
         "SELECT f.id, f.dir, f.name, f.state, f.size_bytes, f.sha256, f.arrived_at_us, \
-         f.expires_at_us, u.name, f.collected_at_us, c.name \
+         f.expires_at_us, u.name, f.collected_at_us, c.name, f.touched_at_us \
          FROM files f LEFT JOIN accounts u ON u.id = f.uploaded_by \
          LEFT JOIN accounts c ON c.id = f.collected_by \
          WHERE f.home_id = $1 AND f.id > $2 AND f.state <> 'ended' \
@@ -62,8 +65,20 @@ pub(crate) async fn list_files(
 }
 
 fn stored_file(columns: ViewColumns) -> Result<StoredFile, StoreError> {
-    let (id, dir, name, state, size, sha256, arrived, expires, by, collected, collected_by) =
-        columns;
+    let (
+        id,
+        dir,
+        name,
+        state,
+        size,
+        sha256,
+        arrived,
+        expires,
+        by,
+        collected,
+        collected_by,
+        touched,
+    ) = columns;
     let broken = |what| StoreError::Corrupt {
         table: "files",
         id,
@@ -86,7 +101,35 @@ fn stored_file(columns: ViewColumns) -> Result<StoredFile, StoreError> {
         uploaded_by: account(by)?,
         collected_at: collected.map(Timestamp::from_micros),
         collected_by: account(collected_by)?,
+        touched_at: Timestamp::from_micros(touched),
     })
+}
+
+/// When each account that is there logged in last, as far as the journal knows,
+/// and what its home holds as the quota counts it.
+pub(crate) async fn account_use(
+    conn: &mut Conn,
+) -> Result<HashMap<AccountId, AccountUse>, StoreError> {
+    let rows: Vec<(i64, Option<i64>, i64, i64)> = sqlx::query_as(
+        "SELECT a.id, (SELECT MAX(j.at_us) FROM journal j WHERE j.account = a.name \
+         AND j.action = 'login' AND j.outcome = 'ok' AND j.at_us >= a.created_at_us), \
+         h.used_bytes, CAST(COALESCE((SELECT SUM(f.size_bytes) FROM files f \
+         WHERE f.home_id = h.id AND f.state IN ('partial', 'waiting')), 0) AS BIGINT) \
+         FROM accounts a JOIN homes h ON h.id = a.home_id WHERE a.removed_at_us IS NULL",
+    )
+    .fetch_all(conn)
+    .await?;
+    let bytes = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(rows
+        .into_iter()
+        .map(|(id, last_login, used, hidden)| {
+            let account_use = AccountUse {
+                last_login_at: last_login.map(Timestamp::from_micros),
+                used_bytes: bytes(used).saturating_add(bytes(hidden)),
+            };
+            (AccountId(id), account_use)
+        })
+        .collect())
 }
 
 /// Sums over the ledger, and what the sweep did last.

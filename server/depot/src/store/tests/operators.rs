@@ -143,6 +143,31 @@ pub(super) async fn credentials_networks_and_permissions(store: &Store) {
         .await
         .unwrap();
     assert_eq!(again, None);
+    let later = NewNetwork {
+        reason: None,
+        until: Some(time(60)),
+        ..network.clone()
+    };
+    store
+        .change_network(account, &later, &entry("net"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(store.live_networks(time(60)).await.unwrap(), []);
+    store
+        .change_network(account, &network, &entry("net"))
+        .await
+        .unwrap()
+        .unwrap();
+    let unknown = NewNetwork {
+        network: name("198.51.100.0/24"),
+        ..network.clone()
+    };
+    let missed = store
+        .change_network(account, &unknown, &entry("net"))
+        .await
+        .unwrap();
+    assert_eq!(missed, None);
     let limited = NewNetwork {
         network: name("192.0.2.7"),
         reason: None,
@@ -267,6 +292,17 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
     assert_eq!(listed.len(), 2);
     assert!(listed.iter().all(|session| session.peer == "2001:db8::1"));
 
+    let told = NewEntry::new(time(102), JournalKind::Login, "login", &HERE.id()).account("visitor");
+    store.append(&told).await.unwrap();
+    let refused = NewEntry {
+        at: time(103),
+        ..told.outcome(Outcome::Refused)
+    };
+    store.append(&refused).await.unwrap();
+    let used = store.account_use().await.unwrap();
+    assert_eq!(used[&account].last_login_at, Some(time(102)));
+    assert_eq!(used[&account].used_bytes, 0);
+
     let before = store.generation().await.unwrap();
     store
         .kill_session(&here.id, "operator", &entry("session.kill"))
@@ -342,6 +378,10 @@ pub(super) async fn journal_and_jobs(store: &Store) {
         (Some(1 << 40), Some(12))
     );
     assert_eq!(read.detail, told.detail);
+    for (newest, before) in [(0, Some(read.id)), (1, None)] {
+        let found = store.before_newest(&filter, newest).await.unwrap();
+        assert_eq!(found, before, "{newest}");
+    }
     let later = JournalFilter {
         after_id: Some(read.id),
         ..filter.clone()
@@ -380,10 +420,13 @@ pub(super) async fn a_changed_rule(store: &Store) {
         files[0].expires_at.unwrap()
     };
     assert_eq!(expiry().await, time(1100));
-    store
-        .set_entity_keep(id, Some(keep(60)), rule(), &entry("entity.set"))
-        .await
-        .unwrap();
+    for moved in [1, 0] {
+        let answer = store
+            .set_entity_keep(id, Some(keep(60)), rule(), &entry("entity.set"))
+            .await
+            .unwrap();
+        assert_eq!(answer, moved);
+    }
     assert_eq!(expiry().await, time(1060));
     let own = AccountChange {
         keep: Some(Some(keep(900))),
@@ -415,6 +458,13 @@ pub(super) async fn removed_accounts_and_entities(store: &Store) {
     let (id, account, home) = household(store, "leaving").await;
     ledger::stored(store, home, account, "/file", time(2000)).await;
     let files = async || store.list_files(home, &path("/"), FileId(0), 10).await;
+    let mut second = account_row("second", id, "leaving");
+    second.takes_files_over = false;
+    let refused = store
+        .add_account(&second, &entry("account.add"))
+        .await
+        .unwrap();
+    assert_eq!(refused, None, "the home holds a file");
     assert_eq!(
         store
             .remove_entity(id, &entry("entity.remove"))
