@@ -167,7 +167,11 @@ fn the_printed_lines_move_a_file_which_expires_with_a_journal_entry() {
         (!stored.exists()).then_some(())
     });
     wait::until("the journal to tell of it", PATIENCE, || {
-        let ran = demo_command(dir.path(), &["journal", "--kind", "retention"]).expect_ok();
+        let ran = demo_command(
+            dir.path(),
+            &["journal", "--limit", "0", "--kind", "retention"],
+        )
+        .expect_ok();
         ran.stdout.contains("/hello.txt").then_some(())
     });
 }

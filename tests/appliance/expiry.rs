@@ -42,7 +42,7 @@ fn wait_until_gone(path: &Path) {
 
 /// The journal's entries about removal of this path by retention, oldest first.
 fn removals(layover: &Layover, path: &str) -> Vec<Value> {
-    let rows = layover.rows(&["journal", "--kind", "retention"]);
+    let rows = layover.rows(&["journal", "--limit", "0", "--kind", "retention"]);
     rows.into_iter()
         .filter(|row| row["path"] == path && row["outcome"] == "ok")
         .collect()

@@ -113,7 +113,7 @@ fn the_reason_of_a_refused_login_is_in_the_journal(engine: Engine) {
         connect(&layover).password(user, password).expect_refused();
     }
     let entries = wait::until("three refusals in the journal", PATIENCE, || {
-        let entries = layover.rows(&["journal", "--kind", "login"]);
+        let entries = layover.rows(&["journal", "--limit", "0", "--kind", "login"]);
         let refused: Vec<_> = entries
             .into_iter()
             .filter(|entry| entry["outcome"] == "refused")
@@ -232,7 +232,7 @@ fn an_ipv4_peer_on_an_ipv6_socket_is_an_ipv4_peer() {
     let ipv6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
     let stranger = IpAddr::V6(Ipv6Addr::LOCALHOST);
     assert!(!Caller::call(stranger, ipv6).is_greeted());
-    let listed = layover.rows(&["journal", "--kind", "login"]);
+    let listed = layover.rows(&["journal", "--limit", "0", "--kind", "login"]);
     assert!(
         listed.iter().any(|entry| entry["peer"] == "127.0.0.1"),
         "{listed:?}"

@@ -14,6 +14,7 @@ mod lifecycle;
 mod limits;
 mod logins;
 mod names;
+mod operator;
 mod permissions;
 mod refusals;
 mod rename;
