@@ -4,6 +4,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
@@ -77,6 +78,11 @@ impl OnLoan for Transaction {
     }
 
     fn close_if_gone(&mut self, _error: &StoreError) {}
+}
+
+/// The migrator takes a lock of its own: other nodes wait.
+async fn migrate(writer: &Pool, migrator: &Migrator) -> Result<(), OpenStoreError> {
+    Ok(migrator.run(writer).await?)
 }
 
 pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {

@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::Connection as _;
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
 mod connections;
@@ -10,8 +12,8 @@ mod connections;
 use connections::{Connections, Lease, WriteTx};
 
 use super::dialect::Words;
-use super::{Connect, OpenStoreError, StoreError};
-use crate::Fsync;
+use super::{Connect, OnLoan as _, OpenStoreError, StoreError};
+use crate::{Fsync, timer};
 
 /// A SELECT whose rows must stay as they are until the transaction ends: here
 /// a write transaction has the database alone.
@@ -41,6 +43,9 @@ const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 /// How long a statement waits for another process' write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How soon a busy database is tried again where SQLite itself does not wait.
+const BUSY_RETRY: Duration = Duration::from_millis(10);
+
 /// How long a task waits for the writer; longer than [`BUSY_TIMEOUT`], so that
 /// the error says which of the two it was.
 const WRITER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -56,6 +61,37 @@ fn fault(source: sqlx::Error) -> StoreError {
     source.into()
 }
 
+/// Opens the database for writing. While another process switches a fresh one
+/// to the write-ahead log, SQLite says "busy" without having waited; we wait.
+async fn writer(options: &SqliteConnectOptions) -> Result<Pool, OpenStoreError> {
+    let waiting = timer::Stopwatch::start();
+    let writer = Connections::new(options.clone(), 1, WRITER_TIMEOUT);
+    loop {
+        match writer.acquire().await.map_err(fault) {
+            Ok(_) => return Ok(writer),
+            Err(StoreError::Busy { .. }) if waiting.elapsed() < BUSY_TIMEOUT => {
+                timer::sleep(BUSY_RETRY).await;
+            }
+            Err(source) => return Err(OpenStoreError::Connect { source }),
+        }
+    }
+}
+
+/// All steps in one write transaction: SQLite has no lock around migrations, and
+/// of two processes that open a fresh database at once one would trip over the
+/// other.
+async fn migrate(writer: &Pool, migrator: &Migrator) -> Result<(), OpenStoreError> {
+    let refused = |source| OpenStoreError::Connect {
+        source: fault(source),
+    };
+    let mut lease = writer.acquire().await.map_err(refused)?;
+    // sqlx's own transaction: the migrator begins others within it.
+    let begun = lease.conn().map_err(refused)?.begin_with(BEGIN_WRITE);
+    let mut steps = begun.await.map_err(refused)?;
+    migrator.run_direct(None, &mut *steps, false).await?;
+    steps.commit().await.map_err(refused)
+}
+
 pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
     let synchronous = match how.fsync {
         Fsync::Always => SqliteSynchronous::Full,
@@ -69,7 +105,7 @@ pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT);
-    let writer = Connections::new(options.clone(), 1, WRITER_TIMEOUT);
+    let writer = writer(&options).await?;
     let reader = Connections::new(options, READERS, WRITER_TIMEOUT);
     let words = Words {
         identity: "INTEGER PRIMARY KEY AUTOINCREMENT",

@@ -59,14 +59,7 @@ impl Engine {
         reader: Pool,
         words: &Words,
     ) -> Result<Self, OpenStoreError> {
-        let connect = |source| OpenStoreError::Connect {
-            source: fault(source),
-        };
-        let mut conn = writer.acquire().await.map_err(connect)?;
-        dialect::migrator(words)
-            .run(conn.conn().map_err(connect)?)
-            .await?;
-        drop(conn);
+        super::migrate(&writer, &dialect::migrator(words)).await?;
         Ok(Self { writer, reader })
     }
 

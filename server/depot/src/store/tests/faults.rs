@@ -172,3 +172,25 @@ async fn a_change_whose_journal_entry_cannot_be_written_did_not_happen() {
         assert_eq!(test.store.generation().await.unwrap(), before);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_fresh_sqlite_database_can_be_opened_by_several_at_once() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let connect = Connect {
+            url: format!("sqlite:{}", folder.path().join("layover.db").display()),
+            fsync: Fsync::Never,
+        };
+        let opening: Vec<_> = (0..4)
+            .map(|_| {
+                let connect = connect.clone();
+                tokio::spawn(async move { Store::open(&connect).await })
+            })
+            .collect();
+        for opened in opening {
+            let store = opened.await.unwrap().unwrap();
+            assert_eq!(store.generation().await.unwrap(), 0);
+            store.close().await;
+        }
+    }
+}
