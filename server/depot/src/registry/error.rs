@@ -53,7 +53,7 @@ pub enum RegistryError {
     },
     /// The home that the account would get holds somebody's files.
     #[error(
-        "home `{home}` still holds files of an earlier account (see: layover file list --home {home}); to hand them over: --home {home}; for a home of its own: --home with a new name"
+        "home `{home}` holds files already (see: layover file list --home {home}); to hand them over: --home {home}; for an empty home: --home with a new name"
     )]
     HomeHoldsFiles {
         /// The home.
