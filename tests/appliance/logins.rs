@@ -318,6 +318,36 @@ fn an_rsa_key_signs_with_sha_2_and_never_with_sha_1() {
     assert!(!verdict.accepted(), "SHA-1 was accepted");
 }
 
+/// A client whose key is refused before it signs never logs in: the operator must see its key.
+#[test]
+fn a_key_that_is_not_registered_is_told_at_the_end_of_a_connection_without_a_login() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let account = layover.account("partner").add();
+    let stranger = KeyPair::generate(layover.scratch(), "stranger", KeyKind::Ed25519);
+    layover.start();
+    let refusals = || {
+        let logins = layover.rows(&["journal", "--account", "partner", "--kind", "login"]);
+        logins
+            .into_iter()
+            .filter(|entry| entry["outcome"] == "refused")
+            .collect::<Vec<_>>()
+    };
+    let mut both = connect(&layover);
+    both.key("partner", &stranger).expect_refused();
+    connect(&layover)
+        .key("partner", &account.key)
+        .expect_accepted();
+    assert_eq!(refusals().len(), 0, "the connection has not ended");
+    drop(both);
+    let told = wait::until("the refused key in the journal", PATIENCE, || {
+        refusals().into_iter().next()
+    });
+    assert_eq!(told["detail"]["reason"], "key not authorized", "{told}");
+    let keys = told["detail"]["keys"].as_array().expect("keys");
+    assert_eq!(keys.len(), 1, "{told}");
+    assert!(keys[0].as_str().expect("text").starts_with("SHA256:"));
+}
+
 #[test]
 fn a_keys_from_option_is_honoured() {
     let layover = Setup::new(Engine::Sqlite).prepare();

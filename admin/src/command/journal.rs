@@ -32,7 +32,7 @@ fn row(entry: &JournalEntry) -> [Cell; 9] {
     let tone = match entry.outcome {
         Outcome::Ok => Tone::Plain,
         Outcome::Refused => Tone::Notice,
-        Outcome::Failed => Tone::Alarm,
+        Outcome::Failed | Outcome::Missing => Tone::Alarm,
     };
     let details = entry
         .detail

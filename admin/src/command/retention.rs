@@ -83,6 +83,10 @@ pub(super) fn add_status(fields: &mut Fields, status: &RetentionStatus) {
         ),
     };
     fields.add("due now", due);
+    if status.missing_files > 0 {
+        let files = format!("{} files were gone before their time", status.missing_files);
+        fields.add("missing", Cell::toned(files, Tone::Alarm));
+    }
     fields.add("next expiry", Cell::or_dash(status.next_expiry));
     fields.add(
         "last sweep",

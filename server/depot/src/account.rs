@@ -257,6 +257,9 @@ pub struct RetentionStatus {
     pub due_files: u64,
     /// How long the oldest of them is overdue, in seconds; 0 when none is.
     pub oldest_overdue_s: u64,
+    /// Files that were gone, or other ones, before their time was over or when
+    /// the sweep came: each has its entry in the journal.
+    pub missing_files: u64,
     /// When the next file goes.
     pub next_expiry: Option<Timestamp>,
     /// What the last sweep did, and when.

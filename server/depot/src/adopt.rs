@@ -98,6 +98,7 @@ impl Adopter {
 
     /// One look at every home.
     pub(crate) async fn look(&self) -> Result<AdoptReport, VfsError> {
+        self.holdings.check_storage().await?;
         let before = std::mem::take(
             &mut *self
                 .remembered
@@ -249,6 +250,7 @@ impl Walk<'_> {
         if still.ok().map(Seen::of) != Some(Seen::of(entry)) {
             return Ok(false);
         }
+        holdings.check_storage().await?;
         let now = holdings.now();
         let adoption = Adoption {
             home: home.id,
@@ -279,6 +281,7 @@ impl Walk<'_> {
         if is_there {
             return Ok(());
         }
+        holdings.check_storage().await?;
         let now = holdings.now();
         let entry = record::missing(holdings, home, row, now);
         if holdings.store.end_missing(row, now, &entry).await? == Claimed::Yes {

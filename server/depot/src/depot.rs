@@ -11,13 +11,13 @@ use layover_retention::{Clock, Keep};
 use crate::adopt::{AdoptReport, Adopter};
 use crate::data_dir::{self, DataDirError, ServerLock};
 use crate::gate::GateOptions;
-use crate::holdings::Holdings;
+use crate::holdings::{Elsewhere, Holdings};
 use crate::journal::{JournalKind, NewEntry};
 use crate::ledger::ApplianceKeep;
 use crate::password::Passwords;
 use crate::recover::{self, RecoveryReport, SILENT_AFTER};
 use crate::store::{Connect, OpenStoreError, Store};
-use crate::vfs::{LocalStorage, Vfs};
+use crate::vfs::{LocalStorage, StorageId, Vfs};
 use crate::{EndReason, Gate, Journal, NodeId, Registry, Shelf, StoreError, VfsError, timer};
 
 /// A network whose end has come is noticed after so many refreshes at the
@@ -102,6 +102,30 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The homes are not those of the database.
+    #[error(
+        "the homes directory `{}` {}, but the files in the database lie on storage `{expected}`: \
+         every node must mount that same storage there, and it must be mounted before the \
+         server starts; if this is that storage, restored without its hidden folder, write the \
+         line `{expected}` into `{}`",
+        path.display(),
+        found.as_ref().map_or_else(
+            || "has no storage id (it is not mounted, or was emptied)".to_owned(),
+            |found| format!("is storage `{found}`"),
+        ),
+        path.join(".layover/storage-id").display()
+    )]
+    HomesElsewhere {
+        /// Where.
+        path: PathBuf,
+        /// The storage that the database speaks of.
+        expected: StorageId,
+        /// The storage that is there, if it says so.
+        found: Option<StorageId>,
+    },
+    /// Which storage the homes are on cannot be told.
+    #[error("which storage the homes are on cannot be told")]
+    HomesUnknown(#[source] VfsError),
 }
 
 /// What a refresh found.
@@ -179,6 +203,7 @@ impl Depot {
         );
         let depot = Self::assemble(holdings, &options, lock);
         if options.role == Role::Server {
+            depot.settle_storage(&options.homes).await?;
             let now = depot.inner.holdings.now();
             store
                 .drop_sessions(&node, now.saturating_sub(SILENT_AFTER))
@@ -206,6 +231,17 @@ impl Depot {
                 _lock: lock,
             }),
         }
+    }
+
+    async fn settle_storage(&self, homes: &std::path::Path) -> Result<(), OpenError> {
+        let settled = self.inner.holdings.settle_storage().await;
+        settled
+            .map_err(OpenError::HomesUnknown)?
+            .map_err(|Elsewhere { expected, found }| OpenError::HomesElsewhere {
+                path: homes.to_owned(),
+                expected,
+                found,
+            })
     }
 
     /// What is stored follows the appliance's rule, also when the settings

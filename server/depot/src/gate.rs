@@ -67,6 +67,10 @@ pub struct LoginAttempt {
     pub detail: Map<String, Value>,
 }
 
+/// Fingerprints of offered keys that one journal entry carries: more than a
+/// partner's agent usually holds, and far below what a connection may try.
+const MAX_TOLD_OFFERS: usize = 8;
+
 /// Why nobody came in. The peer must not learn more than this.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
@@ -125,6 +129,36 @@ impl Reason {
     }
 }
 
+/// Keys that one connection offered in vain.
+#[derive(Debug, Default)]
+pub struct RefusedOffers {
+    /// For whom the first was offered.
+    user: Option<String>,
+    /// Why the last was refused.
+    reason: Option<Reason>,
+    count: u64,
+    /// The first ones' fingerprints, at most [`MAX_TOLD_OFFERS`].
+    keys: Vec<String>,
+}
+
+impl RefusedOffers {
+    fn add(&mut self, user: &str, blob: &[u8], reason: Reason) {
+        self.count = self.count.saturating_add(1);
+        self.user.get_or_insert_with(|| user.to_owned());
+        self.reason = Some(reason);
+        let key = fingerprint(blob);
+        if self.keys.len() < MAX_TOLD_OFFERS && !self.keys.contains(&key) {
+            self.keys.push(key);
+        }
+    }
+
+    /// Whether none was refused.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
 /// The door for peers. Clones are the same gate.
 #[derive(Clone, Debug)]
 pub struct Gate {
@@ -179,13 +213,88 @@ impl Gate {
         protocol: Protocol,
         blob: &[u8],
     ) -> Result<bool, LoginError> {
+        Ok(self.judge_key(user, peer, protocol, blob).await?.is_ok())
+    }
+
+    async fn judge_key(
+        &self,
+        user: &str,
+        peer: IpAddr,
+        protocol: Protocol,
+        blob: &[u8],
+    ) -> Result<Result<(), Reason>, LoginError> {
         let peer = normalise_ip(peer);
         let row = self.look_up(user).await?;
         let admitted = self.standing(row.as_ref(), peer, protocol);
         Ok(match (&row, admitted) {
-            (Some(row), Ok(())) => self.check_key(&row.account, peer, blob).is_ok(),
-            _ => false,
+            (Some(row), Ok(())) => self.check_key(&row.account, peer, blob),
+            (_, Err(reason)) => Err(reason),
+            (None, Ok(())) => Err(Reason::UnknownAccount),
         })
+    }
+
+    /// As [`Gate::key_is_acceptable`], and remembers what was not: a client
+    /// whose key is refused here never signs, so that no login is refused.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn consider_key(
+        &self,
+        user: &str,
+        peer: IpAddr,
+        protocol: Protocol,
+        blob: &[u8],
+        offers: &mut RefusedOffers,
+    ) -> Result<bool, LoginError> {
+        match self.judge_key(user, peer, protocol, blob).await? {
+            Ok(()) => Ok(true),
+            Err(reason) => {
+                offers.add(user, blob, reason);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Tells the journal which keys a connection offered in vain that ended
+    /// without a login; nothing when it offered none.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn note_offers(
+        &self,
+        peer: IpAddr,
+        protocol: Protocol,
+        offers: RefusedOffers,
+    ) -> Result<(), LoginError> {
+        let Some(user) = offers.user else {
+            return Ok(());
+        };
+        let peer = normalise_ip(peer);
+        let now = self.holdings.now();
+        let row = self.look_up(&user).await?;
+        let mut entry = NewEntry::new(now, JournalKind::Login, "login", &self.holdings.node)
+            .outcome(Outcome::Refused)
+            .account(&user)
+            .peer(peer)
+            .protocol(protocol)
+            .with("method", "publickey")
+            .with("offered", offers.count)
+            .with("keys", offers.keys);
+        if let Some(reason) = offers.reason {
+            entry = entry.with("reason", reason.as_str());
+        }
+        if let Some(row) = row {
+            entry = entry.entity(&row.account.entity);
+        }
+        tracing::info!(
+            account.name = %user.escape_debug(),
+            peer.addr = %peer,
+            outcome = "refused",
+            reason = offers.reason.map(Reason::as_str),
+            "no key that was offered is accepted"
+        );
+        let appended = self.holdings.store.append(&entry).await;
+        appended.map_err(|source| LoginError::Unavailable { source })
     }
 
     /// Lets a peer in, or does not. A login and its refusal are both in the
@@ -369,7 +478,7 @@ impl Gate {
                 let entry = entry.with("reason", error.to_string());
                 self.holdings
                     .store
-                    .end_session(&id, &entry)
+                    .end_session(&id, &[entry])
                     .await
                     .map_err(unavailable)?;
                 return Err(LoginError::NoHome {

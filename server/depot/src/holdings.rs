@@ -15,6 +15,7 @@ mod live;
 mod locks;
 mod publish;
 mod removal;
+mod storage;
 
 use std::fmt;
 use std::future::Future;
@@ -30,6 +31,7 @@ use locks::LOCK_WAIT;
 pub(crate) use locks::{NameGuard, PathLocks};
 pub(crate) use publish::{PublishError, Publishing};
 pub(crate) use removal::Taken;
+pub(crate) use storage::Elsewhere;
 
 use crate::ledger::{ApplianceKeep, Claimed};
 use crate::store::{Store, StoreError};

@@ -13,6 +13,7 @@ use layover_retention::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::ledger::Replaced;
 use crate::store::{Store, StoreError};
 use crate::{Actor, NodeId, Protocol, SessionId, VirtualPath};
 
@@ -97,6 +98,8 @@ words!(
         Failed = "failed",
         /// We did not let it happen.
         Refused = "refused",
+        /// The file was gone, or another one, before we came to it.
+        Missing = "missing",
     }
 );
 
@@ -228,6 +231,24 @@ impl NewEntry {
     pub(crate) fn duration_ms(mut self, ms: u64) -> Self {
         self.duration_ms = Some(ms);
         self
+    }
+
+    /// The end of a stored file that the act of this entry replaced.
+    pub(crate) fn of_replaced(&self, replaced: &Replaced) -> Self {
+        let mut entry = Self {
+            action: "replace",
+            path: Some(replaced.path.clone()),
+            size_bytes: Some(replaced.size_bytes),
+            duration_ms: None,
+            detail: Map::new(),
+            ..self.clone()
+        };
+        if let Some(arrived_at) = replaced.arrived_at {
+            entry = entry.with("arrived_at", arrived_at.to_string());
+        }
+        entry
+            .with("file_id", replaced.file.0)
+            .with("by", self.action)
     }
 
     /// Adds a detail; a long text is cut.

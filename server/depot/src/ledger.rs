@@ -127,6 +127,15 @@ impl FileRow {
     }
 }
 
+/// A stored file whose name another one took.
+#[derive(Clone, Debug)]
+pub(crate) struct Replaced {
+    pub(crate) file: FileId,
+    pub(crate) path: VirtualPath,
+    pub(crate) size_bytes: u64,
+    pub(crate) arrived_at: Option<Timestamp>,
+}
+
 /// A row about to begin as `receiving`.
 #[derive(Clone, Debug)]
 pub(crate) struct NewUpload {

@@ -43,6 +43,7 @@ pub use data_dir::DataDirError;
 pub use depot::{Depot, Fsync, OpenError, Options, Refresh, Role};
 pub use gate::{
     AdmitRefused, ConnectionSlot, Gate, GateOptions, LoginAttempt, LoginError, Occupancy, Proof,
+    RefusedOffers,
 };
 pub use journal::{
     Journal, JournalEntry, JournalFilter, JournalKind, MAX_JOURNAL_PAGE, Outcome, UnknownWord,
@@ -67,4 +68,4 @@ pub use session::{
 };
 pub use shelf::{DueFile, PartialSweep, Shelf};
 pub use store::{OpenStoreError, StoreError};
-pub use vfs::{FileKind, MAX_FILE_BYTES, MAX_IO_BYTES, Replace, VfsError};
+pub use vfs::{FileKind, MAX_FILE_BYTES, MAX_IO_BYTES, Replace, StorageId, VfsError};

@@ -73,6 +73,8 @@ impl RecoveryReport {
 
 /// Settles everything that is unfinished and nobody works on.
 pub(crate) async fn recover(holdings: &Arc<Holdings>) -> Result<RecoveryReport, VfsError> {
+    // On another storage nothing of it would be found, and all be forgotten.
+    holdings.check_storage().await?;
     let mut report = RecoveryReport::default();
     let silent_before = holdings.now().saturating_sub(SILENT_AFTER);
     // Moves first: rows then have the names under which their files lie.

@@ -12,6 +12,7 @@ mod look;
 mod names;
 mod permit;
 pub(crate) mod record;
+mod refusals;
 mod rights;
 #[cfg(test)]
 mod tests;
@@ -101,7 +102,7 @@ pub type Listing = Vec<(Vec<u8>, FileInfo)>;
 /// Room for a partner, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// Size of the file system.
+    /// The account's quota; without one, the size of the file system.
     pub total_bytes: u64,
     /// What the account could still store.
     pub free_bytes: u64,
@@ -138,6 +139,7 @@ struct SessionInner {
     holdings: Arc<Holdings>,
     ended: watch::Sender<Option<EndReason>>,
     closed: AtomicBool,
+    refusals: refusals::Refusals,
     open_for: crate::timer::Stopwatch,
 }
 
@@ -184,6 +186,7 @@ impl Session {
                 holdings,
                 ended: watch::Sender::new(None),
                 closed: AtomicBool::new(false),
+                refusals: refusals::Refusals::default(),
                 open_for: crate::timer::Stopwatch::start(),
             }),
         })
@@ -359,9 +362,11 @@ impl Session {
         let (storage, usage) = tokio::join!(on_disk, in_ledger);
         let (storage, usage) = (storage?, usage?);
         let quota_bytes = self.inner.account.quota_bytes;
-        let left = quota_bytes.map_or(u64::MAX, |quota| quota.saturating_sub(usage.used_bytes));
+        let taken = usage.used_bytes.saturating_add(usage.hidden_bytes);
+        let left = quota_bytes.map_or(u64::MAX, |quota| quota.saturating_sub(taken));
         Ok(Space {
-            total_bytes: storage.total_bytes,
+            // To a partner with a quota, that is the size of its disk.
+            total_bytes: quota_bytes.unwrap_or(storage.total_bytes),
             free_bytes: storage.free_bytes.min(left),
             quota_bytes,
             used_bytes: usage.used_bytes,
@@ -411,8 +416,10 @@ fn not_found(path: &VirtualPath) -> VfsError {
 
 /// Takes the session's row away, with its journal entry.
 async fn close(inner: &SessionInner, reason: &str) {
-    let entry = record::logout(inner, reason);
-    if let Err(error) = inner.holdings.store.end_session(&inner.id, &entry).await {
+    inner.refusals.settled().await;
+    let entries = record::ending(inner, reason);
+    let ended = inner.holdings.store.end_session(&inner.id, &entries).await;
+    if let Err(error) = ended {
         tracing::error!(
             session.id = %inner.id,
             account.name = %inner.account.name,
@@ -431,12 +438,12 @@ impl Drop for SessionInner {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        let entry = record::logout(self, "connection closed");
+        let entries = record::ending(self, "connection closed");
         let (holdings, id) = (Arc::clone(&self.holdings), self.id.clone());
         let tasks = self.holdings.tasks.clone();
         tasks.spawn_on(
             async move {
-                if let Err(error) = holdings.store.end_session(&id, &entry).await {
+                if let Err(error) = holdings.store.end_session(&id, &entries).await {
                     tracing::error!(
                         session.id = %id,
                         error = &error as &dyn std::error::Error,

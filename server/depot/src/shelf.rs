@@ -75,6 +75,7 @@ impl Shelf {
     /// `Database` when they cannot be found; a fault with one of them is
     /// counted and does not stop the others.
     pub async fn sweep_partials(&self, now: Timestamp) -> Result<PartialSweep, VfsError> {
+        self.holdings.check_storage().await?;
         let before = now.saturating_sub(self.holdings.partial_keep);
         let mut report = PartialSweep::default();
         loop {
@@ -130,6 +131,7 @@ impl DueShelf for Shelf {
         after: Option<DueCursor>,
         limit: usize,
     ) -> Result<Vec<(DueCursor, DueFile)>, VfsError> {
+        self.holdings.check_storage().await?;
         let rows = self.holdings.store.due(now, after, limit).await?;
         Ok(rows
             .into_iter()

@@ -28,7 +28,7 @@ use crate::ledger::{
     Adoption, ApplianceKeep, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState, MoveClaim,
     NewUpload, Publication, RemovalClaim, Staging, TreeClaim, Usage,
 };
-use crate::vfs::HiddenName;
+use crate::vfs::{HiddenName, StorageId};
 use crate::{
     AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FolderPermission, HomeId,
     HomeName, Network, NewNetwork, NodeId, SessionId, VirtualPath,
@@ -134,7 +134,7 @@ macro_rules! store_doors {
             write removals::finish_removal(row: &FileRow, ended_by: EndedBy, now: Timestamp, entry: Option<&NewEntry>) -> ();
             write removals::undo_removal(home: HomeId, file: FileId, path: &VirtualPath) -> ();
             judge moves::claim_move(claim: &MoveClaim) -> Claimed;
-            write moves::finish_move(claim: &MoveClaim, entry: Option<&NewEntry>) -> ();
+            write moves::finish_move(claim: &MoveClaim, entry: &NewEntry) -> ();
             judge moves::claim_tree(claim: &TreeClaim) -> Claimed;
             write moves::finish_tree_move(home: HomeId, from: &VirtualPath, to: &VirtualPath, entry: Option<&NewEntry>) -> ();
             write moves::finish_tree_removal(home: HomeId, dir: &VirtualPath, entry: Option<&NewEntry>) -> Vec<HiddenName>;
@@ -181,7 +181,7 @@ macro_rules! store_doors {
             read accounts::standing(accounts: &[AccountId]) -> Vec<AccountRow>;
 
             judge sessions::begin_session(start: &SessionStart, entry: &NewEntry) -> Option<()>;
-            write sessions::end_session(id: &SessionId, entry: &NewEntry) -> ();
+            write sessions::end_session(id: &SessionId, entries: &[NewEntry]) -> ();
             read sessions::list_sessions(silent_before: Timestamp) -> Vec<LiveSession>;
             judge sessions::kill_session(id: &SessionId, by: &str, entry: &NewEntry) -> Option<()>;
             read sessions::killed(node: &NodeId) -> Vec<SessionId>;
@@ -192,6 +192,7 @@ macro_rules! store_doors {
             read sessions::generation() -> i64;
 
             single journal::append(entry: &NewEntry) -> ();
+            write journal::append_all(entries: &[NewEntry]) -> ();
             read journal::journal_page(filter: &JournalFilter) -> Vec<JournalEntry>;
             read journal::before_newest(filter: &JournalFilter, newest: u64) -> Option<i64>;
             write journal::journal_prune(before: Timestamp, limit: usize) -> u64;
@@ -202,6 +203,9 @@ macro_rules! store_doors {
             read moves::longest_paths_below(home: HomeId, dir: &VirtualPath) -> Vec<VirtualPath>;
             write jobs::note_job(name: &str, run: &JobRun) -> ();
             read jobs::last_run(name: &str) -> Option<JobRun>;
+            read storage::homes_storage() -> Option<StorageId>;
+            judge storage::record_storage(storage: &StorageId, replaces: Option<&StorageId>, now: Timestamp, entry: &NewEntry) -> Option<()>;
+            read storage::storage_is_needed(node: &NodeId, silent_before: Timestamp) -> bool;
         }
     };
 }

@@ -9,6 +9,7 @@
 
 mod error;
 mod local;
+mod marker;
 mod pace;
 #[cfg(test)]
 pub(crate) mod recording;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 pub use error::VfsError;
 pub(crate) use local::LocalStorage;
+pub use marker::StorageId;
 
 use pace::Pace;
 
@@ -209,6 +211,13 @@ pub(crate) trait Storage: Send + Sync + fmt::Debug + 'static {
     /// Whether quick verbs may run on threads that must not wait: only where
     /// no verb can hang on a network.
     fn may_answer_at_once(&self) -> bool;
+
+    /// Which storage this is, as it says of itself; `None` when it says
+    /// nothing, as the empty folder below a mount that is away.
+    fn storage_id(&self) -> io::Result<Option<StorageId>>;
+    /// Gives a storage that has no id the id `fresh`, durably; returns the id
+    /// that it has then, which is another's when another was faster.
+    fn mark_storage(&self, fresh: &StorageId) -> io::Result<StorageId>;
 }
 
 /// Carries [`Storage`] verbs to threads that may block; the quick ones only

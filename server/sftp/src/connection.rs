@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_depot::{
-    ConnectionSlot, Depot, LoginAttempt, LoginError, Proof, Protocol, Secret, Session, timer,
+    ConnectionSlot, Depot, LoginAttempt, LoginError, Proof, Protocol, RefusedOffers, Secret,
+    Session, timer,
 };
 use layover_retention::Clock;
 use russh::keys::PrivateKey;
@@ -126,6 +127,7 @@ impl Server {
         let cut = self.hard.child_token();
         let channels = TaskTracker::new();
         let (entered, mut login) = oneshot::channel();
+        let (tell, told) = oneshot::channel();
         let handler = Connection {
             depot: self.depot.clone(),
             peer,
@@ -135,6 +137,8 @@ impl Server {
             pending: HashMap::new(),
             channels: channels.clone(),
             client_version: None,
+            offers: RefusedOffers::default(),
+            tell: Some(tell),
             context: ContextParts {
                 clock: Arc::clone(&self.clock),
                 activity: Arc::clone(&activity),
@@ -175,8 +179,12 @@ impl Server {
             };
             tokio::select! {
                 ended = &mut running => {
-                    if let Err(error) = ended {
-                        tracing::debug!(peer.addr = %peer, "connection ended: {error}");
+                    match ended {
+                        Err(error) if !activity.is_logged_in() => {
+                            tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended before a login: {error}");
+                        }
+                        Err(error) => tracing::debug!(peer.addr = %peer, "connection ended: {error}"),
+                        Ok(()) => {}
                     }
                     break None;
                 }
@@ -201,6 +209,22 @@ impl Server {
         channels.close();
         if timer::timeout(WIND_UP, channels.wait()).await.is_err() {
             tracing::warn!(peer.addr = %peer, "the channels of a lost connection still work");
+        }
+        // The handler goes with the connection; a session is never told of.
+        if session.is_none()
+            && let Ok(Ok(offers)) = timer::timeout(GOODBYE, told).await
+        {
+            let noted = self
+                .depot
+                .gate()
+                .note_offers(peer.ip(), Protocol::Sftp, offers);
+            if let Err(error) = noted.await {
+                tracing::error!(
+                    peer.addr = %peer,
+                    error = &error as &dyn std::error::Error,
+                    "refused keys could not be recorded"
+                );
+            }
         }
         if let Some(session) = session {
             session
@@ -272,7 +296,20 @@ struct Connection {
     pending: HashMap<ChannelId, watch::Sender<Purpose>>,
     channels: TaskTracker,
     client_version: Option<String>,
+    /// Keys that were refused before a signature.
+    offers: RefusedOffers,
+    /// Told at the end of a connection that did not log in.
+    tell: Option<oneshot::Sender<RefusedOffers>>,
     context: ContextParts,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let (Some(tell), None) = (self.tell.take(), &self.session) {
+            // Without a receiver the server itself is ending.
+            let _ = tell.send(std::mem::take(&mut self.offers));
+        }
+    }
 }
 
 /// The one answer to every refused login (G01): the same list of methods, too,
@@ -382,11 +419,12 @@ impl Handler for Connection {
         let acceptable = self
             .depot
             .gate()
-            .key_is_acceptable(
+            .consider_key(
                 user,
                 self.peer.ip(),
                 Protocol::Sftp,
                 &blob(offer.public_key),
+                &mut self.offers,
             )
             .await
             .map_err(ConnectionError::Gate)?;

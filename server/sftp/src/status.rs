@@ -25,11 +25,12 @@ pub(crate) fn of(error: &VfsError) -> (Code, String) {
         VfsError::Unsupported { .. } => Code::Unsupported,
         VfsError::SessionEnded => Code::Failure,
         VfsError::Storage { .. } => Code::Failure,
+        VfsError::HomesAway => Code::Failure,
         VfsError::Database { .. } => Code::Failure,
     };
     let sentence = match error {
         VfsError::BadPath(why) => format!("bad path: {why}"),
-        VfsError::Storage { .. } | VfsError::Database { .. } => {
+        VfsError::Storage { .. } | VfsError::HomesAway | VfsError::Database { .. } => {
             "the server could not do this; try again later".to_owned()
         }
         other => other.to_string(),

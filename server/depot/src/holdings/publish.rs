@@ -171,7 +171,7 @@ impl Holdings {
             arrived_at: publishing.inherited_arrival.unwrap_or(now),
             appliance: self.appliance,
             now,
-            entry: entry(&publishing.to, now),
+            entry: entry(&publishing.to, now).with("file_id", publishing.file.0),
         };
         let stored = self.store.publish(&publication).await;
         let stored = stored.map_err(|error| PublishError::Taken(error.into()))?;

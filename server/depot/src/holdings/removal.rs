@@ -94,6 +94,16 @@ impl Holdings {
             .vfs
             .run(move |storage| take(storage, &place, &hidden, identity))
             .await;
+        if matches!(found, Ok(Found::Nothing | Found::Another))
+            && let Err(fault) = self.check_storage().await
+        {
+            // Nothing can be said of the file: its row stays what it was. A
+            // removal that was resumed may have moved it out of sight.
+            if when_absent == Taken::AlreadyGone {
+                self.store.undo_removal(home.id, row.id, &row.path).await?;
+            }
+            return Err(fault);
+        }
         let taken = match found {
             Ok(Found::Ours) => Taken::Removed,
             Ok(Found::Nothing) => when_absent,

@@ -110,7 +110,7 @@ async fn settle_move(
     };
     holdings
         .store
-        .finish_move(&moved, Some(&record::move_recovered(holdings, from, to)))
+        .finish_move(&moved, &record::move_recovered(holdings, from, to))
         .await?;
     report.moved = report.moved.saturating_add(1);
     Ok(())

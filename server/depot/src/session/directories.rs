@@ -74,14 +74,14 @@ impl Session {
             moved_path(&path, from, to)?;
         }
         let (source, target) = (self.inner.home.place(from), self.inner.home.place(to));
-        let moved = holdings
+        holdings
             .vfs
             .run(move |storage| {
-                storage.rename(&source, &target, Replace::Refuse)?;
-                Ok::<_, io::Error>(sync_both(storage, &source, &target))
+                let renamed = storage.rename(&source, &target, Replace::Refuse);
+                renamed.map_err(|error| move_fault(storage, &source, &target, error))?;
+                Ok(sync_both(storage, &source, &target))
             })
-            .await;
-        moved.map_err(|error| move_fault(from, to, error))
+            .await
     }
 
     /// Makes a directory.
@@ -91,9 +91,17 @@ impl Session {
     /// `DiskFull`, `ReadOnlyStorage`, `SessionEnded`, `Storage`, `Database`.
     pub async fn make_dir(&self, path: &VirtualPath) -> Result<(), VfsError> {
         self.check_running()?;
+        // No rule forbids it; clients ask on suspicion.
         if path.is_root() {
             return Err(VfsError::AlreadyExists { path: path.clone() });
         }
+        match self.make_dir_checked(path).await {
+            Err(fault @ VfsError::AlreadyExists { .. }) => Err(fault),
+            made => self.note_refusal("mkdir", path, made),
+        }
+    }
+
+    async fn make_dir_checked(&self, path: &VirtualPath) -> Result<(), VfsError> {
         self.require(path, Right::Mkdir)?;
         let (session, path) = (self.clone(), path.clone());
         let verb = async move {
@@ -123,6 +131,11 @@ impl Session {
     /// `Busy`, `SessionEnded`, `Storage`, `Database`.
     pub async fn remove_dir(&self, path: &VirtualPath) -> Result<(), VfsError> {
         self.check_running()?;
+        let removed = self.remove_dir_checked(path).await;
+        self.note_refusal("rmdir", path, removed)
+    }
+
+    async fn remove_dir_checked(&self, path: &VirtualPath) -> Result<(), VfsError> {
         if path.is_root() {
             return Err(self.not_permitted(path, Right::Delete));
         }

@@ -33,6 +33,16 @@ impl Session {
         replace: Replace,
     ) -> Result<(), VfsError> {
         self.check_running()?;
+        let renamed = self.rename_checked(from, to, replace).await;
+        self.note_refusal("rename", to, renamed)
+    }
+
+    async fn rename_checked(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: Replace,
+    ) -> Result<(), VfsError> {
         if from.is_root() || to.is_root() {
             return Err(self.not_permitted(&VirtualPath::root(), Right::Rename));
         }
@@ -141,27 +151,30 @@ impl Session {
         let moved = holdings
             .vfs
             .durable(move |storage| {
-                if !storage.stat(&source)?.identity.same_file(identity) {
-                    return Err(io::Error::from(io::ErrorKind::NotFound));
+                let found = storage.stat(&source);
+                let found = found.map_err(|error| VfsError::at(&source.path, error))?;
+                if !found.identity.same_file(identity) {
+                    return Err(not_found(&source.path));
                 }
-                storage.rename(&source, &target, replace)?;
+                let renamed = storage.rename(&source, &target, replace);
+                renamed.map_err(|error| move_fault(storage, &source, &target, error))?;
                 Ok(sync_both(storage, &source, &target))
             })
             .await;
         let synchronised = match moved {
             Ok(synchronised) => synchronised,
-            Err(error) => {
+            Err(fault) => {
                 let paths = [from, to];
                 holdings
                     .store
                     .release(claim.home, &paths, Some(claim.file))
                     .await?;
-                return Err(move_fault(from, to, error));
+                return Err(fault);
             }
         };
         let size_bytes = Some(file.row.size_bytes);
         let entry = record::renamed(&self.inner, from, to, size_bytes, holdings.now());
-        holdings.store.finish_move(&claim, Some(&entry)).await?;
+        holdings.store.finish_move(&claim, &entry).await?;
         synchronised.map_err(|error| VfsError::at(to, error))?;
         Ok(Claimed::Yes)
     }
@@ -214,6 +227,11 @@ impl Session {
     /// `Storage`, `Database`.
     pub async fn remove(&self, path: &VirtualPath) -> Result<(), VfsError> {
         self.check_running()?;
+        let removed = self.remove_checked(path).await;
+        self.note_refusal("delete", path, removed)
+    }
+
+    async fn remove_checked(&self, path: &VirtualPath) -> Result<(), VfsError> {
         self.require(path, Right::Delete)?;
         let (session, path) = (self.clone(), path.clone());
         let verb = async move { session.remove_now(&path).await };
@@ -238,7 +256,7 @@ impl Session {
                     &file.row,
                     RemovalCause::Account,
                     EndedBy::Removed,
-                    |now, _| record::removed(&self.inner, &file.row, now),
+                    |now, taken| record::removed(&self.inner, &file.row, taken, now),
                 )
                 .await?;
             match taken {
@@ -350,13 +368,22 @@ pub(super) fn sync_both(storage: &dyn Storage, source: &Place, target: &Place) -
     }
 }
 
-/// A fault of a rename, laid at the end that has it.
-pub(super) fn move_fault(from: &VirtualPath, to: &VirtualPath, error: io::Error) -> VfsError {
+/// A fault of a rename, laid at the end that has it: what is not there is the
+/// source, unless the folder that it should go to is not.
+pub(super) fn move_fault(
+    storage: &dyn Storage,
+    source: &Place,
+    target: &Place,
+    error: io::Error,
+) -> VfsError {
     match error.kind() {
-        io::ErrorKind::NotFound => not_found(from),
+        io::ErrorKind::NotFound => match storage.stat(&target.dir()) {
+            Ok(_) => not_found(&source.path),
+            Err(_) => not_found(&target.path),
+        },
         io::ErrorKind::InvalidInput => VfsError::Unsupported {
             what: "moving a directory into itself",
         },
-        _ => VfsError::at(to, error),
+        _ => VfsError::at(&target.path, error),
     }
 }

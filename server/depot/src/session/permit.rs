@@ -63,6 +63,15 @@ impl Session {
         mode: UploadMode,
     ) -> Result<UploadPermit, VfsError> {
         self.check_running()?;
+        let planned = self.plan_checked(path, mode).await;
+        self.note_refusal("upload", path, planned)
+    }
+
+    async fn plan_checked(
+        &self,
+        path: &VirtualPath,
+        mode: UploadMode,
+    ) -> Result<UploadPermit, VfsError> {
         if path.name().is_none() {
             return Err(VfsError::IsDirectory { path: path.clone() });
         }

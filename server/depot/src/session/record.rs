@@ -11,6 +11,7 @@ use crate::holdings::{Holdings, HomeRef, Taken};
 use crate::journal::{JournalKind, NewEntry, Outcome};
 use crate::ledger::FileRow;
 use crate::recover::RecoveryReport;
+use crate::vfs::VfsError;
 use crate::{AccountName, EntityName, HomeName, VirtualPath};
 
 /// An entry about something a session did.
@@ -42,10 +43,19 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-pub(super) fn logout(inner: &SessionInner, reason: &str) -> NewEntry {
-    by_session(inner, JournalKind::Login, "logout", inner.holdings.now())
+/// The end of a session: what has not been told yet, and the logout.
+pub(super) fn ending(inner: &SessionInner, reason: &str) -> Vec<NewEntry> {
+    let now = inner.holdings.now();
+    let logout = by_session(inner, JournalKind::Login, "logout", now)
         .duration_ms(inner.open_for.elapsed_ms())
-        .with("reason", reason)
+        .with("reason", reason);
+    let mut entries = inner.refusals.rest();
+    match inner.refusals.unnamed() {
+        0 => {}
+        more => entries.push(more_refused(inner, more, now)),
+    }
+    entries.push(logout);
+    entries
 }
 
 pub(super) fn upload(
@@ -142,8 +152,49 @@ pub(super) fn renamed(
     }
 }
 
-pub(super) fn removed(inner: &SessionInner, row: &FileRow, now: Timestamp) -> NewEntry {
-    transfer(inner, "delete", &row.path, now).size_bytes(row.size_bytes)
+pub(super) fn removed(
+    inner: &SessionInner,
+    row: &FileRow,
+    taken: Taken,
+    now: Timestamp,
+) -> NewEntry {
+    let entry = transfer(inner, "delete", &row.path, now)
+        .size_bytes(row.size_bytes)
+        .with("file_id", row.id.0);
+    found(entry, taken)
+}
+
+/// A verb that a rule of ours forbade. The sentence names what was asked for
+/// and the rule.
+pub(super) fn refused(
+    inner: &SessionInner,
+    verb: &'static str,
+    path: &VirtualPath,
+    fault: &VfsError,
+    now: Timestamp,
+) -> NewEntry {
+    transfer(inner, verb, path, now)
+        .outcome(Outcome::Refused)
+        .with("why", fault.word())
+        .with("reason", fault.to_string())
+}
+
+/// Refusals beyond those that the journal names one by one.
+fn more_refused(inner: &SessionInner, more: u64, now: Timestamp) -> NewEntry {
+    by_session(inner, JournalKind::Transfer, "more-refusals", now)
+        .outcome(Outcome::Refused)
+        .with("refusals", more)
+}
+
+/// What was found where the file should have been.
+fn found(entry: NewEntry, taken: Taken) -> NewEntry {
+    match taken {
+        Taken::Removed => entry,
+        Taken::AlreadyGone => entry.outcome(Outcome::Missing).with("found", "nothing"),
+        Taken::Superseded => entry
+            .outcome(Outcome::Missing)
+            .with("found", "another file"),
+    }
 }
 
 pub(super) fn directory(
@@ -168,11 +219,7 @@ pub(crate) fn expired(
         Some(arrived_at) => entry.with("arrived_at", arrived_at.to_string()),
         None => entry,
     };
-    match taken {
-        Taken::Removed => entry,
-        Taken::AlreadyGone => entry.with("found", "nothing"),
-        Taken::Superseded => entry.with("found", "another file"),
-    }
+    found(entry, taken)
 }
 
 /// An unfinished upload that nobody went on with.
@@ -238,6 +285,7 @@ pub(crate) fn removal_recovered(holdings: &Holdings, row: &FileRow, now: Timesta
     NewEntry::new(now, JournalKind::Transfer, "delete", &holdings.node)
         .path(&row.path)
         .size_bytes(row.size_bytes)
+        .with("file_id", row.id.0)
         .with("recovered", true)
 }
 
@@ -287,4 +335,5 @@ fn about(
         .path(&row.path)
         .size_bytes(row.size_bytes)
         .with("home", home.name.as_str())
+        .with("file_id", row.id.0)
 }

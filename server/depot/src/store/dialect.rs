@@ -19,6 +19,11 @@ pub(super) struct Words {
 const STEPS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../migrations/0001_first.sql")),
     (
+        2,
+        "homes_storage",
+        include_str!("../../migrations/0002_homes_storage.sql"),
+    ),
+    (
         3,
         "last_logins",
         include_str!("../../migrations/0003_last_logins.sql"),

@@ -72,6 +72,7 @@ async fn store_suite(store: &Store) {
     operators::credentials_networks_and_permissions(store).await;
     operators::sessions_and_nodes(store).await;
     operators::journal_and_jobs(store).await;
+    operators::the_storage_of_the_homes(store).await;
     ledger::an_upload_from_its_beginning_to_its_end(store).await;
     ledger::names_that_move(store).await;
     ledger::directories(store).await;

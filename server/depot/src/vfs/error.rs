@@ -1,5 +1,6 @@
 //! Why a verb on hosted files was not done.
 
+use std::fmt;
 use std::io;
 
 use rustix::io::Errno;
@@ -55,7 +56,7 @@ pub enum VfsError {
     #[error("the path is not acceptable")]
     BadPath(#[from] PathError),
     /// The account's quota has no room for this.
-    #[error("the quota of {quota_bytes} bytes is used up")]
+    #[error("quota of the account is used up ({})", Size(*quota_bytes))]
     QuotaExceeded {
         /// The quota, in bytes.
         quota_bytes: u64,
@@ -97,6 +98,11 @@ pub enum VfsError {
         #[source]
         source: io::Error,
     },
+    /// The homes are not on the storage that the ledger speaks of.
+    #[error(
+        "the homes are not the storage that the database speaks of: it is not mounted, or another one is"
+    )]
+    HomesAway,
     /// The database failed.
     #[error("the database failed")]
     Database {
@@ -118,7 +124,60 @@ impl From<io::Error> for VfsError {
     }
 }
 
+/// A size in the largest unit that tells it exactly: `10 GiB`, `1500 bytes`.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+        let exact = UNITS
+            .into_iter()
+            .find(|(bits, _)| self.0 != 0 && self.0.trailing_zeros() >= *bits);
+        match exact {
+            Some((bits, unit)) => write!(f, "{} {unit}", self.0 >> bits),
+            None => write!(f, "{} bytes", self.0),
+        }
+    }
+}
+
 impl VfsError {
+    /// Its word in the journal (`why`); every fault has its own.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            VfsError::NotFound { .. } => "not-found",
+            VfsError::NotPermitted { .. } => "permission",
+            VfsError::AlreadyExists { .. } => "exists",
+            VfsError::IsDirectory { .. } => "is-directory",
+            VfsError::NotDirectory { .. } => "not-directory",
+            VfsError::DirectoryNotEmpty { .. } => "not-empty",
+            VfsError::BadPath(_) => "bad-path",
+            VfsError::QuotaExceeded { .. } => "quota",
+            VfsError::DiskFull => "disk-full",
+            VfsError::ReadOnlyStorage => "read-only-storage",
+            VfsError::TooLarge => "too-large",
+            VfsError::TooManyEntries { .. } => "too-many-entries",
+            VfsError::Busy { .. } => "busy",
+            VfsError::Unsupported { .. } => "unsupported",
+            VfsError::SessionEnded => "session-ended",
+            VfsError::Storage { .. } => "storage",
+            VfsError::HomesAway => "homes-away",
+            VfsError::Database { .. } => "database",
+        }
+    }
+
+    /// Whether a rule of ours forbade it: what an operator wants to know of,
+    /// unlike a name that is not there or a disk that failed.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            VfsError::NotPermitted { .. }
+                | VfsError::AlreadyExists { .. }
+                | VfsError::BadPath(_)
+                | VfsError::QuotaExceeded { .. }
+                | VfsError::TooLarge
+        )
+    }
+
     /// The fault that `source` stands for when it met `path`.
     pub(crate) fn at(path: &VirtualPath, source: io::Error) -> VfsError {
         let path = path.clone();

@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{
@@ -24,12 +24,12 @@ use rustix::io::Errno;
 
 use super::{
     Entries, Entry, FileKind, HiddenName, Identity, MAX_IO_BYTES, OpenFile, Place, Replace,
-    Storage, StorageSpace,
+    Storage, StorageId, StorageSpace, marker,
 };
 use crate::{Fsync, HomeName, VirtualPath};
 
 /// Where unfinished files lie, below `homes`.
-const HIDDEN_FOLDER: [&str; 2] = [".layover", "incoming"];
+pub(super) const HIDDEN_FOLDER: [&str; 2] = [".layover", "incoming"];
 
 /// Home handles kept open at once; each is one file descriptor. The homes
 /// above that are opened again for every verb.
@@ -39,8 +39,11 @@ const MAX_OPEN_HOMES: usize = 512;
 const MAX_RESOLVE_TRIES: usize = 16;
 
 /// Modes of what we make: nobody but the service reads partners' files.
-const FILE_MODE: u32 = 0o600;
+pub(super) const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
+/// The service's group, an operator's tool for backups, may come as far as the
+/// homes' names.
+const HOMES_MODE: u32 = 0o750;
 
 /// File systems of this machine's own disks and memory, by the magic numbers of
 /// statfs(2): ext2-4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs, and overlayfs,
@@ -62,6 +65,8 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 #[derive(Debug)]
 pub(crate) struct LocalStorage {
     homes: OwnedFd,
+    /// Where `homes` was opened: what lies there now may be something else.
+    path: PathBuf,
     hidden: OwnedFd,
     open_homes: Mutex<HashMap<HomeName, Arc<OwnedFd>>>,
     fsync: Fsync,
@@ -70,8 +75,12 @@ pub(crate) struct LocalStorage {
 impl LocalStorage {
     /// Opens the tree at `homes`, making it and the hidden folder if needed.
     pub(crate) fn open(homes: &Path, fsync: Fsync) -> io::Result<LocalStorage> {
-        std::fs::create_dir_all(homes)?;
-        let homes = rustix::fs::openat(CWD, homes, directory_flags(), Mode::empty())?;
+        let path = homes.to_owned();
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(HOMES_MODE)
+            .create(&path)?;
+        let homes = rustix::fs::openat(CWD, &path, directory_flags(), Mode::empty())?;
         let mut hidden = homes.try_clone()?;
         for name in HIDDEN_FOLDER {
             make_dir_at(&hidden, name.as_bytes())?;
@@ -80,6 +89,7 @@ impl LocalStorage {
         }
         Ok(LocalStorage {
             homes,
+            path,
             hidden,
             open_homes: Mutex::new(HashMap::new()),
             fsync,
@@ -349,6 +359,23 @@ impl Storage for LocalStorage {
     fn may_answer_at_once(&self) -> bool {
         rustix::fs::fstatfs(&self.hidden).is_ok_and(|stat| LOCAL.contains(&stat.f_type))
     }
+
+    /// The handle and the path must name the same storage: one that was
+    /// unmounted, or mounted over, under the running server answers `None`.
+    fn storage_id(&self) -> io::Result<Option<StorageId>> {
+        let by_handle = marker::read(&self.homes)?;
+        let there = rustix::fs::openat(CWD, &self.path, directory_flags(), Mode::empty());
+        let by_path = match there {
+            Ok(there) => marker::read(&there)?,
+            Err(Errno::NOENT | Errno::NOTDIR) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(by_handle.filter(|id| by_path.as_ref() == Some(id)))
+    }
+
+    fn mark_storage(&self, fresh: &StorageId) -> io::Result<StorageId> {
+        marker::write(&self.homes, fresh, self.fsync)
+    }
 }
 
 #[derive(Debug)]
@@ -399,11 +426,11 @@ impl OpenFile for LocalFile {
     }
 }
 
-fn directory_flags() -> OFlags {
+pub(super) fn directory_flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW
 }
 
-fn read_flags() -> OFlags {
+pub(super) fn read_flags() -> OFlags {
     // NONBLOCK: opening a pipe that an operator left in the tree must not wait.
     OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK
 }
@@ -412,7 +439,7 @@ fn resolve_flags() -> ResolveFlags {
     ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS
 }
 
-fn resolve(base: &OwnedFd, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+pub(super) fn resolve(base: &OwnedFd, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     let mut tries = 0;
     loop {
         match rustix::fs::openat2(base, name, flags, Mode::empty(), resolve_flags()) {
@@ -448,7 +475,7 @@ fn make_dir_at(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
     }
 }
 
-fn sync_fd(directory: &OwnedFd, fsync: Fsync) -> io::Result<()> {
+pub(super) fn sync_fd(directory: &OwnedFd, fsync: Fsync) -> io::Result<()> {
     match fsync {
         Fsync::Always => Ok(rustix::fs::fsync(directory)?),
         Fsync::Never => Ok(()),

@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 use super::{
-    Entries, Entry, FileKind, HiddenName, Identity, OpenFile, Place, Replace, Storage, StorageSpace,
+    Entries, Entry, FileKind, HiddenName, Identity, OpenFile, Place, Replace, Storage, StorageId,
+    StorageSpace,
 };
 use crate::HomeName;
 
@@ -679,6 +680,15 @@ impl Storage for RecordingStorage {
     /// Tests hold verbs up at will.
     fn may_answer_at_once(&self) -> bool {
         false
+    }
+
+    // A storage in memory cannot be mounted: it says nothing of itself.
+    fn storage_id(&self) -> io::Result<Option<StorageId>> {
+        Ok(None)
+    }
+
+    fn mark_storage(&self, fresh: &StorageId) -> io::Result<StorageId> {
+        Ok(fresh.clone())
     }
 }
 

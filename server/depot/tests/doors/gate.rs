@@ -2,7 +2,7 @@
 
 use layover_depot::{
     AccountChange, Enabled, EndReason, JournalEntry, JournalKind, LoginError, Network, NewNetwork,
-    Outcome, Proof, Protocol, Protocols, Secret, parse_authorized_keys,
+    Outcome, Proof, Protocol, Protocols, RefusedOffers, Secret, parse_authorized_keys,
 };
 use layover_retention::{Clock, Timestamp};
 
@@ -345,5 +345,35 @@ async fn a_network_counts_until_its_end_and_not_longer() {
         assert_eq!(session.ended().await, EndReason::NetworkRemoved);
         assert!(world.depot.gate().admit(PEER).is_err());
         assert!(world.login("alice", PASSWORD).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn keys_that_are_refused_before_a_signature_are_told_once_and_not_without_end() {
+    for offered in [0_u64, 1, 8, 9] {
+        for world in worlds().await {
+            let gate = world.depot.gate();
+            let mut offers = RefusedOffers::default();
+            for number in 0..offered {
+                let blob = number.to_be_bytes();
+                let considered =
+                    gate.consider_key("alice", PEER, Protocol::Sftp, &blob, &mut offers);
+                assert!(!considered.await.unwrap());
+            }
+            let before = world.journal(JournalKind::Login).await.len();
+            gate.note_offers(PEER, Protocol::Sftp, offers)
+                .await
+                .unwrap();
+            let told = world.journal(JournalKind::Login).await;
+            assert_eq!(told.len() - before, usize::from(offered > 0));
+            let Some(entry) = told.last() else { continue };
+            assert_eq!(entry.outcome, Outcome::Refused);
+            assert_eq!(entry.account.as_deref(), Some("alice"));
+            assert_eq!(reason(entry), "key not authorized");
+            assert_eq!(entry.detail["offered"], offered);
+            let keys = entry.detail["keys"].as_array().unwrap();
+            assert_eq!(keys.len() as u64, offered.min(8));
+            assert!(keys[0].as_str().unwrap().starts_with("SHA256:"));
+        }
     }
 }

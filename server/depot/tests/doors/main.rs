@@ -10,6 +10,8 @@
 mod files;
 mod gate;
 mod lifecycle;
+mod refusals;
 mod registry;
 mod rules;
+mod storage;
 mod world;

@@ -141,6 +141,7 @@ fn read_only_twin(session: &Session) -> Session {
             holdings: std::sync::Arc::clone(&inner.holdings),
             ended: tokio::sync::watch::Sender::new(None),
             closed: std::sync::atomic::AtomicBool::new(false),
+            refusals: super::super::refusals::Refusals::default(),
             open_for: crate::timer::Stopwatch::start(),
         }),
     }

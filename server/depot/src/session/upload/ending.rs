@@ -30,8 +30,9 @@ impl Parts {
             }
         };
         if let Some(fault) = fault {
-            self.park("failed").await?;
-            return Err(fault.error());
+            let fault = fault.error();
+            self.park(fault.word()).await?;
+            return Err(fault);
         }
         if self.is_copy && !locked(&self.progress).changed {
             self.discard().await?;
@@ -46,7 +47,7 @@ impl Parts {
         let (identity, size_bytes) = match self.make_safe(waits).await {
             Ok(safe) => safe,
             Err(fault) => {
-                self.park("failed").await?;
+                self.park(fault.word()).await?;
                 return Err(fault);
             }
         };
@@ -56,7 +57,7 @@ impl Parts {
         match self.publish(identity, size_bytes).await {
             Ok(receipt) => Ok(receipt),
             Err(PublishError::NotTaken(fault)) => {
-                self.park("failed").await?;
+                self.park(fault.word()).await?;
                 Err(fault)
             }
             Err(PublishError::Taken(fault)) => Err(fault),

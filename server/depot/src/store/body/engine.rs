@@ -15,6 +15,7 @@ mod journal;
 mod moves;
 mod removals;
 mod sessions;
+mod storage;
 mod uploads;
 mod views;
 
@@ -36,7 +37,7 @@ use crate::ledger::{
     Adoption, ApplianceKeep, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState, MoveClaim,
     NewUpload, Publication, RemovalClaim, Staging, TreeClaim, Usage,
 };
-use crate::vfs::HiddenName;
+use crate::vfs::{HiddenName, StorageId};
 use crate::{
     AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FolderPermission, HomeId,
     HomeName, Network, NewNetwork, NodeId, SessionId, VirtualPath,

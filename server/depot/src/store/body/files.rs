@@ -7,7 +7,7 @@ use layover_retention::Timestamp;
 
 use super::{Conn, StoreError, claims, expiry, journal};
 use crate::journal::NewEntry;
-use crate::ledger::{Adoption, Claimed, EndedBy, FileRow, FileState, Usage};
+use crate::ledger::{Adoption, Claimed, EndedBy, FileRow, FileState, Replaced, Usage};
 use crate::vfs::{HiddenName, Identity};
 use crate::{AccountId, FileId, HomeId, NodeId, VirtualPath};
 
@@ -345,28 +345,39 @@ pub(crate) async fn all_homes(
         .collect()
 }
 
-/// Ends whatever stored file has this name; its size, 0 when there is none.
-pub(super) async fn end_at(
+/// Ends whatever stored file has this name, because the act that `entry`
+/// tells of took it; frees its share of the quota, and journals its end.
+pub(super) async fn end_replaced(
     conn: &mut Conn,
     home: HomeId,
     path: &VirtualPath,
-    ended_by: EndedBy,
     now: Timestamp,
-) -> Result<i64, StoreError> {
+    entry: &NewEntry,
+) -> Result<(), StoreError> {
     let (dir, name) = columns_of(path);
-    let ended: Option<(i64,)> = sqlx::query_as(
+    let ended: Option<(i64, i64, Option<i64>)> = sqlx::query_as(
         "UPDATE files SET state = 'ended', ended_at_us = $4, ended_by = $5, temp_name = NULL \
          WHERE home_id = $1 AND dir = $2 AND name = $3 AND state IN ('stored', 'deleting') \
-         RETURNING size_bytes",
+         RETURNING id, size_bytes, arrived_at_us",
     )
     .bind(home.0)
     .bind(dir)
     .bind(name)
     .bind(now.as_micros())
-    .bind(ended_by.as_str().to_owned())
-    .fetch_optional(conn)
+    .bind(EndedBy::Replaced.as_str().to_owned())
+    .fetch_optional(&mut *conn)
     .await?;
-    Ok(ended.map_or(0, |(size,)| size))
+    let Some((id, size, arrived)) = ended else {
+        return Ok(());
+    };
+    change_used(conn, home, -size).await?;
+    let replaced = Replaced {
+        file: FileId(id),
+        path: path.clone(),
+        size_bytes: u64::try_from(size).unwrap_or(0),
+        arrived_at: arrived.map(Timestamp::from_micros),
+    };
+    journal::append(conn, &entry.of_replaced(&replaced)).await
 }
 
 /// Changes the sum of a home's sizes; also locks the home's row.

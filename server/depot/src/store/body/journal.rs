@@ -24,6 +24,14 @@ type EntryColumns = (
     String,
 );
 
+/// Entries that need not be told one by one.
+pub(crate) async fn append_all(conn: &mut Conn, entries: &[NewEntry]) -> Result<(), StoreError> {
+    for entry in entries {
+        append(conn, entry).await?;
+    }
+    Ok(())
+}
+
 /// Writes an entry, in the transaction of what it tells of.
 pub(crate) async fn append(conn: &mut Conn, entry: &NewEntry) -> Result<(), StoreError> {
     sqlx::query(

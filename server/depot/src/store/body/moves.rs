@@ -1,9 +1,9 @@
 //! Moves in the ledger: files, and directories with everything below.
 
-use super::files::{change_used, columns_of, end_at};
+use super::files::{change_used, columns_of, end_replaced};
 use super::{Conn, StoreError, claims, journal};
 use crate::journal::NewEntry;
-use crate::ledger::{Claimed, EndedBy, MoveClaim, TreeClaim};
+use crate::ledger::{Claimed, MoveClaim, TreeClaim};
 use crate::vfs::HiddenName;
 use crate::{HomeId, VirtualPath};
 
@@ -37,9 +37,9 @@ pub(crate) async fn claim_move(conn: &mut Conn, claim: &MoveClaim) -> Result<Cla
 pub(crate) async fn finish_move(
     conn: &mut Conn,
     claim: &MoveClaim,
-    entry: Option<&NewEntry>,
+    entry: &NewEntry,
 ) -> Result<(), StoreError> {
-    let replaced = end_at(conn, claim.home, &claim.to, EndedBy::Replaced, claim.now).await?;
+    end_replaced(conn, claim.home, &claim.to, claim.now, entry).await?;
     let (dir, name) = columns_of(&claim.to);
     sqlx::query("UPDATE files SET dir = $2, name = $3 WHERE id = $1 AND state = 'stored'")
         .bind(claim.file.0)
@@ -47,12 +47,7 @@ pub(crate) async fn finish_move(
         .bind(name)
         .execute(&mut *conn)
         .await?;
-    if replaced != 0 {
-        change_used(conn, claim.home, -replaced).await?;
-    }
-    if let Some(entry) = entry {
-        journal::append(conn, entry).await?;
-    }
+    journal::append(conn, entry).await?;
     claims::release(
         conn,
         claim.home,

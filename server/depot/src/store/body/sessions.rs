@@ -64,13 +64,13 @@ pub(crate) async fn begin_session(
 pub(crate) async fn end_session(
     conn: &mut Conn,
     id: &SessionId,
-    entry: &NewEntry,
+    entries: &[NewEntry],
 ) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM sessions WHERE id = $1")
         .bind(id.as_str().to_owned())
         .execute(&mut *conn)
         .await?;
-    journal::append(conn, entry).await
+    journal::append_all(conn, entries).await
 }
 
 /// The sessions of nodes that were heard of after `silent_before`: a node that

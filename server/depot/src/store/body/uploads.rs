@@ -2,10 +2,10 @@
 
 use layover_retention::Timestamp;
 
-use super::files::{bigint, change_used, columns_of, end_at};
+use super::files::{bigint, change_used, columns_of, end_replaced};
 use super::{Conn, StoreError, claims, expiry, journal};
 use crate::journal::NewEntry;
-use crate::ledger::{Claimed, EndedBy, FileState, NewUpload, Publication, Staging};
+use crate::ledger::{Claimed, FileState, NewUpload, Publication, Staging};
 use crate::{FileId, NodeId};
 
 /// Begins a row as `receiving`.
@@ -186,14 +186,8 @@ pub(crate) async fn publish(
     publication: &Publication,
 ) -> Result<Option<Timestamp>, StoreError> {
     let now = publication.now;
-    let replaced = end_at(
-        conn,
-        publication.home,
-        &publication.path,
-        EndedBy::Replaced,
-        now,
-    )
-    .await?;
+    let (home, path) = (publication.home, &publication.path);
+    end_replaced(conn, home, path, now, &publication.entry).await?;
     let (entity, account) = expiry::wishes(conn, publication.account).await?;
     let expires_at = publication
         .appliance
@@ -210,9 +204,6 @@ pub(crate) async fn publish(
     .await?;
     if done.rows_affected() == 0 {
         return Ok(None);
-    }
-    if replaced != 0 {
-        change_used(conn, publication.home, -replaced).await?;
     }
     journal::append(conn, &publication.entry).await?;
     let paths = [&publication.path];

@@ -156,6 +156,10 @@ pub(crate) async fn retention_status(
     .bind(now.as_micros())
     .fetch_one(&mut *conn)
     .await?;
+    let (missing,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM files WHERE ended_by = 'missing'")
+            .fetch_one(&mut *conn)
+            .await?;
     let last_sweep = jobs::last_run(conn, SWEEP).await?;
     let count = |number: i64| u64::try_from(number).unwrap_or(0);
     Ok(RetentionStatus {
@@ -165,6 +169,7 @@ pub(crate) async fn retention_status(
         oldest_overdue_s: oldest.map_or(0, |oldest| {
             now.duration_since(Timestamp::from_micros(oldest)).as_secs()
         }),
+        missing_files: count(missing),
         next_expiry: next.map(Timestamp::from_micros),
         last_sweep,
     })

@@ -294,7 +294,7 @@ pub(super) async fn names_that_move(store: &Store) {
     let upload = receiving(store, home, account, "/b").await;
     let meanwhile = store.stage(&staging(home, upload, "/b")).await.unwrap();
     assert_eq!(meanwhile, Claimed::Busy, "the name is claimed");
-    store.finish_move(&claim, Some(&note())).await.unwrap();
+    store.finish_move(&claim, &note()).await.unwrap();
     let row = store.row(moved).await.unwrap().unwrap();
     assert_eq!((row.path, row.arrived_at), (path("/b"), Some(time(600))));
     assert!(store.row(replaced).await.unwrap().is_none());

@@ -7,6 +7,7 @@ use crate::account::{AccountChange, Enabled, JobRun, NewEntity};
 use crate::journal::{JournalFilter, JournalKind, NewEntry, Outcome};
 use crate::ledger::ApplianceKeep;
 use crate::store::{SessionStart, Store};
+use crate::vfs::StorageId;
 use crate::{
     AuthorizedKey, EntityName, FileId, FolderPermission, NewNetwork, Protocol, Protocols, Rights,
     SessionId,
@@ -321,7 +322,10 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
         std::slice::from_ref(&here.id)
     );
     assert_eq!(store.killed(&THERE.id()).await.unwrap(), []);
-    store.end_session(&here.id, &entry("logout")).await.unwrap();
+    store
+        .end_session(&here.id, &[entry("logout")])
+        .await
+        .unwrap();
 
     // `there` falls silent; `here` goes on.
     store.beat(&HERE.id(), time(200)).await.unwrap();
@@ -395,6 +399,8 @@ pub(super) async fn journal_and_jobs(store: &Store) {
         1,
         "it is not older"
     );
+    store.append_all(&[told.clone(), told]).await.unwrap();
+    assert_eq!(store.journal_page(&filter).await.unwrap().len(), 3);
 
     let run = |at: Timestamp| JobRun {
         at,
@@ -407,6 +413,38 @@ pub(super) async fn journal_and_jobs(store: &Store) {
     assert_eq!(store.last_run("sweep").await.unwrap(), Some(run(time(8))));
     let status = store.retention_status(time(0)).await.unwrap();
     assert_eq!(status.last_sweep, Some(run(time(8))));
+}
+
+pub(super) async fn the_storage_of_the_homes(store: &Store) {
+    let (ours, theirs) = (StorageId::fresh().unwrap(), StorageId::fresh().unwrap());
+    let record = async |storage: &StorageId, replaces: Option<&StorageId>| {
+        let entry = entry("homes.storage");
+        let recorded = store.record_storage(storage, replaces, time(1), &entry);
+        recorded.await.unwrap().is_some()
+    };
+    assert_eq!(store.homes_storage().await.unwrap(), None);
+    assert!(record(&ours, None).await);
+    assert!(!record(&theirs, None).await, "the first one holds");
+    assert!(!record(&theirs, Some(&theirs)).await);
+    assert_eq!(store.homes_storage().await.unwrap().as_ref(), Some(&ours));
+    assert!(record(&theirs, Some(&ours)).await);
+    assert_eq!(store.homes_storage().await.unwrap(), Some(theirs));
+
+    let needed = async |silent_before| {
+        let here = HERE.id();
+        let needed = store.storage_is_needed(&here, time(silent_before));
+        needed.await.unwrap()
+    };
+    assert!(!needed(100_000).await, "no file, and no other node");
+    store.beat(&HERE.id(), time(100_000)).await.unwrap();
+    assert!(!needed(100_000).await, "this node is not another one");
+    store.begin_node(&THERE.id(), time(100_000)).await.unwrap();
+    assert!(needed(100_000).await);
+    assert!(!needed(100_001).await, "it is silent");
+    store.end_node(&THERE.id()).await.unwrap();
+    let (_, account, home) = household(store, "mounted").await;
+    ledger::stored(store, home, account, "/file", time(1000)).await;
+    assert!(needed(100_001).await, "a file is stored");
 }
 
 pub(super) async fn a_changed_rule(store: &Store) {

@@ -1,0 +1,214 @@
+//! Which storage the homes lie on: what another tree does not hold is not gone.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use layover_depot::{Depot, JournalKind, OpenError, Options, Outcome};
+use layover_retention::{Clock, sweep};
+
+use crate::world::{DAY, World, at, keep, name, options, worlds};
+
+/// Another node on the same database.
+fn second_node(world: &World, homes: &str) -> Options {
+    Options {
+        data_dir: world.folder.path().join("data-2"),
+        homes: world.folder.path().join(homes),
+        ..options(world.folder.path(), &world.url, &world.clock, keep(5))
+    }
+}
+
+fn homes(world: &World) -> PathBuf {
+    world.folder.path().join("homes")
+}
+
+async fn stored(depot: &Depot) -> usize {
+    let files = depot.registry().list_files(&name("alice"), &at("/")).await;
+    files.unwrap().len()
+}
+
+async fn restart(world: World) -> (World, Result<Depot, OpenError>) {
+    world.depot.close().await;
+    let World {
+        folder,
+        url,
+        clock,
+        depot,
+    } = world;
+    drop(depot);
+    let reopened = Depot::open(options(folder.path(), &url, &clock, keep(5))).await;
+    let depot = match &reopened {
+        Ok(depot) => depot.clone(),
+        // The world needs a depot; a tool is one that may always open.
+        Err(_) => {
+            let tool = Options {
+                role: layover_depot::Role::Tool,
+                ..options(folder.path(), &url, &clock, keep(5))
+            };
+            Depot::open(tool).await.unwrap()
+        }
+    };
+    let world = World {
+        folder,
+        url,
+        clock,
+        depot,
+    };
+    (world, reopened)
+}
+
+#[tokio::test]
+async fn a_second_server_with_a_tree_of_its_own_is_refused_and_told_what_to_do() {
+    for world in worlds().await {
+        let refused = Depot::open(second_node(&world, "homes-2")).await;
+        let Err(refused @ OpenError::HomesElsewhere { found: None, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        let text = refused.to_string();
+        assert!(text.contains("mount that same storage"), "{text}");
+        let same = Depot::open(second_node(&world, "homes")).await.unwrap();
+        same.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_tree_that_belongs_to_another_database_is_refused() {
+    let mut others = worlds().await;
+    for world in worlds().await {
+        let other = others.remove(0);
+        let options = Options {
+            homes: homes(&other),
+            ..second_node(&world, "homes")
+        };
+        let refused = Depot::open(options).await.unwrap_err();
+        assert!(
+            matches!(refused, OpenError::HomesElsewhere { found: Some(_), .. }),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn homes_that_are_not_mounted_at_the_start_are_refused_and_no_row_ends() {
+    for world in worlds().await {
+        world.upload("alice", "/file").await;
+        let aside = world.folder.path().join("aside");
+        std::fs::rename(homes(&world), &aside).unwrap();
+        let (world, refused) = restart(world).await;
+        assert!(
+            matches!(refused, Err(OpenError::HomesElsewhere { found: None, .. })),
+            "{refused:?}"
+        );
+        assert_eq!(stored(&world.depot).await, 1);
+        std::fs::remove_dir_all(homes(&world)).unwrap();
+        std::fs::rename(&aside, homes(&world)).unwrap();
+        let (_world, opened) = restart(world).await;
+        opened.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn homes_unmounted_under_a_running_server_stop_sweep_and_adoption_and_end_no_row() {
+    for world in worlds().await {
+        world.upload("alice", "/due").await;
+        let aside = world.folder.path().join("aside");
+        std::fs::rename(homes(&world), &aside).unwrap();
+        std::fs::create_dir(homes(&world)).unwrap();
+        world.clock.advance(6 * DAY);
+        let now = world.clock.now();
+
+        let swept = sweep(world.depot.shelf(), now, 10).await;
+        assert!(swept.is_err_and(|error| error.to_string().contains("not mounted")));
+        assert!(world.depot.adopt_once().await.is_err());
+        assert!(world.depot.recover().await.is_err());
+        assert_eq!(stored(&world.depot).await, 1);
+        assert!(aside.join("alice/due").exists());
+
+        std::fs::remove_dir(homes(&world)).unwrap();
+        std::fs::rename(&aside, homes(&world)).unwrap();
+        assert_eq!(
+            sweep(world.depot.shelf(), now, 10).await.unwrap().deleted,
+            1
+        );
+        assert!(!homes(&world).join("alice/due").exists());
+    }
+}
+
+#[tokio::test]
+async fn a_new_database_beside_homes_that_were_used_adopts_their_files_and_says_so() {
+    for world in worlds().await {
+        world.upload("alice", "/old").await;
+        let url = format!("sqlite:{}", world.folder.path().join("new.db").display());
+        let options = Options {
+            database_url: url.clone(),
+            ..second_node(&world, "homes")
+        };
+        let depot = Depot::open(options).await.unwrap();
+        let filter = layover_depot::JournalFilter {
+            kind: Some(JournalKind::System),
+            limit: 10,
+            ..Default::default()
+        };
+        let told = depot.journal().query(&filter).await.unwrap();
+        let told = told.iter().find(|entry| entry.action == "homes.storage");
+        assert_eq!(told.unwrap().detail["used_before"], true);
+    }
+}
+
+#[tokio::test]
+async fn homes_that_were_emptied_are_taken_again_when_no_file_was_in_them() {
+    for world in worlds().await {
+        std::fs::remove_dir_all(homes(&world)).unwrap();
+        let (world, opened) = restart(world).await;
+        opened.unwrap();
+        world.upload("alice", "/file").await;
+    }
+}
+
+#[tokio::test]
+async fn an_operators_line_makes_a_restored_tree_the_databases_again() {
+    for world in worlds().await {
+        world.upload("alice", "/file").await;
+        std::fs::remove_dir_all(homes(&world).join(".layover")).unwrap();
+        let (world, refused) = restart(world).await;
+        let Err(OpenError::HomesElsewhere { expected, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        let marker = homes(&world).join(".layover/storage-id");
+        std::fs::write(marker, format!("{expected}\n")).unwrap();
+        let (_world, opened) = restart(world).await;
+        opened.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_due_file_that_somebody_else_took_is_told_as_missing_and_counted() {
+    for world in worlds().await {
+        world.upload("alice", "/gone").await;
+        world.upload("alice", "/kept").await;
+        std::fs::remove_file(homes(&world).join("alice/gone")).unwrap();
+        world.clock.advance(6 * DAY);
+        sweep(world.depot.shelf(), world.clock.now(), 10)
+            .await
+            .unwrap();
+        let told = world.journal(JournalKind::Retention).await;
+        let outcome = |path: &str| {
+            let of_path = |entry: &&layover_depot::JournalEntry| entry.path == Some(at(path));
+            told.iter().find(of_path).unwrap().outcome
+        };
+        assert_eq!(outcome("/gone"), Outcome::Missing);
+        assert_eq!(outcome("/kept"), Outcome::Ok);
+        let status = world.depot.registry().retention_status().await.unwrap();
+        assert_eq!(status.missing_files, 1);
+    }
+}
+
+#[tokio::test]
+async fn the_homes_folder_is_closed_to_others() {
+    for world in worlds().await {
+        let mode = std::fs::metadata(homes(&world))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o007, 0, "{mode:o}");
+    }
+}
