@@ -9,6 +9,7 @@ mod dialect;
 mod error;
 mod postgres;
 mod sqlite;
+mod steps;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -10,6 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 
 use super::dialect::Words;
+use super::steps::{Step, Value};
 use super::{Connect, OnLoan, OpenStoreError, StoreError};
 use crate::{Fsync, timer};
 
@@ -57,6 +58,23 @@ fn fault(source: sqlx::Error) -> StoreError {
         sqlx::Error::PoolTimedOut => StoreError::Unreachable { source },
         source => source.into(),
     }
+}
+
+/// Does one step after the other; how many rows each has changed.
+async fn run(conn: &mut Conn, steps: Vec<Step>) -> Result<Vec<u64>, StoreError> {
+    let mut changed = Vec::with_capacity(steps.len());
+    for step in steps {
+        let query =
+            step.values
+                .into_iter()
+                .fold(sqlx::query(step.sql), |query, value| match value {
+                    Value::Int(value) => query.bind(value),
+                    Value::Text(value) => query.bind(value),
+                    Value::Bytes(value) => query.bind(value),
+                });
+        changed.push(query.execute(&mut *conn).await?.rows_affected());
+    }
+    Ok(changed)
 }
 
 // The pool asks each connection whether it is alive before it lends it.

@@ -3,15 +3,17 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::Connection as _;
+use futures_util::TryStreamExt as _;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 mod connections;
 
 use connections::{Connections, Lease, WriteTx};
 
 use super::dialect::Words;
+use super::steps::{self, Step, Value};
 use super::{Connect, OnLoan as _, OpenStoreError, StoreError};
 use crate::{Fsync, timer};
 
@@ -55,6 +57,26 @@ const READERS: u32 = 4;
 
 /// The write-ahead log is cut back to this size after a checkpoint, in bytes.
 const JOURNAL_SIZE_LIMIT: &str = "67108864";
+
+/// Does all steps in one go; how many rows each has changed.
+async fn run(conn: &mut Conn, steps: Vec<Step>) -> Result<Vec<u64>, StoreError> {
+    let text = steps::joined(&steps);
+    let values = steps.into_iter().flat_map(|step| step.values);
+    let query = values.fold(
+        sqlx::query(AssertSqlSafe(text)),
+        |query, value| match value {
+            Value::Int(value) => query.bind(value),
+            Value::Text(value) => query.bind(value),
+            Value::Bytes(value) => query.bind(value),
+        },
+    );
+    let mut results = conn.fetch_many(query);
+    let mut changed = Vec::new();
+    while let Some(result) = results.try_next().await? {
+        changed.extend(result.left().map(|done| done.rows_affected()));
+    }
+    Ok(changed)
+}
 
 /// Why there is no connection: whoever waited in vain waited for the writer.
 fn fault(source: sqlx::Error) -> StoreError {

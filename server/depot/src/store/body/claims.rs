@@ -3,7 +3,7 @@
 
 use layover_retention::Timestamp;
 
-use super::{Conn, StoreError};
+use super::{Conn, Step, StoreError, run};
 use crate::ledger::{ClaimKind, ClaimRow, MoveClaim, RemovalClaim, Staging, TreeClaim};
 use crate::vfs::Identity;
 use crate::{FileId, HomeId, NodeId, VirtualPath};
@@ -31,9 +31,9 @@ struct NewClaim<'a> {
     now: Timestamp,
 }
 
-/// Lays a claim; false when the name, or the whole home, is claimed already.
-/// The caller holds the home's row, so no other claim comes in between.
-async fn lay(conn: &mut Conn, claim: NewClaim<'_>) -> Result<bool, StoreError> {
+/// Lays a claim, when nobody has claimed the name or the whole home. The caller
+/// holds the home's row, so no other claim comes in between.
+fn claim_step(claim: NewClaim<'_>) -> Step {
     let (from, to) = match claim.ends {
         Some((from, to)) => (
             Some(from.as_bytes().to_vec()),
@@ -41,30 +41,34 @@ async fn lay(conn: &mut Conn, claim: NewClaim<'_>) -> Result<bool, StoreError> {
         ),
         None => (None, None),
     };
-    let done = sqlx::query(
+    Step::new(
         "INSERT INTO path_claims (home_id, path, kind, file_id, from_path, to_path, inode, \
          born_us, node_id, claimed_at_us) \
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
          WHERE NOT EXISTS (SELECT 1 FROM path_claims WHERE home_id = $1 AND kind = 'tree') \
          ON CONFLICT (home_id, path) DO NOTHING",
+        [
+            claim.home.0.into(),
+            claim.path.as_bytes().to_vec().into(),
+            claim.kind.as_str().into(),
+            claim.file.map(|file| file.0).into(),
+            from.into(),
+            to.into(),
+            claim.identity.inode.into(),
+            claim.identity.born_us.into(),
+            claim.node.as_str().into(),
+            claim.now.as_micros().into(),
+        ],
     )
-    .bind(claim.home.0)
-    .bind(claim.path.as_bytes().to_vec())
-    .bind(claim.kind.as_str().to_owned())
-    .bind(claim.file.map(|file| file.0))
-    .bind(from)
-    .bind(to)
-    .bind(claim.identity.inode)
-    .bind(claim.identity.born_us)
-    .bind(claim.node.as_str().to_owned())
-    .bind(claim.now.as_micros())
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn claim_publish(conn: &mut Conn, staging: &Staging) -> Result<bool, StoreError> {
-    let claim = NewClaim {
+/// Lays a claim; false when the name, or the whole home, is claimed already.
+async fn lay(conn: &mut Conn, claim: NewClaim<'_>) -> Result<bool, StoreError> {
+    Ok(run(conn, vec![claim_step(claim)]).await? == [1])
+}
+
+pub(super) fn publish_step(staging: &Staging) -> Step {
+    claim_step(NewClaim {
         home: staging.home,
         path: &staging.to,
         kind: ClaimKind::Publish,
@@ -74,8 +78,7 @@ pub(super) async fn claim_publish(conn: &mut Conn, staging: &Staging) -> Result<
         identity: staging.identity,
         node: &staging.node,
         now: staging.now,
-    };
-    lay(conn, claim).await
+    })
 }
 
 pub(super) async fn claim_delete(
@@ -160,18 +163,25 @@ pub(crate) async fn release(
     paths: &[&VirtualPath],
     file: Option<FileId>,
 ) -> Result<(), StoreError> {
-    for path in paths {
-        sqlx::query(
-            "DELETE FROM path_claims WHERE home_id = $1 AND path = $2 \
-             AND COALESCE(file_id, 0) = $3",
-        )
-        .bind(home.0)
-        .bind(path.as_bytes().to_vec())
-        .bind(file.map_or(0, |file| file.0))
-        .execute(&mut *conn)
-        .await?;
-    }
+    let steps = paths
+        .iter()
+        .map(|path| release_step(home, path, file))
+        .collect();
+    run(conn, steps).await?;
     Ok(())
+}
+
+/// Releases the claim on this name that was laid for `file`.
+pub(super) fn release_step(home: HomeId, path: &VirtualPath, file: Option<FileId>) -> Step {
+    Step::new(
+        "DELETE FROM path_claims WHERE home_id = $1 AND path = $2 \
+         AND COALESCE(file_id, 0) = $3",
+        [
+            home.0.into(),
+            path.as_bytes().to_vec().into(),
+            file.map_or(0, |file| file.0).into(),
+        ],
+    )
 }
 
 /// Claims of `node`, and of nodes that have not been heard of since

@@ -25,9 +25,10 @@ use std::time::Duration;
 use layover_retention::{DueCursor, Keep, Timestamp};
 
 use super::super::dialect::{self, Words};
+use super::super::steps::Step;
 use super::super::{AccountRow, LoginRow, NewAccountRow, SessionStart};
 use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};
-use super::{BEGIN_WRITE, Conn, Lease, Pool, Transaction, fault};
+use super::{BEGIN_WRITE, Conn, Lease, Pool, Transaction, fault, run};
 use crate::account::{
     Account, AccountChange, AccountUse, Enabled, Entity, JobRun, LiveSession, NewEntity,
     RetentionStatus, StoredFile,

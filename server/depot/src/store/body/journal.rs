@@ -2,7 +2,7 @@
 
 use layover_retention::Timestamp;
 
-use super::{Conn, StoreError};
+use super::{Conn, Step, StoreError, run};
 use crate::journal::{JournalEntry, JournalFilter, MAX_JOURNAL_PAGE, NewEntry};
 use crate::{SessionId, VirtualPath};
 
@@ -26,41 +26,46 @@ type EntryColumns = (
 
 /// Entries that need not be told one by one.
 pub(crate) async fn append_all(conn: &mut Conn, entries: &[NewEntry]) -> Result<(), StoreError> {
-    for entry in entries {
-        append(conn, entry).await?;
-    }
+    run(conn, entries.iter().map(entry_step).collect()).await?;
     Ok(())
 }
 
 /// Writes an entry, in the transaction of what it tells of.
 pub(crate) async fn append(conn: &mut Conn, entry: &NewEntry) -> Result<(), StoreError> {
-    sqlx::query(
+    run(conn, vec![entry_step(entry)]).await?;
+    Ok(())
+}
+
+/// Writes an entry, among other steps.
+pub(super) fn entry_step(entry: &NewEntry) -> Step {
+    let session = entry.session.as_ref();
+    Step::new(
         "INSERT INTO journal (at_us, kind, action, outcome, account, entity, peer, protocol, \
          session_id, path, size_bytes, duration_ms, node_id, detail) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        [
+            entry.at.as_micros().into(),
+            entry.kind.as_str().into(),
+            entry.action.into(),
+            entry.outcome.as_str().into(),
+            entry.account.clone().into(),
+            entry.entity.clone().into(),
+            entry.peer.map(|peer| peer.to_string()).into(),
+            entry.protocol.map(|protocol| protocol.as_str()).into(),
+            session.map(|session| session.as_str()).into(),
+            entry
+                .path
+                .as_ref()
+                .map(|path| path.as_bytes().to_vec())
+                .into(),
+            entry.size_bytes.map(super::files::bigint).into(),
+            entry.duration_ms.map(super::files::bigint).into(),
+            entry.node.as_str().into(),
+            serde_json::Value::Object(entry.detail.clone())
+                .to_string()
+                .into(),
+        ],
     )
-    .bind(entry.at.as_micros())
-    .bind(entry.kind.as_str())
-    .bind(entry.action)
-    .bind(entry.outcome.as_str())
-    .bind(entry.account.clone())
-    .bind(entry.entity.clone())
-    .bind(entry.peer.map(|peer| peer.to_string()))
-    .bind(entry.protocol.map(|protocol| protocol.as_str()))
-    .bind(
-        entry
-            .session
-            .as_ref()
-            .map(|session| session.as_str().to_owned()),
-    )
-    .bind(entry.path.as_ref().map(|path| path.as_bytes().to_vec()))
-    .bind(entry.size_bytes.map(super::files::bigint))
-    .bind(entry.duration_ms.map(super::files::bigint))
-    .bind(entry.node.as_str().to_owned())
-    .bind(serde_json::Value::Object(entry.detail.clone()).to_string())
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 pub(crate) async fn journal_page(

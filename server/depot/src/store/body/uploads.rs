@@ -3,7 +3,7 @@
 use layover_retention::Timestamp;
 
 use super::files::{bigint, change_used, columns_of, end_replaced};
-use super::{Conn, StoreError, claims, expiry, journal};
+use super::{Conn, Step, StoreError, claims, expiry, journal, run};
 use crate::journal::NewEntry;
 use crate::ledger::{Claimed, FileState, NewUpload, Publication, Staging};
 use crate::{FileId, NodeId};
@@ -106,48 +106,46 @@ pub(crate) async fn forget_upload(
 /// name, the row `publishing`. Anything but `Yes` must be rolled back.
 pub(crate) async fn stage(conn: &mut Conn, staging: &Staging) -> Result<Claimed, StoreError> {
     let (dir, name) = columns_of(&staging.to);
-    // The first statement locks the home's row, so that claims of one home
-    // are laid one after the other on every engine.
-    let room = sqlx::query(
-        "UPDATE homes SET used_bytes = used_bytes + $2 WHERE id = $1 \
-         AND used_bytes + $2 - COALESCE((SELECT f.size_bytes FROM files f WHERE f.home_id = $1 \
-         AND f.dir = $3 AND f.name = $4 AND f.state IN ('stored', 'deleting')), 0) <= $5",
-    )
-    .bind(staging.home.0)
-    .bind(bigint(staging.size_bytes))
-    .bind(dir.clone())
-    .bind(name.clone())
-    .bind(staging.quota_bytes.map_or(i64::MAX, bigint))
-    .execute(&mut *conn)
-    .await?;
-    if room.rows_affected() == 0 {
-        return Ok(Claimed::OverQuota);
-    }
-    if !claims::claim_publish(conn, staging).await? {
-        return Ok(Claimed::Busy);
-    }
     let (from_dir, from_name) = columns_of(&staging.from);
-    let done = sqlx::query(
-        "UPDATE files SET state = 'publishing', dir = $2, name = $3, size_bytes = $4, \
-         inode = $5, born_us = $6, node_id = $7, touched_at_us = $8 \
-         WHERE id = $1 AND state IN ('receiving', 'waiting') AND dir = $9 AND name = $10",
-    )
-    .bind(staging.file.0)
-    .bind(dir)
-    .bind(name)
-    .bind(bigint(staging.size_bytes))
-    .bind(staging.identity.inode)
-    .bind(staging.identity.born_us)
-    .bind(staging.node.as_str().to_owned())
-    .bind(staging.now.as_micros())
-    .bind(from_dir)
-    .bind(from_name)
-    .execute(conn)
-    .await?;
-    Ok(if done.rows_affected() == 1 {
-        Claimed::Yes
-    } else {
-        Claimed::Changed
+    let steps = vec![
+        // The first statement locks the home's row, so that claims of one home
+        // are laid one after the other on every engine.
+        Step::new(
+            "UPDATE homes SET used_bytes = used_bytes + $2 WHERE id = $1 \
+             AND used_bytes + $2 - COALESCE((SELECT f.size_bytes FROM files f WHERE f.home_id = $1 \
+             AND f.dir = $3 AND f.name = $4 AND f.state IN ('stored', 'deleting')), 0) <= $5",
+            [
+                staging.home.0.into(),
+                bigint(staging.size_bytes).into(),
+                dir.clone().into(),
+                name.clone().into(),
+                staging.quota_bytes.map_or(i64::MAX, bigint).into(),
+            ],
+        ),
+        claims::publish_step(staging),
+        Step::new(
+            "UPDATE files SET state = 'publishing', dir = $2, name = $3, size_bytes = $4, \
+             inode = $5, born_us = $6, node_id = $7, touched_at_us = $8 \
+             WHERE id = $1 AND state IN ('receiving', 'waiting') AND dir = $9 AND name = $10",
+            [
+                staging.file.0.into(),
+                dir.into(),
+                name.into(),
+                bigint(staging.size_bytes).into(),
+                staging.identity.inode.into(),
+                staging.identity.born_us.into(),
+                staging.node.as_str().into(),
+                staging.now.as_micros().into(),
+                from_dir.into(),
+                from_name.into(),
+            ],
+        ),
+    ];
+    Ok(match run(conn, steps).await?.as_slice() {
+        [0, ..] => Claimed::OverQuota,
+        [_, 0, ..] => Claimed::Busy,
+        [_, _, 1] => Claimed::Yes,
+        _ => Claimed::Changed,
     })
 }
 
@@ -192,21 +190,20 @@ pub(crate) async fn publish(
     let expires_at = publication
         .appliance
         .expires_at(entity, account, publication.arrived_at);
-    let done = sqlx::query(
-        "UPDATE files SET state = 'stored', arrived_at_us = $2, expires_at_us = $3, \
-         temp_name = NULL, touched_at_us = $4 WHERE id = $1 AND state = 'publishing'",
-    )
-    .bind(publication.file.0)
-    .bind(publication.arrived_at.as_micros())
-    .bind(expires_at.as_micros())
-    .bind(now.as_micros())
-    .execute(&mut *conn)
-    .await?;
-    if done.rows_affected() == 0 {
-        return Ok(None);
-    }
-    journal::append(conn, &publication.entry).await?;
-    let paths = [&publication.path];
-    claims::release(conn, publication.home, &paths, Some(publication.file)).await?;
-    Ok(Some(expires_at))
+    let steps = vec![
+        Step::new(
+            "UPDATE files SET state = 'stored', arrived_at_us = $2, expires_at_us = $3, \
+             temp_name = NULL, touched_at_us = $4 WHERE id = $1 AND state = 'publishing'",
+            [
+                publication.file.0.into(),
+                publication.arrived_at.as_micros().into(),
+                expires_at.as_micros().into(),
+                now.as_micros().into(),
+            ],
+        ),
+        journal::entry_step(&publication.entry),
+        claims::release_step(home, path, Some(publication.file)),
+    ];
+    let stored = run(conn, steps).await?.first() == Some(&1);
+    Ok(stored.then_some(expires_at))
 }
