@@ -1,11 +1,12 @@
 //! What most commands need: the settings, the depot, the clock, and a way to
 //! print.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use layover_config::{ConfigErrors, Loaded, SEARCH_PATH, Settings, environment};
-use layover_depot::{Account, Actor, Depot, Registry, Role};
+use layover_config::{ConfigErrors, Loaded, Origin, SEARCH_PATH, Settings, environment};
+use layover_depot::{Account, Actor, Depot, OpenError, OpenStoreError, Registry, Role};
 use layover_retention::{Clock, PolicyLayers, RetentionPolicy};
 use layover_server::{RetentionRule, SystemClock, depot_options, retention_rule};
 
@@ -22,6 +23,15 @@ pub(crate) const DATA_DIR_VARIABLE: &str = "LAYOVER__DATA_DIR";
 pub(crate) const DATABASE_VARIABLE: &str = "LAYOVER__DATABASE__URL";
 pub(crate) const HOMES_VARIABLE: &str = "LAYOVER__STORAGE__HOMES";
 
+/// What a command does where there is no data yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewData {
+    /// It sets data up: the command is a beginning.
+    Make,
+    /// It refuses: in the wrong directory it must leave nothing behind.
+    Refuse,
+}
+
 /// One command's surroundings.
 pub(crate) struct Context {
     pub(crate) settings: Settings,
@@ -29,12 +39,39 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) out: Output,
     pub(crate) actor: Actor,
+    new_data: NewData,
+    /// Where `data_dir` and `database.url` were written.
+    origins: Origins,
+}
+
+#[derive(Debug)]
+struct Origins {
+    data_dir: String,
+    database: String,
+}
+
+impl Origins {
+    fn of(loaded: &Loaded) -> Self {
+        let named = |key| match loaded.origin(key) {
+            Origin::Default => "the defaults".to_owned(),
+            Origin::File { name, .. } => name,
+            origin => origin.to_string(),
+        };
+        Self {
+            data_dir: named("data_dir"),
+            database: named("database.url"),
+        }
+    }
 }
 
 impl Context {
     /// Reads the settings for a command that looks at data or changes them.
-    pub(crate) fn of_a_tool(config: Option<&Path>, json: bool) -> Result<Self, CliError> {
-        let settings = match demo_found_here(config) {
+    pub(crate) fn of_a_tool(
+        config: Option<&Path>,
+        json: bool,
+        new_data: NewData,
+    ) -> Result<Self, CliError> {
+        let loaded = match demo_found_here(config) {
             Some(demo) => {
                 // Stderr: the result on stdout stays clean. A closed stderr is
                 // nobody's loss.
@@ -42,22 +79,58 @@ impl Context {
                     &mut std::io::stderr(),
                     format!("note: working on the demo in {}\n", demo.display()).as_bytes(),
                 );
-                load_demo(config, &demo)?.settings
+                load_demo(config, &demo)?
             }
-            None => load(config)?.settings,
+            None => load(config)?,
         };
+        let origins = Origins::of(&loaded);
+        let settings = loaded.settings;
         Ok(Self {
             rule: retention_rule(&settings)?,
             settings,
             clock: Arc::new(SystemClock::new()),
             out: Output::stdout(json),
             actor: actor(),
+            new_data,
+            origins,
         })
     }
 
     /// Opens the depot as a tool beside a server that may be running.
     pub(crate) async fn depot(&self) -> Result<Depot, CliError> {
-        open_as_tool(&self.settings, &self.clock).await
+        let role = match self.new_data {
+            NewData::Make => Role::Tool,
+            NewData::Refuse => Role::Visitor,
+        };
+        match open_as(role, &self.settings, &self.clock).await {
+            Err(CliError::Open(OpenError::Store(OpenStoreError::Absent { file }))) => {
+                Err(self.no_data(file))
+            }
+            result => result,
+        }
+    }
+
+    /// What is missing, and which setting says that it should be there.
+    fn no_data(&self, file: Option<PathBuf>) -> CliError {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let data_dir = absolute(&self.settings.data_dir);
+        match file {
+            None => CliError::NoData {
+                place: self.settings.database.url.to_string(),
+                key: "[database] url",
+                origin: self.origins.database.clone(),
+            },
+            Some(file) if !absolute(&file).starts_with(&data_dir) => CliError::NoData {
+                place: absolute(&file).display().to_string(),
+                key: "[database] url",
+                origin: self.origins.database.clone(),
+            },
+            Some(_) => CliError::NoData {
+                place: data_dir.display().to_string(),
+                key: "data_dir",
+                origin: self.origins.data_dir.clone(),
+            },
+        }
     }
 
     /// The rule that holds for an account's files.
@@ -78,12 +151,13 @@ impl Context {
     }
 }
 
-/// Opens the depot as a tool.
-pub(crate) async fn open_as_tool(
+/// Opens the depot.
+pub(crate) async fn open_as(
+    role: Role,
     settings: &Settings,
     clock: &Arc<dyn Clock>,
 ) -> Result<Depot, CliError> {
-    Ok(Depot::open(depot_options(settings, Arc::clone(clock), Role::Tool)?).await?)
+    Ok(Depot::open(depot_options(settings, Arc::clone(clock), role)?).await?)
 }
 
 /// Reads the settings as the operator wrote them.
@@ -101,6 +175,10 @@ pub(crate) fn load_demo(config: Option<&Path>, demo: &Path) -> Result<Loaded, Co
     let elsewhere = [DATA_DIR_VARIABLE, DATABASE_VARIABLE, HOMES_VARIABLE];
     let rest = environment().filter(|(name, _)| !elsewhere.contains(&name.as_str()));
     let mut loaded = Settings::load(config, rest.chain([place.clone()]))?;
+    // For this machine only, unless somebody says otherwise in so many words.
+    if loaded.origin("sftp.listen") == Origin::Default {
+        loaded.settings.sftp.listen = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    }
     let own = Settings::parse("", "demo", [place].into_iter())?;
     loaded.settings.database.url = own.database.url;
     loaded.settings.storage.homes = own.storage.homes;

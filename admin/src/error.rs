@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use layover_config::ConfigErrors;
 use layover_depot::{
-    AccountName, DataDirError, KeyError, NameError, NetworkError, OpenError, PathError,
-    RegistryError, StoreError, VfsError,
+    AccountName, DataDirError, KeyError, NameError, NetworkError, OpenError, OpenStoreError,
+    PathError, RegistryError, StoreError, VfsError,
 };
 use layover_retention::Timestamp;
 use layover_server::{LogStartError, OptionsError, StartError};
@@ -23,6 +23,12 @@ pub(crate) enum CliError {
     Options(#[from] OptionsError),
     #[error("the data cannot be opened")]
     Open(#[from] OpenError),
+    #[error("no Layover data at {place} ({key} of {origin})")]
+    NoData {
+        place: String,
+        key: &'static str,
+        origin: String,
+    },
     #[error("the server did not start")]
     Start(#[from] StartError),
     #[error(transparent)]
@@ -118,6 +124,17 @@ impl CliError {
                 "`layover status` shows the running server; another one needs a data_dir of its own \
                  (LAYOVER__DATA_DIR)"
             }
+            Self::NoData { .. } => {
+                "change to the directory of your layover.toml, or name it with --config FILE; \
+                 `layover serve` or `layover entity add NAME` sets up new data here"
+            }
+            Self::Open(error) | Self::Start(StartError::Open(error)) => step_of_open(error),
+            Self::Database(_) | Self::Registry(RegistryError::Store(_)) => {
+                "look into the database's own log and `layover check`, then repeat the command"
+            }
+            Self::Shelf(_) | Self::Start(_) | Self::Log(_) => {
+                "`layover check` says what is not as it must be"
+            }
             Self::Options(_) => "`layover check` shows every setting that is not as it must be",
             Self::PrivateKey { .. } => "give the file that ends in .pub",
             Self::NoKey { .. } => {
@@ -142,13 +159,35 @@ impl CliError {
     }
 }
 
-/// An error and its causes on one line.
+/// What to do about data that cannot be opened.
+const fn step_of_open(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Store(OpenStoreError::Newer { .. }) => "install the newer Layover again",
+        OpenError::Store(OpenStoreError::Connect { .. }) | OpenError::Database(_) => {
+            "see that the database runs and that user, password and name in [database] url \
+             (LAYOVER__DATABASE__URL) are right; `layover check` tries it again"
+        }
+        OpenError::Store(_) => {
+            "correct [database] url (LAYOVER__DATABASE__URL), then `layover check`"
+        }
+        OpenError::Homes { .. } => {
+            "mount or make the directory, or correct [storage] homes; then `layover check`"
+        }
+        OpenError::DataDir(_) => "correct data_dir or who owns it, then `layover check`",
+    }
+}
+
+/// An error and its causes on one line, each text once: some drivers repeat
+/// their cause in their own text.
 pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
         cause = error.source();
     }
     text

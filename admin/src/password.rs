@@ -1,9 +1,10 @@
 //! Passwords: made here, or read from standard input. Never an argument: the
 //! arguments of a process are visible to every user of the machine.
 
-use std::io::BufRead;
+use std::io::{self, BufRead, Write};
 
 use layover_depot::{MAX_PASSWORD_BYTES, Secret};
+use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 
 /// Shorter passwords are refused.
 pub(crate) const MIN_PASSWORD_CHARS: usize = 12;
@@ -31,6 +32,8 @@ pub(crate) enum PasswordError {
     NotText,
     #[error("standard input could not be read")]
     Unreadable { source: std::io::Error },
+    #[error("the two passwords differ; nothing was changed")]
+    Differ,
     #[error("the operating system gave no random bytes")]
     NoRandomness { source: getrandom::Error },
 }
@@ -45,6 +48,54 @@ pub(crate) fn generate() -> Result<String, PasswordError> {
         .filter_map(|byte| ALPHABET.get(usize::from(byte % 32)))
         .map(|letter| char::from(*letter))
         .collect())
+}
+
+/// Reads a password from standard input: its first line, or, from a person at a
+/// terminal, asked for twice and not shown.
+pub(crate) fn from_stdin() -> Result<Secret, PasswordError> {
+    let stdin = io::stdin();
+    if !isatty(&stdin) {
+        return read(stdin.lock());
+    }
+    let _hidden = Hidden::begin().map_err(|source| PasswordError::Unreadable { source })?;
+    let ask = |what: &str| {
+        // Stderr: the result on stdout stays clean.
+        let _ = write!(io::stderr(), "{what}: ");
+        let answer = read(stdin.lock());
+        // The reader's own line end was not shown either.
+        let _ = writeln!(io::stderr());
+        answer
+    };
+    let first = ask("New password")?;
+    if ask("Once more")?.expose() != first.expose() {
+        return Err(PasswordError::Differ);
+    }
+    Ok(first)
+}
+
+/// The terminal shows nothing of what is typed until this is dropped.
+struct Hidden {
+    before: Termios,
+}
+
+impl Hidden {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut silent = before.clone();
+        silent
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ECHONL);
+        // Flush: what was typed before the question is no answer to it.
+        tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing back.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+    }
 }
 
 /// Reads the first line of `input`, without its line end.

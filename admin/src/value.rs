@@ -96,10 +96,10 @@ impl fmt::Display for ByteSize {
 pub(crate) struct Until(pub(crate) Timestamp);
 
 impl FromStr for Until {
-    type Err = DateError;
+    type Err = UntilError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let at = parse_date(text)?;
+        let at: Timestamp = text.parse().map_err(|_| UntilError)?;
         Ok(Self(if is_a_plain_date(text) {
             at.saturating_add(DAY)
         } else {
@@ -118,7 +118,7 @@ pub(crate) enum NewUntil {
 }
 
 impl FromStr for NewUntil {
-    type Err = DateError;
+    type Err = UntilError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
@@ -202,25 +202,24 @@ impl Since {
 }
 
 impl FromStr for Since {
-    type Err = DateError;
+    type Err = SinceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse()
             .map(Self::Ago)
-            .or_else(|_| parse_date(text).map(Self::At))
+            .or_else(|_| text.parse().map(Self::At).map_err(|_| SinceError))
     }
 }
 
-/// Why a text is not a moment.
+/// The text is no end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "write a date such as 2027-01-31 or 2027-01-31T18:00:00Z, or for --since a span such as 1h"
-)]
-pub(crate) struct DateError;
+#[error("write a date such as 2027-01-31 (the end of that day, UTC) or 2027-01-31T18:00:00Z")]
+pub(crate) struct UntilError;
 
-fn parse_date(text: &str) -> Result<Timestamp, DateError> {
-    text.parse().map_err(|_| DateError)
-}
+/// The text is no start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write a span such as 1h or 30m, or a date such as 2027-01-31 or 2027-01-31T18:00:00Z")]
+pub(crate) struct SinceError;
 
 fn is_a_plain_date(text: &str) -> bool {
     !text.contains(['T', 't', ' ', ':'])
@@ -302,7 +301,8 @@ mod tests {
         assert_eq!(until.0.to_string(), "2027-02-01T00:00:00Z");
         let until: Until = "2027-01-31T18:00:00Z".parse().unwrap();
         assert_eq!(until.0.to_string(), "2027-01-31T18:00:00Z");
-        assert_eq!("tomorrow".parse::<Until>(), Err(DateError));
+        assert_eq!("tomorrow".parse::<Until>(), Err(UntilError));
+        assert!(!UntilError.to_string().contains("since"));
     }
 
     #[test]
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(since.before(now).to_string(), "2027-01-31T17:00:00Z");
         let since: Since = "2027-01-30".parse().unwrap();
         assert_eq!(since.before(now).to_string(), "2027-01-30T00:00:00Z");
-        assert_eq!("yesterday".parse::<Since>(), Err(DateError));
+        assert_eq!("yesterday".parse::<Since>(), Err(SinceError));
     }
 
     #[test]

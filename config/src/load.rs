@@ -1,5 +1,6 @@
 //! Finds the settings and reads them: file, environment, defaults.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -17,20 +18,37 @@ pub const SEARCH_PATH: [&str; 2] = ["./layover.toml", "/etc/layover/layover.toml
 /// `LAYOVER__DATA_DIR`, `LAYOVER__FTPS__EXPLICIT_PORT`.
 pub const ENV_PREFIX: &str = "LAYOVER__";
 
+/// Begins every name that looks like a setting's. With one underscore it sets
+/// nothing, and is reported: a setting that is silently ignored is the default.
+pub(crate) const ENV_LOOKALIKE: &str = "LAYOVER_";
+
+/// The tests' own variables (`LAYOVER_TEST_POSTGRES_URL`), which tests hand
+/// down to the executable without a thought.
+const ENV_OF_TESTS: &str = "LAYOVER_TEST_";
+
 /// The largest settings file: a thousand times what is written by hand.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Settings and where they come from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Loaded {
+    given: BTreeMap<String, Origin>,
     /// The settings.
     pub settings: Settings,
     /// The file that was read, if there was one.
     pub source: Option<PathBuf>,
 }
 
+impl Loaded {
+    /// Where the value of `key` (`data_dir`, `sftp.listen`) was written.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Origin {
+        self.given.get(key).cloned().unwrap_or(Origin::Default)
+    }
+}
+
 /// The process's environment for [`Settings::load`]: the variables that are
-/// settings. Text that is not UTF-8 is replaced by signs that no setting takes.
+/// settings, and those that look like it. Text that is not UTF-8 is replaced by signs that no setting takes.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .map(|(name, value)| {
@@ -39,7 +57,17 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
                 value.to_string_lossy().into_owned(),
             )
         })
-        .filter(|(name, _)| name.starts_with(ENV_PREFIX))
+        .filter(|(name, value)| is_meant_for_us(name, value))
+}
+
+/// Whether a variable is a setting, or was perhaps meant to be one.
+fn is_meant_for_us(name: &str, value: &str) -> bool {
+    // Kubernetes gives every container such variables for a service that is
+    // called `layover`; nobody wrote them.
+    let of_kubernetes = name.starts_with("LAYOVER_SERVICE_")
+        || name.starts_with("LAYOVER_PORT_")
+        || (name == "LAYOVER_PORT" && value.contains("://"));
+    name.starts_with(ENV_LOOKALIKE) && !name.starts_with(ENV_OF_TESTS) && !of_kubernetes
 }
 
 impl Settings {
@@ -81,7 +109,9 @@ impl Settings {
             break;
         }
         walk.read_env(env);
+        let given = walk.given().clone();
         Ok(Loaded {
+            given,
             settings: finish(walk)?,
             source,
         })
@@ -153,7 +183,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::{Fault, Loaded, MAX_FILE_BYTES, Settings};
+    use super::{Fault, Loaded, MAX_FILE_BYTES, Settings, is_meant_for_us};
 
     fn load(explicit: Option<&Path>, search_path: &[&Path]) -> Result<Loaded, String> {
         Settings::load_from(explicit, search_path, std::iter::empty())
@@ -183,6 +213,22 @@ mod tests {
                 (loaded.source.as_ref(), loaded.settings.sftp.port.get()),
                 (source, port)
             );
+        }
+    }
+
+    #[test]
+    fn only_variables_that_somebody_may_have_meant_as_settings_are_read() {
+        for (name, value, meant) in [
+            ("LAYOVER__SFTP__PORT", "1", true),
+            ("LAYOVER_SFTP_PORT", "1", true),
+            ("LAYOVER_PORT", "2022", true),
+            ("LAYOVER_PORT", "tcp://10.0.0.1:2222", false),
+            ("LAYOVER_PORT_2222_TCP_ADDR", "10.0.0.1", false),
+            ("LAYOVER_SERVICE_HOST", "10.0.0.1", false),
+            ("LAYOVER_TEST_SEED", "1", false),
+            ("LAYOVERS", "1", false),
+        ] {
+            assert_eq!(is_meant_for_us(name, value), meant, "{name}={value}");
         }
     }
 

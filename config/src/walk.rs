@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use crate::error::{ConfigError, Fault, Origin};
-use crate::load::ENV_PREFIX;
+use crate::load::{ENV_LOOKALIKE, ENV_PREFIX};
 use crate::schema::{Rejected, Section};
 use crate::settings::Settings;
 use crate::value::Value;
@@ -97,14 +97,20 @@ impl Walk {
     }
 
     /// Reads the environment; other variables than those of Layover are skipped.
+    /// One that lacks the second underscore is an unknown key.
     pub(crate) fn read_env(&mut self, env: impl Iterator<Item = (String, String)>) {
         let names = env_names();
-        for (name, value) in env.filter(|(name, _)| name.starts_with(ENV_PREFIX)) {
+        for (name, value) in env.filter(|(name, _)| name.starts_with(ENV_LOOKALIKE)) {
             let origin = Origin::Env { name: name.clone() };
             if let Some((section, key)) = names.get(&name) {
                 self.set(*section, key, &Value::from_env(&value), origin);
             } else {
-                let suggestion = nearest(&name, names.keys().map(String::as_str));
+                let single = |name: &str| name.replace("__", "_").to_ascii_uppercase();
+                let suggestion = names
+                    .keys()
+                    .find(|known| single(known) == single(&name))
+                    .cloned()
+                    .or_else(|| nearest(&name, names.keys().map(String::as_str)));
                 let fault = Fault::UnknownKey {
                     key: name,
                     suggestion,
@@ -142,6 +148,11 @@ impl Walk {
                 self.errors.push(ConfigError { origin, fault });
             }
         }
+    }
+
+    /// The keys that were written and read, and where.
+    pub(crate) const fn given(&self) -> &BTreeMap<String, Origin> {
+        &self.given
     }
 
     /// Whether the key was written, rightly or wrongly.

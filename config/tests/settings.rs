@@ -412,3 +412,26 @@ proptest::proptest! {
         let _ = parse(&format!("{key} = {value}\n"));
     }
 }
+
+#[test]
+fn a_variable_with_single_underscores_is_told_with_the_one_that_was_meant() {
+    let env = [
+        ("LAYOVER_SFTP_PORT", "2022"),
+        ("LAYOVER_DATA_DIR", "/srv"),
+        ("LAYOVER__SFTP_LISTEN", "::1"),
+        ("LAYOVER__SFTP__PORT", "x"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let told = Settings::parse("nonsense = 1", "test", env.into_iter())
+        .unwrap_err()
+        .to_string();
+    for part in [
+        "LAYOVER_SFTP_PORT` is not known; did you mean `LAYOVER__SFTP__PORT`?",
+        "did you mean `LAYOVER__DATA_DIR`?",
+        "did you mean `LAYOVER__SFTP__LISTEN`?",
+        "`sftp.port` is",
+        "nonsense",
+    ] {
+        assert!(told.contains(part), "no {part} in {told}");
+    }
+}

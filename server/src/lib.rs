@@ -27,3 +27,7 @@ pub use logging::{LogStartError, start as start_logging};
 pub use options::{OptionsError, RetentionRule, depot_options, retention_rule};
 pub use signals::{Request, Signals};
 pub use work::{SWEEP_BUDGET, SWEEP_JOB};
+
+/// Whether this build has an FTPS listener. What operators are told about FTPS
+/// follows it.
+pub const FTPS_LISTENS: bool = false;

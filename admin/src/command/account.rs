@@ -1,7 +1,5 @@
 //! `layover account`, except its keys, networks and permissions.
 
-use std::io;
-
 use layover_depot::{
     Account, AccountChange, AccountName, Enabled, EntityName, NewAccount, NewNetwork, Protocols,
     Registry, Secret,
@@ -85,7 +83,7 @@ impl PasswordSource {
                 }
             }
             Self::Stdin => {
-                let secret = password::read(io::stdin().lock())?;
+                let secret = password::from_stdin()?;
                 Password {
                     secret: Some(secret),
                     shown: None,

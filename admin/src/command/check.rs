@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use layover_config::Settings;
 use layover_retention::Clock;
-use layover_server::{SystemClock, retention_rule};
+use layover_server::{FTPS_LISTENS, SystemClock, retention_rule};
 use serde::Serialize;
 
 use super::status::running_server;
@@ -106,11 +106,13 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
     findings.push(host::descriptors(settings.gate.max_connections.get()));
     findings.push(retention(settings));
     findings.extend(kept::look(settings, &clock).await);
-    findings.push(Finding::notice(
-        "FTPS",
-        "not part of this build yet: its settings are accepted, nothing listens",
-        "use SFTP",
-    ));
+    if !FTPS_LISTENS {
+        findings.push(Finding::notice(
+            "FTPS",
+            "not part of this build yet: its settings are accepted, nothing listens",
+            "use SFTP",
+        ));
+    }
 }
 
 fn retention(settings: &Settings) -> Finding {

@@ -244,7 +244,7 @@ impl Guide {
                 self.password
             ),
             format!(
-                "  curl --insecure -u {DEMO_NAME}:{} sftp://{url_host}:{port}/   (where curl has SFTP)",
+                "  curl --insecure -u {DEMO_NAME}:{} sftp://{url_host}:{port}/   (curl with libssh2 1.11 or newer)",
                 self.password
             ),
             String::new(),
@@ -265,6 +265,31 @@ mod tests {
     fn a_word_with_signs_of_the_shell_is_quoted() {
         assert_eq!(quoted("/a/demo-data"), "/a/demo-data");
         assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
+    }
+
+    #[test]
+    fn the_readme_shows_the_lines_that_are_printed() {
+        let guide = Guide {
+            sftp: "127.0.0.1:2222".parse().unwrap(),
+            fingerprints: Vec::new(),
+            password: "PASSWORD".to_owned(),
+            keep: Keep::from_secs(432_000).unwrap(),
+            sweep_every: "1m".to_owned(),
+            tool: "layover".to_owned(),
+            data_dir: PathBuf::from("demo-data"),
+        };
+        let readme = include_str!("../../../README.md");
+        let lines = guide.lines();
+        let pasted = lines.iter().filter(|line| line.contains("127.0.0.1"));
+        let pasted: Vec<_> = pasted.filter(|line| line.starts_with("  ")).collect();
+        assert_eq!(pasted.len(), 3, "{lines:?}");
+        for line in pasted {
+            let line = line.trim();
+            assert!(
+                readme.contains(&format!("    {line}\n")),
+                "README: no {line}"
+            );
+        }
     }
 
     #[test]

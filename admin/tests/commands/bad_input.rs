@@ -214,3 +214,17 @@ fn help_and_version_are_no_errors() {
             .contains(env!("CARGO_PKG_VERSION"))
     );
 }
+
+#[test]
+fn host_bits_and_a_wrong_until_are_told_in_their_own_words() {
+    let place = Place::with_account();
+    place
+        .run(&["account", "allow", "add", "partner", "10.1.2.3/8"])
+        .refused(2, "did you mean 10.0.0.0/8 or 10.1.2.3/32?");
+    let refused = place
+        .run(&[
+            "account", "allow", "add", "partner", "10.0.0.1", "--until", "soon",
+        ])
+        .refused(2, "2027-01-31");
+    assert!(!refused.stderr.contains("--since"), "{refused:?}");
+}

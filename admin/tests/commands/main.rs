@@ -7,6 +7,7 @@
     reason = "everything here is a test: what is not as expected must fail it"
 )]
 
+mod absent;
 mod accounts;
 mod appliance;
 mod bad_input;

@@ -52,9 +52,9 @@ impl Networks {
         };
         if network.trunc() != network {
             return Err(format!(
-                "a network without bits behind its prefix: \"{}\", or the address alone: \"{}\"",
+                "a network: {network} has host bits set; did you mean {} or {}?",
                 network.trunc(),
-                network.addr()
+                IpNet::from(network.addr())
             ));
         }
         self.0.push(unmapped(network));
@@ -176,7 +176,8 @@ mod tests {
     fn bits_behind_the_prefix_are_refused_with_both_meanings() {
         let expected = read("10.0.0.1/8").unwrap_err();
         assert!(
-            expected.contains("10.0.0.0/8") && expected.contains("\"10.0.0.1\""),
+            expected
+                .contains("10.0.0.1/8 has host bits set; did you mean 10.0.0.0/8 or 10.0.0.1/32?"),
             "{expected}"
         );
     }

@@ -70,6 +70,12 @@ fn private_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Whether there is nothing at `path`. What cannot be seen counts as there:
+/// whoever opens it is told why it cannot.
+pub(crate) fn is_missing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Keeps every other server off this data directory.
 pub(crate) fn lock(data_dir: &Path) -> Result<ServerLock, DataDirError> {
     let path = data_dir.join(LOCK_FILE);

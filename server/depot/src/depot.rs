@@ -16,7 +16,7 @@ use crate::journal::{JournalKind, NewEntry};
 use crate::ledger::ApplianceKeep;
 use crate::password::Passwords;
 use crate::recover::{self, RecoveryReport, SILENT_AFTER};
-use crate::store::{Connect, OpenStoreError, Store};
+use crate::store::{Connect, Missing, OpenStoreError, Store};
 use crate::vfs::{LocalStorage, StorageId, Vfs};
 use crate::{EndReason, Gate, Journal, NodeId, Registry, Shelf, StoreError, VfsError, timer};
 
@@ -42,8 +42,11 @@ pub enum Fsync {
 pub enum Role {
     /// The one server of this data directory.
     Server,
-    /// A command line beside it, or without it.
+    /// A command line beside it, or without it, that may set up new data.
     Tool,
+    /// A command line that works only on what is there: it makes neither
+    /// directory nor database, and sets up no schema in an empty one.
+    Visitor,
 }
 
 /// How to open a depot.
@@ -160,22 +163,41 @@ struct Inner {
 }
 
 impl Depot {
-    /// Opens directories and database, makes what is missing, brings the schema
-    /// up to date. A server also takes the lock of its data directory, joins
+    /// Opens directories and database, makes what is missing (a visitor does
+    /// not), brings the schema up to date. A server also takes the lock of its data directory, joins
     /// the nodes and loads the gate; it must call [`Depot::recover`] next.
     ///
     /// # Errors
     /// [`OpenError`] says which part, and what to do.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        data_dir::make_private(&options.data_dir)?;
+        if options.role != Role::Visitor {
+            data_dir::make_private(&options.data_dir)?;
+        }
         let (lock, node) = match options.role {
             Role::Server => (
                 Some(data_dir::lock(&options.data_dir)?),
                 data_dir::node(&options.data_dir)?,
             ),
-            Role::Tool => (None, data_dir::tool_node()?),
+            Role::Tool | Role::Visitor => (None, data_dir::tool_node()?),
         };
+        let connect = Connect {
+            url: options.database_url.clone(),
+            fsync: options.fsync,
+            missing: match options.role {
+                Role::Visitor => Missing::Refuse,
+                Role::Server | Role::Tool => Missing::Make,
+            },
+        };
+        let store = Arc::new(Store::open(&connect).await?);
         let homes = options.homes.clone();
+        // Records without files: a disk that is not mounted, perhaps. A server
+        // goes on with empty homes; nobody else makes that of it.
+        if options.role == Role::Visitor && data_dir::is_missing(&homes) {
+            return Err(OpenError::Homes {
+                path: homes,
+                source: std::io::ErrorKind::NotFound.into(),
+            });
+        }
         let storage =
             tokio::task::spawn_blocking(move || LocalStorage::open(&homes, options.fsync))
                 .await
@@ -185,11 +207,6 @@ impl Depot {
                     path: options.homes.clone(),
                     source,
                 })?;
-        let connect = Connect {
-            url: options.database_url.clone(),
-            fsync: options.fsync,
-        };
-        let store = Arc::new(Store::open(&connect).await?);
         let holdings = Holdings::new(
             Arc::clone(&store),
             Vfs::new(Arc::new(storage), options.fsync),

@@ -14,6 +14,7 @@ mod steps;
 pub(crate) mod tests;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use layover_retention::{DueCursor, Keep, Timestamp};
 
@@ -57,6 +58,17 @@ pub(crate) struct Connect {
     pub(crate) url: String,
     /// Whether a commit waits for the disk.
     pub(crate) fsync: Fsync,
+    /// What to do when nothing is there.
+    pub(crate) missing: Missing,
+}
+
+/// What to do where there is no database of Layover yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Set it up.
+    Make,
+    /// Say so, and leave nothing behind.
+    Refuse,
 }
 
 /// Why the database cannot be opened.
@@ -76,6 +88,12 @@ pub enum OpenStoreError {
     Connect {
         /// Why.
         source: StoreError,
+    },
+    /// There is nothing yet, and this opening may not make it.
+    #[error("there is no database of Layover yet")]
+    Absent {
+        /// The file; none when the database is not in one.
+        file: Option<PathBuf>,
     },
     /// It was written by a newer Layover.
     #[error(

@@ -197,7 +197,7 @@ fn to_be_made(what: &'static str, path: &Path) -> Finding {
     }
 }
 
-fn writable(path: &Path) -> bool {
+pub(super) fn writable(path: &Path) -> bool {
     access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 

@@ -1,13 +1,15 @@
 //! What is kept: the database, and the accounts in it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use layover_config::Settings;
-use layover_depot::{Account, Depot};
+use layover_depot::{Account, Depot, OpenError, OpenStoreError, Role};
 use layover_retention::Clock;
 
 use super::Finding;
-use crate::context::open_as_tool;
+use super::host::writable;
+use crate::context::open_as;
 use crate::error::{CliError, with_causes};
 
 /// Accounts named in one line; more are counted.
@@ -15,17 +17,15 @@ const MAX_NAMES: usize = 5;
 
 pub(super) async fn look(settings: &Settings, clock: &Arc<dyn Clock>) -> Vec<Finding> {
     const WHAT: &str = "database";
-    // Opening makes what is missing; a check must not.
-    if !settings.data_dir.exists() {
-        return vec![Finding::ready(
+    match open_as(Role::Visitor, settings, clock).await {
+        Err(CliError::Open(OpenError::Store(OpenStoreError::Absent { file }))) => {
+            vec![to_be_set_up(settings, file.as_deref())]
+        }
+        // The database is there, and the homes have a line of their own.
+        Err(CliError::Open(OpenError::Homes { .. })) => vec![Finding::ready(
             WHAT,
-            format!(
-                "{} will be set up at the first start",
-                settings.database.url
-            ),
-        )];
-    }
-    match open_as_tool(settings, clock).await {
+            format!("{} can be opened", settings.database.url),
+        )],
         Err(error) => vec![Finding::not_ready(
             WHAT,
             with_causes(&error),
@@ -53,6 +53,45 @@ pub(super) async fn look(settings: &Settings, clock: &Arc<dyn Clock>) -> Vec<Fin
             }
         }
     }
+}
+
+/// A database that `serve` would set up: can it?
+fn to_be_set_up(settings: &Settings, file: Option<&Path>) -> Finding {
+    const WHAT: &str = "database";
+    let ready = || {
+        Finding::ready(
+            WHAT,
+            format!(
+                "{} will be set up at the first start",
+                settings.database.url
+            ),
+        )
+    };
+    let Some(folder) = file.and_then(Path::parent) else {
+        return ready();
+    };
+    // `serve` makes the data directory and the homes, with those above them.
+    let made = [&settings.data_dir, &settings.storage.homes];
+    if made.iter().any(|dir| dir.starts_with(folder)) && !folder.exists() {
+        return ready();
+    }
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    if folder.is_dir() && writable(folder) {
+        return ready();
+    }
+    Finding::not_ready(
+        WHAT,
+        format!(
+            "{}: the directory {} is not there or not writable",
+            settings.database.url,
+            folder.display()
+        ),
+        "make it, or correct [database] url",
+    )
 }
 
 async fn accounts(depot: &Depot, clock: &dyn Clock) -> Result<Vec<Finding>, CliError> {

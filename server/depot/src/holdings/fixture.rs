@@ -12,7 +12,7 @@ use super::{Holdings, HomeRef};
 use crate::journal::{JournalEntry, JournalFilter, JournalKind, NewEntry};
 use crate::ledger::ApplianceKeep;
 use crate::session::{Completion, Login, Session, UploadMode, UploadReceipt};
-use crate::store::{Connect, NewAccountRow, Store};
+use crate::store::{Connect, Missing, NewAccountRow, Store};
 use crate::vfs::recording::RecordingStorage;
 use crate::vfs::{Storage, Vfs, VfsError};
 use crate::{Fsync, NewEntity, NodeId, Protocol, Protocols, SessionId, VirtualPath};
@@ -308,6 +308,7 @@ async fn open_store(url: &str) -> Arc<Store> {
     let how = Connect {
         url: url.to_owned(),
         fsync: Fsync::Never,
+        missing: Missing::Make,
     };
     Arc::new(Store::open(&how).await.unwrap())
 }

@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions, Connection};
 
 use super::dialect::Words;
 use super::steps::{Step, Value};
-use super::{Connect, OnLoan, OpenStoreError, StoreError};
+use super::{Connect, Missing, OnLoan, OpenStoreError, StoreError};
 use crate::{Fsync, timer};
 
 /// A SELECT whose rows must stay as they are until the transaction ends.
@@ -37,6 +37,10 @@ type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
 
 /// A write transaction begins like any other; rows are locked one by one.
 const BEGIN_WRITE: &str = "BEGIN";
+
+/// How many tables tell that a schema was set up here.
+const SCHEMA_TABLES: &str =
+    "SELECT COUNT(*) FROM pg_catalog.pg_class WHERE oid = to_regclass('_sqlx_migrations')";
 
 /// Connections of one node; PostgreSQL allows 100 in all by default.
 const CONNECTIONS: u32 = 16;
@@ -137,5 +141,13 @@ pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
         identity: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
         bytes: "BYTEA",
     };
-    Engine::open(pool.clone(), pool, &words).await
+    let engine = Engine {
+        writer: pool.clone(),
+        reader: pool,
+    };
+    if how.missing == Missing::Refuse && !engine.is_set_up(SCHEMA_TABLES).await? {
+        engine.close().await;
+        return Err(OpenStoreError::Absent { file: None });
+    }
+    engine.bring_up_to_date(&words).await
 }

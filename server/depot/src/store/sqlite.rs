@@ -14,8 +14,8 @@ use connections::{Connections, Lease, WriteTx};
 
 use super::dialect::Words;
 use super::steps::{self, Step, Value};
-use super::{Connect, OnLoan as _, OpenStoreError, StoreError};
-use crate::{Fsync, timer};
+use super::{Connect, Missing, OnLoan as _, OpenStoreError, StoreError};
+use crate::{Fsync, data_dir, timer};
 
 /// A SELECT whose rows must stay as they are until the transaction ends: here
 /// a write transaction has the database alone.
@@ -41,6 +41,10 @@ type Transaction = WriteTx;
 /// A write transaction takes the one write lock at its start, so that it never
 /// fails half-way for having read first.
 const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+
+/// How many tables tell that a schema was set up here.
+const SCHEMA_TABLES: &str =
+    "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'";
 
 /// How long a statement waits for another process' write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -121,17 +125,29 @@ pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
     };
     let options = SqliteConnectOptions::from_str(&how.url)
         .map_err(|source| OpenStoreError::Url { source })?
-        .create_if_missing(true)
+        .create_if_missing(how.missing == Missing::Make)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(synchronous)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT);
+    let file = options.get_filename().to_owned();
+    let absent = || OpenStoreError::Absent {
+        file: Some(file.clone()),
+    };
+    if how.missing == Missing::Refuse && data_dir::is_missing(&file) {
+        return Err(absent());
+    }
     let writer = writer(&options).await?;
     let reader = Connections::new(options, READERS, WRITER_TIMEOUT);
     let words = Words {
         identity: "INTEGER PRIMARY KEY AUTOINCREMENT",
         bytes: "BLOB",
     };
-    Engine::open(writer, reader, &words).await
+    let engine = Engine { writer, reader };
+    if how.missing == Missing::Refuse && !engine.is_set_up(SCHEMA_TABLES).await? {
+        engine.close().await;
+        return Err(absent());
+    }
+    engine.bring_up_to_date(&words).await
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use layover_retention::{Keep, Timestamp};
 use sqlx::{Connection, Executor};
 
-use super::{Connect, NewAccountRow, Store, store_doors};
+use super::{Connect, Missing, NewAccountRow, Store, store_doors};
 use crate::journal::{JournalKind, NewEntry};
 use crate::ledger::ApplianceKeep;
 use crate::{AccountId, EntityId, Fsync, HomeId, NewEntity, NodeId, Protocols, VirtualPath};
@@ -30,6 +30,7 @@ impl TestStore {
         let connect = Connect {
             url: url.clone(),
             fsync: Fsync::Never,
+            missing: Missing::Make,
         };
         Self {
             store: Store::open(&connect).await.unwrap(),

@@ -50,19 +50,28 @@ const CLOSE_WAIT: Duration = Duration::from_secs(10);
 /// One engine's connections.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    writer: Pool,
-    reader: Pool,
+    pub(super) writer: Pool,
+    pub(super) reader: Pool,
 }
 
 impl Engine {
+    /// Whether a schema was ever set up here; `tables` counts its mark.
+    pub(super) async fn is_set_up(&self, tables: &'static str) -> Result<bool, OpenStoreError> {
+        let refused = |source| OpenStoreError::Connect {
+            source: fault(source),
+        };
+        let mut lease = self.writer.acquire().await.map_err(refused)?;
+        let found: i64 = sqlx::query_scalar(tables)
+            .fetch_one(lease.conn().map_err(refused)?)
+            .await
+            .map_err(refused)?;
+        Ok(found > 0)
+    }
+
     /// Brings the schema up to date; refuses one that is newer than ours.
-    pub(in crate::store) async fn open(
-        writer: Pool,
-        reader: Pool,
-        words: &Words,
-    ) -> Result<Self, OpenStoreError> {
-        super::migrate(&writer, &dialect::migrator(words)).await?;
-        Ok(Self { writer, reader })
+    pub(super) async fn bring_up_to_date(self, words: &Words) -> Result<Self, OpenStoreError> {
+        super::migrate(&self.writer, &dialect::migrator(words)).await?;
+        Ok(self)
     }
 
     pub(in crate::store) async fn close(&self) {

@@ -3,13 +3,14 @@
 use sqlx::{Connection, Executor};
 
 use super::{TestStore, entity, entry, stores, time};
-use crate::store::{Connect, OpenStoreError, Store, StoreError};
+use crate::store::{Connect, Missing, OpenStoreError, Store, StoreError};
 use crate::{Fsync, NewEntity};
 
 fn connect(test: &TestStore) -> Connect {
     Connect {
         url: test.url.clone(),
         fsync: Fsync::Always,
+        missing: Missing::Make,
     }
 }
 
@@ -62,10 +63,31 @@ async fn a_database_of_a_newer_layover_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_visitor_finds_an_empty_database_and_sets_nothing_up() {
+    for test in stores().await {
+        test.store.close().await;
+        let visit = Connect {
+            missing: Missing::Refuse,
+            ..connect(&test)
+        };
+        Store::open(&visit).await.unwrap().close().await;
+        run(&test.url, "DROP TABLE _sqlx_migrations").await;
+        for _ in 0..2 {
+            let refused = Store::open(&visit).await;
+            assert!(
+                matches!(refused, Err(OpenStoreError::Absent { .. })),
+                "{refused:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_url_of_no_known_engine_is_refused_without_showing_it() {
     let how = Connect {
         url: "mysql://root:secret@h/x".to_owned(),
         fsync: Fsync::Never,
+        missing: Missing::Make,
     };
     let refused = Store::open(&how).await.unwrap_err();
     assert!(matches!(refused, OpenStoreError::Scheme));
@@ -87,6 +109,7 @@ async fn a_database_that_cannot_be_reached_says_so() {
         let refused = Store::open(&Connect {
             url,
             fsync: Fsync::Never,
+            missing: Missing::Make,
         })
         .await
         .unwrap_err();
@@ -180,6 +203,7 @@ async fn a_fresh_sqlite_database_can_be_opened_by_several_at_once() {
         let connect = Connect {
             url: format!("sqlite:{}", folder.path().join("layover.db").display()),
             fsync: Fsync::Never,
+            missing: Missing::Make,
         };
         let opening: Vec<_> = (0..4)
             .map(|_| {
