@@ -173,6 +173,12 @@ const fn step_of_open(error: &OpenError) -> &'static str {
         OpenError::Homes { .. } => {
             "mount or make the directory, or correct [storage] homes; then `layover check`"
         }
+        OpenError::HomesElsewhere { .. } => {
+            "mount the storage that the database's files are on, or correct [storage] homes"
+        }
+        OpenError::HomesUnknown(_) => {
+            "see that the directory of [storage] homes can be read, then `layover check`"
+        }
         OpenError::DataDir(_) => "correct data_dir or who owns it, then `layover check`",
     }
 }

@@ -2,9 +2,12 @@
 //! arguments of a process are visible to every user of the machine.
 
 use std::io::{self, BufRead, Write};
+use std::ops::IndexMut;
 
 use layover_depot::{MAX_PASSWORD_BYTES, Secret};
-use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcsetattr,
+};
 
 /// Shorter passwords are refused.
 pub(crate) const MIN_PASSWORD_CHARS: usize = 12;
@@ -15,6 +18,9 @@ const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// Length of generated passwords: 24 letters of 5 bits are 120 bits.
 const GENERATED_CHARS: usize = 24;
+
+/// What a terminal sends for Ctrl-C.
+const CTRL_C: u8 = 3;
 
 /// Why there is no usable password.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,8 @@ pub(crate) enum PasswordError {
     Unreadable { source: std::io::Error },
     #[error("the two passwords differ; nothing was changed")]
     Differ,
+    #[error("interrupted; nothing was changed")]
+    Interrupted,
     #[error("the operating system gave no random bytes")]
     NoRandomness { source: getrandom::Error },
 }
@@ -61,7 +69,7 @@ pub(crate) fn from_stdin() -> Result<Secret, PasswordError> {
     let ask = |what: &str| {
         // Stderr: the result on stdout stays clean.
         let _ = write!(io::stderr(), "{what}: ");
-        let answer = read(stdin.lock());
+        let answer = typed(stdin.lock());
         // The reader's own line end was not shown either.
         let _ = writeln!(io::stderr());
         answer
@@ -71,6 +79,17 @@ pub(crate) fn from_stdin() -> Result<Secret, PasswordError> {
         return Err(PasswordError::Differ);
     }
     Ok(first)
+}
+
+/// What a person typed: a terminal gives one line at a time.
+fn typed(mut terminal: impl BufRead) -> Result<Secret, PasswordError> {
+    let unreadable = |source| PasswordError::Unreadable { source };
+    let line = terminal.fill_buf().map_err(unreadable)?.to_vec();
+    terminal.consume(line.len());
+    if line.contains(&CTRL_C) {
+        return Err(PasswordError::Interrupted);
+    }
+    read(line.as_slice())
 }
 
 /// The terminal shows nothing of what is typed until this is dropped.
@@ -84,7 +103,10 @@ impl Hidden {
         let mut silent = before.clone();
         silent
             .local_modes
-            .remove(LocalModes::ECHO | LocalModes::ECHONL);
+            .remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ISIG);
+        // Ctrl-C ends the line instead of the process, which would leave the
+        // terminal silent.
+        *silent.special_codes.index_mut(SpecialCodeIndex::VEOL) = CTRL_C;
         // Flush: what was typed before the question is no answer to it.
         tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
         Ok(Self { before })
@@ -139,6 +161,14 @@ mod tests {
         assert_eq!(first.len(), GENERATED_CHARS);
         assert_ne!(first, generate().unwrap());
         assert!(check(first).is_ok());
+    }
+
+    #[test]
+    fn ctrl_c_ends_the_question() {
+        for line in [b"\x03".as_slice(), b"correct horse\x03"] {
+            assert!(matches!(typed(line), Err(PasswordError::Interrupted)));
+        }
+        assert!(typed(b"correct horse battery\n".as_slice()).is_ok());
     }
 
     #[test]

@@ -24,7 +24,9 @@ pub fn start(settings: &Log) -> Result<(), LogStartError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(std::io::stderr().is_terminal())
+        // It would tell of a stderr that is closed on stderr, and panic.
+        .log_internal_errors(false);
     match settings.format {
         LogFormat::Text => builder.with_target(false).finish().try_init(),
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
