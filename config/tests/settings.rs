@@ -116,7 +116,6 @@ fn the_environment_wins_over_the_file() {
                 "LAYOVER__FTPS__PUBLIC_ADDRESS",
                 r#"[{ from = "any", address = "192.0.2.1" }]"#,
             ),
-            ("LAYOVER_TEST_SKIPS", "not a setting"),
             ("PATH", "/bin"),
         ]),
     )
