@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use layover_depot::{
-    AccountName, EntityName, HomeName, JournalKind, Network, Protocols, Rights, SessionId,
+    AccountName, AuthPolicy, EntityName, HomeName, JournalKind, Network, Protocols, Rights,
+    SessionId,
 };
 use layover_retention::Keep;
 
@@ -176,6 +177,9 @@ pub(crate) struct AccountTraits {
     /// Protocols it may use [default when adding: ftps,sftp]
     #[arg(long, value_name = "ftps,sftp")]
     pub(crate) protocols: Option<Protocols>,
+    /// What it must show to log in [default when adding: any]
+    #[arg(long, value_name = "password|key|key+password|any")]
+    pub(crate) auth: Option<AuthPolicy>,
     /// How long its files stay, e.g. 5d, 36h
     #[arg(long)]
     pub(crate) keep: Option<Keep>,

@@ -111,6 +111,9 @@ section! {
         /// Private host keys: files or secret references. Empty: an own key is made at the
         /// first start.
         host_keys: Vec<PemSource> = Vec::new(),
+        /// Public keys of authorities, one a line, whose user certificates open every account
+        /// that they name, as OpenSSH's TrustedUserCAKeys: files. Read at the start.
+        trusted_user_ca_keys: Vec<PathBuf> = Vec::new(),
         /// "modern", or "compatible" with clients of the last ten years.
         algorithms: Algorithms = Algorithms::Modern,
         /// Networks of load balancers whose PROXY protocol header is believed.

@@ -18,6 +18,7 @@ use crate::jobs::{Job, JobBoard, JobStatus, drive};
 use crate::limits::raise_open_files;
 use crate::listener::{Admitted, BindError, Listener};
 use crate::options::{OptionsError, depot_options, sftp_options};
+use crate::user_ca::{self, UserCaFileError};
 use crate::work::{Adopt, ClockWatch, Heartbeat, PartialSweep, Prune, Recover, Refresh, Sweep};
 
 /// How long running transfers may take to finish after the first stop signal.
@@ -39,6 +40,9 @@ pub enum StartError {
     /// There is no usable host key.
     #[error("there is no usable SSH host key")]
     HostKey(#[from] HostKeyError),
+    /// A file of `[sftp] trusted_user_ca_keys` cannot be used.
+    #[error("[sftp] trusted_user_ca_keys cannot be used")]
+    UserCa(#[from] UserCaFileError),
     /// The SFTP port cannot be had.
     #[error("SFTP cannot be served")]
     Bind(#[from] BindError),
@@ -108,8 +112,11 @@ impl Appliance {
         clock: &Arc<dyn Clock>,
         depot: Depot,
     ) -> Result<Self, StartError> {
-        let host_keys = host_key::load(&settings.data_dir, &settings.sftp.host_keys)?;
+        let host_keys = host_key::load(&settings.data_dir, &settings.sftp)?;
         let host_key_fingerprints = host_keys.iter().map(HostKey::fingerprint).collect();
+        depot
+            .gate()
+            .trust(user_ca::load(&settings.sftp.trusted_user_ca_keys)?);
         // The port before the recovery, which may take long: a port that is
         // taken is told at once.
         let listener = Listener::bind(settings.sftp.listen, settings.sftp.port.get()).await?;

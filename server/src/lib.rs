@@ -15,17 +15,19 @@ mod listener;
 mod logging;
 mod options;
 mod signals;
+mod user_ca;
 mod work;
 
 pub use address_file::{ADDRESS_FILE_NAME, Addresses};
 pub use appliance::{Appliance, SOFT_STOP_LIMIT, StartError};
 pub use clock::{ClockJump, FORWARD_JUMP_HOLD, JUMP_THRESHOLD, SystemClock};
-pub use host_key::{HostKey, HostKeyError, existing as existing_host_keys, generated_key_path};
+pub use host_key::{HostKey, HostKeyError, existing as existing_host_keys, generated_key_paths};
 pub use jobs::JobStatus;
 pub use listener::BindError;
 pub use logging::{LogStartError, start as start_logging};
 pub use options::{OptionsError, RetentionRule, depot_options, retention_rule};
 pub use signals::{Request, Signals};
+pub use user_ca::{UserCaFileError, load as load_user_cas};
 pub use work::{SWEEP_BUDGET, SWEEP_JOB};
 
 /// Whether this build has an FTPS listener. What operators are told about FTPS

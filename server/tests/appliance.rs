@@ -93,6 +93,7 @@ async fn add_account(appliance: &Appliance, name: &str) {
         keys: Vec::new(),
         password: Some(Secret::new(PASSWORD)),
         protocols: Protocols::ALL,
+        auth: layover_depot::AuthPolicy::Any,
         keep: None,
         quota_bytes: None,
         read_only: false,
@@ -111,6 +112,7 @@ async fn upload(appliance: &Appliance, name: &str, path: &str) {
         peer: "127.0.0.1".parse().unwrap(),
         protocol: Protocol::Sftp,
         proof: Proof::Password(Secret::new(PASSWORD)),
+        first: None,
         client_version: None,
         detail: serde_json::Map::new(),
     };

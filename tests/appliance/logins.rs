@@ -40,6 +40,17 @@ fn serve(engine: Engine) -> (Layover, Account, Account) {
     (layover, partner, distant)
 }
 
+/// The refused logins in the journal, oldest first.
+fn refusals(layover: &Layover) -> Vec<serde_json::Value> {
+    let entries = layover.rows(&["journal", "--kind", "login"]);
+    let mut refused: Vec<_> = entries
+        .into_iter()
+        .filter(|entry| entry["outcome"] == "refused")
+        .collect();
+    refused.sort_by_key(|entry| entry["id"].as_i64());
+    refused
+}
+
 on_both_engines!(
     g01_a_refused_login_never_tells_why,
     the_reason_of_a_refused_login_is_in_the_journal,
@@ -309,13 +320,18 @@ fn an_rsa_key_signs_with_sha_2_and_never_with_sha_1() {
     let layover = Setup::new(Engine::Sqlite).prepare();
     let account = layover.account("partner").key(KeyKind::Rsa).add();
     layover.start();
+    let reference = connect(&layover).none("partner");
     for hash in [HashAlg::Sha256, HashAlg::Sha512] {
         connect(&layover)
             .key_with("partner", &account.key, Some(hash))
             .expect_accepted();
     }
     let verdict = connect(&layover).key_with("partner", &account.key, None);
-    assert!(!verdict.accepted(), "SHA-1 was accepted");
+    assert_eq!(verdict, reference, "SHA-1 must be refused like all else");
+    let refused = refusals(&layover);
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(refused[0]["detail"]["reason"], "SHA-1 signature (ssh-rsa)");
+    assert_eq!(refused[0]["detail"]["signature"], "ssh-rsa");
 }
 
 /// A client whose key is refused before it signs never logs in: the operator must see its key.
@@ -415,7 +431,6 @@ fn a_key_with_an_option_that_is_not_enforced_is_refused() {
         "command=\"internal-sftp\"",
         "permitopen=\"192.0.2.1:80\"",
         "principals=\"x\"",
-        "cert-authority",
         "environment=\"A=b\"",
         "no-such-option",
         "from=\"*.example.com\"",

@@ -115,6 +115,7 @@ const RULES: &[Rule] = &[
             "server/depot/src/data_dir.rs",
             "server/src/host_key.rs",
             "server/src/address_file.rs",
+            "server/src/user_ca.rs",
             // What the operator names or asks about: settings, secrets, key files, the machine.
             "config/src/load.rs",
             "config/src/types/secret.rs",

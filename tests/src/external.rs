@@ -64,7 +64,7 @@ impl Login {
     }
 
     /// Makes a program that answers OpenSSH's question for the password.
-    pub(crate) fn askpass(&self, password: &str) -> PathBuf {
+    pub fn askpass(&self, password: &str) -> PathBuf {
         let answer = self.client_dir.join("answer");
         std::fs::write(&answer, format!("{password}\n")).expect("write answer");
         let script = self.client_dir.join("askpass");

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use russh::client::{AuthResult, Config, Handle, Handler, KeyboardInteractiveAuthResponse};
-use russh::keys::{HashAlg, PrivateKeyWithHashAlg};
+use russh::keys::{Certificate, HashAlg, PrivateKeyWithHashAlg};
 use russh::{Channel, ChannelMsg};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -164,6 +164,14 @@ impl Ssh {
         let key = PrivateKeyWithHashAlg::new(pair.load(), hash);
         let answer = block("key", self.handle.authenticate_publickey(user, key));
         verdict(answer)
+    }
+
+    /// Shows a certificate of the pair's key, whatever is wrong with it.
+    pub fn certificate(&mut self, user: &str, pair: &KeyPair, certificate: Certificate) -> Verdict {
+        let shown = self
+            .handle
+            .authenticate_openssh_cert(user, pair.load(), certificate);
+        verdict(block("certificate", shown))
     }
 
     /// Answers every question of keyboard-interactive with the password.

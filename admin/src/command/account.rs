@@ -132,6 +132,7 @@ async fn add(
                 keys,
                 password: password.secret,
                 protocols: arguments.traits.protocols.unwrap_or(Protocols::ALL),
+                auth: arguments.traits.auth.unwrap_or_default(),
                 keep: arguments.traits.keep,
                 quota_bytes: arguments.traits.quota.map(|size| size.0),
                 read_only: arguments.read_only,
@@ -282,6 +283,7 @@ async fn show(
     fields.add("home", view.home.as_str());
     fields.add("state", state(&view));
     fields.add("protocols", view.protocols.to_string());
+    fields.add("must show", view.auth.as_str());
     fields.add(
         "keep",
         format!(
@@ -304,7 +306,13 @@ async fn show(
     for key in &view.keys {
         fields.add(
             "key",
-            format!("{} {} {}", key.algorithm, key.fingerprint, key.comment),
+            format!(
+                "{} {} {} ({})",
+                key.algorithm,
+                key.fingerprint,
+                key.comment,
+                key.used_for()
+            ),
         );
     }
     if view.networks.is_empty() {
@@ -355,6 +363,7 @@ async fn set(
         publish_on_rename,
     } = arguments;
     let nothing = traits.protocols.is_none()
+        && traits.auth.is_none()
         && traits.keep.is_none()
         && traits.quota.is_none()
         && read_only
@@ -368,6 +377,7 @@ async fn set(
     }
     let change = AccountChange {
         protocols: traits.protocols,
+        auth: traits.auth,
         keep: traits.keep.map(Some).or(default_keep.then_some(None)),
         quota_bytes: traits
             .quota

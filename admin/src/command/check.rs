@@ -102,6 +102,7 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
     findings.push(host::data_dir(&settings.data_dir));
     findings.push(host::homes(&settings.storage.homes));
     findings.push(host::host_keys(settings));
+    findings.extend(host::user_cas(settings));
     findings.push(host::port(settings, server.as_ref()));
     findings.push(host::descriptors(settings.gate.max_connections.get()));
     findings.push(retention(settings));

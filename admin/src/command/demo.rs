@@ -103,6 +103,7 @@ async fn prepare_account(depot: &Depot, password: &str) -> Result<(), CliError> 
         keys: Vec::new(),
         password: Some(secret),
         protocols: Protocols::ALL,
+        auth: layover_depot::AuthPolicy::Any,
         keep: None,
         quota_bytes: None,
         read_only: false,

@@ -37,7 +37,14 @@ pub(super) async fn run(context: &mut Context, command: KeyCommand) -> Result<()
         KeyCommand::List { name } => {
             let account = registry.account(&name).await?;
             let views: Vec<_> = account.keys.iter().map(KeyView::new).collect();
-            let mut table = Table::new(["FINGERPRINT", "ALGORITHM", "COMMENT", "FROM", "EXPIRES"]);
+            let mut table = Table::new([
+                "FINGERPRINT",
+                "ALGORITHM",
+                "COMMENT",
+                "FROM",
+                "EXPIRES",
+                "USE",
+            ]);
             for view in &views {
                 table.row([
                     Cell::from(view.fingerprint.as_str()),
@@ -45,6 +52,7 @@ pub(super) async fn run(context: &mut Context, command: KeyCommand) -> Result<()
                     Cell::from(view.comment.as_str()),
                     Cell::from(view.from.join(",")),
                     Cell::or_dash(view.expires_at),
+                    Cell::from(view.used_for()),
                 ]);
             }
             let nothing = format!("no keys; add one: layover account key add {name} FILE");

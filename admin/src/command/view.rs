@@ -1,8 +1,8 @@
 //! What is printed about an account, one shape for `--json` everywhere.
 
 use layover_depot::{
-    Account, AccountUse, AllowedNetwork, AuthorizedKey, FolderPermission, Network, Protocols,
-    Rights,
+    Account, AccountUse, AllowedNetwork, AuthPolicy, AuthorizedKey, FolderPermission, KeyUse,
+    Network, Protocols, Rights,
 };
 use layover_retention::{Keep, RetentionPolicy, Timestamp};
 use serde::Serialize;
@@ -18,6 +18,7 @@ pub(super) struct AccountView {
     pub(super) home: String,
     pub(super) enabled: bool,
     pub(super) protocols: Protocols,
+    pub(super) auth: AuthPolicy,
     /// The account's own keep; `null` when the entity or the appliance decides.
     pub(super) keep: Option<Keep>,
     pub(super) effective_keep: Keep,
@@ -45,6 +46,7 @@ impl AccountView {
             home: account.home.to_string(),
             enabled: account.enabled,
             protocols: account.protocols,
+            auth: account.auth,
             keep: account.keep,
             effective_keep: policy.keep,
             effective_keep_source: policy.source.as_str(),
@@ -147,19 +149,40 @@ pub(super) struct KeyView {
     pub(super) algorithm: String,
     pub(super) comment: String,
     pub(super) from: Vec<String>,
+    /// Whether it signs certificates instead of opening the account itself.
+    pub(super) cert_authority: bool,
+    /// Names of which its certificates must carry one; none: the account's.
+    pub(super) principals: Vec<String>,
     pub(super) expires_at: Option<Timestamp>,
     pub(super) added_at: Timestamp,
 }
 
 impl KeyView {
     pub(super) fn new(key: &AuthorizedKey) -> Self {
+        let principals = match &key.used_for {
+            KeyUse::Login => None,
+            KeyUse::Authority { principals } => Some(principals.clone()),
+        };
         Self {
             fingerprint: key.fingerprint.clone(),
             algorithm: key.algorithm.clone(),
             comment: key.comment.clone(),
             from: key.from.iter().map(ToString::to_string).collect(),
+            cert_authority: principals.is_some(),
+            principals: principals.unwrap_or_default(),
             expires_at: key.expires_at,
             added_at: key.added_at,
+        }
+    }
+}
+
+impl KeyView {
+    /// What it is for, in one word.
+    pub(super) fn used_for(&self) -> String {
+        match (self.cert_authority, self.principals.is_empty()) {
+            (false, _) => "login".to_owned(),
+            (true, true) => "cert-authority".to_owned(),
+            (true, false) => format!("cert-authority for {}", self.principals.join(",")),
         }
     }
 }

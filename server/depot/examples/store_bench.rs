@@ -159,6 +159,7 @@ async fn add_account(depot: &Depot) -> Result<(), Fault> {
         keys: parse_authorized_keys(KEY)?,
         password: None,
         protocols: Protocols::ALL,
+        auth: layover_depot::AuthPolicy::Any,
         keep: None,
         quota_bytes: None,
         read_only: false,
@@ -197,6 +198,7 @@ async fn login(depot: &Depot) -> Result<Session, Fault> {
             blob,
             algorithm: "ssh-ed25519".to_owned(),
         },
+        first: None,
         client_version: None,
         detail: serde_json::Map::new(),
     };

@@ -6,9 +6,9 @@ use layover_retention::{Keep, Timestamp};
 use serde::Serialize;
 
 use crate::{
-    AccountId, AccountName, AllowedNetwork, AuthorizedKey, EntityId, EntityName, FileId, FileState,
-    FolderPermission, HomeName, NewKey, NewNetwork, Protocol, Protocols, Secret, SessionId,
-    VirtualPath,
+    AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedKey, EntityId, EntityName,
+    FileId, FileState, FolderPermission, HomeName, NewKey, NewNetwork, Protocol, Protocols, Secret,
+    SessionId, VirtualPath,
 };
 
 /// Who changed something: an operator's name, for the journal.
@@ -83,6 +83,8 @@ pub struct Account {
     pub enabled: bool,
     /// How it may log in.
     pub protocols: Protocols,
+    /// What it must show to log in.
+    pub auth: AuthPolicy,
     /// How long files stay that it uploads, over what its entity says.
     pub keep: Option<Keep>,
     /// Most bytes its home may hold when this account adds to it.
@@ -123,6 +125,8 @@ pub struct NewAccount {
     pub password: Option<Secret>,
     /// How it may log in.
     pub protocols: Protocols,
+    /// What it must show to log in.
+    pub auth: AuthPolicy,
     /// How long its files stay.
     pub keep: Option<Keep>,
     /// Most bytes its home may hold when it adds to it.
@@ -140,6 +144,8 @@ pub struct NewAccount {
 pub struct AccountChange {
     /// How it may log in.
     pub protocols: Option<Protocols>,
+    /// What it must show to log in; counts from the next login.
+    pub auth: Option<AuthPolicy>,
     /// How long its files stay; recomputes the expiry of those that are there.
     pub keep: Option<Option<Keep>>,
     /// Most bytes its home may hold.

@@ -18,10 +18,27 @@ pub const MAX_RSA_BITS: u32 = 16384;
 pub const MAX_KEYS_PER_ACCOUNT: usize = 64;
 /// Patterns in one `from=` list.
 pub const MAX_FROM_PATTERNS: usize = 64;
+/// Names in one `principals=` list.
+pub const MAX_PRINCIPALS: usize = 64;
+/// Longest name in it, in bytes.
+const MAX_PRINCIPAL_BYTES: usize = 256;
 /// Longest comment that is kept, in characters.
 const MAX_COMMENT_CHARS: usize = 256;
 
-/// A key that an account logs in with.
+/// What an account's key is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyUse {
+    /// It opens the account itself.
+    Login,
+    /// It signs certificates that do (`cert-authority`).
+    Authority {
+        /// Names of which a certificate must carry one; none listed: the
+        /// account's own name.
+        principals: Vec<String>,
+    },
+}
+
+/// A key that an account logs in with, or whose certificates it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizedKey {
     /// `SHA256:...`, as `ssh-keygen -l` prints it.
@@ -37,6 +54,8 @@ pub struct AuthorizedKey {
     pub from: Vec<FromPattern>,
     /// From then on it opens nothing.
     pub expires_at: Option<Timestamp>,
+    /// What it is for.
+    pub used_for: KeyUse,
     /// When the operator added it.
     pub added_at: Timestamp,
 }
@@ -45,8 +64,13 @@ impl AuthorizedKey {
     /// Whether this key may be used from `peer` at `now`.
     #[must_use]
     pub fn admits(&self, peer: IpAddr, now: Timestamp) -> bool {
-        self.expires_at.is_none_or(|expires_at| now < expires_at)
-            && FromPattern::list_admits(&self.from, peer)
+        !self.is_over(now) && FromPattern::list_admits(&self.from, peer)
+    }
+
+    /// Whether its time has passed.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now)
     }
 }
 
@@ -65,6 +89,8 @@ pub struct NewKey {
     pub from: Vec<FromPattern>,
     /// From then on it opens nothing.
     pub expires_at: Option<Timestamp>,
+    /// What it is for.
+    pub used_for: KeyUse,
 }
 
 /// Why a line of an `authorized_keys` file is refused.
@@ -119,6 +145,11 @@ pub enum KeyFault {
         /// The pattern.
         pattern: String,
     },
+    /// `principals=` that cannot be used.
+    #[error(
+        "`principals=` goes with `cert-authority` and takes 1 to {MAX_PRINCIPALS} names, with commas between them"
+    )]
+    Principals,
     /// Too many patterns.
     #[error("`from=` has more than {MAX_FROM_PATTERNS} patterns")]
     TooManyPatterns,
@@ -167,16 +198,26 @@ fn parse_line(line: &str) -> Result<NewKey, KeyFault> {
             )
         }
     };
-    check_strength(&key)?;
+    check_strength(key.key_data())?;
     let mut from = Vec::new();
     let mut expires_at = None;
+    let (mut is_authority, mut principals) = (false, None);
     for option in options {
         match option {
             KeyOption::From(patterns) => from = parse_from(&patterns)?,
             KeyOption::ExpiryTime(text) => expires_at = Some(parse_expiry(&text)?),
+            KeyOption::Authority => is_authority = true,
+            KeyOption::Principals(names) => principals = Some(parse_principals(&names)?),
             KeyOption::NeverOffered => {}
         }
     }
+    let used_for = match (is_authority, principals) {
+        (false, None) => KeyUse::Login,
+        (false, Some(_)) => return Err(KeyFault::Principals),
+        (true, principals) => KeyUse::Authority {
+            principals: principals.unwrap_or_default(),
+        },
+    };
     let blob = key.to_bytes().map_err(|_| KeyFault::NotAKey)?;
     Ok(NewKey {
         fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
@@ -185,6 +226,7 @@ fn parse_line(line: &str) -> Result<NewKey, KeyFault> {
         blob,
         from,
         expires_at,
+        used_for,
     })
 }
 
@@ -209,8 +251,9 @@ fn refused_type(text: &str) -> KeyFault {
     }
 }
 
-fn check_strength(key: &PublicKey) -> Result<(), KeyFault> {
-    match key.key_data() {
+/// Whether we verify signatures of this key.
+pub(crate) fn check_strength(key: &KeyData) -> Result<(), KeyFault> {
+    match key {
         KeyData::Ed25519(_) | KeyData::Ecdsa(_) => Ok(()),
         KeyData::Rsa(rsa) => {
             let modulus = rsa.n().as_positive_bytes().unwrap_or_default();
@@ -235,6 +278,8 @@ fn check_strength(key: &PublicKey) -> Result<(), KeyFault> {
 enum KeyOption {
     From(String),
     ExpiryTime(String),
+    Authority,
+    Principals(String),
     /// Forbids what this server offers to nobody.
     NeverOffered,
 }
@@ -314,6 +359,8 @@ fn honoured(name: &str, value: Option<String>) -> Result<KeyOption, KeyFault> {
     match (option.as_str(), value) {
         ("from", Some(patterns)) => Ok(KeyOption::From(patterns)),
         ("expiry-time", Some(text)) => Ok(KeyOption::ExpiryTime(text)),
+        ("cert-authority", None) => Ok(KeyOption::Authority),
+        ("principals", Some(names)) => Ok(KeyOption::Principals(names)),
         (
             "restrict"
             | "no-agent-forwarding"
@@ -341,6 +388,18 @@ fn parse_from(patterns: &str) -> Result<Vec<FromPattern>, KeyFault> {
         .collect::<Result<_, _>>()?;
     if list.len() > MAX_FROM_PATTERNS {
         return Err(KeyFault::TooManyPatterns);
+    }
+    Ok(list)
+}
+
+/// A name is compared as it is: neither spaces nor wildcards mean anything.
+fn parse_principals(names: &str) -> Result<Vec<String>, KeyFault> {
+    let list: Vec<String> = names.split(',').map(ToOwned::to_owned).collect();
+    let is_name = |name: &String| {
+        !name.is_empty() && name.len() <= MAX_PRINCIPAL_BYTES && !name.chars().any(char::is_control)
+    };
+    if list.len() > MAX_PRINCIPALS || !list.iter().all(is_name) {
+        return Err(KeyFault::Principals);
     }
     Ok(list)
 }
@@ -432,7 +491,6 @@ mod tests {
         for option in [
             "command=\"ls, \\\"quoted\\\" x\"",
             "permitopen=\"a:1\"",
-            "cert-authority",
             "environment=\"A=b\"",
             "pty",
             "from",
@@ -478,6 +536,35 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn an_authority_and_its_principals_are_read() {
+        let used_for = |line: &str| one(&format!("{line} {ED25519}")).map(|key| key.used_for);
+        let authority = |names: &[&str]| {
+            let principals = names.iter().map(ToString::to_string).collect();
+            Ok(KeyUse::Authority { principals })
+        };
+        assert_eq!(one(ED25519).unwrap().used_for, KeyUse::Login);
+        assert_eq!(used_for("cert-authority"), authority(&[]));
+        assert_eq!(
+            used_for("CERT-AUTHORITY,principals=\"a,b c\",restrict"),
+            authority(&["a", "b c"])
+        );
+        for bad in [
+            "principals=\"a\"",
+            "cert-authority,principals=\"\"",
+            "cert-authority,principals=\"a,,b\"",
+            "cert-authority,principals=\"a\u{7f}\"",
+        ] {
+            assert_eq!(used_for(bad), Err(KeyFault::Principals), "{bad}");
+        }
+        let many = |count: usize| {
+            let names = vec!["p"; count].join(",");
+            used_for(&format!("cert-authority,principals=\"{names}\""))
+        };
+        assert!(many(MAX_PRINCIPALS).is_ok());
+        assert_eq!(many(MAX_PRINCIPALS + 1), Err(KeyFault::Principals));
     }
 
     #[test]

@@ -360,6 +360,9 @@ impl Depot {
         }
         let now = inner.holdings.now();
         inner.gate.set_networks(store.live_networks(now).await?);
+        inner
+            .gate
+            .set_account_authorities(store.has_authorities().await?);
         let accounts = inner.gate.live().accounts();
         let mut ended_sessions = 0;
         if !accounts.is_empty() {

@@ -8,47 +8,31 @@
 
 mod admission;
 mod live;
+mod proof;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 
 use admission::Admission;
 pub use admission::{AdmitRefused, ConnectionSlot, GateOptions, Occupancy};
 pub(crate) use live::LiveSessions;
+use proof::{Factor, Shown, fingerprint};
+pub use proof::{FirstProof, Proof};
 
+use crate::certificate::{CertificateFault, Request, UserCa, UserCertificate};
 use crate::holdings::{Holdings, HomeRef};
 use crate::journal::{JournalKind, NewEntry, Outcome};
 use crate::password::Passwords;
 use crate::session::Login;
 use crate::store::{LoginRow, SessionStart, StoreError};
 use crate::{
-    Account, AccountName, Network, Protocol, Secret, Session, SessionId, VfsError, normalise_ip,
+    Account, AccountName, AuthPolicy, KeyUse, Network, Protocol, Secret, Session, SessionId,
+    VfsError, normalise_ip,
 };
-
-/// What a peer shows to prove who it is.
-#[derive(Clone, Debug)]
-pub enum Proof {
-    /// A password.
-    Password(Secret),
-    /// A public key whose signature the front end has verified.
-    Key {
-        /// The key in SSH's wire form.
-        blob: Vec<u8>,
-        /// The signature's algorithm.
-        algorithm: String,
-    },
-}
-
-impl Proof {
-    fn method(&self) -> &'static str {
-        match self {
-            Self::Password(_) => "password",
-            Self::Key { .. } => "publickey",
-        }
-    }
-}
 
 /// Somebody wants to log in.
 #[derive(Clone, Debug)]
@@ -61,6 +45,8 @@ pub struct LoginAttempt {
     pub protocol: Protocol,
     /// What it shows.
     pub proof: Proof,
+    /// What the gate found right before, on the same connection.
+    pub first: Option<FirstProof>,
     /// What its software says of itself.
     pub client_version: Option<String>,
     /// What the journal should know of the connection: cipher, key exchange.
@@ -77,6 +63,12 @@ pub enum LoginError {
     /// Refused; the reason is in the journal.
     #[error("login refused")]
     Refused,
+    /// The proof is right, and the account asks for one more.
+    #[error("one more proof is needed")]
+    OneMore {
+        /// To be kept, and handed back with the other.
+        first: Box<FirstProof>,
+    },
     /// We cannot tell just now.
     #[error("logins cannot be checked at the moment")]
     Unavailable {
@@ -98,35 +90,40 @@ pub enum LoginError {
 }
 
 /// The reasons, for the journal alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum Reason {
+    #[error("unknown account")]
     UnknownAccount,
+    #[error("account disabled")]
     Disabled,
+    #[error("network not allowed for the account")]
     NetworkNotAllowed,
+    #[error("protocol not allowed for the account")]
     ProtocolNotAllowed,
+    #[error("the account must show a key, which this protocol cannot carry")]
+    KeyImpossible,
+    #[error("the account logs in by password alone")]
+    KeyNotWanted,
+    #[error("the account logs in by key alone")]
+    PasswordNotWanted,
+    #[error("the account has no password")]
     NoPassword,
+    #[error("wrong password")]
     WrongPassword,
+    #[error("SHA-1 signature (ssh-rsa)")]
+    Sha1Signature,
+    #[error("signature algorithm not accepted")]
+    WeakSignature,
+    #[error("key not authorized")]
     UnknownKey,
+    #[error("key not allowed from this address")]
     KeyNotAllowedFromHere,
+    #[error("key expired")]
     KeyExpired,
+    #[error(transparent)]
+    Certificate(#[from] CertificateFault),
+    #[error("account changed during the login")]
     ChangedMeanwhile,
-}
-
-impl Reason {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::UnknownAccount => "unknown account",
-            Self::Disabled => "account disabled",
-            Self::NetworkNotAllowed => "network not allowed for the account",
-            Self::ProtocolNotAllowed => "protocol not allowed for the account",
-            Self::NoPassword => "the account has no password",
-            Self::WrongPassword => "wrong password",
-            Self::UnknownKey => "key not authorized",
-            Self::KeyNotAllowedFromHere => "key not allowed from this address",
-            Self::KeyExpired => "key expired",
-            Self::ChangedMeanwhile => "account changed during the login",
-        }
-    }
 }
 
 /// Keys that one connection offered in vain.
@@ -166,6 +163,16 @@ pub struct Gate {
     passwords: Passwords,
     admission: Admission,
     live: LiveSessions,
+    authorities: Arc<Authorities>,
+}
+
+/// Who may sign certificates.
+#[derive(Debug, Default)]
+struct Authorities {
+    /// For every account.
+    trusted: ArcSwap<Vec<UserCa>>,
+    /// Whether some account has one of its own.
+    of_accounts: AtomicBool,
 }
 
 impl Gate {
@@ -175,6 +182,7 @@ impl Gate {
             passwords,
             admission: Admission::new(options),
             live: LiveSessions::default(),
+            authorities: Arc::default(),
         }
     }
 
@@ -197,12 +205,32 @@ impl Gate {
         self.admission.set_networks(networks);
     }
 
+    /// Whose certificates open every account that they name, from now on.
+    pub fn trust(&self, authorities: Vec<UserCa>) {
+        self.authorities.trusted.store(Arc::new(authorities));
+    }
+
+    /// Whether some account has an authority of its own, from now on.
+    pub(crate) fn set_account_authorities(&self, some: bool) {
+        self.authorities.of_accounts.store(some, Ordering::Release);
+    }
+
+    fn takes_certificates(&self) -> bool {
+        self.authorities.of_accounts.load(Ordering::Acquire)
+            || !self.authorities.trusted.load().is_empty()
+    }
+
     pub(crate) fn live(&self) -> &LiveSessions {
         &self.live
     }
 
     /// Whether a signature by this key would open the account: what SSH asks
     /// before it makes the client sign (RFC 4252 s.7).
+    ///
+    /// The front end cannot tell a certificate's offer from that of its key. So
+    /// where certificates may open some account, every offer is worth a
+    /// signature, whoever the user is: an answer that depended on the account
+    /// would tell which accounts have an authority.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -225,7 +253,10 @@ impl Gate {
     ) -> Result<Result<(), Reason>, LoginError> {
         let peer = normalise_ip(peer);
         let row = self.look_up(user).await?;
-        let admitted = self.standing(row.as_ref(), peer, protocol);
+        if self.takes_certificates() {
+            return Ok(Ok(()));
+        }
+        let admitted = self.standing(row.as_ref(), peer, protocol, Factor::Key);
         Ok(match (&row, admitted) {
             (Some(row), Ok(())) => self.check_key(&row.account, peer, blob),
             (_, Err(reason)) => Err(reason),
@@ -280,7 +311,8 @@ impl Gate {
             .with("method", "publickey")
             .with("offered", offers.count)
             .with("keys", offers.keys);
-        if let Some(reason) = offers.reason {
+        let reason = offers.reason.map(|reason| reason.to_string());
+        if let Some(reason) = &reason {
             entry = entry.with("reason", reason.as_str());
         }
         if let Some(row) = row {
@@ -290,7 +322,7 @@ impl Gate {
             account.name = %user.escape_debug(),
             peer.addr = %peer,
             outcome = "refused",
-            reason = offers.reason.map(Reason::as_str),
+            reason = reason.as_deref(),
             "no key that was offered is accepted"
         );
         let appended = self.holdings.store.append(&entry).await;
@@ -301,30 +333,122 @@ impl Gate {
     /// journal before the answer is given.
     ///
     /// # Errors
-    /// `Refused` for every reason that the peer could do something about.
+    /// `Refused` for every reason that the peer could do something about;
+    /// `OneMore` when the proof is right and the account asks for two.
     pub async fn login(&self, attempt: LoginAttempt) -> Result<Session, LoginError> {
         let peer = normalise_ip(attempt.peer);
         let row = self.look_up(&attempt.user).await?;
         // Networks come first: a password or key is examined only for a peer
         // that could log in with it, but the work is the same for all (G01).
-        let admitted = self.standing(row.as_ref(), peer, attempt.protocol);
+        let factor = attempt.proof.factor();
+        let admitted = self.standing(row.as_ref(), peer, attempt.protocol, factor);
         let known = if admitted.is_ok() { row.as_ref() } else { None };
-        let proven = match &attempt.proof {
-            Proof::Password(password) => self.check_password(known, password).await?,
-            Proof::Key { blob, .. } => match known {
-                Some(row) => self.check_key(&row.account, peer, blob),
-                None => Err(Reason::UnknownKey),
+        let examined = self.examine(known, peer, &attempt.proof).await?;
+        match (admitted.and(examined), row) {
+            (Ok(shown), Some(row)) => match self.still_missing(&attempt, peer, &row, shown) {
+                None => self.enter(&attempt, peer, row).await,
+                Some(first) => self.ask_for_more(&attempt, peer, &row, first).await,
             },
-        };
-        let verdict = admitted.and(proven);
-        match (verdict, row) {
-            (Ok(()), Some(row)) => self.enter(&attempt, peer, row).await,
-            (Ok(()), None) => {
+            (Ok(_), None) => {
                 self.refuse(&attempt, peer, None, Reason::UnknownAccount)
                     .await
             }
             (Err(reason), row) => self.refuse(&attempt, peer, row.as_ref(), reason).await,
         }
+    }
+
+    /// Looks at a proof; without a row with the same work, and in vain.
+    async fn examine(
+        &self,
+        row: Option<&LoginRow>,
+        peer: IpAddr,
+        proof: &Proof,
+    ) -> Result<Result<Shown, Reason>, LoginError> {
+        let account = row.map(|row| &row.account).ok_or(Reason::UnknownKey);
+        Ok(match proof {
+            Proof::Password(password) => self.check_password(row, password).await?,
+            Proof::Key { blob, .. } => account.and_then(|account| {
+                self.check_key(account, peer, blob)?;
+                Ok(Shown::Key { blob: blob.clone() })
+            }),
+            Proof::Certificate(certificate) => account.and_then(|account| {
+                self.check_certificate(account, peer, certificate)?;
+                Ok(Shown::Certificate(certificate.clone()))
+            }),
+            Proof::WeakSignature { algorithm, .. } if algorithm == "ssh-rsa" => {
+                Err(Reason::Sha1Signature)
+            }
+            Proof::WeakSignature { .. } => Err(Reason::WeakSignature),
+        })
+    }
+
+    /// The proof to be kept when the account asks for another beside `shown`.
+    fn still_missing(
+        &self,
+        attempt: &LoginAttempt,
+        peer: IpAddr,
+        row: &LoginRow,
+        shown: Shown,
+    ) -> Option<FirstProof> {
+        if row.account.auth != AuthPolicy::KeyAndPassword {
+            return None;
+        }
+        let completes = |first: &FirstProof| {
+            first.user == attempt.user
+                && first.account == row.account.id
+                && (first.peer, first.protocol) == (peer, attempt.protocol)
+                && first.shown.factor() != shown.factor()
+                && self.still_opens(&first.shown, row, peer)
+        };
+        if attempt.first.as_ref().is_some_and(completes) {
+            return None;
+        }
+        Some(FirstProof {
+            user: attempt.user.clone(),
+            account: row.account.id,
+            peer,
+            protocol: attempt.protocol,
+            shown,
+        })
+    }
+
+    /// Whether what was shown a moment ago is still right: a key may have been
+    /// taken away meanwhile, a password changed.
+    fn still_opens(&self, shown: &Shown, row: &LoginRow, peer: IpAddr) -> bool {
+        match shown {
+            Shown::Password { hash } => {
+                row.password_hash.as_deref().map(str::as_bytes) == Some(hash.expose())
+            }
+            Shown::Key { blob } => self.check_key(&row.account, peer, blob).is_ok(),
+            Shown::Certificate(certificate) => self
+                .check_certificate(&row.account, peer, certificate)
+                .is_ok(),
+        }
+    }
+
+    async fn ask_for_more(
+        &self,
+        attempt: &LoginAttempt,
+        peer: IpAddr,
+        row: &LoginRow,
+        first: FirstProof,
+    ) -> Result<Session, LoginError> {
+        // Once a proof: a peer may repeat it as often as it likes.
+        let is_news = attempt.first.as_ref().is_none_or(|known| {
+            known.user != first.user || known.shown.factor() != first.shown.factor()
+        });
+        if is_news {
+            let mut entry = self.entry(attempt, peer).entity(&row.account.entity);
+            entry.action = "login.first";
+            self.holdings
+                .store
+                .append(&entry)
+                .await
+                .map_err(|source| LoginError::Unavailable { source })?;
+        }
+        Err(LoginError::OneMore {
+            first: Box::new(first),
+        })
     }
 
     async fn look_up(&self, user: &str) -> Result<Option<LoginRow>, LoginError> {
@@ -341,12 +465,14 @@ impl Gate {
             .map_err(|source| LoginError::Unavailable { source })
     }
 
-    /// Whether this account may come from here in this way at all.
+    /// Whether this account may come from here, over this protocol, with this
+    /// kind of proof.
     fn standing(
         &self,
         row: Option<&LoginRow>,
         peer: IpAddr,
         protocol: Protocol,
+        factor: Factor,
     ) -> Result<(), Reason> {
         let Some(LoginRow { account, .. }) = row else {
             return Err(Reason::UnknownAccount);
@@ -362,8 +488,14 @@ impl Gate {
             Err(Reason::NetworkNotAllowed)
         } else if !account.protocols.contains(protocol) {
             Err(Reason::ProtocolNotAllowed)
+        } else if !account.auth.is_possible_over(protocol) {
+            Err(Reason::KeyImpossible)
         } else {
-            Ok(())
+            match (account.auth, factor) {
+                (AuthPolicy::Password, Factor::Key) => Err(Reason::KeyNotWanted),
+                (AuthPolicy::Key, Factor::Password) => Err(Reason::PasswordNotWanted),
+                _ => Ok(()),
+            }
         }
     }
 
@@ -371,18 +503,19 @@ impl Gate {
         &self,
         row: Option<&LoginRow>,
         password: &Secret,
-    ) -> Result<Result<(), Reason>, LoginError> {
+    ) -> Result<Result<Shown, Reason>, LoginError> {
         let hash = row.and_then(|row| row.password_hash.clone());
-        let has_password = hash.is_some();
         let right = self
             .passwords
-            .verify(hash, password.clone())
+            .verify(hash.clone(), password.clone())
             .await
             .map_err(|_| LoginError::Overloaded)?;
-        Ok(match (right, has_password) {
-            (true, _) => Ok(()),
-            (false, true) => Err(Reason::WrongPassword),
-            (false, false) => Err(Reason::NoPassword),
+        Ok(match hash {
+            Some(hash) if right => Ok(Shown::Password {
+                hash: Secret::new(hash),
+            }),
+            Some(_) => Err(Reason::WrongPassword),
+            None => Err(Reason::NoPassword),
         })
     }
 
@@ -391,15 +524,31 @@ impl Gate {
         let key = account
             .keys
             .iter()
-            .find(|key| key.blob == blob)
+            .find(|key| key.used_for == KeyUse::Login && key.blob == blob)
             .ok_or(Reason::UnknownKey)?;
         if key.admits(peer, now) {
             Ok(())
-        } else if key.expires_at.is_some_and(|expires_at| expires_at <= now) {
+        } else if key.is_over(now) {
             Err(Reason::KeyExpired)
         } else {
             Err(Reason::KeyNotAllowedFromHere)
         }
+    }
+
+    fn check_certificate(
+        &self,
+        account: &Account,
+        peer: IpAddr,
+        certificate: &UserCertificate,
+    ) -> Result<(), Reason> {
+        let trusted = self.authorities.trusted.load();
+        let request = Request {
+            account,
+            trusted: trusted.as_slice(),
+            peer,
+            now: self.holdings.now(),
+        };
+        Ok(certificate.opens(&request)?)
     }
 
     fn entry(&self, attempt: &LoginAttempt, peer: IpAddr) -> NewEntry {
@@ -412,17 +561,27 @@ impl Gate {
         .account(&attempt.user)
         .peer(peer)
         .protocol(attempt.protocol)
-        .with("method", attempt.proof.method());
+        .with("method", attempt.proof.factor().method());
         entry.detail.extend(attempt.detail.clone());
         if let Some(client) = &attempt.client_version {
             entry = entry.with("client", client.as_str());
         }
-        if let Proof::Key { blob, algorithm } = &attempt.proof {
-            entry = entry
-                .with("fingerprint", fingerprint(blob))
-                .with("signature", algorithm.as_str());
+        if let Some(first) = &attempt.first
+            && first.user == attempt.user
+        {
+            entry = entry.with("after", first.shown.factor().method());
         }
-        entry
+        match &attempt.proof {
+            Proof::Password(_) => entry,
+            Proof::Key { blob, algorithm } | Proof::WeakSignature { blob, algorithm } => entry
+                .with("fingerprint", fingerprint(blob))
+                .with("signature", algorithm.as_str()),
+            Proof::Certificate(certificate) => entry
+                .with("fingerprint", certificate.fingerprint())
+                .with("authority", certificate.authority_fingerprint())
+                .with("certificate", certificate.key_id())
+                .with("serial", certificate.serial()),
+        }
     }
 
     async fn enter(
@@ -500,7 +659,7 @@ impl Gate {
         let mut entry = self
             .entry(attempt, peer)
             .outcome(Outcome::Refused)
-            .with("reason", reason.as_str());
+            .with("reason", reason.to_string());
         if let Some(row) = row {
             entry = entry.entity(&row.account.entity);
         }
@@ -508,7 +667,7 @@ impl Gate {
             account.name = %attempt.user.escape_debug(),
             peer.addr = %peer,
             outcome = "refused",
-            reason = reason.as_str(),
+            reason = %reason,
             "login refused"
         );
         self.holdings
@@ -520,13 +679,5 @@ impl Gate {
     }
 }
 
-/// As `ssh-keygen -l` prints it.
-fn fingerprint(blob: &[u8]) -> String {
-    use base64::Engine as _;
-    use sha2::Digest as _;
-    let digest = sha2::Sha256::digest(blob);
-    format!(
-        "SHA256:{}",
-        base64::engine::general_purpose::STANDARD_NO_PAD.encode(digest)
-    )
-}
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,9 @@
 
 mod account;
 mod adopt;
+mod auth_policy;
 mod authorized_key;
+mod certificate;
 mod data_dir;
 mod depot;
 mod gate;
@@ -35,15 +37,17 @@ pub use account::{
     NetworkAdded, NewAccount, NewEntity, RemovedWhat, RetentionStatus, StoredFile,
 };
 pub use adopt::AdoptReport;
+pub use auth_policy::{AuthPolicy, AuthPolicyError};
 pub use authorized_key::{
-    AuthorizedKey, KeyError, KeyFault, MAX_FROM_PATTERNS, MAX_KEYS_PER_ACCOUNT, MAX_RSA_BITS,
-    MIN_RSA_BITS, NewKey, parse_authorized_keys,
+    AuthorizedKey, KeyError, KeyFault, KeyUse, MAX_FROM_PATTERNS, MAX_KEYS_PER_ACCOUNT,
+    MAX_PRINCIPALS, MAX_RSA_BITS, MIN_RSA_BITS, NewKey, parse_authorized_keys,
 };
+pub use certificate::{NotACertificate, UserCa, UserCaError, UserCertificate};
 pub use data_dir::DataDirError;
 pub use depot::{Depot, Fsync, OpenError, Options, Refresh, Role};
 pub use gate::{
-    AdmitRefused, ConnectionSlot, Gate, GateOptions, LoginAttempt, LoginError, Occupancy, Proof,
-    RefusedOffers,
+    AdmitRefused, ConnectionSlot, FirstProof, Gate, GateOptions, LoginAttempt, LoginError,
+    Occupancy, Proof, RefusedOffers,
 };
 pub use journal::{
     Journal, JournalEntry, JournalFilter, JournalKind, MAX_JOURNAL_PAGE, Outcome, UnknownWord,

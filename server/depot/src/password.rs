@@ -51,6 +51,9 @@ pub enum PasswordError {
 pub(crate) struct Passwords {
     cores: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
+    /// How many passwords were checked, for the tests of G03.
+    #[cfg(test)]
+    pub(crate) checks: Arc<AtomicUsize>,
 }
 
 /// A place in the queue; given back when dropped.
@@ -68,6 +71,8 @@ impl Passwords {
         Self {
             cores: Arc::new(Semaphore::new(cores)),
             waiting: Arc::default(),
+            #[cfg(test)]
+            checks: Arc::default(),
         }
     }
 
@@ -86,6 +91,8 @@ impl Passwords {
         let Ok(core) = Arc::clone(&self.cores).acquire_owned().await else {
             return Err(Overloaded);
         };
+        #[cfg(test)]
+        self.checks.fetch_add(1, Ordering::AcqRel);
         let check = move || {
             let _held = (core, place);
             verify_now(hash.as_deref(), &password)

@@ -198,6 +198,7 @@ impl Registry {
             home: home.clone(),
             takes_files_over: account.home.is_some(),
             protocols: account.protocols,
+            auth: account.auth,
             keep: account.keep,
             quota_bytes: account.quota_bytes,
             read_only: account.read_only,
@@ -223,7 +224,8 @@ impl Registry {
             .entity(&account.entity)
             .with("home", home.as_str())
             .with("networks", networks)
-            .with("protocols", account.protocols.to_string());
+            .with("protocols", account.protocols.to_string())
+            .with("auth", account.auth.as_str());
         if self
             .holdings
             .store
@@ -329,6 +331,9 @@ fn describe(mut entry: NewEntry, change: &AccountChange) -> NewEntry {
     let inherited = || "inherited".to_owned();
     if let Some(protocols) = change.protocols {
         entry = entry.with("protocols", protocols.to_string());
+    }
+    if let Some(auth) = change.auth {
+        entry = entry.with("auth", auth.as_str());
     }
     if let Some(keep) = change.keep {
         entry = entry.with("keep", keep.map_or_else(inherited, |keep| keep.to_string()));

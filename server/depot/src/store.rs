@@ -197,6 +197,7 @@ macro_rules! store_doors {
             judge belongings::remove_permission(account: AccountId, path: &VirtualPath, entry: &NewEntry) -> Option<()>;
             read accounts::login(name: &str) -> Option<LoginRow>;
             read belongings::live_networks(now: Timestamp) -> Vec<Network>;
+            read belongings::has_authorities() -> bool;
             read accounts::standing(accounts: &[AccountId]) -> Vec<AccountRow>;
 
             judge sessions::begin_session(start: &SessionStart, entry: &NewEntry) -> Option<()>;

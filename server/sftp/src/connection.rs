@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_depot::{
-    ConnectionSlot, Depot, LoginAttempt, LoginError, Proof, Protocol, RefusedOffers, Secret,
-    Session, timer,
+    ConnectionSlot, Depot, FirstProof, LoginAttempt, LoginError, Proof, Protocol, RefusedOffers,
+    Secret, Session, UserCertificate, timer,
 };
 use layover_retention::Clock;
+use russh::client::GexParams;
+use russh::kex::dh::groups::DhGroup;
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::{Certificate, PublicKey};
 use russh::server::{
@@ -26,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::activity::{Activity, Overdue, Patience};
 use crate::channel::{self, ChannelContext, Purpose};
 use crate::handles::MAX_LISTED_ENTRIES;
+use crate::handshake::Handshake;
 use crate::stream::WatchedStream;
 use crate::{Algorithms, transport};
 
@@ -123,6 +126,7 @@ impl Server {
             tracing::debug!(peer.addr = %peer, "no TCP_NODELAY: {error}");
         }
         let activity = Arc::<Activity>::default();
+        let handshake = Arc::<Handshake>::default();
         // Cuts this connection alone; the server's hard stop cuts it, too.
         let cut = self.hard.child_token();
         let channels = TaskTracker::new();
@@ -133,12 +137,13 @@ impl Server {
             peer,
             slot: Some(slot),
             session: None,
+            first: None,
             entered: Some(entered),
             pending: HashMap::new(),
             channels: channels.clone(),
-            client_version: None,
             offers: RefusedOffers::default(),
             tell: Some(tell),
+            handshake: Arc::clone(&handshake),
             context: ContextParts {
                 clock: Arc::clone(&self.clock),
                 activity: Arc::clone(&activity),
@@ -148,7 +153,7 @@ impl Server {
                 hard: cut.clone(),
             },
         };
-        let watched = WatchedStream::new(stream, Arc::clone(&activity), cut.clone());
+        let watched = WatchedStream::new(stream, Arc::clone(&activity), handshake, cut.clone());
         let overdue = activity.overdue(self.patience);
         tokio::pin!(overdue);
         let started = tokio::select! {
@@ -291,15 +296,17 @@ struct Connection {
     peer: SocketAddr,
     slot: Option<ConnectionSlot>,
     session: Option<Session>,
+    /// The first of two proofs; it goes when the client names another user.
+    first: Option<Box<FirstProof>>,
     entered: Option<oneshot::Sender<Session>>,
     /// What each open channel is for; its task waits for the word.
     pending: HashMap<ChannelId, watch::Sender<Purpose>>,
     channels: TaskTracker,
-    client_version: Option<String>,
     /// Keys that were refused before a signature.
     offers: RefusedOffers,
     /// Told at the end of a connection that did not log in.
     tell: Option<oneshot::Sender<RefusedOffers>>,
+    handshake: Arc<Handshake>,
     context: ContextParts,
 }
 
@@ -312,24 +319,36 @@ impl Drop for Connection {
     }
 }
 
-/// The one answer to every refused login (G01): the same list of methods, too,
-/// from which russh would otherwise take the one that failed.
-fn refused() -> Auth {
-    Auth::Reject {
-        proceed_with_methods: Some(transport::methods()),
-        partial_success: false,
-    }
-}
-
 impl Connection {
+    /// The one answer to every refused login (G01), whoever it is and whatever
+    /// the account asks for: before a proof was right, the same three methods;
+    /// after the first of two, what is missing. russh would otherwise take the
+    /// method that failed off the list.
+    fn refused(&self) -> Auth {
+        Auth::Reject {
+            proceed_with_methods: Some(match &self.first {
+                None => transport::methods(),
+                Some(first) => transport::methods_after(first),
+            }),
+            partial_success: false,
+        }
+    }
+
+    /// A proof counts for the user that it was shown for (RFC 4252 s.5).
+    fn speak_of(&mut self, user: &str) {
+        self.first.take_if(|first| first.user() != user);
+    }
+
     async fn login(&mut self, user: &str, proof: Proof) -> Result<Auth, ConnectionError> {
+        self.speak_of(user);
         let attempt = LoginAttempt {
             user: user.to_owned(),
             peer: self.peer.ip(),
             protocol: Protocol::Sftp,
             proof,
-            client_version: self.client_version.clone(),
-            detail: serde_json::Map::new(),
+            first: self.first.as_deref().cloned(),
+            client_version: self.handshake.client_version().map(ToOwned::to_owned),
+            detail: self.handshake.agreed(),
         };
         match self.depot.gate().login(attempt).await {
             Ok(session) => {
@@ -344,7 +363,16 @@ impl Connection {
                 }
                 Ok(Auth::Accept)
             }
-            Err(LoginError::Refused) => Ok(refused()),
+            Err(LoginError::Refused) => Ok(self.refused()),
+            Err(LoginError::OneMore { first }) => {
+                let methods = transport::methods_after(&first);
+                self.first = Some(first);
+                // RFC 4252 s.5.1: right, but not enough.
+                Ok(Auth::Reject {
+                    proceed_with_methods: Some(methods),
+                    partial_success: true,
+                })
+            }
             Err(error) => {
                 tracing::error!(
                     peer.addr = %self.peer,
@@ -382,8 +410,9 @@ fn blob(key: &PublicKey) -> Vec<u8> {
 impl Handler for Connection {
     type Error = ConnectionError;
 
-    async fn auth_none(&mut self, _user: &str) -> Result<Auth, Self::Error> {
-        Ok(refused())
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
+        self.speak_of(user);
+        Ok(self.refused())
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
@@ -398,6 +427,7 @@ impl Handler for Connection {
         response: Option<Response<'a>>,
     ) -> Result<Auth, Self::Error> {
         let Some(mut response) = response else {
+            self.speak_of(user);
             return Ok(Auth::Partial {
                 name: "".into(),
                 instructions: "".into(),
@@ -413,8 +443,13 @@ impl Handler for Connection {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Self::Error> {
+        self.speak_of(user);
         if !transport::is_accepted(offer.algorithm) {
-            return Ok(refused());
+            let proof = Proof::WeakSignature {
+                blob: blob(offer.public_key),
+                algorithm: offer.algorithm.as_str().to_owned(),
+            };
+            return self.login(user, proof).await;
         }
         let acceptable = self
             .depot
@@ -428,7 +463,11 @@ impl Handler for Connection {
             )
             .await
             .map_err(ConnectionError::Gate)?;
-        Ok(if acceptable { Auth::Accept } else { refused() })
+        Ok(if acceptable {
+            Auth::Accept
+        } else {
+            self.refused()
+        })
     }
 
     async fn auth_publickey(
@@ -437,7 +476,7 @@ impl Handler for Connection {
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
         if !transport::is_accepted(key.algorithm) {
-            return Ok(refused());
+            return Ok(self.refused());
         }
         let proof = Proof::Key {
             blob: blob(key.public_key),
@@ -448,10 +487,17 @@ impl Handler for Connection {
 
     async fn auth_openssh_certificate(
         &mut self,
-        _user: &str,
-        _certificate: &Certificate,
+        user: &str,
+        certificate: &Certificate,
     ) -> Result<Auth, Self::Error> {
-        Ok(refused())
+        // russh has verified both signatures; that of the certified key's
+        // algorithm was looked at when it was offered.
+        let wire = certificate.to_bytes().unwrap_or_default();
+        match UserCertificate::verified(&wire) {
+            Ok(certificate) => self.login(user, Proof::Certificate(certificate)).await,
+            // What one reader of the same bytes took, the other must take.
+            Err(_) => Ok(self.refused()),
+        }
     }
 
     async fn channel_open_session(
@@ -484,6 +530,13 @@ impl Handler for Connection {
             .spawn(channel::serve(context, from_client, to_client, purpose));
         reply.accept().await;
         Ok(())
+    }
+
+    async fn lookup_dh_gex_group(
+        &mut self,
+        wish: &GexParams,
+    ) -> Result<Option<DhGroup>, Self::Error> {
+        Ok(transport::group_for(wish))
     }
 
     async fn channel_close(

@@ -69,6 +69,7 @@ impl World {
             keys: parse_authorized_keys(KEY).unwrap(),
             password: Some(Secret::new(PASSWORD)),
             protocols: Protocols::ALL,
+            auth: layover_depot::AuthPolicy::Any,
             keep: None,
             quota_bytes: None,
             read_only: false,
@@ -93,6 +94,7 @@ impl World {
                 blob: parse_authorized_keys(KEY).unwrap().remove(0).blob,
                 algorithm: "ssh-ed25519".to_owned(),
             },
+            first: None,
             client_version: None,
             detail: serde_json::Map::new(),
         };

@@ -12,6 +12,7 @@ mod connection;
 #[cfg(test)]
 mod fixture;
 mod handles;
+mod handshake;
 mod longname;
 mod outbox;
 mod requests;
@@ -29,7 +30,7 @@ pub enum Algorithms {
     /// What current clients speak.
     #[default]
     Modern,
-    /// In addition NIST curves and finite-field key exchange with SHA-2, for
-    /// clients of ten years ago. Never SHA-1, never CBC.
+    /// In addition NIST curves, finite-field key exchange and MACs of the first
+    /// kind, all with SHA-2, for clients of ten years ago. Never SHA-1, never CBC.
     Compatible,
 }

@@ -1,5 +1,5 @@
-//! The TCP stream as russh sees it: counted, and cut when the connection must
-//! end.
+//! The TCP stream as russh sees it: counted, listened to until the ciphers begin,
+//! and cut when the connection must end.
 
 use std::io;
 use std::pin::Pin;
@@ -10,19 +10,31 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::activity::Activity;
+use crate::handshake::{Ear, Handshake};
 
 /// Counts bytes; every read and write fails once `cut` is cancelled.
 pub(crate) struct WatchedStream<S> {
     inner: S,
     activity: Arc<Activity>,
+    handshake: Arc<Handshake>,
+    client: Ear,
+    server: Ear,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl<S> WatchedStream<S> {
-    pub(crate) fn new(inner: S, activity: Arc<Activity>, cut: CancellationToken) -> Self {
+    pub(crate) fn new(
+        inner: S,
+        activity: Arc<Activity>,
+        handshake: Arc<Handshake>,
+        cut: CancellationToken,
+    ) -> Self {
         Self {
             inner,
             activity,
+            handshake,
+            client: Ear::default(),
+            server: Ear::default(),
             cut: Box::pin(cut.cancelled_owned()),
         }
     }
@@ -45,9 +57,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     ) -> Poll<io::Result<()>> {
         self.check(cx)?;
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
-        self.activity
-            .moved(buf.filled().len().saturating_sub(before));
+        let this = &mut *self;
+        let read = Pin::new(&mut this.inner).poll_read(cx, buf);
+        let news = buf.filled().get(before..).unwrap_or_default();
+        this.activity.moved(news.len());
+        this.handshake.client_says(&mut this.client, news);
         read
     }
 }
@@ -59,9 +73,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check(cx)?;
-        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        let this = &mut *self;
+        let written = Pin::new(&mut this.inner).poll_write(cx, buf);
         if let Poll::Ready(Ok(bytes)) = &written {
-            self.activity.moved(*bytes);
+            this.activity.moved(*bytes);
+            let sent = buf.get(..*bytes).unwrap_or_default();
+            this.handshake.server_says(&mut this.server, sent);
         }
         written
     }
@@ -85,7 +102,7 @@ mod tests {
     async fn a_cut_ends_a_read_that_waits() {
         let (_peer, ours) = tokio::io::duplex(64);
         let cut = CancellationToken::new();
-        let mut stream = WatchedStream::new(ours, Arc::default(), cut.clone());
+        let mut stream = WatchedStream::new(ours, Arc::default(), Arc::default(), cut.clone());
         let reading = tokio::spawn(async move { stream.read_u8().await });
         cut.cancel();
         let error = reading.await.unwrap().unwrap_err();
@@ -95,7 +112,12 @@ mod tests {
     #[tokio::test]
     async fn bytes_pass_until_then() {
         let (mut peer, ours) = tokio::io::duplex(64);
-        let mut stream = WatchedStream::new(ours, Arc::default(), CancellationToken::new());
+        let mut stream = WatchedStream::new(
+            ours,
+            Arc::default(),
+            Arc::default(),
+            CancellationToken::new(),
+        );
         stream.write_all(b"hello").await.unwrap();
         let mut got = [0; 5];
         peer.read_exact(&mut got).await.unwrap();

@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use layover_depot::FirstProof;
+use russh::client::GexParams;
+use russh::kex::dh::groups::{DH_GROUP14, DH_GROUP16, DhGroup};
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::{Algorithm, EcdsaCurve, HashAlg};
 use russh::server::Config;
@@ -47,6 +50,7 @@ const COMPATIBLE_KEX: &[kex::Name] = &[
     kex::ECDH_SHA2_NISTP521,
     kex::DH_G16_SHA512,
     kex::DH_G14_SHA256,
+    kex::DH_GEX_SHA256,
     kex::EXTENSION_SUPPORT_AS_SERVER,
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
 ];
@@ -60,7 +64,19 @@ const CIPHERS: &[cipher::Name] = &[
 ];
 
 /// Encrypt-then-MAC alone; AEAD ciphers need none.
-const MACS: &[mac::Name] = &[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
+const MODERN_MACS: &[mac::Name] = &[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
+
+/// MAC-and-encrypt as well: what JSch 0.1 and libssh2 before 1.11 have.
+const COMPATIBLE_MACS: &[mac::Name] = &[
+    mac::HMAC_SHA512_ETM,
+    mac::HMAC_SHA256_ETM,
+    mac::HMAC_SHA256,
+    mac::HMAC_SHA512,
+];
+
+/// Groups of a group exchange, smallest first; none is longer, because the work
+/// grows with the third power and a peer asks for it before it has logged in.
+const GROUPS: &[&DhGroup] = &[&DH_GROUP14, &DH_GROUP16];
 
 /// Signatures that we make and accept. `ssh-rsa`, which is SHA-1, is not among
 /// them (S04).
@@ -87,9 +103,9 @@ const SIGNATURES: &[Algorithm] = &[
 /// logins is evened out by the gate, so russh adds little, and nothing to the
 /// first `none` probe that every client sends.
 pub(crate) fn config(host_keys: Vec<PrivateKey>, algorithms: Algorithms) -> Config {
-    let kex = match algorithms {
-        Algorithms::Modern => MODERN_KEX,
-        Algorithms::Compatible => COMPATIBLE_KEX,
+    let (kex, macs) = match algorithms {
+        Algorithms::Modern => (MODERN_KEX, MODERN_MACS),
+        Algorithms::Compatible => (COMPATIBLE_KEX, COMPATIBLE_MACS),
     };
     Config {
         server_id: SshId::Standard(Cow::Borrowed(SERVER_ID)),
@@ -105,7 +121,7 @@ pub(crate) fn config(host_keys: Vec<PrivateKey>, algorithms: Algorithms) -> Conf
             kex: Cow::Borrowed(kex),
             key: Cow::Borrowed(SIGNATURES),
             cipher: Cow::Borrowed(CIPHERS),
-            mac: Cow::Borrowed(MACS),
+            mac: Cow::Borrowed(macs),
             // Before authentication, compression is attack surface (S04);
             // after it, partners' files are compressed already.
             compression: Cow::Borrowed(&[compression::NONE]),
@@ -119,7 +135,9 @@ pub(crate) fn config(host_keys: Vec<PrivateKey>, algorithms: Algorithms) -> Conf
     }
 }
 
-/// How a client may log in; keyboard-interactive asks for the password.
+/// How a client may log in, before anybody has proven who he is: for every user
+/// the same list, because a list by account would tell which accounts exist
+/// (G03). Keyboard-interactive asks for the password.
 pub(crate) fn methods() -> MethodSet {
     MethodSet::from(
         &[
@@ -128,6 +146,29 @@ pub(crate) fn methods() -> MethodSet {
             MethodKind::KeyboardInteractive,
         ][..],
     )
+}
+
+/// What is missing after the first of two proofs.
+pub(crate) fn methods_after(first: &FirstProof) -> MethodSet {
+    if first.awaits_password() {
+        MethodSet::from(&[MethodKind::Password, MethodKind::KeyboardInteractive][..])
+    } else {
+        MethodSet::from(&[MethodKind::PublicKey][..])
+    }
+}
+
+/// The group for a group exchange: the smallest that is as long as the client
+/// prefers, else the longest that it takes (RFC 4419 s.3).
+pub(crate) fn group_for(wish: &GexParams) -> Option<DhGroup> {
+    let allowed = |group: &&&DhGroup| {
+        (wish.min_group_size()..=wish.max_group_size()).contains(&group.bit_size())
+    };
+    let mut taken = GROUPS.iter().filter(allowed);
+    let longest = taken.clone().next_back();
+    taken
+        .find(|group| group.bit_size() >= wish.preferred_group_size())
+        .or(longest)
+        .map(|group| (*group).clone())
 }
 
 /// Whether a signature of this kind is accepted.
@@ -153,11 +194,12 @@ mod tests {
                 .collect();
             for name in &names {
                 assert!(!name.contains("sha1") && !name.contains("cbc"), "{name}");
-                assert!(
-                    !name.starts_with("hmac") || name.contains("-etm@"),
-                    "{name}"
-                );
+                assert!(!name.contains("md5") && !name.contains("none"), "{name}");
                 if algorithms == Algorithms::Modern {
+                    assert!(
+                        !name.starts_with("hmac") || name.contains("-etm@"),
+                        "{name}"
+                    );
                     assert!(!name.contains("nistp") && !name.contains("group"), "{name}");
                 }
             }
@@ -166,5 +208,22 @@ mod tests {
         }
         assert!(!is_accepted(&Algorithm::Rsa { hash: None }));
         assert!(!is_accepted(&Algorithm::Dsa));
+    }
+
+    #[test]
+    fn a_group_exchange_gets_a_group_that_the_client_takes_and_none_below_2048_bits() {
+        for (smallest, preferred, longest, expected) in [
+            (2048, 2048, 8192, Some(2048)),
+            (2048, 3072, 8192, Some(4096)),
+            (2048, 8192, 8192, Some(4096)),
+            (2048, 3072, 3072, Some(2048)),
+            (3072, 3072, 8192, Some(4096)),
+            (3072, 3072, 3072, None),
+            (8192, 8192, 8192, None),
+        ] {
+            let wish = GexParams::new(smallest, preferred, longest).unwrap();
+            let bits = group_for(&wish).map(|group| group.bit_size());
+            assert_eq!(bits, expected, "{smallest} {preferred} {longest}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use layover_config::Settings;
-use layover_server::{Addresses, existing_host_keys, generated_key_path};
+use layover_server::{Addresses, existing_host_keys, generated_key_paths, load_user_cas};
 use rustix::fs::{Access, CWD, Mode, OFlags, ResolveFlags, access, openat2};
 use rustix::process::{Resource, getrlimit};
 
@@ -108,15 +108,12 @@ fn elsewhere(homes: &Path, found: &Metadata) -> Option<String> {
 
 pub(super) fn host_keys(settings: &Settings) -> Finding {
     const WHAT: &str = "SSH host key";
-    let own = &settings.sftp.host_keys;
-    let generated = generated_key_path(&settings.data_dir);
-    if own.is_empty() && !generated.exists() {
-        return Finding::ready(
-            WHAT,
-            format!("will be made at the first start: {}", generated.display()),
-        );
-    }
-    match existing_host_keys(&settings.data_dir, own) {
+    let missing: Vec<_> = generated_key_paths(&settings.data_dir, &settings.sftp)
+        .into_iter()
+        .filter(|path| !path.exists())
+        .map(|path| path.display().to_string())
+        .collect();
+    match existing_host_keys(&settings.data_dir, &settings.sftp) {
         Err(error) => Finding::not_ready(
             WHAT,
             with_causes(&error),
@@ -130,10 +127,36 @@ pub(super) fn host_keys(settings: &Settings) -> Finding {
                     "chmod 600 on the key file",
                 );
             }
-            let prints: Vec<_> = keys.iter().map(|key| key.fingerprint()).collect();
-            Finding::ready(WHAT, prints.join(", "))
+            let mut found: Vec<_> = keys.iter().map(|key| key.fingerprint()).collect();
+            if !missing.is_empty() {
+                found.push(format!(
+                    "will be made at the first start: {}",
+                    missing.join(", ")
+                ));
+            }
+            Finding::ready(WHAT, found.join(", "))
         }
     }
+}
+
+/// Nothing, when no authority is to be trusted.
+pub(super) fn user_cas(settings: &Settings) -> Option<Finding> {
+    const WHAT: &str = "user authorities";
+    let files = &settings.sftp.trusted_user_ca_keys;
+    if files.is_empty() {
+        return None;
+    }
+    Some(match load_user_cas(files) {
+        Ok(authorities) => {
+            let prints: Vec<_> = authorities.into_iter().map(|ca| ca.fingerprint).collect();
+            Finding::ready(WHAT, prints.join(", "))
+        }
+        Err(error) => Finding::not_ready(
+            WHAT,
+            with_causes(&error),
+            "correct [sftp] trusted_user_ca_keys, or the file",
+        ),
+    })
 }
 
 pub(super) fn port(settings: &Settings, server: Option<&Addresses>) -> Finding {

@@ -132,6 +132,7 @@ impl World {
             home: home.parse().unwrap(),
             takes_files_over: true,
             protocols: Protocols::ALL,
+            auth: crate::AuthPolicy::Any,
             keep: None,
             quota_bytes: None,
             read_only: false,

@@ -268,6 +268,7 @@ pub(super) fn authorized(key: &NewKey, now: layover_retention::Timestamp) -> Aut
         blob: key.blob.clone(),
         from: key.from.clone(),
         expires_at: key.expires_at,
+        used_for: key.used_for.clone(),
         added_at: now,
     }
 }

@@ -28,6 +28,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "last_logins",
         include_str!("../../migrations/0003_last_logins.sql"),
     ),
+    (
+        4,
+        "authentication",
+        include_str!("../../migrations/0004_authentication.sql"),
+    ),
 ];
 
 /// The schema steps in an engine's own words.

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use layover_retention::{Keep, Timestamp};
 
 use crate::{
-    Account, AccountId, AccountName, AllowedNetwork, AuthorizedKey, EntityId, HomeId, HomeName,
-    NewNetwork, NodeId, Protocol, Protocols, SessionId,
+    Account, AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedKey, EntityId, HomeId,
+    HomeName, NewNetwork, NodeId, Protocol, Protocols, SessionId,
 };
 
 /// An account to be inserted: everything is checked and hashed.
@@ -19,6 +19,7 @@ pub(crate) struct NewAccountRow {
     /// Whether it may come to a home that holds files already.
     pub(crate) takes_files_over: bool,
     pub(crate) protocols: Protocols,
+    pub(crate) auth: AuthPolicy,
     pub(crate) keep: Option<Keep>,
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) read_only: bool,

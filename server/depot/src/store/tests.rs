@@ -175,6 +175,7 @@ fn account_row(name: &str, entity: EntityId, home: &str) -> NewAccountRow {
         home: home.parse().unwrap(),
         takes_files_over: true,
         protocols: Protocols::ALL,
+        auth: crate::AuthPolicy::Any,
         keep: None,
         quota_bytes: None,
         read_only: false,

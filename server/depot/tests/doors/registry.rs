@@ -21,6 +21,7 @@ pub(crate) fn account(text: &str, entity: &str) -> NewAccount {
         keys: Vec::new(),
         password: None,
         protocols: Protocols::ALL,
+        auth: layover_depot::AuthPolicy::Any,
         keep: None,
         quota_bytes: None,
         read_only: false,

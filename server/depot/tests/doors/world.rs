@@ -120,6 +120,7 @@ impl World {
             keys: Vec::new(),
             password: Some(Secret::new(PASSWORD)),
             protocols: Protocols::ALL,
+            auth: layover_depot::AuthPolicy::Any,
             keep: None,
             quota_bytes: None,
             read_only: false,
@@ -242,6 +243,7 @@ pub(crate) fn attempt(user: &str, proof: Proof) -> LoginAttempt {
         peer: PEER,
         protocol: Protocol::Sftp,
         proof,
+        first: None,
         client_version: Some("test".to_owned()),
         detail: serde_json::Map::new(),
     }

@@ -10,11 +10,11 @@ use crate::account::{Account, AccountChange, Enabled};
 use crate::journal::NewEntry;
 use crate::ledger::ApplianceKeep;
 use crate::store::{AccountRow, LoginRow, NewAccountRow, keep_of};
-use crate::{AccountId, AccountName, EntityName, HomeId, HomeName};
+use crate::{AccountId, AccountName, AuthPolicy, EntityName, HomeId, HomeName};
 
 macro_rules! account_columns {
     () => {
-        "SELECT a.id, a.name, e.name, h.name, a.home_id, a.enabled, a.protocols, a.keep_s, \
+        "SELECT a.id, a.name, e.name, h.name, a.home_id, a.enabled, a.protocols, a.auth, a.keep_s, \
          a.quota_bytes, a.read_only, a.tolerant_completion, a.publish_on_rename, \
          a.password_hash, a.created_at_us \
          FROM accounts a JOIN entities e ON e.id = a.entity_id JOIN homes h ON h.id = a.home_id \
@@ -29,6 +29,7 @@ type AccountColumns = (
     String,
     i64,
     i64,
+    String,
     String,
     Option<i64>,
     Option<i64>,
@@ -48,6 +49,7 @@ fn login_row(columns: AccountColumns, with: &mut Belongings) -> Result<LoginRow,
         home_id,
         enabled,
         protocols,
+        auth,
         keep_s,
         quota,
         read_only,
@@ -68,6 +70,7 @@ fn login_row(columns: AccountColumns, with: &mut Belongings) -> Result<LoginRow,
         home: home.parse().map_err(|_| broken("home"))?,
         enabled: enabled != 0,
         protocols: protocols.parse().map_err(|_| broken("protocols"))?,
+        auth: auth.parse().map_err(|_| broken("auth"))?,
         keep: keep_of(keep_s),
         quota_bytes: quota
             .map(|bytes| u64::try_from(bytes).map_err(|_| broken("quota_bytes")))
@@ -157,8 +160,8 @@ pub(crate) async fn add_account(
     .await?;
     let row: Option<(i64,)> = sqlx::query_as(
         "INSERT INTO accounts (name, entity_id, home_id, enabled, protocols, keep_s, quota_bytes, \
-         read_only, tolerant_completion, publish_on_rename, password_hash, created_at_us) \
-         SELECT $1, h.entity_id, h.id, 1, $4, $5, $6, $7, $8, $9, $10, $11 FROM homes h \
+         read_only, tolerant_completion, publish_on_rename, password_hash, created_at_us, auth) \
+         SELECT $1, h.entity_id, h.id, 1, $4, $5, $6, $7, $8, $9, $10, $11, $13 FROM homes h \
          WHERE h.name = $2 AND h.entity_id = $3 AND ($12 = 1 OR NOT EXISTS \
          (SELECT 1 FROM files f WHERE f.home_id = h.id AND f.state <> 'ended')) \
          ON CONFLICT (name) WHERE removed_at_us IS NULL DO NOTHING RETURNING id",
@@ -175,6 +178,7 @@ pub(crate) async fn add_account(
     .bind(new.password_hash.clone())
     .bind(new.now.as_micros())
     .bind(i64::from(new.takes_files_over))
+    .bind(new.auth.as_str())
     .fetch_optional(&mut *conn)
     .await?;
     let Some((id,)) = row else { return Ok(None) };
@@ -201,13 +205,15 @@ pub(crate) async fn change_account(
         "UPDATE accounts SET protocols = COALESCE($2, protocols), \
          read_only = COALESCE($3, read_only), \
          tolerant_completion = COALESCE($4, tolerant_completion), \
-         publish_on_rename = COALESCE($5, publish_on_rename) WHERE id = $1",
+         publish_on_rename = COALESCE($5, publish_on_rename), \
+         auth = COALESCE($6, auth) WHERE id = $1",
     )
     .bind(account.0)
     .bind(change.protocols.map(|protocols| protocols.to_string()))
     .bind(flag(change.read_only))
     .bind(flag(change.tolerant_completion))
     .bind(flag(change.publish_on_rename))
+    .bind(change.auth.map(AuthPolicy::as_str))
     .execute(&mut *conn)
     .await?;
     if let Some(quota_bytes) = change.quota_bytes {

@@ -8,8 +8,8 @@ use super::sessions::{note_change, note_if_changed};
 use super::{Conn, StoreError};
 use crate::journal::NewEntry;
 use crate::{
-    AccountId, AllowedNetwork, AuthorizedKey, FolderPermission, FromPattern, Network, NewNetwork,
-    VirtualPath,
+    AccountId, AllowedNetwork, AuthorizedKey, FolderPermission, FromPattern, KeyUse, Network,
+    NewNetwork, VirtualPath,
 };
 
 /// Which accounts' keys, networks and permissions are read.
@@ -85,6 +85,8 @@ type KeyColumns = (
     String,
     Option<i64>,
     i64,
+    i64,
+    String,
 );
 
 async fn keys(
@@ -93,7 +95,7 @@ async fn keys(
 ) -> Result<HashMap<i64, Vec<AuthorizedKey>>, StoreError> {
     let rows: Vec<KeyColumns> = sqlx::query_as(
         "SELECT id, account_id, fingerprint, algorithm, comment, blob, from_patterns, \
-         expires_at_us, added_at_us FROM account_keys \
+         expires_at_us, added_at_us, authority, principals FROM account_keys \
          WHERE account_id BETWEEN $1 AND $2 ORDER BY account_id, id",
     )
     .bind(range.0)
@@ -101,7 +103,20 @@ async fn keys(
     .fetch_all(conn)
     .await?;
     let mut by_account: HashMap<i64, Vec<AuthorizedKey>> = HashMap::new();
-    for (id, account, fingerprint, algorithm, comment, blob, from, expires, added) in rows {
+    for (
+        id,
+        account,
+        fingerprint,
+        algorithm,
+        comment,
+        blob,
+        from,
+        expires,
+        added,
+        authority,
+        principals,
+    ) in rows
+    {
         let from = from
             .split(',')
             .filter(|pattern| !pattern.is_empty())
@@ -119,6 +134,14 @@ async fn keys(
             blob,
             from,
             expires_at: expires.map(Timestamp::from_micros),
+            used_for: if authority == 0 {
+                KeyUse::Login
+            } else {
+                let names = principals.split(',').filter(|name| !name.is_empty());
+                KeyUse::Authority {
+                    principals: names.map(ToOwned::to_owned).collect(),
+                }
+            },
             added_at: Timestamp::from_micros(added),
         });
     }
@@ -161,9 +184,14 @@ pub(super) async fn insert_key(
     key: &AuthorizedKey,
 ) -> Result<u64, StoreError> {
     let from: Vec<String> = key.from.iter().map(ToString::to_string).collect();
+    let (authority, principals) = match &key.used_for {
+        KeyUse::Login => (0_i64, String::new()),
+        KeyUse::Authority { principals } => (1, principals.join(",")),
+    };
     let done = sqlx::query(
         "INSERT INTO account_keys (account_id, fingerprint, algorithm, comment, blob, \
-         from_patterns, expires_at_us, added_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+         from_patterns, expires_at_us, added_at_us, authority, principals) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
          ON CONFLICT (account_id, fingerprint) DO NOTHING",
     )
     .bind(account.0)
@@ -174,6 +202,8 @@ pub(super) async fn insert_key(
     .bind(from.join(","))
     .bind(key.expires_at.map(Timestamp::as_micros))
     .bind(key.added_at.as_micros())
+    .bind(authority)
+    .bind(principals)
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
@@ -304,6 +334,15 @@ pub(crate) async fn remove_permission(
         .execute(&mut *conn)
         .await?;
     note_if_changed(conn, done.rows_affected(), entry).await
+}
+
+/// Whether some account trusts an authority of its own.
+pub(crate) async fn has_authorities(conn: &mut Conn) -> Result<bool, StoreError> {
+    let row: Option<(i64,)> =
+        sqlx::query_as("SELECT id FROM account_keys WHERE authority = 1 LIMIT 1")
+            .fetch_optional(conn)
+            .await?;
+    Ok(row.is_some())
 }
 
 /// The networks of all enabled accounts that count at `now`.

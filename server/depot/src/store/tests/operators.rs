@@ -9,8 +9,8 @@ use crate::ledger::ApplianceKeep;
 use crate::store::{SessionStart, Store};
 use crate::vfs::StorageId;
 use crate::{
-    AuthorizedKey, EntityName, FileId, FolderPermission, NewNetwork, Protocol, Protocols, Rights,
-    SessionId,
+    AuthPolicy, AuthorizedKey, EntityName, FileId, FolderPermission, KeyUse, NewNetwork, Protocol,
+    Protocols, Rights, SessionId,
 };
 
 fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -75,6 +75,7 @@ pub(super) async fn entities_and_accounts(store: &Store) {
         keep: Some(Some(keep(7))),
         quota_bytes: Some(Some(1 << 40)),
         read_only: Some(true),
+        auth: Some(AuthPolicy::KeyAndPassword),
         ..AccountChange::default()
     };
     store
@@ -91,6 +92,7 @@ pub(super) async fn entities_and_accounts(store: &Store) {
         (changed.keep, changed.quota_bytes),
         (Some(keep(7)), Some(1 << 40))
     );
+    assert_eq!(changed.auth, AuthPolicy::KeyAndPassword);
     assert!(changed.read_only && !changed.enabled && !changed.publish_on_rename);
     let cleared = AccountChange {
         keep: Some(None),
@@ -115,6 +117,7 @@ pub(super) async fn credentials_networks_and_permissions(store: &Store) {
         blob: vec![0, 255, 10],
         from: vec![name("!10.0.0.1"), name("10.0.0.0/8")],
         expires_at: Some(time(99)),
+        used_for: KeyUse::Login,
         added_at: time(1),
     };
     store
@@ -202,7 +205,32 @@ pub(super) async fn credentials_networks_and_permissions(store: &Store) {
 
     let row = store.login("keyed").await.unwrap().unwrap();
     assert_eq!(row.password_hash.as_deref(), Some("hash"));
-    assert_eq!(row.account.keys, [key]);
+    assert_eq!(row.account.keys, std::slice::from_ref(&key));
+    assert_eq!(row.account.auth, AuthPolicy::Any);
+    assert!(!store.has_authorities().await.unwrap());
+    for (fingerprint, principals) in [("SHA256:y", &[][..]), ("SHA256:z", &["a b", "c"])] {
+        let authority = AuthorizedKey {
+            fingerprint: fingerprint.to_owned(),
+            used_for: KeyUse::Authority {
+                principals: principals.iter().map(ToString::to_string).collect(),
+            },
+            ..key.clone()
+        };
+        store
+            .add_key(account, &authority, &entry("key.add"))
+            .await
+            .unwrap()
+            .unwrap();
+        let found = store.login("keyed").await.unwrap().unwrap();
+        assert_eq!(found.account.keys.last(), Some(&authority));
+        assert!(store.has_authorities().await.unwrap());
+        store
+            .remove_key(account, fingerprint, &entry("key.remove"))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(!store.has_authorities().await.unwrap());
+    }
     assert_eq!(row.account.permissions, [wider]);
     assert_eq!(row.account.networks.len(), 2);
     assert!(row.account.has_password);
