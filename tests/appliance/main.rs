@@ -1,6 +1,7 @@
 //! What a running Layover promises, claim by claim, seen from outside.
 
 mod adoption;
+mod algorithms;
 mod authentication;
 mod calendar;
 mod changes;

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod calendar;
 pub mod content;
+pub mod curl;
 pub mod engine;
 pub mod external;
 pub mod keys;

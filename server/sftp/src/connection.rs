@@ -153,7 +153,12 @@ impl Server {
                 hard: cut.clone(),
             },
         };
-        let watched = WatchedStream::new(stream, Arc::clone(&activity), handshake, cut.clone());
+        let watched = WatchedStream::new(
+            stream,
+            Arc::clone(&activity),
+            Arc::clone(&handshake),
+            cut.clone(),
+        );
         let overdue = activity.overdue(self.patience);
         tokio::pin!(overdue);
         let started = tokio::select! {
@@ -186,7 +191,7 @@ impl Server {
                 ended = &mut running => {
                     match ended {
                         Err(error) if !activity.is_logged_in() => {
-                            tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended before a login: {error}");
+                            tell_of_failure(peer, &handshake, &error);
                         }
                         Err(error) => tracing::debug!(peer.addr = %peer, "connection ended: {error}"),
                         Ok(()) => {}
@@ -237,6 +242,29 @@ impl Server {
                 .await;
         }
     }
+}
+
+/// Says why nobody logged in. A client with which nothing can be agreed upon is a
+/// partner whose software is too old, or ours: its names are worth a line.
+fn tell_of_failure(peer: SocketAddr, handshake: &Handshake, error: &ConnectionError) {
+    /// The client's names that are repeated, in characters.
+    const MAX_NAMES_CHARS: usize = 300;
+    let ConnectionError::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. }) = error else {
+        tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended before a login: {error}");
+        return;
+    };
+    let client = handshake.client_version().unwrap_or("the client");
+    let names = theirs.join(",");
+    let names: String = names
+        .chars()
+        .filter(char::is_ascii_graphic)
+        .take(MAX_NAMES_CHARS)
+        .collect();
+    tracing::info!(
+        peer.addr = %peer,
+        outcome = "refused",
+        "nothing in common with {client}: its algorithms for {kind:?} are {names}"
+    );
 }
 
 /// Returns when the server stops and this connection has nothing open.
