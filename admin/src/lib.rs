@@ -9,6 +9,7 @@
 mod cli;
 mod command;
 mod context;
+mod credentials;
 mod error;
 mod output;
 mod password;

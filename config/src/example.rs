@@ -130,6 +130,7 @@ mod tests {
             active_mode = true
             [sftp]
             host_keys = ["keys/ed25519", "env:HOST_KEY"]
+            trusted_user_ca_keys = ["/etc/layover/ca.pub", "other ca.pub"]
             [gate]
             deny = ["192.0.2.0/24"]
             idle_timeout = "1h1s"

@@ -10,6 +10,7 @@ use super::key::keys_from_file;
 use super::view::{AccountView, yes_no};
 use crate::cli::{AccountAdd, AccountCommand, AccountSet};
 use crate::context::Context;
+use crate::credentials::Credentials;
 use crate::error::CliError;
 use crate::output::{Cell, Fields, Table, Tone};
 use crate::password;
@@ -186,9 +187,17 @@ fn tell_what_is_missing(context: &mut Context, account: &AccountView) -> Result<
             ),
         )?;
     }
-    if account.keys.is_empty() && !account.has_password {
+    let credentials = Credentials {
+        auth: account.auth,
+        keys: account.keys.len(),
+        has_password: account.has_password,
+    };
+    if let Some(missing) = credentials.missing(&context.settings) {
         context.out.marked_line(
-            &Cell::toned("neither key nor password: the account cannot log in.", Tone::Alarm),
+            &Cell::toned(
+                format!("{missing}: the account cannot log in."),
+                Tone::Alarm,
+            ),
             &format!(
                 " Next: layover account key add {name} FILE, or layover account password {name} --generate"
             ),

@@ -187,6 +187,45 @@ fn a_setting_is_changed_and_taken_back_and_others_stay() {
 }
 
 #[test]
+fn what_an_account_must_show_is_set_and_journalled_and_anything_else_refused() {
+    let place = Place::with_account();
+    assert_eq!(place.json(&["account", "show", "partner"])["auth"], "any");
+    for policy in ["password", "key", "key+password", "any"] {
+        let set = place.json(&["account", "set", "partner", "--auth", policy]);
+        assert_eq!(set["auth"], policy);
+        let shown = place.run(&["account", "show", "partner"]).ok();
+        assert!(shown.stdout.contains(policy), "{shown:?}");
+    }
+    let changes = place.json(&["journal", "--kind", "admin"]);
+    let told: Vec<_> = changes
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["action"] == "account.set")
+        .map(|entry| entry["detail"]["auth"].clone())
+        .collect();
+    assert_eq!(told, ["password", "key", "key+password", "any"]);
+    place
+        .run(&["account", "set", "partner", "--auth", "certificate"])
+        .refused(2, "key+password");
+    let added = place
+        .run(&[
+            "account",
+            "add",
+            "both",
+            "--entity",
+            "acme",
+            "--auth",
+            "key+password",
+            "--generate-password",
+        ])
+        .ok();
+    assert!(added.stdout.contains("no key"), "{added:?}");
+    let check = place.json(&["check"]).to_string();
+    assert!(check.contains("both"), "{check}");
+}
+
+#[test]
 fn an_account_is_disabled_enabled_and_removed() {
     let place = Place::with_account();
     assert_eq!(

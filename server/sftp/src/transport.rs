@@ -180,6 +180,13 @@ pub(crate) fn is_accepted(signature: &Algorithm) -> bool {
 mod tests {
     use super::*;
 
+    // Every client begins with a `none` probe.
+    #[test]
+    fn the_first_probe_waits_for_nothing() {
+        let config = config(Vec::new(), Algorithms::Modern);
+        assert_eq!(config.auth_rejection_time_initial, Some(Duration::ZERO));
+    }
+
     // S04: what must not be offered, by name.
     #[test]
     fn nothing_weak_is_offered() {

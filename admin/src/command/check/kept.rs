@@ -10,6 +10,7 @@ use layover_retention::Clock;
 use super::Finding;
 use super::host::writable;
 use crate::context::open_as;
+use crate::credentials::Credentials;
 use crate::error::{CliError, with_causes};
 
 /// Accounts named in one line; more are counted.
@@ -32,7 +33,7 @@ pub(super) async fn look(settings: &Settings, clock: &Arc<dyn Clock>) -> Vec<Fin
             "correct [database] url or what it points at",
         )],
         Ok(depot) => {
-            let found = accounts(&depot, clock.as_ref()).await;
+            let found = accounts(settings, &depot, clock.as_ref()).await;
             depot.close().await;
             match found {
                 Ok(mut findings) => {
@@ -94,7 +95,11 @@ fn to_be_set_up(settings: &Settings, file: Option<&Path>) -> Finding {
     )
 }
 
-async fn accounts(depot: &Depot, clock: &dyn Clock) -> Result<Vec<Finding>, CliError> {
+async fn accounts(
+    settings: &Settings,
+    depot: &Depot,
+    clock: &dyn Clock,
+) -> Result<Vec<Finding>, CliError> {
     const WHAT: &str = "accounts";
     let accounts = depot.registry().list_accounts().await?;
     if accounts.is_empty() {
@@ -113,7 +118,7 @@ async fn accounts(depot: &Depot, clock: &dyn Clock) -> Result<Vec<Finding>, CliE
             .all(|network| network.until.is_some_and(|until| until <= now))
     }));
     let unprovable =
-        names(enabled().filter(|account| account.keys.is_empty() && !account.has_password));
+        names(enabled().filter(|account| credentials(account).missing(settings).is_some()));
     let mut findings = vec![Finding::ready(
         WHAT,
         format!("{}, {} of them enabled", accounts.len(), enabled().count()),
@@ -128,11 +133,19 @@ async fn accounts(depot: &Depot, clock: &dyn Clock) -> Result<Vec<Finding>, CliE
     if let Some(names) = unprovable {
         findings.push(Finding::notice(
             "credentials",
-            format!("neither key nor password, cannot log in: {names}"),
+            format!("not what they must show, cannot log in: {names}"),
             "layover account key add NAME FILE, or layover account password NAME --generate",
         ));
     }
     Ok(findings)
+}
+
+fn credentials(account: &Account) -> Credentials {
+    Credentials {
+        auth: account.auth,
+        keys: account.keys.len(),
+        has_password: account.has_password,
+    }
 }
 
 fn names<'a>(accounts: impl Iterator<Item = &'a Account>) -> Option<String> {

@@ -1,0 +1,73 @@
+//! Whether an account has what its policy makes it show.
+
+use layover_config::Settings;
+use layover_depot::AuthPolicy;
+
+/// What somebody could log in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    /// What must be shown.
+    pub(crate) auth: AuthPolicy,
+    /// Keys and authorities of the account itself.
+    pub(crate) keys: usize,
+    /// Whether a password is set.
+    pub(crate) has_password: bool,
+}
+
+impl Credentials {
+    /// What is not there, so that nobody can log in. Where the appliance trusts an
+    /// authority, any account may get a certificate, which counts as a key.
+    pub(crate) fn missing(self, settings: &Settings) -> Option<&'static str> {
+        let by_key = self.keys > 0 || !settings.sftp.trusted_user_ca_keys.is_empty();
+        match (self.auth, by_key, self.has_password) {
+            (AuthPolicy::Any | AuthPolicy::KeyAndPassword, false, false) => {
+                Some("neither key nor password")
+            }
+            (AuthPolicy::Key | AuthPolicy::KeyAndPassword, false, _) => Some("no key"),
+            (AuthPolicy::Password | AuthPolicy::KeyAndPassword, _, false) => Some("no password"),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_depends_on_the_policy_and_on_trusted_authorities() {
+        let (neither, key, password) = (
+            Some("neither key nor password"),
+            Some("no key"),
+            Some("no password"),
+        );
+        let plain = Settings::default();
+        let mut trusting = Settings::default();
+        trusting.sftp.trusted_user_ca_keys.push("ca.pub".into());
+        for (auth, keys, has_password, alone, with_authority) in [
+            (AuthPolicy::Any, 0, false, neither, None),
+            (AuthPolicy::Any, 1, false, None, None),
+            (AuthPolicy::Any, 0, true, None, None),
+            (AuthPolicy::Key, 0, true, key, None),
+            (AuthPolicy::Key, 1, false, None, None),
+            (AuthPolicy::Password, 1, false, password, password),
+            (AuthPolicy::Password, 0, true, None, None),
+            (AuthPolicy::KeyAndPassword, 0, false, neither, password),
+            (AuthPolicy::KeyAndPassword, 0, true, key, None),
+            (AuthPolicy::KeyAndPassword, 1, false, password, password),
+            (AuthPolicy::KeyAndPassword, 1, true, None, None),
+        ] {
+            let credentials = Credentials {
+                auth,
+                keys,
+                has_password,
+            };
+            assert_eq!(credentials.missing(&plain), alone, "{credentials:?}");
+            assert_eq!(
+                credentials.missing(&trusting),
+                with_authority,
+                "{credentials:?}"
+            );
+        }
+    }
+}
