@@ -120,6 +120,12 @@ impl FileRow {
         self.identity.is_some_and(|ours| ours.same_file(identity))
     }
 
+    /// How old its content is: its arrival, or the one that it will have when
+    /// its publication, under way just now, is recorded.
+    pub(crate) fn oldest_arrival(&self) -> Option<Timestamp> {
+        self.arrived_at.or(self.inherited_arrival)
+    }
+
     /// An unfinished upload that `account` may go on with.
     pub(crate) fn is_unfinished_of(&self, account: AccountId) -> bool {
         matches!(self.state, FileState::Partial | FileState::Waiting)

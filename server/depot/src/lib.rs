@@ -67,9 +67,9 @@ pub use rights::{
 };
 pub use secret::Secret;
 pub use session::{
-    Completion, Download, EndReason, FileInfo, Listing, MAX_LISTING, Session, Space, Upload,
-    UploadMode, UploadOutcome, UploadPermit, UploadReceipt,
+    Completion, CopySource, Download, EndReason, FileInfo, Listing, MAX_COPY_BYTES, MAX_LISTING,
+    Session, Space, Upload, UploadMode, UploadOutcome, UploadPermit, UploadReceipt,
 };
 pub use shelf::{DueFile, PartialSweep, Shelf};
 pub use store::{OpenStoreError, StoreError};
-pub use vfs::{FileKind, MAX_FILE_BYTES, MAX_IO_BYTES, Replace, StorageId, VfsError};
+pub use vfs::{CopyRange, FileKind, MAX_FILE_BYTES, MAX_IO_BYTES, Replace, StorageId, VfsError};

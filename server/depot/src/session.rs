@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 pub use download::Download;
 pub use permit::{UploadMode, UploadPermit};
-pub use upload::{Completion, Upload, UploadOutcome, UploadReceipt};
+pub use upload::{Completion, CopySource, MAX_COPY_BYTES, Upload, UploadOutcome, UploadReceipt};
 
 use crate::holdings::{Holdings, HomeRef};
 use crate::vfs::{Entry, FileKind, VfsError};

@@ -144,6 +144,7 @@ macro_rules! store_doors {
             read files::row(file: FileId) -> Option<FileRow>;
             single uploads::begin_upload(upload: &NewUpload) -> FileId;
             single uploads::resume_upload(file: FileId, node: &NodeId, now: Timestamp) -> bool;
+            single uploads::inherit_arrival(file: FileId, arrived_at: Timestamp) -> ();
             write uploads::park_upload(file: FileId, state: FileState, size_bytes: u64, now: Timestamp, entry: Option<&NewEntry>) -> ();
             write uploads::forget_upload(file: FileId, state: FileState, entry: Option<&NewEntry>) -> bool;
             judge uploads::stage(staging: &Staging) -> Claimed;

@@ -18,6 +18,7 @@ mod suite;
 
 use std::fmt;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 pub use error::VfsError;
@@ -150,6 +151,17 @@ pub enum Replace {
     Allow,
 }
 
+/// A piece of one file that goes to a place in another, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyRange {
+    /// Where it begins in the source.
+    pub from_offset: u64,
+    /// Where it begins in the target.
+    pub to_offset: u64,
+    /// How long it is.
+    pub length_bytes: u64,
+}
+
 /// Room on the file system that holds the homes, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StorageSpace {
@@ -167,6 +179,38 @@ pub(crate) trait OpenFile: Send + Sync + fmt::Debug {
     /// Content and size reach the disk before this returns.
     fn sync(&self) -> io::Result<()>;
     fn entry(&self) -> io::Result<Entry>;
+    /// The file itself, when the kernel can copy from and to it.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// Copies `range` of `source` into `target`: inside the kernel where it can,
+/// else through a buffer. Returns how many bytes there were; fewer only when
+/// the source ends before.
+pub(crate) fn copy_range(
+    source: &dyn OpenFile,
+    target: &dyn OpenFile,
+    range: CopyRange,
+) -> io::Result<u64> {
+    let mut done = match (source.descriptor(), target.descriptor()) {
+        (Some(source), Some(target)) => local::copy_in_kernel(source, target, range)?,
+        _ => 0,
+    };
+    while done < range.length_bytes {
+        let left = range.length_bytes.saturating_sub(done);
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX);
+        let bytes = source.read_at(
+            range.from_offset.saturating_add(done),
+            wanted.min(MAX_IO_BYTES),
+        )?;
+        if bytes.is_empty() {
+            break;
+        }
+        target.write_at(range.to_offset.saturating_add(done), &bytes)?;
+        done = done.saturating_add(bytes.len() as u64);
+    }
+    Ok(done)
 }
 
 /// Where hosted files lie. All verbs block; call them through [`Vfs`].

@@ -1,8 +1,10 @@
 //! Downloads: one open file, whole as it was when it was opened.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use layover_retention::Timestamp;
 
 use super::coverage::Coverage;
 use super::{FileInfo, Session, not_found, record};
@@ -24,6 +26,9 @@ pub struct Download {
     path: VirtualPath,
     info: FileInfo,
     passed: Mutex<Coverage>,
+    arrived_at: Timestamp,
+    /// Something was copied from it on the server.
+    copied: AtomicBool,
     running: Stopwatch,
     recorded: bool,
 }
@@ -59,6 +64,9 @@ impl Session {
                         path: path.clone(),
                         info: FileInfo::of(entry, visible.expires_at),
                         passed: Mutex::default(),
+                        // Without one it is being published just now.
+                        arrived_at: visible.row.oldest_arrival().unwrap_or_else(|| self.now()),
+                        copied: AtomicBool::new(false),
                         running: Stopwatch::start(),
                         recorded: false,
                     });
@@ -106,13 +114,27 @@ impl Download {
         Ok(Bytes::from(bytes))
     }
 
+    /// What a copy is made of, and how old that is.
+    pub(super) fn copied_by(&self) -> (Arc<dyn OpenFile>, Timestamp) {
+        self.copied.store(true, Ordering::Release);
+        (Arc::clone(&self.file), self.arrived_at)
+    }
+
+    pub(super) fn path(&self) -> &VirtualPath {
+        &self.path
+    }
+
     /// Ends the download and records it. The file counts as collected when
-    /// the front end says that all was sent, and every byte was read.
+    /// the front end says that all was sent, and every byte was read. One that
+    /// was only copied on the server is told by the upload, not here.
     ///
     /// # Errors
     /// `Database` when it could not be recorded.
     pub async fn finish(mut self, bytes_sent: u64, complete: bool) -> Result<(), VfsError> {
         self.recorded = true;
+        if bytes_sent == 0 && self.copied.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let whole = complete && self.is_whole();
         record_end(self.end(bytes_sent, whole)).await
     }
@@ -148,6 +170,9 @@ impl Drop for Download {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .contiguous();
+        if passed == 0 && self.copied.load(Ordering::Acquire) {
+            return;
+        }
         // Nobody said that it was sent: an empty file is no proof of anything.
         let end = self.end(passed, self.is_whole() && self.info.size_bytes > 0);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {

@@ -211,7 +211,7 @@ impl UploadPermit {
 
     async fn begin_copy(&self, source: &VisibleFile) -> Result<Start, VfsError> {
         let (hidden, live) = self.hidden()?;
-        let arrival = source.row.arrived_at;
+        let arrival = source.row.oldest_arrival();
         let id = self.begin_row(&hidden, arrival).await?;
         let (place, name) = (self.session.inner.home.place(&self.path), hidden.clone());
         let identity = source.entry.identity;

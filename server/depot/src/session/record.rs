@@ -77,6 +77,11 @@ pub(super) fn upload(
     }
 }
 
+/// Of a file that holds what was copied from `source` on the server.
+pub(super) fn with_source(entry: NewEntry, source: &VirtualPath) -> NewEntry {
+    entry.with("copied_from", source.to_string())
+}
+
 pub(super) fn upload_waits(
     inner: &SessionInner,
     path: &VirtualPath,

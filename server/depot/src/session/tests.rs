@@ -1,5 +1,6 @@
 //! What a session promises, each promise once.
 
+mod copies;
 mod downloads;
 mod engines;
 mod local;

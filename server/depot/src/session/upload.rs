@@ -1,6 +1,7 @@
 //! Uploads: bytes into a hidden file, then its name, in the order that loses
 //! nothing.
 
+mod copying;
 mod ending;
 mod progress;
 
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use layover_retention::Timestamp;
 
+pub use copying::{CopySource, MAX_COPY_BYTES};
 use progress::{Poison, Progress, WriteGuard, locked};
 
 use super::Session;
@@ -108,6 +110,7 @@ impl Upload {
             writes_under_way: 0,
             poison: None,
             inherited_arrival: start.inherited_arrival,
+            copied_from: None,
             modified_us: None,
             growth,
         };
@@ -232,6 +235,26 @@ impl Upload {
                 Err(error)
             }
         }
+    }
+
+    /// What was written so far survives a power cut when this returns `Ok`,
+    /// though hidden still. A failure makes the upload unpublishable.
+    ///
+    /// # Errors
+    /// As [`Upload::write_at`].
+    pub async fn sync(&self) -> Result<(), VfsError> {
+        let parts = self.parts()?;
+        parts.session.check_running()?;
+        if let Some(poison) = locked(&parts.progress).poison {
+            return Err(poison.error());
+        }
+        let file = Arc::clone(&parts.file);
+        let synchronised = parts.vfs().durable(move |_| file.sync()).await;
+        synchronised.map_err(|error| {
+            let error = VfsError::at(&parts.path, error);
+            locked(&parts.progress).poison = Some(Poison::of(&error));
+            error
+        })
     }
 
     /// Remembers the partner's time stamps; the modification time is set when

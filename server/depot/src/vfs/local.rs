@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +23,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::{
-    Entries, Entry, FileKind, HiddenName, Identity, MAX_IO_BYTES, OpenFile, Place, Replace,
-    Storage, StorageId, StorageSpace, marker,
+    CopyRange, Entries, Entry, FileKind, HiddenName, Identity, MAX_IO_BYTES, OpenFile, Place,
+    Replace, Storage, StorageId, StorageSpace, marker,
 };
 use crate::{Fsync, HomeName, VirtualPath};
 
@@ -424,6 +424,10 @@ impl OpenFile for LocalFile {
     fn entry(&self) -> io::Result<Entry> {
         fd_entry(&self.file)
     }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
+    }
 }
 
 pub(super) fn directory_flags() -> OFlags {
@@ -555,21 +559,40 @@ fn copy_content(source: &File, copy: &File, size_bytes: u64) -> io::Result<()> {
     if rustix::fs::ioctl_ficlone(copy, source).is_ok() {
         return Ok(());
     }
+    let whole = CopyRange {
+        from_offset: 0,
+        to_offset: 0,
+        length_bytes: size_bytes,
+    };
+    let done = copy_in_kernel(source.as_fd(), copy.as_fd(), whole)?;
+    if done < size_bytes {
+        return copy_through_buffer(source, copy, done);
+    }
+    Ok(())
+}
+
+/// Copies inside the kernel, as far as it does that between these two files;
+/// returns how many bytes are copied.
+pub(super) fn copy_in_kernel(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    range: CopyRange,
+) -> io::Result<u64> {
     let mut done = 0_u64;
-    while done < size_bytes {
-        let left = usize::try_from(size_bytes.saturating_sub(done)).unwrap_or(usize::MAX);
-        let (mut from, mut to) = (done, done);
-        match rustix::fs::copy_file_range(source, Some(&mut from), copy, Some(&mut to), left) {
+    while done < range.length_bytes {
+        let left = range.length_bytes.saturating_sub(done);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let mut from = range.from_offset.saturating_add(done);
+        let mut to = range.to_offset.saturating_add(done);
+        match rustix::fs::copy_file_range(source, Some(&mut from), target, Some(&mut to), left) {
             Ok(0) => break,
             Ok(copied) => done = done.saturating_add(copied as u64),
             Err(Errno::INTR) => {}
-            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                return copy_through_buffer(source, copy, done);
-            }
+            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => break,
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(done)
 }
 
 fn copy_through_buffer(source: &File, copy: &File, mut offset: u64) -> io::Result<()> {

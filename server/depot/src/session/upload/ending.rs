@@ -95,9 +95,13 @@ impl Parts {
         size_bytes: u64,
     ) -> Result<UploadReceipt, PublishError> {
         let inner = &self.session.inner;
-        let (received_bytes, inherited_arrival) = {
+        let (received_bytes, inherited_arrival, copied_from) = {
             let progress = locked(&self.progress);
-            (progress.received_bytes, progress.inherited_arrival)
+            (
+                progress.received_bytes,
+                progress.inherited_arrival,
+                progress.copied_from.clone(),
+            )
         };
         let publishing = Publishing {
             home: inner.home.clone(),
@@ -117,7 +121,11 @@ impl Parts {
         let published = inner
             .holdings
             .publish(publishing, |path, now| {
-                record::upload(inner, path, size_bytes, received_bytes, duration, now)
+                let entry = record::upload(inner, path, size_bytes, received_bytes, duration, now);
+                match &copied_from {
+                    Some(source) => record::with_source(entry, source),
+                    None => entry,
+                }
             })
             .await?;
         Ok(UploadReceipt {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use layover_retention::Timestamp;
 
+use crate::VirtualPath;
 use crate::holdings::Growth;
 use crate::session::coverage::Coverage;
 use crate::vfs::VfsError;
@@ -17,6 +18,8 @@ pub(super) struct Progress {
     pub(super) writes_under_way: u32,
     pub(super) poison: Option<Poison>,
     pub(super) inherited_arrival: Option<Timestamp>,
+    /// The first file that was copied into this one on the server.
+    pub(super) copied_from: Option<VirtualPath>,
     pub(super) modified_us: Option<i64>,
     pub(super) growth: Growth,
 }

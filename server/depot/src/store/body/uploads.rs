@@ -52,6 +52,24 @@ pub(crate) async fn resume_upload(
     Ok(done.rows_affected() == 1)
 }
 
+/// An unfinished upload takes over the arrival of what was copied into it; of
+/// several, the oldest. It stays with the row when the upload is interrupted.
+pub(crate) async fn inherit_arrival(
+    conn: &mut Conn,
+    file: FileId,
+    arrived_at: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE files SET inherited_arrival_us = $2 WHERE id = $1 AND state = 'receiving' \
+         AND (inherited_arrival_us IS NULL OR inherited_arrival_us > $2)",
+    )
+    .bind(file.0)
+    .bind(arrived_at.as_micros())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// An upload stops short of being published: it stays hidden in `state`.
 pub(crate) async fn park_upload(
     conn: &mut Conn,

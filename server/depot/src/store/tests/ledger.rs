@@ -156,6 +156,13 @@ pub(super) async fn an_upload_from_its_beginning_to_its_end(store: &Store) {
             .unwrap()
     );
 
+    // Of two copies made into it the older one counts.
+    for copied in [time(300), time(200), time(250)] {
+        store.inherit_arrival(file, copied).await.unwrap();
+    }
+    let row = store.row(file).await.unwrap().unwrap();
+    assert_eq!(row.inherited_arrival, Some(time(200)));
+
     let mut plan = staging(home, file, "/in/x");
     plan.quota_bytes = Some(CONTENT_BYTES - 1);
     assert_eq!(store.stage(&plan).await.unwrap(), Claimed::OverQuota);
