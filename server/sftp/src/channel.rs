@@ -275,6 +275,7 @@ impl Dispatcher {
             clock: &*self.context.clock,
             listed: &self.context.listed,
             handles: &mut self.handles,
+            activity: &self.context.activity,
             stopping,
         };
         // Boxed: the verbs below are deep, and one state machine of all of them
@@ -329,7 +330,9 @@ fn handle_of(body: &Body) -> Option<Handle> {
         | Body::Fstat { handle }
         | Body::Fsetstat { handle, .. }
         | Body::Readdir { handle }
-        | Body::Fsync { handle } => *handle,
+        | Body::Fsync { handle }
+        | Body::Fstatvfs { handle } => *handle,
+        Body::CopyData { to, .. } => *to,
         _ => None,
     }
 }

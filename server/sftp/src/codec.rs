@@ -24,6 +24,11 @@ pub const MAX_HANDLE_BYTES: usize = 256;
 /// Extended attributes pairs that a packet may carry; they are ignored.
 const MAX_EXTENDED_ATTRS: u32 = 64;
 
+/// Numbers of users, and of groups, that one `users-groups-by-id@openssh.com`
+/// may ask for: `sftp` asks for those of one listing, each once. More would let
+/// a small request make a large reply.
+pub const MAX_IDS: usize = 1024;
+
 mod kind {
     pub(super) const INIT: u8 = 1;
     pub(super) const VERSION: u8 = 2;
@@ -233,8 +238,43 @@ pub enum Body {
         /// Any name on the file system.
         path: Bytes,
     },
+    /// `fstatvfs@openssh.com`
+    Fstatvfs {
+        /// Anything open on the file system.
+        handle: Option<Handle>,
+    },
     /// `limits@openssh.com`
     Limits,
+    /// `expand-path@openssh.com`
+    ExpandPath {
+        /// A name that may begin with `~`.
+        path: Bytes,
+    },
+    /// `home-directory`
+    HomeDirectory {
+        /// Whose; the account's own when empty.
+        user: Bytes,
+    },
+    /// `users-groups-by-id@openssh.com`
+    NamesById {
+        /// Numbers of users.
+        users: Vec<u32>,
+        /// Numbers of groups.
+        groups: Vec<u32>,
+    },
+    /// `copy-data`
+    CopyData {
+        /// The source.
+        from: Option<Handle>,
+        /// From where, in bytes.
+        from_offset: u64,
+        /// How much, in bytes; 0 for all up to the end of the source.
+        length: u64,
+        /// The target.
+        to: Option<Handle>,
+        /// Where to, in bytes.
+        to_offset: u64,
+    },
     /// A request that we know and do not do, or do not know.
     Unsupported {
         /// Its name.
@@ -305,6 +345,16 @@ impl Reader {
         Ok(<[u8; 4]>::try_from(&*text)
             .ok()
             .map(|bytes| Handle(u32::from_be_bytes(bytes))))
+    }
+
+    /// A string that holds numbers.
+    fn ids(&mut self) -> Result<Vec<u32>, Bad> {
+        let text = self.string()?;
+        let (ids, rest) = text.as_chunks::<4>();
+        if !rest.is_empty() || ids.len() > MAX_IDS {
+            return Err(Bad);
+        }
+        Ok(ids.iter().map(|id| u32::from_be_bytes(*id)).collect())
     }
 
     fn attrs(&mut self) -> Result<Attrs, Bad> {
@@ -428,6 +478,8 @@ fn body(kind: u8, reader: &mut Reader) -> Result<Body, Bad> {
     })
 }
 
+// OpenSSH PROTOCOL s.4; `copy-data` and `home-directory` are of
+// draft-ietf-secsh-filexfer-extensions-00, s.7 and s.5.
 fn extended(reader: &mut Reader) -> Result<Body, Bad> {
     let name = reader.string()?;
     Ok(match &*name {
@@ -442,7 +494,35 @@ fn extended(reader: &mut Reader) -> Result<Body, Bad> {
         b"statvfs@openssh.com" => Body::Statvfs {
             path: reader.string()?,
         },
+        b"fstatvfs@openssh.com" => Body::Fstatvfs {
+            handle: reader.handle()?,
+        },
         b"limits@openssh.com" => Body::Limits,
+        b"lsetstat@openssh.com" => {
+            let (path, attrs) = (reader.string()?, reader.attrs()?);
+            // As OpenSSH answers: it speaks of links, and those have no size.
+            if attrs.size.is_some() {
+                return Err(Bad);
+            }
+            Body::Setstat { path, attrs }
+        }
+        b"expand-path@openssh.com" => Body::ExpandPath {
+            path: reader.string()?,
+        },
+        b"home-directory" => Body::HomeDirectory {
+            user: reader.string()?,
+        },
+        b"users-groups-by-id@openssh.com" => Body::NamesById {
+            users: reader.ids()?,
+            groups: reader.ids()?,
+        },
+        b"copy-data" => Body::CopyData {
+            from: reader.handle()?,
+            from_offset: reader.u64()?,
+            length: reader.u64()?,
+            to: reader.handle()?,
+            to_offset: reader.u64()?,
+        },
         b"hardlink@openssh.com" => Body::Unsupported { what: "hard links" },
         _ => Body::Unsupported {
             what: "this extension",
@@ -454,8 +534,14 @@ fn extended(reader: &mut Reader) -> Result<Body, Bad> {
 const EXTENSIONS: &[(&str, &str)] = &[
     ("posix-rename@openssh.com", "1"),
     ("statvfs@openssh.com", "2"),
+    ("fstatvfs@openssh.com", "2"),
     ("fsync@openssh.com", "1"),
+    ("lsetstat@openssh.com", "1"),
     ("limits@openssh.com", "1"),
+    ("expand-path@openssh.com", "1"),
+    ("copy-data", "1"),
+    ("home-directory", "1"),
+    ("users-groups-by-id@openssh.com", "1"),
 ];
 
 /// Builds a packet around its length field.
@@ -508,7 +594,7 @@ fn put_attrs(out: &mut BytesMut, attrs: &Attrs) {
 /// `SSH_FXP_VERSION` with our extensions.
 #[must_use]
 pub fn version() -> Bytes {
-    packet(kind::VERSION, 256, |out| {
+    packet(kind::VERSION, 512, |out| {
         out.put_u32(VERSION);
         for (name, version) in EXTENSIONS {
             put_string(out, name.as_bytes());
@@ -613,6 +699,26 @@ pub fn limits(id: u32, open_handles: u64) -> Bytes {
     })
 }
 
+/// The answer to `users-groups-by-id@openssh.com`: a name for each number
+/// asked for, empty when nobody has it.
+#[must_use]
+pub fn names_by_id(id: u32, users: &[&str], groups: &[&str]) -> Bytes {
+    let room = |names: &[&str]| names.iter().map(|name| name.len() + 4).sum::<usize>() + 4;
+    packet(
+        kind::EXTENDED_REPLY,
+        room(users) + room(groups) + 8,
+        |out| {
+            out.put_u32(id);
+            for names in [users, groups] {
+                out.put_u32(u32::try_from(room(names) - 4).unwrap_or(u32::MAX));
+                for name in names {
+                    put_string(out, name.as_bytes());
+                }
+            }
+        },
+    )
+}
+
 /// Sizes of a file system, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSystem {
@@ -625,7 +731,7 @@ pub struct FileSystem {
 /// The unit in which `statvfs@openssh.com` counts, in bytes.
 const BLOCK_BYTES: u64 = 4096;
 
-/// The answer to `statvfs@openssh.com` (OpenSSH PROTOCOL s.3.4).
+/// The answer to `statvfs@openssh.com` and `fstatvfs@openssh.com` (OpenSSH PROTOCOL s.4.4).
 #[must_use]
 pub fn statvfs(id: u32, fs: FileSystem) -> Bytes {
     let blocks = |bytes: u64| bytes / BLOCK_BYTES;

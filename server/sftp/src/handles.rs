@@ -92,6 +92,11 @@ impl Handles {
         self.slots.get_mut(&handle?)
     }
 
+    /// What stands behind a handle; beside it, another may be looked at.
+    pub(crate) fn open(&self, handle: Option<Handle>) -> Option<&Open> {
+        self.slots.get(&handle?).map(|slot| &slot.open)
+    }
+
     pub(crate) fn remove(&mut self, handle: Option<Handle>) -> Option<Slot> {
         self.slots.remove(&handle?)
     }

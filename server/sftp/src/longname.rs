@@ -17,7 +17,7 @@ const S_IFREG: u32 = 0o100_000;
 const HALF_A_YEAR_S: u64 = 182 * 24 * 60 * 60;
 
 /// Owner and group that every file shows; the account is both.
-const OWNER: u32 = 0;
+pub(crate) const OWNER: u32 = 0;
 
 fn mode(info: &FileInfo) -> u32 {
     let kind = match info.kind {

@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use layover_depot::{
-    Completion, FileInfo, FileKind, Replace, Session, UploadMode, VfsError, VirtualPath,
+    Completion, CopyRange, CopySource, FileInfo, FileKind, Replace, Session, UploadMode, VfsError,
+    VirtualPath,
 };
 use layover_retention::{Clock, Timestamp};
 
 use tokio::sync::Semaphore;
 
+use crate::activity::Activity;
 use crate::codec::{self, Attrs, Body, Code, Handle, MAX_DATA_BYTES, Name, Request, open_flag};
-use crate::handles::{Handles, MAX_HANDLES, Open, OpenDirectory};
+use crate::handles::{Handles, MAX_HANDLES, Open, OpenDirectory, Slot};
 use crate::outbox::Reply;
 use crate::{longname, status};
 
@@ -57,6 +59,8 @@ pub(crate) struct Requests<'a> {
     /// Room for entries of open directories.
     pub(crate) listed: &'a Arc<Semaphore>,
     pub(crate) handles: &'a mut Handles,
+    /// Hears of work that takes long and moves nothing over the wire.
+    pub(crate) activity: &'a Activity,
     pub(crate) stopping: Stopping,
 }
 
@@ -129,14 +133,21 @@ impl Requests<'_> {
                 self.session.remove_dir(&VirtualPath::parse(&path)?).await?;
                 done()
             }
-            Body::Realpath { path } => {
-                let path = Bytes::copy_from_slice(VirtualPath::parse(&path)?.as_bytes());
-                let name = Name {
-                    name: path.clone(),
-                    longname: path,
-                    attrs: Attrs::default(),
+            Body::Realpath { path } => one_path(id, &VirtualPath::parse(&path)?),
+            Body::ExpandPath { path } => one_path(id, &self.expand(&path)?),
+            Body::HomeDirectory { user } => one_path(id, &self.home_of(&user)?),
+            Body::NamesById { users, groups } => {
+                let account = self.session.account_name().to_string();
+                let name = |id: &u32| {
+                    if *id == longname::OWNER {
+                        &*account
+                    } else {
+                        ""
+                    }
                 };
-                codec::names(id, &[name])
+                let users: Vec<&str> = users.iter().map(name).collect();
+                let groups: Vec<&str> = groups.iter().map(name).collect();
+                codec::names_by_id(id, &users, &groups)
             }
             Body::Rename { from, to, replace } => {
                 // s.6.5: it is an error if the target exists (S06).
@@ -149,20 +160,37 @@ impl Requests<'_> {
                 self.session.rename(&from, &to, replace).await?;
                 done()
             }
-            Body::Fsync { handle } => match self.handles.get(handle) {
-                // Data reaches the disk before its file is published, that is
-                // before CLOSE is answered.
-                Some(_) => done(),
-                None => return Err(BAD_HANDLE),
-            },
+            Body::Fsync { handle } => {
+                self.fsync(handle).await?;
+                done()
+            }
             Body::Statvfs { path } => {
-                VirtualPath::parse(&path)?;
-                let space = self.session.space().await?;
-                let fs = codec::FileSystem {
-                    total_bytes: space.total_bytes,
-                    free_bytes: space.free_bytes,
+                self.session.stat(&VirtualPath::parse(&path)?).await?;
+                codec::statvfs(id, self.space().await?)
+            }
+            Body::Fstatvfs { handle } => {
+                self.handles.open(handle).ok_or(BAD_HANDLE)?;
+                codec::statvfs(id, self.space().await?)
+            }
+            Body::CopyData {
+                from,
+                from_offset,
+                length,
+                to,
+                to_offset,
+            } => {
+                // Of no length given there is all up to the end.
+                let wanted = (length > 0).then_some(length);
+                let range = CopyRange {
+                    from_offset,
+                    to_offset,
+                    length_bytes: wanted.unwrap_or(u64::MAX),
                 };
-                codec::statvfs(id, fs)
+                let copied_bytes = self.copy(from, to, range).await?;
+                if wanted.is_some_and(|wanted| copied_bytes < wanted) {
+                    return Err(Fault::Status(Code::Eof, "the source ended before"));
+                }
+                done()
             }
             Body::Limits => codec::limits(id, MAX_HANDLES as u64),
             Body::Unsupported { what } => codec::status(
@@ -304,7 +332,9 @@ impl Requests<'_> {
         offset: u64,
         data: Bytes,
     ) -> Result<(), Fault> {
-        match self.handles.get(handle).map(|slot| &slot.open) {
+        match self.handles.open(handle) {
+            // POSIX: a write of nothing changes nothing, wherever it is.
+            Some(Open::Writing { .. }) if data.is_empty() => Ok(()),
             Some(Open::Writing { file, .. }) => Ok(file.write_at(offset, data).await?),
             Some(Open::Reading { .. }) => Err(Fault::Status(
                 Code::PermissionDenied,
@@ -312,6 +342,117 @@ impl Requests<'_> {
             )),
             Some(Open::Listing(_)) => Err(Fault::Status(Code::Failure, "this is a directory")),
             None => Err(BAD_HANDLE),
+        }
+    }
+
+    /// Content up to here survives a power cut afterwards; published it is
+    /// with CLOSE alone.
+    async fn fsync(&self, handle: Option<Handle>) -> Result<(), Fault> {
+        match self.handles.open(handle) {
+            Some(Open::Writing { file, .. }) => Ok(file.sync().await?),
+            // What is published is on the disk already.
+            Some(Open::Reading { .. }) => Ok(()),
+            Some(Open::Listing(_)) => Err(Fault::Status(Code::Failure, "this is a directory")),
+            None => Err(BAD_HANDLE),
+        }
+    }
+
+    /// Copies from one handle to another, and returns how many bytes there
+    /// were. Meanwhile this channel does nothing else, as in OpenSSH; the copy
+    /// needs nothing of the client, so nobody can be waiting for the other.
+    async fn copy(
+        &mut self,
+        from: Option<Handle>,
+        to: Option<Handle>,
+        mut range: CopyRange,
+    ) -> Result<u64, Fault> {
+        if from == to {
+            return Err(Fault::Status(
+                Code::Failure,
+                "a file is not copied into itself",
+            ));
+        }
+        // What waits for a published source reads it and changes nothing.
+        let behind =
+            |slot: &mut Slot| matches!(slot.open, Open::Writing { .. }) && !slot.waiting.is_empty();
+        if self.handles.get(from).is_some_and(behind) {
+            return Err(Fault::Status(
+                Code::Failure,
+                "the source is still written to; read the replies first",
+            ));
+        }
+        let source = match self.handles.open(from) {
+            Some(Open::Reading { file, .. }) => CopySource::Published(file),
+            Some(Open::Writing {
+                file,
+                readable: true,
+            }) => CopySource::Unfinished(file),
+            Some(Open::Writing { .. }) => {
+                return Err(Fault::Status(
+                    Code::PermissionDenied,
+                    "not open for reading",
+                ));
+            }
+            Some(Open::Listing(_)) => {
+                return Err(Fault::Status(Code::Failure, "this is a directory"));
+            }
+            None => return Err(BAD_HANDLE),
+        };
+        let target = match self.handles.open(to) {
+            Some(Open::Writing { file, .. }) => file,
+            Some(Open::Reading { .. }) => {
+                return Err(Fault::Status(
+                    Code::PermissionDenied,
+                    "not open for writing",
+                ));
+            }
+            Some(Open::Listing(_)) => {
+                return Err(Fault::Status(Code::Failure, "this is a directory"));
+            }
+            None => return Err(BAD_HANDLE),
+        };
+        let mut copied_bytes = 0_u64;
+        loop {
+            let step_bytes = target.copy_from(source, range).await?;
+            if step_bytes == 0 {
+                return Ok(copied_bytes);
+            }
+            copied_bytes = copied_bytes.saturating_add(step_bytes);
+            range.from_offset = range.from_offset.saturating_add(step_bytes);
+            range.to_offset = range.to_offset.saturating_add(step_bytes);
+            range.length_bytes = range.length_bytes.saturating_sub(step_bytes);
+            // A long copy is no dead client (S07).
+            self.activity
+                .moved(usize::try_from(step_bytes).unwrap_or(usize::MAX));
+        }
+    }
+
+    async fn space(&self) -> Result<codec::FileSystem, Fault> {
+        let space = self.session.space().await?;
+        Ok(codec::FileSystem {
+            total_bytes: space.total_bytes,
+            free_bytes: space.free_bytes,
+        })
+    }
+
+    /// A path as a shell would read it: `~` is the home, `~name` that of `name`.
+    fn expand(&self, path: &[u8]) -> Result<VirtualPath, Fault> {
+        let Some(rest) = path.strip_prefix(b"~") else {
+            return Ok(VirtualPath::parse(path)?);
+        };
+        let slash = rest.iter().position(|byte| *byte == b'/');
+        let (user, rest) = rest.split_at(slash.unwrap_or(rest.len()));
+        self.home_of(user)?;
+        Ok(VirtualPath::parse(rest)?)
+    }
+
+    /// The account's home is the top of what it sees; whether another account
+    /// exists is not said.
+    fn home_of(&self, user: &[u8]) -> Result<VirtualPath, Fault> {
+        if user.is_empty() || user == self.session.account_name().to_string().as_bytes() {
+            Ok(VirtualPath::root())
+        } else {
+            Err(Fault::Status(Code::NoSuchFile, "no such user"))
         }
     }
 
@@ -438,6 +579,17 @@ impl Requests<'_> {
         }
         Ok(codec::names(id, &page))
     }
+}
+
+/// `SSH_FXP_NAME` with a path alone, as REALPATH is answered (s.6.11).
+fn one_path(id: u32, path: &VirtualPath) -> Bytes {
+    let path = Bytes::copy_from_slice(path.as_bytes());
+    let name = Name {
+        name: path.clone(),
+        longname: path,
+        attrs: Attrs::default(),
+    };
+    codec::names(id, &[name])
 }
 
 fn from_seconds(seconds: u32) -> Timestamp {

@@ -3,5 +3,6 @@
 
 mod answers;
 mod client;
+mod extensions;
 mod faults;
 mod flow;

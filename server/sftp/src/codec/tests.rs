@@ -114,6 +114,68 @@ fn what_we_do_not_do_is_unsupported() {
     }
 }
 
+// Whoever announces an extension must do it, and whoever does not is not asked.
+#[test]
+fn every_announced_extension_is_known_and_refused_only_when_malformed() {
+    for (name, _) in EXTENSIONS {
+        let body = body_of(request(200, &[name.as_bytes()]));
+        let known = matches!(body, Body::Malformed | Body::Limits);
+        assert!(known, "{name}: {body:?}");
+    }
+}
+
+#[test]
+fn an_lsetstat_of_a_size_is_malformed_and_of_times_is_a_setstat() {
+    let ask = |flags: u32| {
+        let mut out = BytesMut::from(&request(200, &[b"lsetstat@openssh.com", b"/x"])[..]);
+        out.put_u32(flags);
+        out.put_u64(9);
+        body_of(out.freeze())
+    };
+    assert_eq!(ask(attr_flag::SIZE), Body::Malformed);
+    let Body::Setstat { path, attrs } = ask(attr_flag::ACMODTIME) else {
+        panic!("no SETSTAT");
+    };
+    assert_eq!((&path[..], attrs.times), (&b"/x"[..], Some((0, 9))));
+}
+
+#[test]
+fn ids_asked_for_are_capped_just_at_the_limit() {
+    let ask = |users: usize, groups: usize, odd: usize| {
+        let name = b"users-groups-by-id@openssh.com";
+        body_of(request(
+            200,
+            &[name, &vec![0; users * 4], &vec![0; groups * 4 + odd]],
+        ))
+    };
+    let most = Body::NamesById {
+        users: vec![0; MAX_IDS],
+        groups: vec![0; MAX_IDS],
+    };
+    assert_eq!(ask(MAX_IDS, MAX_IDS, 0), most);
+    assert_eq!(ask(MAX_IDS + 1, 0, 0), Body::Malformed);
+    assert_eq!(ask(0, MAX_IDS + 1, 0), Body::Malformed);
+    assert_eq!(ask(0, 0, 3), Body::Malformed, "half a number");
+}
+
+#[test]
+fn extended_attributes_are_capped_just_at_the_limit() {
+    let ask = |pairs: u32| {
+        let mut out = BytesMut::from(&request(9, &[b"/x"])[..]);
+        out.put_u32(attr_flag::EXTENDED);
+        out.put_u32(pairs);
+        for _ in 0..pairs {
+            put_string(&mut out, b"name");
+            put_string(&mut out, b"value");
+        }
+        body_of(out.freeze())
+    };
+    let path = Bytes::from("/x");
+    let attrs = Attrs::default();
+    assert_eq!(ask(MAX_EXTENDED_ATTRS), Body::Setstat { path, attrs });
+    assert_eq!(ask(MAX_EXTENDED_ATTRS + 1), Body::Malformed);
+}
+
 #[test]
 fn packet_length_holds_just_below_and_just_above() {
     let framed = |length: u32| {
@@ -154,6 +216,10 @@ fn replies_are_well_formed() {
     );
     assert_eq!(strip(&version())[0], 2);
     assert_eq!(strip(&limits(3, 9)).len(), 1 + 4 + 32);
+    assert_eq!(
+        &strip(&names_by_id(6, &["a", ""], &["bc"]))[..],
+        b"\xc9\0\0\0\x06\0\0\0\x09\0\0\0\x01a\0\0\0\0\0\0\0\x06\0\0\0\x02bc"
+    );
     assert_eq!(
         strip(&statvfs(
             4,
@@ -196,6 +262,60 @@ proptest! {
             body_of(out.freeze()),
             Body::Setstat { path: Bytes::from("/x"), attrs: given }
         );
+    }
+
+    #[test]
+    fn the_fields_of_extensions_round_trip(
+        path in proptest::collection::vec(any::<u8>(), 0..300),
+        handles in any::<(u32, u32)>(),
+        numbers in any::<(u64, u64, u64)>(),
+        users in proptest::collection::vec(any::<u32>(), 0..40),
+        groups in proptest::collection::vec(any::<u32>(), 0..40),
+        trailing in proptest::collection::vec(any::<u8>(), 0..9),
+    ) {
+        let (from, to) = (Some(Handle(handles.0)), Some(Handle(handles.1)));
+        let (from_offset, length, to_offset) = numbers;
+        let text = Bytes::from(path.clone());
+        let blob = |ids: &[u32]| ids.iter().flat_map(|id| id.to_be_bytes()).collect::<Vec<u8>>();
+        let field = |text: &[u8]| {
+            let mut out = BytesMut::new();
+            put_string(&mut out, text);
+            out.to_vec()
+        };
+        let cases: [(&str, Vec<u8>, Body); 5] = [
+            ("expand-path@openssh.com", field(&path), Body::ExpandPath { path: text.clone() }),
+            ("home-directory", field(&path), Body::HomeDirectory { user: text }),
+            (
+                "fstatvfs@openssh.com",
+                field(&handles.0.to_be_bytes()),
+                Body::Fstatvfs { handle: from },
+            ),
+            (
+                "users-groups-by-id@openssh.com",
+                [field(&blob(&users)), field(&blob(&groups))].concat(),
+                Body::NamesById { users, groups },
+            ),
+            (
+                "copy-data",
+                [
+                    &field(&handles.0.to_be_bytes())[..],
+                    &from_offset.to_be_bytes(),
+                    &length.to_be_bytes(),
+                    &field(&handles.1.to_be_bytes()),
+                    &to_offset.to_be_bytes(),
+                ]
+                .concat(),
+                Body::CopyData { from, from_offset, length, to, to_offset },
+            ),
+        ];
+        for (name, fields, body) in cases {
+            let head = request(200, &[name.as_bytes()]);
+            let packet = [&head[..], &fields, &trailing].concat();
+            prop_assert_eq!(body_of(Bytes::from(packet)), body);
+            // Cut short anywhere, it is malformed and nothing else.
+            let cut = [&head[..], &fields[..fields.len() - 1]].concat();
+            prop_assert_eq!(body_of(Bytes::from(cut)), Body::Malformed);
+        }
     }
 
     #[test]
