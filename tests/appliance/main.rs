@@ -5,6 +5,7 @@ mod algorithms;
 mod authentication;
 mod calendar;
 mod changes;
+mod clients;
 mod crash;
 mod demo;
 mod expiry;

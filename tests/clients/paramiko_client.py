@@ -18,7 +18,7 @@ def arguments():
     parser.add_argument("--password")
     parser.add_argument("--interactive", action="store_true",
                         help="answer keyboard-interactive with the password")
-    parser.add_argument("verb", choices=["put", "get", "prefetch", "list"])
+    parser.add_argument("verb", choices=["put", "get", "prefetch", "list", "edit"])
     parser.add_argument("paths", nargs="*")
     return parser.parse_args()
 
@@ -45,6 +45,41 @@ def prefetch(sftp, remote, local):
             target.write(chunk)
 
 
+def edit(sftp, remote):
+    """Changes a file in every way that Python scripts do; it holds 0123456789 before."""
+    with sftp.open(remote, "ab") as file:
+        file.write(b"abc")
+        file.write(b"def")
+    with sftp.open(remote, "r+b") as file:
+        file.seek(2)
+        file.write(b"XY")
+        file.seek(0)
+        assert file.read(6) == b"01XY45"
+    sftp.truncate(remote, 14)
+    with sftp.open(remote, "r+b") as file:
+        file.truncate(13)
+    with sftp.open(remote + ".new", "wb") as file:
+        file.seek(10)
+        file.write(b"end")
+        file.seek(0)
+        file.write(b"start")
+    with sftp.open(remote + ".exclusive", "wxb") as file:
+        file.write(b"once")
+    try:
+        sftp.open(remote + ".exclusive", "wxb")
+    except IOError:
+        pass
+    else:
+        raise AssertionError("an exclusive open over a file")
+    # The last second that SFTP v3 can say, and one that a signed reader takes for 1969.
+    for seconds in (0xFFFFFFFF, 0x80000000, 0):
+        sftp.utime(remote, (seconds, seconds))
+        assert sftp.stat(remote).st_mtime == seconds, (seconds, sftp.stat(remote))
+    sftp.chmod(remote, 0o640)
+    sftp.posix_rename(remote + ".exclusive", remote + ".renamed")
+    assert sftp.normalize(".") == "/"
+
+
 def main():
     args = arguments()
     logging.basicConfig(level=logging.WARNING)
@@ -61,6 +96,8 @@ def main():
             case "prefetch":
                 remote, local = args.paths
                 prefetch(sftp, remote, local)
+            case "edit":
+                edit(sftp, args.paths[0])
             case "list":
                 for name in sorted(sftp.listdir(args.paths[0] if args.paths else "/")):
                     print(name)

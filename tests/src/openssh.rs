@@ -1,5 +1,6 @@
 //! OpenSSH's `sftp` and `ssh`.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,6 +26,19 @@ pub fn start_sftp(login: &Login, options: &[&str], commands: &str) -> Running {
     command.arg(format!("{}@{}", login.user, login.server.ip()));
     answer_for_password(&mut command, login);
     process::start(&mut command, commands.as_bytes())
+}
+
+/// Fetches `remote` with `scp`, over SFTP.
+#[track_caller]
+pub fn scp(login: &Login, remote: &str, local: &Path, limit: Duration) -> Ran {
+    let mut command = Command::new("scp");
+    command
+        .args(login.ssh_options())
+        .args(["-s", "-P", &login.server.port().to_string()])
+        .arg(format!("{}@{}:{remote}", login.user, login.server.ip()))
+        .arg(local);
+    answer_for_password(&mut command, login);
+    process::run(&mut command, b"", limit)
 }
 
 /// Runs `ssh` with `arguments` behind the destination, and `options` before it.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::activity::Activity;
 use crate::channel::{ChannelContext, ChannelFault, Dispatcher};
-use crate::codec::{Code, Frames, open_flag};
+use crate::codec::{self, Body, Code, Frames, Packet, open_flag};
 use crate::fixture::{Wire, World};
 use crate::outbox::{Outbox, Outgoing};
 
@@ -92,6 +92,7 @@ impl Client {
     }
 
     pub(super) async fn send(&mut self, bytes: Bytes) -> Result<(), ChannelFault> {
+        keep_for_fuzzing(&bytes);
         self.dispatcher.take(bytes).await
     }
 
@@ -174,5 +175,41 @@ impl Client {
             assert!(self.write(&handle, offset, piece).await.is(Code::Ok));
         }
         assert!(self.close(&handle).await.is(Code::Ok));
+    }
+}
+
+/// Where `tests/run --fuzz` wants the packets of these tests; not set else.
+const CORPUS: &str = "LAYOVER_TEST_CORPUS";
+
+/// Longer ones hold file data, from which a fuzzer learns nothing.
+const MAX_SEED_BYTES: usize = 2048;
+
+/// Makes a packet, and the path in it, a beginning for the fuzz targets.
+fn keep_for_fuzzing(packet: &Bytes) {
+    let Some(corpus) = std::env::var_os(CORPUS) else {
+        return;
+    };
+    // One of a kind and length is enough.
+    let keep = |target: &str, seed: &[u8]| {
+        let folder = std::path::Path::new(&corpus).join(target);
+        std::fs::create_dir_all(&folder).unwrap();
+        let kind = packet.get(4).copied().unwrap_or_default();
+        let seed_bytes = seed.len();
+        let file = folder.join(format!("{kind}-{seed_bytes}"));
+        if seed_bytes <= MAX_SEED_BYTES && !file.exists() {
+            std::fs::write(file, seed).unwrap();
+        }
+    };
+    // The codec's target reads first how the stream is cut.
+    keep("codec", &[&[64], &packet[..]].concat());
+    if packet.len() > 4
+        && let Ok(Packet::Request(request)) = codec::parse(packet.slice(4..))
+        && let Body::Open { path, .. }
+        | Body::Stat { path }
+        | Body::Opendir { path }
+        | Body::Realpath { path }
+        | Body::ExpandPath { path } = request.body
+    {
+        keep("path", &path);
     }
 }
