@@ -100,8 +100,7 @@ impl Session {
         }
         let replaced_bytes = visible.as_ref().map_or(0, |file| file.row.size_bytes);
         let plan = self.plan(&look, mode, visible);
-        let room_bytes = self.room(&plan, replaced_bytes).await?;
-        let outdated = match (&plan, mode) {
+        let outdated: Vec<FileRow> = match (&plan, mode) {
             (Plan::Fresh, UploadMode::New { .. }) => look
                 .rows
                 .into_iter()
@@ -109,6 +108,11 @@ impl Session {
                 .collect(),
             _ => Vec::new(),
         };
+        // They go when it begins: whoever starts over after a break needs no
+        // room for both.
+        let outdated_bytes: u64 = outdated.iter().map(|row| row.size_bytes).sum();
+        let freed_bytes = replaced_bytes.saturating_add(outdated_bytes);
+        let room_bytes = self.room(&plan, freed_bytes).await?;
         Ok(UploadPermit {
             session: self.clone(),
             path: path.clone(),
@@ -144,7 +148,7 @@ impl Session {
     }
 
     /// How many bytes live uploads of the home may hold.
-    async fn room(&self, plan: &Plan, replaced_bytes: u64) -> Result<Option<u64>, VfsError> {
+    async fn room(&self, plan: &Plan, freed_bytes: u64) -> Result<Option<u64>, VfsError> {
         let Some(quota_bytes) = self.inner.account.quota_bytes else {
             return Ok(None);
         };
@@ -157,7 +161,7 @@ impl Session {
             .used_bytes
             .saturating_add(usage.hidden_bytes)
             .saturating_sub(resumed_bytes)
-            .saturating_sub(replaced_bytes);
+            .saturating_sub(freed_bytes);
         let room = quota_bytes.saturating_sub(taken);
         if room == 0 {
             return Err(VfsError::QuotaExceeded { quota_bytes });

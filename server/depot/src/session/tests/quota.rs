@@ -47,6 +47,25 @@ async fn replacing_counts_only_the_growth_and_removing_gives_room_back() {
     world.assert_agreement().await;
 }
 
+// Else whoever broke off near the quota could not start over for a day.
+#[tokio::test]
+async fn starting_over_needs_no_room_for_what_broke_off() {
+    let (world, session) = world().await;
+    let broken = begin(&session, "/a", NEW).await.unwrap();
+    broken
+        .write_at(0, Bytes::from_static(&[1; 90]))
+        .await
+        .unwrap();
+    broken.interrupt().await.unwrap();
+    assert!(
+        is_quota(&upload(&session, "/b", &[2; 11]).await),
+        "what broke off keeps its room until then"
+    );
+    upload(&session, "/a", &[2; QUOTA]).await.unwrap();
+    assert_eq!(session.space().await.unwrap().free_bytes, 0);
+    world.assert_agreement().await;
+}
+
 #[tokio::test]
 async fn two_uploads_at_once_share_the_room() {
     let (world, session) = world().await;
