@@ -101,6 +101,149 @@ fn s02_fields_longer_than_their_packet_never_reach_into_the_next() {
     }
 }
 
+/// S02: whatever one session sends, the others of the same account never notice.
+#[test]
+fn s02_what_one_session_breaks_no_other_session_feels() {
+    let (layover, account) = serve(Engine::Sqlite);
+    let mut well = account.sftp(&layover);
+    well.put(b"/kept", b"kept").expect("put");
+    let kept = ledger::file(&layover, "partner", "/kept");
+    let upload = well.open(b"/upload", open::FRESH).expect("open");
+    let fsync = Body::new().string(b"fsync@openssh.com").string(b"none");
+    let cases: Vec<(u8, Body, &[u32])> = vec![
+        (
+            request::OPEN,
+            Body::new().string(b"/x").u32(0).no_attrs(),
+            &[status::FAILURE],
+        ),
+        (
+            request::OPEN,
+            Body::new().string(b"/x").u32(u32::MAX).u32(0xf),
+            &[status::BAD_MESSAGE],
+        ),
+        (
+            request::OPEN,
+            Body::new().string(b"/none").u32(open::READ).no_attrs(),
+            &[status::NO_SUCH_FILE],
+        ),
+        (
+            request::READ,
+            Body::new().string(b"none").u64(u64::MAX).u32(u32::MAX),
+            &[status::FAILURE],
+        ),
+        (
+            request::WRITE,
+            Body::new().string(b"none").u64(1 << 63).string(b"x"),
+            &[status::FAILURE],
+        ),
+        (
+            request::WRITE,
+            Body::new().u32(u32::MAX).raw(b"x"),
+            &[status::BAD_MESSAGE],
+        ),
+        (
+            request::SETSTAT,
+            Body::new().string(b"/kept").u32(1).u64(u64::MAX),
+            &[status::FAILURE],
+        ),
+        (
+            request::SETSTAT,
+            Body::new().string(b"/kept").u32(0x8000_0000).u32(u32::MAX),
+            &[status::BAD_MESSAGE],
+        ),
+        (request::EXTENDED, fsync, &[status::FAILURE]),
+        (request::EXTENDED, Body::new(), &[status::BAD_MESSAGE]),
+        (
+            request::EXTENDED,
+            Body::new().string(b"copy-data").u32(0),
+            &[status::BAD_MESSAGE],
+        ),
+        (0, Body::new(), &[status::OP_UNSUPPORTED]),
+        (255, Body::new().raw(&[0xff; 64]), &[status::OP_UNSUPPORTED]),
+    ];
+    for (round, (kind, body, codes)) in cases.iter().enumerate() {
+        let mut broken = account.sftp(&layover);
+        let fault = broken.done(*kind, body).expect_err("refused");
+        let code = fault
+            .code()
+            .unwrap_or_else(|| panic!("{kind} {body:?}: the session ended"));
+        assert!(codes.contains(&code), "{kind} {body:?}: {fault:?}");
+        // Its own session goes on, and so does the upload of the other.
+        assert_eq!(
+            broken.get(b"/kept").expect("get"),
+            b"kept",
+            "{kind} {body:?}"
+        );
+        well.write(&upload, round as u64, b"w").expect("write");
+        // Now what ends it, in the middle of a file.
+        let handle = broken.open(b"/half", open::FRESH).expect("open");
+        broken.write(&handle, 0, b"half").expect("write");
+        broken.send_raw(&[0xff; 32]);
+        assert_eq!(broken.receive_any(), None, "the session ends");
+        well.write(&upload, round as u64, b"W").expect("write");
+    }
+    well.close(&upload).expect("close");
+    assert_eq!(well.get(b"/upload").expect("get"), vec![b'W'; cases.len()]);
+    assert!(!layover.homes().join("partner/half").exists());
+    let after = ledger::file(&layover, "partner", "/kept");
+    assert_eq!(after.arrived_at(), kept.arrived_at());
+    ledger::agrees_with_tree(&layover, "partner");
+}
+
+/// Times that a signed reader takes for the years before 1970, and the last that there are: shown
+/// as they were set, and none decides when the file goes (R01).
+#[test]
+fn r01_times_beyond_2038_are_shown_and_decide_nothing() {
+    let (layover, account) = serve(Engine::Sqlite);
+    let mut sftp = account.sftp(&layover);
+    sftp.put(b"/file", b"content").expect("put");
+    let before = ledger::file(&layover, "partner", "/file");
+    for seconds in [0, i32::MAX as u32, i32::MAX as u32 + 1, u32::MAX] {
+        sftp.set_times(b"/file", seconds, seconds).expect("set");
+        let shown = sftp.stat(b"/file").expect("stat").modified_s;
+        assert_eq!(shown, Some(seconds));
+        assert_eq!(sftp.names(b"/").expect("list"), ["file"]);
+        let after = ledger::file(&layover, "partner", "/file");
+        assert_eq!(after.expires_at(), before.expires_at(), "{seconds}");
+    }
+}
+
+/// Beyond 4 GiB nothing is cut to 32 bits; holes are read as zeros, and the quota counts the length.
+#[test]
+fn a_sparse_file_beyond_4_gib_is_read_as_it_was_written() {
+    const FAR: u64 = (4 << 30) + 5;
+    let (layover, account) = serve(Engine::Sqlite);
+    let mut sftp = account.sftp(&layover);
+    let handle = sftp.open(b"/sparse", open::FRESH).expect("open");
+    sftp.write(&handle, FAR, b"end").expect("write");
+    sftp.write(&handle, 0, b"start").expect("write");
+    sftp.close(&handle).expect("close");
+    assert_eq!(
+        sftp.stat(b"/sparse").expect("stat").size_bytes,
+        Some(FAR + 3)
+    );
+    let handle = sftp.open(b"/sparse", open::READ).expect("open");
+    for (offset, expected) in [
+        (0, &b"start\0\0\0"[..]),
+        (5, &[0; 8]),
+        (FAR - 5, b"\0\0\0\0\0end"),
+        (FAR + 1, b"nd"),
+        (FAR + 3, b""),
+        (1 << 62, b""),
+    ] {
+        assert_eq!(sftp.read(&handle, offset, 8).expect("read"), expected);
+    }
+    sftp.close(&handle).expect("close");
+    layover.admin(&["account", "set", "partner", "--quota", "5GiB"]);
+    let mut limited = account.sftp(&layover);
+    let handle = limited.open(b"/second", open::FRESH).expect("open");
+    limited
+        .write(&handle, 1 << 30, b"x")
+        .expect_err("the length counts, holes or not");
+    limited.close(&handle).expect_err("and is not published");
+    ledger::agrees_with_tree(&layover, "partner");
+}
+
 #[test]
 fn an_unknown_packet_type_is_answered_as_unsupported() {
     let (layover, account) = serve(Engine::Sqlite);

@@ -1,8 +1,14 @@
 //! Every limit on connections, just below and just above it (G04).
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use layover_tests::content::{MIB, write_file};
+use layover_tests::openssh;
+use layover_tests::packet::open;
 use layover_tests::ssh::{Caller, Ssh};
 use layover_tests::wait::{self, PATIENCE};
 use layover_tests::{Engine, Layover, Setup};
@@ -170,6 +176,113 @@ fn s07_a_stalled_upload_ends_and_is_not_published() {
         !layover.homes().join("partner/file").exists(),
         "half a file was published"
     );
+}
+
+/// Short enough for a test, long enough for a busy machine to move a byte.
+const STALL: (&str, &str) = ("stall_timeout", "\"3s\"");
+
+/// By when a dead client must be gone: the stall time, its granularity, and a busy machine.
+const GONE: Duration = Duration::from_secs(20);
+
+fn wait_for_no_session(layover: &Layover) {
+    wait::until("the dead session to go", GONE, || {
+        layover.rows(&["session", "list"]).is_empty().then_some(())
+    });
+}
+
+/// What the server has open below `folder`.
+fn open_below(layover: &Layover, folder: &Path) -> Vec<PathBuf> {
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", layover.pid())).expect("its files");
+    descriptors
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|target| target.starts_with(folder) && target.is_file())
+        .collect()
+}
+
+/// S07: a client that stands still in the middle of a download, as one does whose machine sleeps:
+/// session, place and open file are free after the stall time, and others never notice.
+#[test]
+fn s07_a_client_that_stops_reading_loses_session_and_open_file() {
+    let (layover, account) = serve(&[STALL, ("idle_timeout", "\"1h\"")]);
+    let home = layover.homes().join("partner");
+    let source = account.client_dir.join("source");
+    write_file(&source, 64 * MIB, 5);
+    let login = account.by_key(&layover);
+    let put = format!("put {} /file\n", source.display());
+    openssh::sftp(&login, &[], &put, PATIENCE).expect_ok();
+    // So slow that it is stopped long before the end.
+    let target = account.client_dir.join("target");
+    let get = format!("get /file {}\n", target.display());
+    let mut client = openssh::start_sftp(&login, &["-l", "4096"], &get);
+    wait::until("the download to begin", PATIENCE, || {
+        (!open_below(&layover, &home).is_empty()).then_some(())
+    });
+    let stopped = i32::try_from(client.id()).ok().and_then(Pid::from_raw);
+    let stopped = stopped.expect("a process id");
+    kill_process(stopped, Signal::STOP).expect("stop the client");
+    assert!(client.alive(), "the client is done already");
+
+    wait_for_no_session(&layover);
+
+    let left = open_below(&layover, &home);
+    assert_eq!(left, Vec::<PathBuf>::new(), "still open");
+    account
+        .sftp(&layover)
+        .put(b"/other", b"the server is well")
+        .expect("put");
+    kill_process(stopped, Signal::CONT).expect("let the client see it");
+    assert!(
+        !client.finish(PATIENCE).ok(),
+        "half a file came back as whole"
+    );
+}
+
+/// S07: a dead upload holds neither its room in the quota nor a hidden file that nobody can resume.
+#[test]
+fn s07_a_dead_upload_gives_its_room_back() {
+    let (layover, account) = serve(&[STALL, ("idle_timeout", "\"1h\"")]);
+    layover.admin(&["account", "set", "partner", "--quota", "1MiB"]);
+    let hidden = layover.homes().join(".layover/incoming");
+    let count = || std::fs::read_dir(&hidden).expect("hidden folder").count();
+    let large = vec![7; 900 * 1024];
+    let mut dead = account.sftp(&layover);
+    let handle = dead.open(b"/dead", open::FRESH).expect("open");
+    // Its first byte is missing, so there is nothing to go on from.
+    for (index, piece) in large.chunks(32 * 1024).enumerate() {
+        let offset = 1 + index as u64 * 32 * 1024;
+        dead.write(&handle, offset, piece).expect("write");
+    }
+    assert_eq!(count(), 1);
+    let refused = account.sftp(&layover).put(b"/live", &large);
+    refused.expect_err("the room is taken while the upload lives");
+
+    assert!(dead.connection().closed_within(GONE), "still there");
+    wait_for_no_session(&layover);
+
+    assert_eq!(count(), 0, "a hidden file stays");
+    account
+        .sftp(&layover)
+        .put(b"/live", &large)
+        .expect("room again");
+}
+
+/// S07: what arrived without a gap stays for its account, and gives way to a new upload of the name.
+#[test]
+fn s07_what_a_dead_upload_left_gives_way_to_the_next_of_its_name() {
+    let (layover, account) = serve(&[STALL, ("idle_timeout", "\"1h\"")]);
+    layover.admin(&["account", "set", "partner", "--quota", "1MiB"]);
+    let large = vec![7; 900 * 1024];
+    let mut dead = account.sftp(&layover);
+    let handle = dead.open(b"/file", open::FRESH).expect("open");
+    dead.write_all(&handle, &large).expect("write");
+    wait_for_no_session(&layover);
+    let mut sftp = account.sftp(&layover);
+    assert_eq!(
+        sftp.stat(b"/file").expect("the partial").size_bytes,
+        Some(large.len() as u64)
+    );
+    sftp.put(b"/file", &large).expect("room for the next");
+    assert_eq!(sftp.get(b"/file").expect("get"), large);
 }
 
 /// The tries on one connection are few, so that guessing costs connections.

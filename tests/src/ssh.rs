@@ -291,6 +291,11 @@ pub enum Ask {
 }
 
 impl SessionChannel {
+    /// Closes it.
+    pub fn close(self) {
+        block("channel close", self.channel.close()).expect("the connection is there");
+    }
+
     /// Asks; whether the server agreed.
     pub fn ask(&mut self, what: Ask) -> bool {
         let channel = &mut self.channel;

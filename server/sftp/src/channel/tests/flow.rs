@@ -2,7 +2,7 @@
 //! memory is bounded, nothing is lost or out of order.
 
 use super::client::{Client, FRESH};
-use crate::channel::{ChannelFault, MAX_WAITING_REQUESTS};
+use crate::channel::{ChannelFault, MAX_WAITING_BYTES, MAX_WAITING_REQUESTS};
 use crate::codec::{Code, MAX_DATA_BYTES, open_flag};
 use crate::outbox::{DATA_BUDGET_BYTES, MAX_QUEUED_BYTES};
 
@@ -157,6 +157,27 @@ async fn a_write_that_waits_keeps_its_own_bytes_alone() {
 
     assert_eq!(client.dispatcher.waiting_bytes, 1, "it waits");
     assert!(packet.is_unique(), "nobody but the client holds the packet");
+}
+
+// S05
+#[tokio::test]
+async fn data_that_waits_is_capped_just_at_the_limit() {
+    const PIECE: usize = 128 * 1024;
+    let mut client = Client::new().await;
+    client.put("/file", &content()).await;
+    let both = open_flag::READ | open_flag::WRITE;
+    let handle = client.opened("/file", both).await;
+    ask_for_everything(&mut client, &handle).await;
+    let piece = vec![0; PIECE];
+    for _ in 0..MAX_WAITING_BYTES / PIECE {
+        client
+            .post(6, |wire| wire.string(&handle).u64(0).string(&piece))
+            .await;
+    }
+    assert_eq!(client.dispatcher.waiting_bytes, MAX_WAITING_BYTES);
+    let (_, packet) = client.prepare(6, |wire| wire.string(&handle).u64(0).string(b"x"));
+    let fault = client.send(packet).await.unwrap_err();
+    assert!(matches!(fault, ChannelFault::TooManyRequests), "{fault}");
 }
 
 // S05: small replies count with what they cost, not with what they say.
