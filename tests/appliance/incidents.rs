@@ -407,6 +407,100 @@ fn the_last_of_two_uploads_to_finish_wins_whole() {
     assert_eq!(count, 2, "both are in the journal: {uploads:?}");
 }
 
+on_both_engines!(
+    r03_an_overwrite_is_a_fresh_file_and_a_failed_one_leaves_the_old,
+    r04_an_aborted_upload_is_never_published,
+);
+
+/// R03: into a fresh inode, under no name that anybody could pick up, and the old file stays until
+/// the new one is whole.
+fn r03_an_overwrite_is_a_fresh_file_and_a_failed_one_leaves_the_old(engine: Engine) {
+    let (layover, account) = serve(engine);
+    let home = layover.homes().join("partner");
+    let inode = || {
+        let file = std::fs::metadata(home.join("file")).expect("stat");
+        std::os::unix::fs::MetadataExt::ino(&file)
+    };
+    let mut sftp = account.sftp(&layover);
+    sftp.put(b"/file", b"old content").expect("put");
+    let (old_inode, old) = (inode(), ledger::file(&layover, "partner", "/file"));
+    let reading = sftp.open(b"/file", open::READ).expect("open");
+
+    layover.admin(&["account", "set", "partner", "--quota", "1KiB"]);
+    let mut limited = account.sftp(&layover);
+    limited
+        .put(b"/file", &[1; 2048])
+        .expect_err("above the quota");
+    assert_eq!(sftp.get(b"/file").expect("get"), b"old content");
+    assert_eq!(inode(), old_inode);
+    let after = ledger::file(&layover, "partner", "/file");
+    assert_eq!(after.arrived_at(), old.arrived_at());
+
+    let writing = limited.open(b"/file", open::FRESH).expect("open");
+    limited.write(&writing, 0, b"new").expect("write");
+    assert_eq!(
+        layover_tests::tree::files(&home).len(),
+        1,
+        "the unfinished file can be picked up"
+    );
+    limited.close(&writing).expect("close");
+    assert_ne!(inode(), old_inode);
+    assert_eq!(sftp.get(b"/file").expect("get"), b"new");
+    assert_eq!(
+        sftp.read(&reading, 0, 100).expect("what was opened"),
+        b"old content"
+    );
+    ledger::agrees_with_tree(&layover, "partner");
+}
+
+/// R04: whatever ends an upload but its CLOSE.
+fn r04_an_aborted_upload_is_never_published(engine: Engine) {
+    let (layover, account) = serve(engine);
+    let begin = |name: &str| {
+        let mut sftp = account.sftp(&layover);
+        let handle = sftp.open(name.as_bytes(), open::FRESH).expect("open");
+        sftp.write(&handle, 0, b"half").expect("write");
+        sftp
+    };
+    drop(begin("/connection-lost"));
+    begin("/channel-closed").close_channel();
+    let mut garbled = begin("/protocol-broken");
+    garbled.send_raw(&[0xff; 8]);
+    let killed = begin("/session-killed");
+    for session in layover.rows(&["session", "list"]) {
+        // One that is ending by itself may be gone already.
+        layover.run(&["session", "kill", session["id"].as_str().expect("an id")]);
+    }
+    assert!(killed.connection().closed_within(PATIENCE), "still there");
+
+    // A real client that is killed: its ssh sees the end of its input and says goodbye in order.
+    let source = account.client_dir.join("source");
+    layover_tests::content::write_file(&source, 4 * layover_tests::content::MIB, 3);
+    let put = format!("put {} /client-killed\n", source.display());
+    let login = account.by_key(&layover);
+    let client = layover_tests::openssh::start_sftp(&login, &["-l", "4096"], &put);
+    wait::until("the client to begin", PATIENCE, || {
+        let uploads = std::fs::read_dir(layover.homes().join(".layover/incoming"));
+        let grown = uploads.expect("hidden folder").any(|entry| {
+            let size = entry.ok().and_then(|entry| entry.metadata().ok());
+            size.is_some_and(|file| file.len() > 32 * 1024)
+        });
+        grown.then_some(())
+    });
+    drop(client);
+
+    drop(garbled);
+    wait::until("the sessions to go", PATIENCE, || {
+        layover.rows(&["session", "list"]).is_empty().then_some(())
+    });
+    assert_eq!(
+        layover_tests::tree::files(&layover.homes().join("partner")).len(),
+        0
+    );
+    assert!(ledger::stored(&layover, "partner").is_empty());
+    assert!(account.sftp(&layover).names(b"/").expect("list").is_empty());
+}
+
 #[test]
 fn an_exclusive_open_never_replaces() {
     let (layover, account) = serve(Engine::Sqlite);

@@ -130,6 +130,11 @@ impl Sftp {
         Ok(sftp)
     }
 
+    /// Closes the channel in the middle of whatever is open, and the connection with it.
+    pub fn close_channel(self) {
+        block("channel close", self.channel.close()).expect("the connection is there");
+    }
+
     /// The connection below.
     pub fn connection(&self) -> &Ssh {
         &self.ssh

@@ -144,6 +144,12 @@ impl Wire {
         self
     }
 
+    /// Without its last bytes; kind and number stay.
+    pub(crate) fn shortened(mut self, bytes: usize) -> Self {
+        self.0.truncate(self.0.len().saturating_sub(bytes).max(5));
+        self
+    }
+
     /// With its length in front.
     pub(crate) fn framed(self) -> Bytes {
         let mut out = BytesMut::new();

@@ -6,3 +6,4 @@ mod client;
 mod extensions;
 mod faults;
 mod flow;
+mod random;
