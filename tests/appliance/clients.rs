@@ -124,6 +124,8 @@ fn openssh_keeps_times_and_modes_with_p() {
     let source = account.client_dir.join("source");
     let target = account.client_dir.join("target");
     write_file(&source, 5, 1);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o640);
+    std::fs::set_permissions(&source, mode).expect("set the mode of the source");
     let when = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
     std::fs::File::options()
         .write(true)
@@ -132,13 +134,14 @@ fn openssh_keeps_times_and_modes_with_p() {
         .expect("set the time of the source");
     let login = account.by_key(&layover);
     let commands = format!(
-        "put -p {} /file\nchmod 640 /file\nls -l /file\nget -p /file {}\n",
+        "put -p {} /file\nls -l /file\nget -p /file {}\nchmod 604 /file\nls -l /file\n",
         source.display(),
         target.display()
     );
     let ran = openssh::sftp(&login, &[], &commands, PATIENCE).expect_ok();
-    assert!(ran.stdout.contains("-rw-r-----"), "{ran}");
-    assert!(ran.stdout.contains("2001"), "{ran}");
+    for line in ["-rw-r-----", "-rw----r--", "2001"] {
+        assert!(ran.stdout.contains(line), "{line}: {ran}");
+    }
     let got = std::fs::metadata(&target).expect("the file came back");
     assert_eq!(got.modified().expect("a time"), when);
 }

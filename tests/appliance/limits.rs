@@ -142,6 +142,26 @@ fn a_banner_without_end_is_cut() {
     );
 }
 
+/// The longest SSH packet: one as long is waited for, one byte more ends the connection before its
+/// content.
+#[test]
+fn an_ssh_packet_above_the_limit_ends_the_connection() {
+    /// 256 KiB of a channel's data, and the fields and the padding around them.
+    const LONGEST: u32 = 256 * 1024 + 33;
+    let (layover, _) = serve(&[]);
+    for (length, is_taken) in [(LONGEST, true), (LONGEST + 1, false), (u32::MAX, false)] {
+        let mut caller = greeted(NEAR, &layover);
+        let head = [&b"SSH-2.0-x\r\n"[..], &length.to_be_bytes(), &[4; 16]].concat();
+        assert!(caller.say(&head));
+        let limit = if is_taken {
+            Duration::from_secs(2)
+        } else {
+            PATIENCE
+        };
+        assert_eq!(!caller.ends_within(limit), is_taken, "{length}");
+    }
+}
+
 #[test]
 fn an_idle_session_ends_and_a_busy_one_does_not() {
     let (layover, account) = serve(&[("idle_timeout", "\"3s\"")]);

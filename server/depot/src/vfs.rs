@@ -176,6 +176,7 @@ pub(crate) trait OpenFile: Send + Sync + fmt::Debug {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     fn set_len(&self, size_bytes: u64) -> io::Result<()>;
     fn set_modified(&self, modified_us: i64) -> io::Result<()>;
+    fn set_mode(&self, mode: u32) -> io::Result<()>;
     /// Content and size reach the disk before this returns.
     fn sync(&self) -> io::Result<()>;
     fn entry(&self) -> io::Result<Entry>;

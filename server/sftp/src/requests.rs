@@ -522,6 +522,9 @@ impl Requests<'_> {
                 if let Some(size) = attrs.size {
                     file.set_len(size).await?;
                 }
+                if let Some(mode) = attrs.permissions {
+                    file.set_mode(mode & 0o777).await?;
+                }
                 if let Some((_, modified)) = attrs.times {
                     file.set_times(None, Some(from_seconds(modified))).await?;
                 }

@@ -112,6 +112,7 @@ impl Upload {
             inherited_arrival: start.inherited_arrival,
             copied_from: None,
             modified_us: None,
+            mode: None,
             growth,
         };
         Ok(Upload {
@@ -272,6 +273,18 @@ impl Upload {
         if let Some(modified_at) = modified_at {
             locked(&parts.progress).modified_us = Some(modified_at.as_micros());
         }
+        Ok(())
+    }
+
+    /// Remembers the permission bits that listings show (`0o777`); set when
+    /// the upload ends. The service keeps its own access.
+    ///
+    /// # Errors
+    /// `SessionEnded`.
+    pub async fn set_mode(&self, mode: u32) -> Result<(), VfsError> {
+        let parts = self.parts()?;
+        parts.session.check_running()?;
+        locked(&parts.progress).mode = Some(mode);
         Ok(())
     }
 

@@ -414,6 +414,13 @@ impl OpenFile for LocalFile {
         )?)
     }
 
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::fchmod(
+            &self.file,
+            Mode::from_raw_mode((mode & 0o777) | FILE_MODE),
+        )?)
+    }
+
     fn sync(&self) -> io::Result<()> {
         match self.fsync {
             Fsync::Always => self.file.sync_data(),

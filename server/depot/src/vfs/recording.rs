@@ -741,6 +741,12 @@ impl OpenFile for RecordingFile {
         Ok(())
     }
 
+    fn set_mode(&self, _mode: u32) -> io::Result<()> {
+        lock(&self.storage.shared.state)
+            .file_mut(self.node)
+            .map(drop)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.storage
             .record(Op::SyncFile { node: self.node })

@@ -68,13 +68,19 @@ impl Parts {
     /// is to stay.
     async fn make_safe(&self, hidden_stays: bool) -> Result<(Identity, u64), VfsError> {
         let file = Arc::clone(&self.file);
-        let modified_us = locked(&self.progress).modified_us;
+        let (modified_us, mode) = {
+            let progress = locked(&self.progress);
+            (progress.modified_us, progress.mode)
+        };
         let safe = self
             .session
             .inner
             .holdings
             .vfs
             .durable(move |storage| {
+                if let Some(mode) = mode {
+                    file.set_mode(mode)?;
+                }
                 if let Some(modified_us) = modified_us {
                     file.set_modified(modified_us)?;
                 }

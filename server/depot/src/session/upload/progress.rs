@@ -21,6 +21,7 @@ pub(super) struct Progress {
     /// The first file that was copied into this one on the server.
     pub(super) copied_from: Option<VirtualPath>,
     pub(super) modified_us: Option<i64>,
+    pub(super) mode: Option<u32>,
     pub(super) growth: Growth,
 }
 

@@ -126,6 +126,129 @@ async fn setting_the_size_of_an_interrupted_upload_publishes_nothing() {
 }
 
 #[tokio::test]
+async fn in_append_mode_every_write_goes_to_the_end_whatever_it_says() {
+    let mut client = Client::new().await;
+    client.put("/file", b"old").await;
+    let append = open_flag::WRITE | open_flag::APPEND;
+    let handle = client.opened("/file", append).await;
+    for (offset, data) in [(0, &b"+1"[..]), (1 << 62, b"+2"), (u64::MAX, b"+3")] {
+        let reply = client.write(&handle, offset, data).await;
+        assert!(reply.is(Code::Ok), "{offset}: {reply:?}");
+    }
+    assert_eq!(client.world.content("file").unwrap(), b"old", "not before");
+    assert!(client.close(&handle).await.is(Code::Ok));
+    assert_eq!(client.world.content("file").unwrap(), b"old+1+2+3");
+}
+
+// Copy-on-write: whoever reads the published file sees it as it was until CLOSE.
+#[tokio::test]
+async fn a_file_open_for_reading_and_writing_shows_its_own_writes_alone() {
+    let mut client = Client::new().await;
+    client.put("/file", b"0123456789").await;
+    let both = client
+        .opened("/file", open_flag::READ | open_flag::WRITE)
+        .await;
+    let reading = client.opened("/file", open_flag::READ).await;
+    assert!(client.write(&both, 2, b"XY").await.is(Code::Ok));
+    for (handle, seen) in [(&both, b"01XY456789"), (&reading, b"0123456789")] {
+        let reply = client
+            .ask(5, |wire| wire.string(handle).u64(0).u32(100))
+            .await;
+        assert_eq!(&reply.string()[..], seen);
+    }
+    assert!(client.close(&both).await.is(Code::Ok));
+    assert_eq!(client.world.content("file").unwrap(), b"01XY456789");
+}
+
+#[tokio::test]
+async fn open_flags_say_what_may_be_there_and_what_becomes_of_it() {
+    use open_flag::{CREAT, EXCL, TRUNC, WRITE};
+    for (flags, there, absent) in [
+        (WRITE, Ok(&b"x1234"[..]), Err(Code::NoSuchFile)),
+        (WRITE | CREAT, Ok(b"x1234"), Ok(&b"x"[..])),
+        (WRITE | TRUNC, Ok(b"x"), Err(Code::NoSuchFile)),
+        (WRITE | CREAT | TRUNC, Ok(b"x"), Ok(b"x")),
+        (WRITE | CREAT | EXCL, Err(Code::Failure), Ok(b"x")),
+        (WRITE | CREAT | TRUNC | EXCL, Err(Code::Failure), Ok(b"x")),
+        (CREAT, Err(Code::Failure), Err(Code::Failure)),
+    ] {
+        let mut client = Client::new().await;
+        client.put("/there", b"01234").await;
+        for (path, expected) in [("/there", there), ("/absent", absent)] {
+            let opened = client.open(path, flags).await;
+            match expected {
+                Ok(content) => {
+                    let handle = opened.string();
+                    assert!(client.write(&handle, 0, b"x").await.is(Code::Ok));
+                    assert!(client.close(&handle).await.is(Code::Ok));
+                    let stored = client.world.content(path.trim_start_matches('/')).unwrap();
+                    assert_eq!(stored, content, "{flags:#x} {path}");
+                }
+                Err(code) => assert!(opened.is(code), "{flags:#x} {path}: {opened:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_of_nothing_changes_nothing_wherever_it_is() {
+    let mut client = Client::new().await;
+    let handle = client.opened("/file", FRESH).await;
+    assert!(client.write(&handle, 0, b"abc").await.is(Code::Ok));
+    for offset in [0, 1 << 40, u64::MAX] {
+        assert!(client.write(&handle, offset, b"").await.is(Code::Ok));
+    }
+    assert!(client.close(&handle).await.is(Code::Ok));
+    assert_eq!(client.world.content("file").unwrap(), b"abc");
+}
+
+#[tokio::test]
+async fn a_handle_takes_size_mode_and_times() {
+    let mut client = Client::new().await;
+    let handle = client.opened("/file", FRESH).await;
+    assert!(client.write(&handle, 0, b"abc").await.is(Code::Ok));
+    let set = client
+        .ask(10, |wire| {
+            let wire = wire.string(&handle).u32(0xd).u64(5);
+            wire.u32(0o100_644).u32(1).u32(77)
+        })
+        .await;
+    assert!(set.is(Code::Ok), "{set:?}");
+    assert!(client.close(&handle).await.is(Code::Ok));
+    assert_eq!(client.world.content("file").unwrap(), b"abc\0\0");
+    let session = client.world.session().await;
+    let info = session.stat(&at("/file")).await.unwrap();
+    assert_eq!(info.mode, 0o644);
+    assert_eq!(info.modified_at.as_micros(), 77_000_000);
+}
+
+#[tokio::test]
+async fn a_listing_has_lines_as_ls_prints_them() {
+    let mut client = Client::new().await;
+    client.put("/caf\u{e9}", b"12345").await;
+    assert!(
+        client
+            .ask(14, |w| w.string("/dir").u32(0))
+            .await
+            .is(Code::Ok)
+    );
+    let handle = client.ask(11, |wire| wire.string("/")).await.string();
+    let page = client.ask(12, |wire| wire.string(&handle)).await;
+    let text = String::from_utf8_lossy(&page.body).into_owned();
+    for line in [
+        "-rw-------   1 alice    alice           5 ",
+        "drwx------   1 alice    alice    ",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    for name in ["caf\u{e9}", "dir", "."] {
+        assert!(text.contains(&format!(" {name}")), "{name}: {text}");
+    }
+    let end = client.ask(12, |wire| wire.string(&handle)).await;
+    assert!(end.is(Code::Eof), "{end:?}");
+}
+
+#[tokio::test]
 async fn a_handle_of_the_wrong_kind_is_refused() {
     let mut client = Client::new().await;
     client.put("/file", b"x").await;
