@@ -57,6 +57,12 @@ impl Activity {
         self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// How many bytes that were.
+    #[cfg(test)]
+    pub(crate) fn moved_bytes(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn logged_in(&self) {
         self.logged_in.store(true, Ordering::Release);
     }

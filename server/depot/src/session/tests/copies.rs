@@ -151,6 +151,29 @@ async fn an_interrupted_copy_that_is_resumed_keeps_its_age() {
 }
 
 #[tokio::test]
+async fn a_copy_published_by_a_rename_keeps_its_age() {
+    let world = World::new().await;
+    world
+        .add_account("bob", |account| account.publish_on_rename = true)
+        .await;
+    let session = world.session("bob").await;
+    upload(&session, "/old", b"old").await.unwrap();
+    world.clock.advance(DAY);
+    let source = opened(&session, "/old").await;
+    let target = begin(&session, "/copy.part", NEW).await.unwrap();
+    copy(&target, &source, WHOLE).await.unwrap();
+    let receipt = target.finish(Completion::Closed).await.unwrap();
+    assert_eq!(receipt.arrived_at, None, "hidden until its rename");
+    let (from, to) = (path("/copy.part"), path("/copy"));
+    session
+        .rename(&from, &to, crate::Replace::Refuse)
+        .await
+        .unwrap();
+    let info = session.stat(&to).await.unwrap();
+    assert_eq!(info.expires_at, Some(start_time().saturating_add(KEEP)));
+}
+
+#[tokio::test]
 async fn copies_count_in_the_quota_and_a_refused_one_publishes_nothing() {
     let world = World::new().await;
     world

@@ -218,6 +218,22 @@ async fn a_copy_that_asks_for_more_than_there_is_gets_what_there_is() {
     assert_eq!(client.world.content("copy").unwrap(), b"34");
 }
 
+// S07: a copy moves nothing over the wire, for minutes perhaps.
+#[tokio::test]
+async fn a_copy_counts_as_activity() {
+    let mut client = Client::new().await;
+    client.put("/file", &[7; 5000]).await;
+    let from = client.opened("/file", open_flag::READ).await;
+    let to = client.opened("/copy", FRESH).await;
+    let before = client.activity.moved_bytes();
+    assert!(
+        copied(&mut client, (&from, 0), 0, (&to, 0))
+            .await
+            .is(Code::Ok)
+    );
+    assert_eq!(client.activity.moved_bytes() - before, 5000);
+}
+
 #[tokio::test]
 async fn a_copy_within_files_open_for_reading_and_writing() {
     let mut client = Client::new().await;
