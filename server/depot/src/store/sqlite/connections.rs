@@ -75,14 +75,18 @@ impl Connections {
     /// # Errors
     /// As [`Connections::acquire`], and `statement`'s own.
     pub(super) async fn begin_with(&self, statement: &'static str) -> Result<WriteTx, sqlx::Error> {
-        let mut lease = self.acquire().await?;
-        match lease.conn()?.execute(statement).await {
-            Ok(_) => Ok(WriteTx { lease: Some(lease) }),
-            Err(error) => {
-                lease.close_if_dead(&error);
-                Err(error)
-            }
+        // From here on whoever stops waiting has it rolled back: SQLite's thread
+        // begins it all the same, and would hold the write lock for nobody.
+        let mut begun = WriteTx {
+            lease: Some(self.acquire().await?),
+        };
+        let Err(error) = begun.conn()?.execute(statement).await else {
+            return Ok(begun);
+        };
+        if let Some(mut lease) = begun.lease.take() {
+            lease.close_if_dead(&error);
         }
+        Err(error)
     }
 
     /// Waits for every lease and closes all connections.
@@ -225,5 +229,37 @@ async fn roll_back(mut lease: Lease) -> Result<(), sqlx::Error> {
             lease.conn = None;
             Err(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    // A client that breaks off cancels whatever its session was waiting for.
+    #[tokio::test]
+    async fn a_transaction_given_up_while_it_begins_holds_no_lock() {
+        const BEGIN: &str = "BEGIN IMMEDIATE";
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("db").display());
+        let options = SqliteConnectOptions::from_str(&url)
+            .unwrap()
+            .create_if_missing(true);
+        let ours = Connections::new(options.clone(), 1, Duration::from_secs(15));
+        drop(ours.acquire().await.unwrap());
+
+        let mut begin = Box::pin(ours.begin_with(BEGIN));
+        let polled = begin.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending(), "it has begun already");
+        drop(begin);
+
+        let again = ours.begin_with(BEGIN).await.unwrap();
+        again.rollback().await.unwrap();
+        let another = Connections::new(options, 1, Duration::from_secs(15));
+        let theirs = another.begin_with(BEGIN).await.unwrap();
+        theirs.rollback().await.unwrap();
     }
 }
