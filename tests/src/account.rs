@@ -74,7 +74,7 @@ impl<'a> AccountPlan<'a> {
         // Where nothing is yet, only beginnings answer: `entity list` would refuse.
         let added = layover.run(&["entity", "add", &self.entity]);
         assert!(
-            added.ok() || added.stderr.contains("exists"),
+            added.ok() || added.stderr.contains("already"),
             "no entity: {added}"
         );
         let client_dir = layover.client_dir().join(&self.name);
