@@ -5,6 +5,7 @@
 //! and the time without a byte while a file is open (S07). A dead client is
 //! gone after the last one at the latest; a live one moves bytes.
 
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -39,6 +40,11 @@ impl Overdue {
     }
 }
 
+/// Less than so many bytes, without a request, are no progress of a transfer: a
+/// client whose program hangs still answers, and sends, SSH's keep-alives. The
+/// slowest line that partners have moves more in a second.
+const PROGRESS_BYTES: u64 = 4 * 1024;
+
 /// How often the limits are looked at, at most and at least.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(50);
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
@@ -47,6 +53,7 @@ const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
     moved: AtomicU64,
+    asked: AtomicU64,
     logged_in: AtomicBool,
     open: AtomicUsize,
 }
@@ -55,6 +62,11 @@ impl Activity {
     /// Bytes went over the wire, in either direction.
     pub(crate) fn moved(&self, bytes: usize) {
         self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The client asked for something, on any channel.
+    pub(crate) fn asked(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many bytes that were.
@@ -92,6 +104,8 @@ impl Activity {
         let since_start = Stopwatch::start();
         let mut moved = self.moved.load(Ordering::Relaxed);
         let mut since_moved = Stopwatch::start();
+        let mut work = (0, 0);
+        let (mut mark, mut since_progress) = (moved, Stopwatch::start());
         loop {
             timer::sleep(every).await;
             let now = self.moved.load(Ordering::Relaxed);
@@ -99,12 +113,18 @@ impl Activity {
                 moved = now;
                 since_moved = Stopwatch::start();
             }
+            let open = self.open();
+            let work_before = mem::replace(&mut work, (self.asked.load(Ordering::Relaxed), open));
+            if now.saturating_sub(mark) >= PROGRESS_BYTES || work != work_before {
+                mark = now;
+                since_progress = Stopwatch::start();
+            }
             let quiet = since_moved.elapsed();
             if !self.is_logged_in() {
                 if since_start.elapsed() >= patience.login_grace {
                     return Overdue::Login;
                 }
-            } else if self.open() > 0 && quiet >= patience.stall {
+            } else if open > 0 && since_progress.elapsed() >= patience.stall {
                 return Overdue::Stalled;
             } else if quiet >= patience.idle {
                 return Overdue::Idle;
@@ -153,6 +173,7 @@ mod tests {
         let busy = async {
             for _ in 0..100 {
                 timer::sleep(PATIENCE.stall / 2).await;
+                activity.asked();
                 activity.moved(1);
             }
         };
@@ -160,6 +181,25 @@ mod tests {
             biased;
             () = busy => {}
             overdue = activity.overdue(PATIENCE) => panic!("{overdue:?}"),
+        }
+    }
+
+    // S07: the program of a partner hangs, its SSH library does not.
+    #[tokio::test(start_paused = true)]
+    async fn keep_alives_do_not_hold_a_file_open() {
+        let activity = Activity::default();
+        activity.logged_in();
+        activity.open_changed(0, 1);
+        let keep_alives = async {
+            loop {
+                timer::sleep(Duration::from_secs(15)).await;
+                activity.moved(100);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = keep_alives => {}
+            overdue = activity.overdue(PATIENCE) => assert_eq!(overdue, Overdue::Stalled),
         }
     }
 }

@@ -195,6 +195,7 @@ impl Dispatcher {
     /// Does every request that these bytes complete.
     async fn take(&mut self, data: Bytes) -> Result<(), ChannelFault> {
         self.frames.push(data);
+        self.context.activity.asked();
         while let Some(packet) = self.frames.next_packet()? {
             match (codec::parse(packet)?, self.greeted) {
                 (Packet::Init { .. }, false) => {
