@@ -8,9 +8,10 @@
 //! Invariant: a home's `used_bytes` is the sum of the sizes of its rows in
 //! `publishing`, `stored` and `deleting`.
 
-use layover_retention::{DueCursor, PolicyLayers, Timestamp};
+use layover_retention::{DueCursor, Keep, PolicyLayers, Timestamp};
 
 use crate::journal::NewEntry;
+use crate::store::keep_of;
 use crate::vfs::{HiddenName, Identity};
 use crate::{AccountId, FileId, HomeId, NodeId, VirtualPath};
 
@@ -241,6 +242,31 @@ pub(crate) struct Publication {
     pub(crate) appliance: ApplianceKeep,
     pub(crate) now: Timestamp,
     pub(crate) entry: NewEntry,
+}
+
+/// What an account and its entity wish, as the database has it: seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    pub(crate) entity_s: Option<i64>,
+    pub(crate) account_s: Option<i64>,
+}
+
+impl Wishes {
+    pub(crate) fn entity(self) -> Option<Keep> {
+        keep_of(self.entity_s)
+    }
+
+    pub(crate) fn account(self) -> Option<Keep> {
+        keep_of(self.account_s)
+    }
+}
+
+impl Publication {
+    /// When the file goes under these wishes.
+    pub(crate) fn expires_at(&self, wishes: Wishes) -> Timestamp {
+        self.appliance
+            .expires_at(wishes.entity(), wishes.account(), self.arrived_at)
+    }
 }
 
 /// The appliance's own limits, for [`PolicyLayers`].

@@ -28,7 +28,7 @@ use crate::account::{
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
     Adoption, ApplianceKeep, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState, MoveClaim,
-    NewUpload, Publication, RemovalClaim, Staging, TreeClaim, Usage,
+    NewUpload, Publication, RemovalClaim, Staging, TreeClaim, Usage, Wishes,
 };
 use crate::vfs::{HiddenName, StorageId};
 use crate::{
@@ -133,7 +133,9 @@ pub(crate) enum Store {
 }
 
 /// Every function of the store: `read` is one statement on a reading
-/// connection, `single` one statement that writes, `write` a transaction,
+/// connection, `single` one statement that writes, `script` a transaction of
+/// statements that need nothing from one another (false: nothing was done, a
+/// statement that must change a row did not), `write` a transaction,
 /// `judge` a transaction that is kept only when its answer says so
 /// (`Claimed::Yes`, `Some`).
 macro_rules! store_doors {
@@ -147,8 +149,10 @@ macro_rules! store_doors {
             single uploads::inherit_arrival(file: FileId, arrived_at: Timestamp) -> ();
             write uploads::park_upload(file: FileId, state: FileState, size_bytes: u64, now: Timestamp, entry: Option<&NewEntry>) -> ();
             write uploads::forget_upload(file: FileId, state: FileState, entry: Option<&NewEntry>) -> bool;
+            script uploads::stage_at_once(staging: &Staging) -> bool;
             judge uploads::stage(staging: &Staging) -> Claimed;
             write uploads::unstage(staging: &Staging, state: FileState, entry: Option<&NewEntry>) -> ();
+            script uploads::publish_at_once(publication: &Publication, wishes: Wishes) -> bool;
             judge uploads::publish(publication: &Publication) -> Option<Timestamp>;
             judge removals::claim_removal(claim: &RemovalClaim) -> Claimed;
             write removals::finish_removal(row: &FileRow, ended_by: EndedBy, now: Timestamp, entry: Option<&NewEntry>) -> ();
@@ -158,7 +162,8 @@ macro_rules! store_doors {
             judge moves::claim_tree(claim: &TreeClaim) -> Claimed;
             write moves::finish_tree_move(home: HomeId, from: &VirtualPath, to: &VirtualPath, entry: Option<&NewEntry>) -> ();
             write moves::finish_tree_removal(home: HomeId, dir: &VirtualPath, entry: Option<&NewEntry>) -> Vec<HiddenName>;
-            write files::end_download(collected: Option<(FileId, AccountId)>, now: Timestamp, entry: &NewEntry) -> ();
+            script files::end_download(collected: Option<(FileId, AccountId)>, now: Timestamp, entry: &NewEntry) -> bool;
+            read expiry::wishes_now(account: AccountId) -> Wishes;
             read removals::due(now: Timestamp, after: Option<DueCursor>, limit: usize) -> Vec<DueRow>;
             read removals::stale_uploads(before: Timestamp, limit: usize) -> Vec<FileRow>;
             read files::unfinished(node: &NodeId, silent_before: Timestamp, after: FileId, limit: usize) -> Vec<FileRow>;
@@ -268,7 +273,7 @@ impl Store {
 }
 
 /// A keep time as the database has it; what we never write counts as none.
-fn keep_of(seconds: Option<i64>) -> Option<Keep> {
+pub(crate) fn keep_of(seconds: Option<i64>) -> Option<Keep> {
     seconds
         .and_then(|seconds| u64::try_from(seconds).ok())
         .and_then(|s| Keep::from_secs(s).ok())

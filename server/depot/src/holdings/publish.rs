@@ -11,6 +11,7 @@ use layover_retention::Timestamp;
 use super::{Holdings, HomeRef, LiveKey};
 use crate::journal::NewEntry;
 use crate::ledger::{Claimed, FileState, Publication, Staging};
+use crate::store::StoreError;
 use crate::vfs::{HiddenName, Identity, Replace, VfsError};
 use crate::{AccountId, FileId, VirtualPath};
 
@@ -83,10 +84,7 @@ impl Holdings {
                 .lock(publishing.home.id, &[&publishing.from, &publishing.to])
                 .await?;
             let staging = self.staging(&publishing);
-            match self
-                .claim(&publishing.to, || self.store.stage(&staging))
-                .await?
-            {
+            match self.claim(&publishing.to, || self.stage(&staging)).await? {
                 Claimed::Yes => return self.take_name(&publishing, &staging, entry).await,
                 Claimed::OverQuota => {
                     let quota_bytes = publishing.quota_bytes.unwrap_or_default();
@@ -103,6 +101,25 @@ impl Holdings {
             path: publishing.to,
         }
         .into())
+    }
+
+    async fn stage(&self, staging: &Staging) -> Result<Claimed, StoreError> {
+        if self.store.stage_at_once(staging).await? {
+            return Ok(Claimed::Yes);
+        }
+        // Again, to learn what is in the way.
+        self.store.stage(staging).await
+    }
+
+    /// Records the publication; `None` when the row was settled by somebody
+    /// else.
+    async fn record(&self, publication: &Publication) -> Result<Option<Timestamp>, StoreError> {
+        let wishes = self.store.wishes_now(publication.account).await?;
+        if self.store.publish_at_once(publication, wishes).await? {
+            return Ok(Some(publication.expires_at(wishes)));
+        }
+        // There is a file to be replaced, or the wishes have changed.
+        self.store.publish(publication).await
     }
 
     fn staging(&self, publishing: &Publishing) -> Staging {
@@ -173,7 +190,7 @@ impl Holdings {
             now,
             entry: entry(&publishing.to, now).with("file_id", publishing.file.0),
         };
-        let stored = self.store.publish(&publication).await;
+        let stored = self.record(&publication).await;
         let stored = stored.map_err(|error| PublishError::Taken(error.into()))?;
         synchronised.map_err(|error| PublishError::Taken(VfsError::at(&publishing.to, error)))?;
         match stored {

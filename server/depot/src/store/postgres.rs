@@ -64,6 +64,24 @@ fn fault(source: sqlx::Error) -> StoreError {
     }
 }
 
+/// Does all steps as one transaction; false when a step that must change a row
+/// did not, and nothing was done.
+async fn at_once(writer: &Pool, steps: Vec<Step>) -> Result<bool, StoreError> {
+    let musts: Vec<bool> = steps.iter().map(|step| step.must_change).collect();
+    let mut transaction = writer.begin().await.map_err(fault)?;
+    let changed = run(&mut transaction, steps).await?;
+    let done = changed
+        .iter()
+        .zip(musts)
+        .all(|(rows, must)| !must || *rows == 1);
+    if done {
+        transaction.commit().await?;
+    } else {
+        transaction.rollback().await?;
+    }
+    Ok(done)
+}
+
 /// Does one step after the other; how many rows each has changed.
 async fn run(conn: &mut Conn, steps: Vec<Step>) -> Result<Vec<u64>, StoreError> {
     let mut changed = Vec::with_capacity(steps.len());

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Sqlite};
 
 mod connections;
 
@@ -62,24 +63,47 @@ const READERS: u32 = 4;
 /// The write-ahead log is cut back to this size after a checkpoint, in bytes.
 const JOURNAL_SIZE_LIMIT: &str = "67108864";
 
+/// Does all steps as one transaction, in one go; false when a step that must
+/// change a row did not, and nothing was done.
+async fn at_once(writer: &Pool, steps: Vec<Step>) -> Result<bool, StoreError> {
+    let text = steps::joined_transaction(BEGIN_WRITE, &steps);
+    let mut transaction = writer.loan_for_transaction().await?;
+    let done = transaction.conn()?.execute(bound(text, steps)).await;
+    match done {
+        Ok(_) => {
+            transaction.note_commit();
+            Ok(true)
+        }
+        Err(sqlx::Error::Database(fault)) if fault.message() == steps::CHECK_FAILED => {
+            transaction.rollback().await?;
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Does all steps in one go; how many rows each has changed.
 async fn run(conn: &mut Conn, steps: Vec<Step>) -> Result<Vec<u64>, StoreError> {
     let text = steps::joined(&steps);
+    let mut results = conn.fetch_many(bound(text, steps));
+    let mut changed = Vec::new();
+    while let Some(result) = results.try_next().await? {
+        changed.extend(result.left().map(|done| done.rows_affected()));
+    }
+    Ok(changed)
+}
+
+/// The text with the steps' values.
+fn bound(text: String, steps: Vec<Step>) -> Query<'static, Sqlite, SqliteArguments> {
     let values = steps.into_iter().flat_map(|step| step.values);
-    let query = values.fold(
+    values.fold(
         sqlx::query(AssertSqlSafe(text)),
         |query, value| match value {
             Value::Int(value) => query.bind(value),
             Value::Text(value) => query.bind(value),
             Value::Bytes(value) => query.bind(value),
         },
-    );
-    let mut results = conn.fetch_many(query);
-    let mut changed = Vec::new();
-    while let Some(result) = results.try_next().await? {
-        changed.extend(result.left().map(|done| done.rows_affected()));
-    }
-    Ok(changed)
+    )
 }
 
 /// Why there is no connection: whoever waited in vain waited for the writer.

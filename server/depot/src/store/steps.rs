@@ -64,6 +64,8 @@ impl From<Option<Vec<u8>>> for Value {
 pub(super) struct Step {
     pub(super) sql: &'static str,
     pub(super) values: Vec<Value>,
+    /// The whole transaction is worth nothing unless this changes one row.
+    pub(super) must_change: bool,
 }
 
 impl Step {
@@ -71,12 +73,44 @@ impl Step {
         Self {
             sql,
             values: values.into(),
+            must_change: false,
+        }
+    }
+
+    /// The same; unless it changes one row, the transaction is rolled back.
+    pub(super) fn must_change(self) -> Self {
+        Self {
+            must_change: true,
+            ..self
         }
     }
 }
 
-/// All statements as one text, their values numbered through.
+/// What SQLite says when [`CHECK`] fails.
+pub(super) const CHECK_FAILED: &str = "integer overflow";
+
+/// Stops SQLite unless the statement before has changed one row: the smallest
+/// integer has no absolute value (https://www.sqlite.org/lang_corefunc.html).
+const CHECK: &str = "SELECT iif(changes() = 1, 1, abs(-9223372036854775808))";
+
+/// All statements as one transaction in one text.
+pub(super) fn joined_transaction(begin: &str, steps: &[Step]) -> String {
+    format!("{begin}; {}; COMMIT", text(steps, Checks::Made))
+}
+
+/// All statements as one text; whoever runs it looks at what they changed.
 pub(super) fn joined(steps: &[Step]) -> String {
+    text(steps, Checks::LeftOut)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Checks {
+    Made,
+    LeftOut,
+}
+
+/// All statements, their values numbered through.
+fn text(steps: &[Step], checks: Checks) -> String {
     let mut text = String::with_capacity(steps.iter().map(|step| step.sql.len() + 8).sum());
     let mut before = 0_usize;
     for step in steps {
@@ -92,6 +126,10 @@ pub(super) fn joined(steps: &[Step]) -> String {
             text.push('$');
             text.push_str(&(number.saturating_add(before)).to_string());
             text.push_str(rest);
+        }
+        if step.must_change && checks == Checks::Made {
+            text.push_str("; ");
+            text.push_str(CHECK);
         }
         before = before.saturating_add(step.values.len());
     }
@@ -116,6 +154,16 @@ mod tests {
             joined(&steps),
             "UPDATE a SET b = $1 WHERE c = $2 AND d <> $1; DELETE FROM e; \
              INSERT INTO f VALUES ($3)"
+        );
+    }
+
+    #[test]
+    fn a_transaction_is_checked_where_it_must_be() {
+        let step = Step::new("DELETE FROM e", []);
+        let steps = [step.clone().must_change(), step];
+        assert_eq!(
+            joined_transaction("BEGIN", &steps),
+            format!("BEGIN; DELETE FROM e; {CHECK}; DELETE FROM e; COMMIT")
         );
     }
 }

@@ -28,7 +28,7 @@ use super::super::dialect::{self, Words};
 use super::super::steps::Step;
 use super::super::{AccountRow, LoginRow, NewAccountRow, SessionStart};
 use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};
-use super::{BEGIN_WRITE, Conn, Lease, Pool, Transaction, fault, run};
+use super::{BEGIN_WRITE, Conn, Lease, Pool, Transaction, at_once, fault, run};
 use crate::account::{
     Account, AccountChange, AccountUse, Enabled, Entity, JobRun, LiveSession, NewEntity,
     RetentionStatus, StoredFile,
@@ -36,7 +36,7 @@ use crate::account::{
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
     Adoption, ApplianceKeep, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState, MoveClaim,
-    NewUpload, Publication, RemovalClaim, Staging, TreeClaim, Usage,
+    NewUpload, Publication, RemovalClaim, Staging, TreeClaim, Usage, Wishes,
 };
 use crate::vfs::{HiddenName, StorageId};
 use crate::{
@@ -129,6 +129,11 @@ macro_rules! engine_door {
                 lease.close_if_gone(error);
             }
             out
+        }
+    };
+    (script $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
+        pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
+            at_once(&self.writer, $module::$name($($arg),*)).await
         }
     };
     (write $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {

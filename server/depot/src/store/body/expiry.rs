@@ -4,11 +4,10 @@
 use layover_retention::{Keep, Timestamp};
 
 use super::files::bigint;
-use super::{Conn, StoreError, jobs, journal};
+use super::{Conn, Step, StoreError, jobs, journal};
 use crate::account::JobRun;
 use crate::journal::NewEntry;
-use crate::ledger::ApplianceKeep;
-use crate::store::keep_of;
+use crate::ledger::{ApplianceKeep, Wishes};
 use crate::{AccountId, EntityId, HomeId};
 
 /// The row of `jobs` that remembers the appliance's own rule.
@@ -24,26 +23,50 @@ fn keep_us(appliance: ApplianceKeep, entity: Option<Keep>, account: Option<Keep>
 /// The account's and its entity's wish; locked against a change until the
 /// transaction ends, so that no file is published under a rule that another
 /// transaction has just replaced.
-pub(super) async fn wishes(
-    conn: &mut Conn,
-    account: AccountId,
-) -> Result<(Option<Keep>, Option<Keep>), StoreError> {
-    let (entity, account): (Option<i64>, Option<i64>) = sqlx::query_as(share_locked!(
+pub(super) async fn wishes(conn: &mut Conn, account: AccountId) -> Result<Wishes, StoreError> {
+    let row = sqlx::query_as(share_locked!(
         "SELECT e.keep_s, a.keep_s FROM accounts a JOIN entities e ON e.id = a.entity_id \
          WHERE a.id = $1"
     ))
     .bind(account.0)
     .fetch_one(conn)
     .await?;
-    Ok((keep_of(entity), keep_of(account)))
+    Ok(wishes_of(row))
+}
+
+/// The same as they are now; the next moment they may be others.
+pub(crate) async fn wishes_now(conn: &mut Conn, account: AccountId) -> Result<Wishes, StoreError> {
+    let row = sqlx::query_as(
+        "SELECT e.keep_s, a.keep_s FROM accounts a JOIN entities e ON e.id = a.entity_id \
+         WHERE a.id = $1",
+    )
+    .bind(account.0)
+    .fetch_one(conn)
+    .await?;
+    Ok(wishes_of(row))
+}
+
+fn wishes_of((entity_s, account_s): (Option<i64>, Option<i64>)) -> Wishes {
+    Wishes {
+        entity_s,
+        account_s,
+    }
+}
+
+/// Locks the wishes of an account against a change, among other steps.
+pub(super) fn lock_step(account: AccountId) -> Step {
+    Step::new(
+        share_locked!(
+            "SELECT e.keep_s, a.keep_s FROM accounts a JOIN entities e ON e.id = a.entity_id \
+             WHERE a.id = $1"
+        ),
+        [account.0.into()],
+    )
 }
 
 /// The wishes that hold for files nobody uploaded: those of the home's first
 /// live account, else of its entity.
-pub(super) async fn wishes_of_home(
-    conn: &mut Conn,
-    home: HomeId,
-) -> Result<(Option<Keep>, Option<Keep>), StoreError> {
+pub(super) async fn wishes_of_home(conn: &mut Conn, home: HomeId) -> Result<Wishes, StoreError> {
     let first: Option<(i64,)> = sqlx::query_as(
         "SELECT id FROM accounts WHERE home_id = $1 AND removed_at_us IS NULL ORDER BY id LIMIT 1",
     )
@@ -53,13 +76,16 @@ pub(super) async fn wishes_of_home(
     if let Some((account,)) = first {
         return wishes(conn, AccountId(account)).await;
     }
-    let (entity,): (Option<i64>,) = sqlx::query_as(share_locked!(
+    let (entity_s,): (Option<i64>,) = sqlx::query_as(share_locked!(
         "SELECT e.keep_s FROM homes h JOIN entities e ON e.id = h.entity_id WHERE h.id = $1"
     ))
     .bind(home.0)
     .fetch_one(conn)
     .await?;
-    Ok((keep_of(entity), None))
+    Ok(Wishes {
+        entity_s,
+        account_s: None,
+    })
 }
 
 /// Files the account uploaded, and those of its home that nobody uploaded.
@@ -82,14 +108,14 @@ async fn recompute_uploaded(
     account: AccountId,
     appliance: ApplianceKeep,
 ) -> Result<u64, StoreError> {
-    let (entity_wish, account_wish) = wishes(conn, account).await?;
+    let wishes = wishes(conn, account).await?;
     let moved = sqlx::query(
         "UPDATE files SET expires_at_us = arrived_at_us + $2 \
          WHERE uploaded_by = $1 AND state IN ('stored', 'deleting') \
          AND expires_at_us <> arrived_at_us + $2",
     )
     .bind(account.0)
-    .bind(keep_us(appliance, entity_wish, account_wish))
+    .bind(keep_us(appliance, wishes.entity(), wishes.account()))
     .execute(conn)
     .await?;
     Ok(moved.rows_affected())
@@ -101,14 +127,14 @@ pub(super) async fn recompute_adopted(
     home: HomeId,
     appliance: ApplianceKeep,
 ) -> Result<u64, StoreError> {
-    let (entity_wish, account_wish) = wishes_of_home(conn, home).await?;
+    let wishes = wishes_of_home(conn, home).await?;
     let moved = sqlx::query(
         "UPDATE files SET expires_at_us = arrived_at_us + $2 \
          WHERE home_id = $1 AND uploaded_by IS NULL AND state IN ('stored', 'deleting') \
          AND expires_at_us <> arrived_at_us + $2",
     )
     .bind(home.0)
-    .bind(keep_us(appliance, entity_wish, account_wish))
+    .bind(keep_us(appliance, wishes.entity(), wishes.account()))
     .execute(conn)
     .await?;
     Ok(moved.rows_affected())

@@ -5,7 +5,7 @@
 
 use layover_retention::Timestamp;
 
-use super::{Conn, StoreError, claims, expiry, journal};
+use super::{Conn, Step, StoreError, claims, expiry, journal};
 use crate::journal::NewEntry;
 use crate::ledger::{Adoption, Claimed, EndedBy, FileRow, FileState, Replaced, Usage};
 use crate::vfs::{HiddenName, Identity};
@@ -153,24 +153,20 @@ pub(crate) async fn row(conn: &mut Conn, file: FileId) -> Result<Option<FileRow>
 }
 
 /// A download ended: the journal, and who collected the whole file first.
-pub(crate) async fn end_download(
-    conn: &mut Conn,
+pub(crate) fn end_download(
     collected: Option<(FileId, AccountId)>,
     now: Timestamp,
     entry: &NewEntry,
-) -> Result<(), StoreError> {
+) -> Vec<Step> {
+    let mut steps = vec![journal::entry_step(entry)];
     if let Some((file, account)) = collected {
-        sqlx::query(
+        steps.push(Step::new(
             "UPDATE files SET collected_at_us = $2, collected_by = $3 \
              WHERE id = $1 AND collected_at_us IS NULL",
-        )
-        .bind(file.0)
-        .bind(now.as_micros())
-        .bind(account.0)
-        .execute(&mut *conn)
-        .await?;
+            [file.0.into(), now.as_micros().into(), account.0.into()],
+        ));
     }
-    journal::append(conn, entry).await
+    steps
 }
 
 /// Rows in the middle of something, of `node` or of nodes that have not been
@@ -244,8 +240,10 @@ pub(crate) async fn adopt(conn: &mut Conn, adoption: &Adoption) -> Result<Claime
     if taken.iter().any(holds_name) {
         return Ok(Claimed::Changed);
     }
-    let (entity, account) = expiry::wishes_of_home(conn, adoption.home).await?;
-    let expires_at = adoption.appliance.expires_at(entity, account, adoption.now);
+    let wishes = expiry::wishes_of_home(conn, adoption.home).await?;
+    let expires_at = adoption
+        .appliance
+        .expires_at(wishes.entity(), wishes.account(), adoption.now);
     let (dir, name) = columns_of(&adoption.path);
     sqlx::query(
         "INSERT INTO files (home_id, dir, name, state, size_bytes, inode, born_us, \

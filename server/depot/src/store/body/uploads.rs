@@ -5,7 +5,7 @@ use layover_retention::Timestamp;
 use super::files::{bigint, change_used, columns_of, end_replaced};
 use super::{Conn, Step, StoreError, claims, expiry, journal, run};
 use crate::journal::NewEntry;
-use crate::ledger::{Claimed, FileState, NewUpload, Publication, Staging};
+use crate::ledger::{Claimed, FileState, NewUpload, Publication, Staging, Wishes};
 use crate::{FileId, NodeId};
 
 /// Begins a row as `receiving`.
@@ -123,9 +123,20 @@ pub(crate) async fn forget_upload(
 /// First transaction of a publication: room in the quota, the claim on the
 /// name, the row `publishing`. Anything but `Yes` must be rolled back.
 pub(crate) async fn stage(conn: &mut Conn, staging: &Staging) -> Result<Claimed, StoreError> {
+    let changed = run(conn, stage_at_once(staging)).await?;
+    Ok(match changed.as_slice() {
+        [0, ..] => Claimed::OverQuota,
+        [_, 0, ..] => Claimed::Busy,
+        [_, _, 1] => Claimed::Yes,
+        _ => Claimed::Changed,
+    })
+}
+
+/// The same as a script, which does not say what was in the way.
+pub(crate) fn stage_at_once(staging: &Staging) -> Vec<Step> {
     let (dir, name) = columns_of(&staging.to);
     let (from_dir, from_name) = columns_of(&staging.from);
-    let steps = vec![
+    vec![
         // The first statement locks the home's row, so that claims of one home
         // are laid one after the other on every engine.
         Step::new(
@@ -139,8 +150,9 @@ pub(crate) async fn stage(conn: &mut Conn, staging: &Staging) -> Result<Claimed,
                 name.clone().into(),
                 staging.quota_bytes.map_or(i64::MAX, bigint).into(),
             ],
-        ),
-        claims::publish_step(staging),
+        )
+        .must_change(),
+        claims::publish_step(staging).must_change(),
         Step::new(
             "UPDATE files SET state = 'publishing', dir = $2, name = $3, size_bytes = $4, \
              inode = $5, born_us = $6, node_id = $7, touched_at_us = $8 \
@@ -157,14 +169,9 @@ pub(crate) async fn stage(conn: &mut Conn, staging: &Staging) -> Result<Claimed,
                 from_dir.into(),
                 from_name.into(),
             ],
-        ),
-    ];
-    Ok(match run(conn, steps).await?.as_slice() {
-        [0, ..] => Claimed::OverQuota,
-        [_, 0, ..] => Claimed::Busy,
-        [_, _, 1] => Claimed::Yes,
-        _ => Claimed::Changed,
-    })
+        )
+        .must_change(),
+    ]
 }
 
 /// Takes a staged row back: the name was not taken after all.
@@ -204,24 +211,41 @@ pub(crate) async fn publish(
     let now = publication.now;
     let (home, path) = (publication.home, &publication.path);
     end_replaced(conn, home, path, now, &publication.entry).await?;
-    let (entity, account) = expiry::wishes(conn, publication.account).await?;
-    let expires_at = publication
-        .appliance
-        .expires_at(entity, account, publication.arrived_at);
-    let steps = vec![
+    let wishes = expiry::wishes(conn, publication.account).await?;
+    let done = run(conn, publish_at_once(publication, wishes)).await?;
+    // The first step only locks.
+    let stored = done.get(1) == Some(&1);
+    Ok(stored.then(|| publication.expires_at(wishes)))
+}
+
+/// The same as a script, for a name that is free and wishes that were read
+/// before; does nothing when either is no longer so.
+pub(crate) fn publish_at_once(publication: &Publication, wishes: Wishes) -> Vec<Step> {
+    let (dir, name) = columns_of(&publication.path);
+    vec![
+        expiry::lock_step(publication.account),
         Step::new(
             "UPDATE files SET state = 'stored', arrived_at_us = $2, expires_at_us = $3, \
-             temp_name = NULL, touched_at_us = $4 WHERE id = $1 AND state = 'publishing'",
+             temp_name = NULL, touched_at_us = $4 WHERE id = $1 AND state = 'publishing' \
+             AND NOT EXISTS (SELECT 1 FROM files f WHERE f.home_id = $5 AND f.dir = $6 \
+             AND f.name = $7 AND f.state IN ('stored', 'deleting')) \
+             AND EXISTS (SELECT 1 FROM accounts a JOIN entities e ON e.id = a.entity_id \
+             WHERE a.id = $8 AND COALESCE(e.keep_s, -1) = $9 AND COALESCE(a.keep_s, -1) = $10)",
             [
                 publication.file.0.into(),
                 publication.arrived_at.as_micros().into(),
-                expires_at.as_micros().into(),
-                now.as_micros().into(),
+                publication.expires_at(wishes).as_micros().into(),
+                publication.now.as_micros().into(),
+                publication.home.0.into(),
+                dir.into(),
+                name.into(),
+                publication.account.0.into(),
+                wishes.entity_s.unwrap_or(-1).into(),
+                wishes.account_s.unwrap_or(-1).into(),
             ],
-        ),
+        )
+        .must_change(),
         journal::entry_step(&publication.entry),
-        claims::release_step(home, path, Some(publication.file)),
-    ];
-    let stored = run(conn, steps).await?.first() == Some(&1);
-    Ok(stored.then_some(expires_at))
+        claims::release_step(publication.home, &publication.path, Some(publication.file)),
+    ]
 }

@@ -77,9 +77,7 @@ impl Connections {
     pub(super) async fn begin_with(&self, statement: &'static str) -> Result<WriteTx, sqlx::Error> {
         // From here on whoever stops waiting has it rolled back: SQLite's thread
         // begins it all the same, and would hold the write lock for nobody.
-        let mut begun = WriteTx {
-            lease: Some(self.acquire().await?),
-        };
+        let mut begun = self.loan_for_transaction().await?;
         let Err(error) = begun.conn()?.execute(statement).await else {
             return Ok(begun);
         };
@@ -87,6 +85,16 @@ impl Connections {
             lease.close_if_dead(&error);
         }
         Err(error)
+    }
+
+    /// A connection for a text that begins and ends its transaction itself.
+    ///
+    /// # Errors
+    /// As [`Connections::acquire`].
+    pub(super) async fn loan_for_transaction(&self) -> Result<WriteTx, sqlx::Error> {
+        Ok(WriteTx {
+            lease: Some(self.acquire().await?),
+        })
     }
 
     /// Waits for every lease and closes all connections.
@@ -168,6 +176,11 @@ impl WriteTx {
         self.conn()?.execute("COMMIT").await?;
         self.lease = None;
         Ok(())
+    }
+
+    /// The text has ended its transaction.
+    pub(super) fn note_commit(mut self) {
+        self.lease = None;
     }
 
     /// Forgets what was written.

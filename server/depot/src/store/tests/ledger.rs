@@ -7,7 +7,7 @@ use super::{HERE, THERE, entry, household, path, rule, time};
 use crate::journal::NewEntry;
 use crate::ledger::{
     Adoption, ClaimKind, Claimed, EndedBy, FileRow, FileState, MoveClaim, NewUpload, Publication,
-    RemovalCause, RemovalClaim, Staging, TreeClaim,
+    RemovalCause, RemovalClaim, Staging, TreeClaim, Wishes,
 };
 use crate::store::Store;
 use crate::vfs::{HiddenName, Identity};
@@ -119,6 +119,50 @@ pub(super) async fn remove(store: &Store, home: HomeId, name: &str, now: Timesta
 
 async fn used(store: &Store, home: HomeId) -> u64 {
     store.usage(home).await.unwrap().used_bytes
+}
+
+pub(super) async fn an_upload_published_at_once(store: &Store) {
+    let (_, account, home) = household(store, "hasty").await;
+    let file = receiving(store, home, account, "/x").await;
+    let mut plan = staging(home, file, "/x");
+    plan.quota_bytes = Some(CONTENT_BYTES - 1);
+    assert!(!store.stage_at_once(&plan).await.unwrap());
+    assert_eq!(used(store, home).await, 0, "a refused claim leaves nothing");
+    plan.quota_bytes = Some(CONTENT_BYTES);
+    assert!(store.stage_at_once(&plan).await.unwrap());
+    assert!(!store.stage_at_once(&plan).await.unwrap(), "claimed");
+    assert_eq!(used(store, home).await, CONTENT_BYTES);
+
+    let wishes = store.wishes_now(account).await.unwrap();
+    let others = Wishes {
+        account_s: Some(77),
+        ..wishes
+    };
+    let first = publication(home, file, account, "/x");
+    assert!(!store.publish_at_once(&first, others).await.unwrap());
+    assert_eq!(
+        store.row(file).await.unwrap().unwrap().state,
+        FileState::Publishing,
+        "the wishes have changed meanwhile"
+    );
+    assert!(store.publish_at_once(&first, wishes).await.unwrap());
+    assert!(
+        !store.publish_at_once(&first, wishes).await.unwrap(),
+        "somebody else settled it"
+    );
+    let row = row_at(store, home, "/x").await;
+    assert_eq!(row.state, FileState::Stored);
+    assert_eq!(row.expires_at, Some(first.expires_at(wishes)));
+
+    // A file that is to be replaced has an entry of its own: not at once.
+    let file = receiving(store, home, account, "/x").await;
+    plan.file = file;
+    assert!(store.stage_at_once(&plan).await.unwrap());
+    let second = publication(home, file, account, "/x");
+    assert!(!store.publish_at_once(&second, wishes).await.unwrap());
+    assert!(store.publish(&second).await.unwrap().is_some());
+    assert_eq!(row_at(store, home, "/x").await.id, file);
+    assert_eq!(used(store, home).await, CONTENT_BYTES);
 }
 
 pub(super) async fn an_upload_from_its_beginning_to_its_end(store: &Store) {
