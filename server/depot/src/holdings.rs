@@ -16,6 +16,7 @@ mod locks;
 mod publish;
 mod removal;
 mod storage;
+mod wishes;
 
 use std::fmt;
 use std::future::Future;
@@ -32,6 +33,8 @@ pub(crate) use locks::{NameGuard, PathLocks};
 pub(crate) use publish::{PublishError, Publishing};
 pub(crate) use removal::Taken;
 pub(crate) use storage::Elsewhere;
+
+use wishes::KnownWishes;
 
 use crate::ledger::{ApplianceKeep, Claimed};
 use crate::store::{Store, StoreError};
@@ -72,6 +75,8 @@ pub(crate) struct Holdings {
     pub(crate) live: LiveSet,
     /// What the uploads in progress hold, for the quota.
     pub(crate) growth: GrowthTable,
+    /// What accounts wished of late.
+    pub(crate) wishes: KnownWishes,
     /// Work that goes on when its caller is gone; waited for at the end.
     pub(crate) tasks: TaskTracker,
     /// Claims refused because another process holds the name.
@@ -107,6 +112,7 @@ impl Holdings {
             locks: PathLocks::new(LOCK_WAIT),
             live: LiveSet::default(),
             growth: GrowthTable::default(),
+            wishes: KnownWishes::default(),
             tasks: TaskTracker::new(),
             #[cfg(test)]
             refused_claims: std::sync::atomic::AtomicUsize::new(0),

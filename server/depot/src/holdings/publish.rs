@@ -114,11 +114,17 @@ impl Holdings {
     /// Records the publication; `None` when the row was settled by somebody
     /// else.
     async fn record(&self, publication: &Publication) -> Result<Option<Timestamp>, StoreError> {
-        let wishes = self.store.wishes_now(publication.account).await?;
+        let account = publication.account;
+        let wishes = match self.wishes.of(account) {
+            Some(wishes) => wishes,
+            None => self.store.wishes_now(account).await?,
+        };
         if self.store.publish_at_once(publication, wishes).await? {
+            self.wishes.remember(account, wishes);
             return Ok(Some(publication.expires_at(wishes)));
         }
         // There is a file to be replaced, or the wishes have changed.
+        self.wishes.forget(account);
         self.store.publish(publication).await
     }
 

@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use crate::holdings::fixture::{World, copy_database, fetch, path, session_on, upload};
+use layover_retention::Keep;
+
+use crate::holdings::fixture::{KEEP, World, copy_database, fetch, path, session_on, upload};
+use crate::journal::{JournalKind, NewEntry};
 use crate::recover::recover;
+use crate::session::UploadReceipt;
 use crate::vfs::Replace;
 use crate::vfs::recording::{Op, RecordingStorage, Survival};
 
@@ -284,4 +288,35 @@ pub(super) async fn many_tasks_at_once(world: &World) {
     assert_eq!(world.files("alice").len(), 12);
     world.assert_agreement().await;
     assert_eq!(world.holdings.locks.len(), 0);
+}
+
+#[tokio::test]
+async fn a_keep_that_changed_since_the_last_upload_holds_for_the_next() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    let kept = |receipt: UploadReceipt| {
+        let arrived_at = receipt.arrived_at.unwrap();
+        receipt.expires_at.unwrap().duration_since(arrived_at)
+    };
+    assert_eq!(kept(upload(&session, "/a", b"one").await.unwrap()), KEEP);
+
+    let holdings = &world.holdings;
+    let entity = holdings.store.entity(&"acme".parse().unwrap()).await;
+    let (now, node) = (holdings.now(), &holdings.node);
+    let entry = NewEntry::new(now, JournalKind::Admin, "entity.set", node);
+    let short = Keep::from_secs(60).unwrap();
+    holdings
+        .store
+        .set_entity_keep(
+            entity.unwrap().unwrap().id,
+            Some(short),
+            holdings.appliance,
+            &entry,
+        )
+        .await
+        .unwrap();
+    for name in ["/b", "/c"] {
+        let next = upload(&session, name, b"two").await.unwrap();
+        assert_eq!(kept(next), short.as_duration(), "{name}");
+    }
 }
