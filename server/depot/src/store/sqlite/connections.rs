@@ -264,14 +264,17 @@ mod tests {
         let ours = Connections::new(options.clone(), 1, Duration::from_secs(15));
         drop(ours.acquire().await.unwrap());
 
+        // Whoever holds the lock keeps the beginning from ending before it is given up.
+        let another = Connections::new(options, 1, Duration::from_secs(15));
+        let holder = another.begin_with(BEGIN).await.unwrap();
         let mut begin = Box::pin(ours.begin_with(BEGIN));
         let polled = begin.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending(), "it has begun already");
         drop(begin);
+        holder.rollback().await.unwrap();
 
         let again = ours.begin_with(BEGIN).await.unwrap();
         again.rollback().await.unwrap();
-        let another = Connections::new(options, 1, Duration::from_secs(15));
         let theirs = another.begin_with(BEGIN).await.unwrap();
         theirs.rollback().await.unwrap();
     }
