@@ -244,6 +244,8 @@ impl Requests<'_> {
             self.existing_file(&path).await?;
         }
         let file = self.session.plan_upload(&path, mode).await?.begin().await?;
+        // Not the mode: clients send that of their own file unasked, and with `-p`
+        // say it again by FSETSTAT. Who did not ask keeps a file that is closed.
         if let Some((_, modified)) = attrs.times {
             file.set_times(None, Some(from_seconds(modified))).await?;
         }

@@ -223,6 +223,21 @@ async fn a_handle_takes_size_mode_and_times() {
 }
 
 #[tokio::test]
+async fn the_mode_that_an_open_carries_unasked_does_not_open_the_file_to_others() {
+    let mut client = Client::new().await;
+    let opened = client
+        .ask(3, |wire| {
+            wire.string("/file").u32(FRESH).u32(0x4).u32(0o100_666)
+        })
+        .await;
+    let handle = opened.string();
+    assert!(client.write(&handle, 0, b"abc").await.is(Code::Ok));
+    assert!(client.close(&handle).await.is(Code::Ok));
+    let session = client.world.session().await;
+    assert_eq!(session.stat(&at("/file")).await.unwrap().mode, 0o600);
+}
+
+#[tokio::test]
 async fn a_listing_has_lines_as_ls_prints_them() {
     let mut client = Client::new().await;
     client.put("/caf\u{e9}", b"12345").await;
