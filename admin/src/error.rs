@@ -163,6 +163,9 @@ impl CliError {
 const fn step_of_open(error: &OpenError) -> &'static str {
     match error {
         OpenError::Store(OpenStoreError::Newer { .. }) => "install the newer Layover again",
+        OpenError::Store(OpenStoreError::Older { .. }) => {
+            "start `layover serve` of this version, or use the version of the running server"
+        }
         OpenError::Store(OpenStoreError::Connect { .. }) | OpenError::Database(_) => {
             "see that the database runs and that user, password and name in [database] url \
              (LAYOVER__DATABASE__URL) are right; `layover check` tries it again"

@@ -67,7 +67,7 @@ pub(crate) struct Connect {
 pub(crate) enum Missing {
     /// Set it up.
     Make,
-    /// Say so, and leave nothing behind.
+    /// Say so, and leave nothing behind; nor is an older schema changed.
     Refuse,
 }
 
@@ -102,6 +102,16 @@ pub enum OpenStoreError {
     Newer {
         /// The step.
         step: i64,
+    },
+    /// It was written by an older Layover, and this opening may not change it.
+    #[error(
+        "the database has schema step {found} and this version of Layover, which is newer, works with step {wanted}: `layover serve` of this version brings it up to date"
+    )]
+    Older {
+        /// The last step that it has; 0 without any.
+        found: i64,
+        /// The last step that we know.
+        wanted: i64,
     },
     /// Bringing the schema up to date failed.
     #[error("the database schema cannot be brought up to date")]

@@ -22,6 +22,13 @@ pub(super) async fn look(settings: &Settings, clock: &Arc<dyn Clock>) -> Vec<Fin
         Err(CliError::Open(OpenError::Store(OpenStoreError::Absent { file }))) => {
             vec![to_be_set_up(settings, file.as_deref())]
         }
+        // As before its first start, a server is all that it wants.
+        Err(CliError::Open(OpenError::Store(error @ OpenStoreError::Older { .. }))) => {
+            vec![Finding::ready(
+                WHAT,
+                format!("{} can be opened; {error}", settings.database.url),
+            )]
+        }
         // The database is there, and the homes have a line of their own.
         Err(CliError::Open(OpenError::Homes { .. })) => vec![Finding::ready(
             WHAT,

@@ -35,6 +35,15 @@ const STEPS: &[(i64, &str, &str)] = &[
     ),
 ];
 
+/// The last schema step.
+pub(super) fn last_step() -> i64 {
+    STEPS
+        .iter()
+        .map(|(version, ..)| *version)
+        .max()
+        .unwrap_or(0)
+}
+
 /// The schema steps in an engine's own words.
 pub(super) fn migrator(words: &Words) -> Migrator {
     let migrations = STEPS

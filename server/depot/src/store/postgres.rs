@@ -163,9 +163,19 @@ pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
         writer: pool.clone(),
         reader: pool,
     };
-    if how.missing == Missing::Refuse && !engine.is_set_up(SCHEMA_TABLES).await? {
-        engine.close().await;
-        return Err(OpenStoreError::Absent { file: None });
+    if how.missing == Missing::Make {
+        return engine.bring_up_to_date(&words).await;
     }
-    engine.bring_up_to_date(&words).await
+    let taken = match engine.is_set_up(SCHEMA_TABLES).await {
+        Ok(true) => engine.refuse_other_steps().await,
+        Ok(false) => Err(OpenStoreError::Absent { file: None }),
+        Err(fault) => Err(fault),
+    };
+    match taken {
+        Ok(()) => Ok(engine),
+        Err(fault) => {
+            engine.close().await;
+            Err(fault)
+        }
+    }
 }

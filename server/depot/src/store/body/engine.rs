@@ -19,6 +19,7 @@ mod storage;
 mod uploads;
 mod views;
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -66,6 +67,24 @@ impl Engine {
             .await
             .map_err(refused)?;
         Ok(found > 0)
+    }
+
+    /// Takes the schema as it is, or says that it is not ours.
+    pub(super) async fn refuse_other_steps(&self) -> Result<(), OpenStoreError> {
+        let refused = |source| OpenStoreError::Connect {
+            source: fault(source),
+        };
+        let mut lease = self.writer.acquire().await.map_err(refused)?;
+        let step: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
+            .fetch_one(lease.conn().map_err(refused)?)
+            .await
+            .map_err(refused)?;
+        let (found, wanted) = (step.unwrap_or(0), dialect::last_step());
+        match found.cmp(&wanted) {
+            Ordering::Less => Err(OpenStoreError::Older { found, wanted }),
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => Err(OpenStoreError::Newer { step: found }),
+        }
     }
 
     /// Brings the schema up to date; refuses one that is newer than ours.

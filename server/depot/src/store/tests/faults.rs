@@ -83,6 +83,52 @@ async fn a_visitor_finds_an_empty_database_and_sets_nothing_up() {
 }
 
 #[tokio::test]
+async fn a_visitor_leaves_an_older_schema_as_it_is_and_says_who_changes_it() {
+    for test in stores().await {
+        test.store.close().await;
+        run(&test.url, "DELETE FROM _sqlx_migrations WHERE version > 1").await;
+        let visit = Connect {
+            missing: Missing::Refuse,
+            ..connect(&test)
+        };
+        for _ in 0..2 {
+            let refused = Store::open(&visit).await.unwrap_err();
+            assert!(
+                matches!(refused, OpenStoreError::Older { found: 1, .. }),
+                "{refused:?}"
+            );
+            let text = refused.to_string();
+            assert!(
+                text.contains("newer") && text.contains("`layover serve`"),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_visitor_refuses_a_newer_schema_too() {
+    for test in stores().await {
+        test.store.close().await;
+        run(
+            &test.url,
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+             VALUES (9999, 'future', TRUE, '', 0)",
+        )
+        .await;
+        let visit = Connect {
+            missing: Missing::Refuse,
+            ..connect(&test)
+        };
+        let refused = Store::open(&visit).await;
+        assert!(
+            matches!(refused, Err(OpenStoreError::Newer { step: 9999 })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_url_of_no_known_engine_is_refused_without_showing_it() {
     let how = Connect {
         url: "mysql://root:secret@h/x".to_owned(),
