@@ -282,8 +282,9 @@ impl Walk<'_> {
             return Ok(());
         }
         holdings.check_storage().await?;
+        let whose = record::Whose::of(holdings, row).await?;
         let now = holdings.now();
-        let entry = record::missing(holdings, home, row, now);
+        let entry = record::missing(holdings, home, &whose, row, now);
         if holdings.store.end_missing(row, now, &entry).await? == Claimed::Yes {
             tracing::warn!(
                 home.name = %home.name,

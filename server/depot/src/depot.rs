@@ -45,7 +45,8 @@ pub enum Role {
     /// A command line beside it, or without it, that may set up new data.
     Tool,
     /// A command line that works only on what is there: it makes neither
-    /// directory nor database, and sets up no schema in an empty one.
+    /// directory nor database, sets up no schema in an empty one and changes
+    /// none that an older version left.
     Visitor,
 }
 
@@ -345,7 +346,7 @@ impl Depot {
     }
 
     /// Takes over what operators changed, on this node or elsewhere: networks
-    /// for the gate, and sessions that must end. A server does so every second.
+    /// for the gate, sessions that must end, and what the others may do now. A server does so every second.
     ///
     /// # Errors
     /// The database is away: the gate goes on with what it knew (G02).
@@ -368,7 +369,7 @@ impl Depot {
         if !accounts.is_empty() {
             let standing = store.standing(&accounts).await?;
             let killed = store.killed(&inner.holdings.node).await?;
-            ended_sessions = inner.gate.live().end_unwanted(&standing, &killed, now);
+            ended_sessions = inner.gate.live().follow(&standing, &killed, now);
         }
         inner.generation.store(generation, Ordering::Release);
         Ok(Refresh {

@@ -221,7 +221,7 @@ async fn publish(
         .await;
     synchronised.map_err(|error| VfsError::at(&row.path, error))?;
     let now = holdings.now();
-    let (account_name, entity) = holdings.store.account_names(account).await?;
+    let whose = record::Whose::of(holdings, row).await?;
     let publication = Publication {
         file: row.id,
         home: row.home,
@@ -230,7 +230,7 @@ async fn publish(
         arrived_at: row.inherited_arrival.unwrap_or(now),
         appliance: holdings.appliance,
         now,
-        entry: record::upload_recovered(holdings, row, account_name, entity, now),
+        entry: record::upload_recovered(holdings, home, &whose, row, now),
     };
     if holdings.store.publish(&publication).await?.is_some() {
         report.published = report.published.saturating_add(1);
@@ -293,9 +293,10 @@ async fn settle_deleting(
     } else {
         EndedBy::Removed
     };
+    let whose = record::Whose::of(holdings, row).await?;
     let entry = |now: Timestamp, taken: Taken| match ended_by {
-        EndedBy::Expired => record::expired(holdings, home, row, taken, now),
-        _ => record::removal_recovered(holdings, row, now),
+        EndedBy::Expired => record::expired(holdings, home, &whose, row, taken, now),
+        _ => record::removal_recovered(holdings, home, &whose, row, now),
     };
     match row.hidden.clone() {
         Some(hidden) => {

@@ -14,6 +14,7 @@ mod permit;
 pub(crate) mod record;
 mod refusals;
 mod rights;
+pub(crate) mod terms;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -22,12 +23,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use layover_retention::Timestamp;
 use tokio::sync::watch;
 
 pub use download::Download;
 pub use permit::{UploadMode, UploadPermit};
 pub use upload::{Completion, CopySource, MAX_COPY_BYTES, Upload, UploadOutcome, UploadReceipt};
+
+use terms::Terms;
 
 use crate::holdings::{Holdings, HomeRef};
 use crate::vfs::{Entry, FileKind, VfsError};
@@ -132,7 +136,9 @@ pub(crate) struct Login {
 #[derive(Debug)]
 struct SessionInner {
     id: SessionId,
+    /// As it was at login: whose session it is. What it may do is in `terms`.
     account: Account,
+    terms: Arc<ArcSwap<Terms>>,
     home: HomeRef,
     protocol: Protocol,
     peer: IpAddr,
@@ -147,12 +153,20 @@ struct SessionInner {
 #[derive(Clone, Debug)]
 pub(crate) struct SessionHandle {
     ended: watch::Sender<Option<EndReason>>,
+    terms: Arc<ArcSwap<Terms>>,
 }
 
 impl SessionHandle {
     /// Whether the session itself is gone and only handles are left.
     pub(crate) fn is_over(&self) -> bool {
         self.ended.sender_count() <= 1
+    }
+
+    /// From now on every verb that begins goes by these terms.
+    pub(crate) fn set_terms(&self, terms: &Terms) {
+        if **self.terms.load() != *terms {
+            self.terms.store(Arc::new(terms.clone()));
+        }
     }
 
     /// Tells the session that it must end; the first reason counts.
@@ -179,6 +193,7 @@ impl Session {
         Ok(Session {
             inner: Arc::new(SessionInner {
                 id: login.id,
+                terms: Arc::new(ArcSwap::from_pointee(Terms::of(&login.account))),
                 account: login.account,
                 home: login.home,
                 protocol: login.protocol,
@@ -195,6 +210,7 @@ impl Session {
     pub(crate) fn handle(&self) -> SessionHandle {
         SessionHandle {
             ended: self.inner.ended.clone(),
+            terms: Arc::clone(&self.inner.terms),
         }
     }
 
@@ -210,7 +226,8 @@ impl Session {
         &self.inner.account.name
     }
 
-    /// The account as it was at login.
+    /// The account as it was at login; an operator may have changed since what
+    /// it may do.
     #[must_use]
     pub fn account(&self) -> &Account {
         &self.inner.account
@@ -254,7 +271,7 @@ impl Session {
         self.check_running()?;
         let look = self.look(path).await?;
         if let Some(directory) = look.directory() {
-            if !rights::may_enter(&self.inner.account, path) {
+            if !rights::may_enter(&self.inner.terms(), path) {
                 return Err(self.not_permitted(path, Right::List));
             }
             return Ok(FileInfo::of(directory, None));
@@ -361,7 +378,7 @@ impl Session {
         let in_ledger = holdings.store.usage(self.inner.home.id);
         let (storage, usage) = tokio::join!(on_disk, in_ledger);
         let (storage, usage) = (storage?, usage?);
-        let quota_bytes = self.inner.account.quota_bytes;
+        let quota_bytes = self.inner.terms().quota_bytes;
         let taken = usage.used_bytes.saturating_add(usage.hidden_bytes);
         let left = quota_bytes.map_or(u64::MAX, |quota| quota.saturating_sub(taken));
         Ok(Space {
@@ -390,7 +407,7 @@ impl Session {
     }
 
     fn may(&self, path: &VirtualPath, right: Right) -> bool {
-        rights::rights_at(&self.inner.account, path).contains(right)
+        self.inner.terms().may(path, right)
     }
 
     fn require(&self, path: &VirtualPath, right: Right) -> Result<(), VfsError> {
@@ -407,6 +424,13 @@ impl Session {
             path: path.clone(),
             right,
         }
+    }
+}
+
+impl SessionInner {
+    /// What counts just now; not to be held across an `await`.
+    fn terms(&self) -> arc_swap::Guard<Arc<Terms>> {
+        self.terms.load()
     }
 }
 

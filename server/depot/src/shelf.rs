@@ -108,7 +108,8 @@ impl Shelf {
 
     async fn forget(&self, row: &crate::ledger::FileRow, now: Timestamp) -> Result<bool, VfsError> {
         let home = self.holdings.store.home_name(row.home).await?;
-        let entry = record::partial_expired(&self.holdings, &home, row, now);
+        let whose = record::Whose::of(&self.holdings, row).await?;
+        let entry = record::partial_expired(&self.holdings, &home, &whose, row, now);
         let forgotten = self
             .holdings
             .store

@@ -51,8 +51,9 @@ impl LiveSessions {
     }
 
     /// Ends those whose account may no longer be in from where they are, and
-    /// those that an operator killed; returns how many were told to end.
-    pub(crate) fn end_unwanted(
+    /// those that an operator killed; tells the others what they may do now.
+    /// Returns how many were told to end.
+    pub(crate) fn follow(
         &self,
         standing: &[AccountRow],
         killed: &[SessionId],
@@ -69,6 +70,8 @@ impl LiveSessions {
             if let Some(reason) = reason {
                 live.handle.end(reason);
                 ended += 1;
+            } else if let Some(row) = row {
+                live.handle.set_terms(&row.terms);
             }
         }
         ended

@@ -108,10 +108,12 @@ async fn settle_move(
         node: holdings.node.clone(),
         now: holdings.now(),
     };
-    holdings
-        .store
-        .finish_move(&moved, &record::move_recovered(holdings, from, to))
-        .await?;
+    let whose = match holdings.store.row(file).await? {
+        Some(row) => record::Whose::of(holdings, &row).await?,
+        None => record::Whose::default(),
+    };
+    let entry = record::move_recovered(holdings, &home, &whose, from, to);
+    holdings.store.finish_move(&moved, &entry).await?;
     report.moved = report.moved.saturating_add(1);
     Ok(())
 }
@@ -134,7 +136,8 @@ async fn settle_tree(
             });
         if at_target {
             sync_ends(holdings, &home, from, to).await?;
-            let entry = record::move_recovered(holdings, from, to);
+            let entry =
+                record::move_recovered(holdings, &home, &record::Whose::default(), from, to);
             holdings
                 .store
                 .finish_tree_move(home.id, from, to, Some(&entry))

@@ -49,6 +49,18 @@ async fn report_of(world: &World) -> RecoveryReport {
     recover(&world.holdings).await.unwrap()
 }
 
+/// Recovery's entry says where it was and whose.
+async fn assert_told(world: &World, action: &str, account: Option<&str>) {
+    let told = world.journal(JournalKind::Transfer).await;
+    let entry = told
+        .iter()
+        .find(|entry| entry.action == action && entry.detail.contains_key("recovered"))
+        .unwrap();
+    assert_eq!(entry.account.as_deref(), account);
+    assert_eq!(entry.entity.is_some(), account.is_some());
+    assert_eq!(entry.detail["home"], "alice");
+}
+
 #[tokio::test]
 async fn a_half_received_upload_becomes_a_resumable_partial() {
     let world = World::new().await;
@@ -195,6 +207,7 @@ async fn a_removal_is_carried_to_its_end_from_wherever_it_stopped() {
         );
         assert_eq!(after.files("alice"), [("/b".to_owned(), b"y".to_vec())]);
         assert!(after.storage.list_hidden().unwrap().is_empty());
+        assert_told(&after, "delete", Some("alice")).await;
         after.assert_agreement().await;
     }
 }
@@ -239,6 +252,10 @@ async fn a_move_that_happened_is_followed_and_one_that_did_not_is_dropped() {
             assert_eq!(report_of(&after).await, expected, "{from}");
             let session = after.session("alice").await;
             assert_eq!(fetch(&session, file).await.is_ok(), happened);
+            if happened {
+                let whose = (from == "/a").then_some("alice");
+                assert_told(&after, "rename", whose).await;
+            }
             // Nothing is claimed any longer.
             upload(&session, "/a", b"again").await.unwrap();
             after.assert_agreement().await;

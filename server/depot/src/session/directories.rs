@@ -27,7 +27,7 @@ impl Session {
         }
         for path in [from, to] {
             // A permission on a folder below would stay behind, or be reached.
-            if rights::has_permission_below(&self.inner.account, path) {
+            if rights::has_permission_below(&self.inner.terms(), path) {
                 return Err(self.not_permitted(path, Right::Rename));
             }
         }

@@ -205,7 +205,7 @@ impl Session {
             to: to.clone(),
             size_bytes: entry.size_bytes,
             identity: entry.identity,
-            quota_bytes: self.inner.account.quota_bytes,
+            quota_bytes: self.inner.terms().quota_bytes,
             inherited_arrival: row.inherited_arrival,
             replace,
         };
@@ -347,12 +347,13 @@ impl crate::holdings::Holdings {
         home: &HomeRef,
         row: &FileRow,
     ) -> Result<Taken, VfsError> {
+        let whose = record::Whose::of(self, row).await?;
         self.take_away(
             home,
             row,
             RemovalCause::Due,
             EndedBy::Expired,
-            |now, taken| record::expired(self, home, row, taken, now),
+            |now, taken| record::expired(self, home, &whose, row, taken, now),
         )
         .await
     }

@@ -149,7 +149,7 @@ impl Session {
 
     /// How many bytes live uploads of the home may hold.
     async fn room(&self, plan: &Plan, freed_bytes: u64) -> Result<Option<u64>, VfsError> {
-        let Some(quota_bytes) = self.inner.account.quota_bytes else {
+        let Some(quota_bytes) = self.inner.terms().quota_bytes else {
             return Ok(None);
         };
         let usage = self.inner.holdings.store.usage(self.inner.home.id).await?;

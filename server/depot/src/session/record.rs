@@ -12,7 +12,7 @@ use crate::journal::{JournalKind, NewEntry, Outcome};
 use crate::ledger::FileRow;
 use crate::recover::RecoveryReport;
 use crate::vfs::VfsError;
-use crate::{AccountName, EntityName, HomeName, VirtualPath};
+use crate::{AccountName, EntityName, HomeName, StoreError, VirtualPath};
 
 /// An entry about something a session did.
 fn by_session(
@@ -211,15 +211,40 @@ pub(super) fn directory(
     transfer(inner, action, path, now)
 }
 
+/// Whose files an entry is about that no session wrote: the account that
+/// uploaded the file, removed though it may be, and its entity. Nobody is
+/// known of a file that was adopted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Whose(Option<(AccountName, EntityName)>);
+
+impl Whose {
+    /// Of the file that `row` describes.
+    pub(crate) async fn of(holdings: &Holdings, row: &FileRow) -> Result<Whose, StoreError> {
+        Ok(Whose(match row.uploaded_by {
+            Some(account) => Some(holdings.store.account_names(account).await?),
+            None => None,
+        }))
+    }
+
+    fn name(&self, entry: NewEntry) -> NewEntry {
+        match &self.0 {
+            Some((account, entity)) => entry.account(account).entity(entity),
+            None => entry,
+        }
+    }
+}
+
 /// A file's time was over.
 pub(crate) fn expired(
     holdings: &Holdings,
     home: &HomeRef,
+    whose: &Whose,
     row: &FileRow,
     taken: Taken,
     now: Timestamp,
 ) -> NewEntry {
     let entry = about(holdings, home, JournalKind::Retention, "expire", row, now);
+    let entry = whose.name(entry);
     let entry = match row.arrived_at {
         Some(arrived_at) => entry.with("arrived_at", arrived_at.to_string()),
         None => entry,
@@ -231,18 +256,21 @@ pub(crate) fn expired(
 pub(crate) fn partial_expired(
     holdings: &Holdings,
     home: &HomeName,
+    whose: &Whose,
     row: &FileRow,
     now: Timestamp,
 ) -> NewEntry {
-    NewEntry::new(
+    let entry = NewEntry::new(
         now,
         JournalKind::Retention,
         "expire-partial",
         &holdings.node,
-    )
-    .path(&row.path)
-    .size_bytes(row.size_bytes)
-    .with("home", home.as_str())
+    );
+    whose
+        .name(entry)
+        .path(&row.path)
+        .size_bytes(row.size_bytes)
+        .with("home", home.as_str())
 }
 
 /// A file that came into the tree by other means.
@@ -263,52 +291,60 @@ pub(crate) fn adopted(
 pub(crate) fn missing(
     holdings: &Holdings,
     home: &HomeRef,
+    whose: &Whose,
     row: &FileRow,
     now: Timestamp,
 ) -> NewEntry {
-    about(holdings, home, JournalKind::Retention, "missing", row, now).outcome(Outcome::Failed)
+    let entry = about(holdings, home, JournalKind::Retention, "missing", row, now);
+    whose.name(entry).outcome(Outcome::Failed)
 }
 
 /// Recovery completed an upload whose server died before it could answer.
 pub(crate) fn upload_recovered(
     holdings: &Holdings,
+    home: &HomeRef,
+    whose: &Whose,
     row: &FileRow,
-    account: AccountName,
-    entity: EntityName,
     now: Timestamp,
 ) -> NewEntry {
-    NewEntry::new(now, JournalKind::Transfer, "upload", &holdings.node)
-        .account(account)
-        .entity(entity)
-        .path(&row.path)
-        .size_bytes(row.size_bytes)
-        .with("recovered", true)
+    let entry = about(holdings, home, JournalKind::Transfer, "upload", row, now);
+    whose.name(entry).with("recovered", true)
 }
 
-/// Recovery completed a removal.
-pub(crate) fn removal_recovered(holdings: &Holdings, row: &FileRow, now: Timestamp) -> NewEntry {
-    NewEntry::new(now, JournalKind::Transfer, "delete", &holdings.node)
-        .path(&row.path)
-        .size_bytes(row.size_bytes)
-        .with("file_id", row.id.0)
-        .with("recovered", true)
+/// Recovery completed a removal. Who asked for it died with its process: the
+/// account is the one whose file it was.
+pub(crate) fn removal_recovered(
+    holdings: &Holdings,
+    home: &HomeRef,
+    whose: &Whose,
+    row: &FileRow,
+    now: Timestamp,
+) -> NewEntry {
+    let entry = about(holdings, home, JournalKind::Transfer, "delete", row, now);
+    whose.name(entry).with("recovered", true)
 }
 
-/// Recovery completed a move.
+/// Recovery completed a move: of a file with `whose` it is, of a folder of
+/// nobody in particular.
 pub(crate) fn move_recovered(
     holdings: &Holdings,
+    home: &HomeRef,
+    whose: &Whose,
     from: &VirtualPath,
     to: &VirtualPath,
 ) -> NewEntry {
-    NewEntry::new(
+    let entry = NewEntry::new(
         holdings.now(),
         JournalKind::Transfer,
         "rename",
         &holdings.node,
-    )
-    .path(to)
-    .with("from", from.to_string())
-    .with("recovered", true)
+    );
+    whose
+        .name(entry)
+        .path(to)
+        .with("home", home.name.as_str())
+        .with("from", from.to_string())
+        .with("recovered", true)
 }
 
 /// What a recovery did, in one entry.

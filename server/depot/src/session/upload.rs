@@ -77,6 +77,10 @@ pub(super) struct Start {
 
 /// An upload in progress. Dropping it interrupts it: what has arrived without
 /// a gap stays hidden, resumable by the same account.
+///
+/// Its bytes are taken under the rights and the room that were granted when it
+/// began, whatever an operator changes meanwhile; [`Upload::finish`] goes by
+/// what is granted then.
 #[derive(Debug)]
 pub struct Upload {
     parts: Option<Parts>,
@@ -294,7 +298,8 @@ impl Upload {
     /// was; what has arrived stays as an interrupted upload.
     ///
     /// # Errors
-    /// `QuotaExceeded`, `NotFound` (its directory is gone), `IsDirectory`,
+    /// `NotPermitted` (the right to write or overwrite was taken away since it
+    /// began), `QuotaExceeded`, `NotFound` (its directory is gone), `IsDirectory`,
     /// `Busy`, `DiskFull`, `ReadOnlyStorage`, `TooLarge`, `SessionEnded`,
     /// `Storage`, `Database`.
     pub async fn finish(mut self, completion: Completion) -> Result<UploadReceipt, VfsError> {
@@ -388,7 +393,7 @@ impl Parts {
         if progress.growth.grow_to(end, room) {
             return Ok(());
         }
-        let quota_bytes = self.session.inner.account.quota_bytes.unwrap_or_default();
+        let quota_bytes = self.session.inner.terms().quota_bytes.unwrap_or_default();
         Err(VfsError::QuotaExceeded { quota_bytes })
     }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use layover_retention::{Keep, Timestamp};
 
+use crate::session::terms::Terms;
 use crate::{
     Account, AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedKey, EntityId, HomeId,
     HomeName, NewNetwork, NodeId, Protocol, Protocols, SessionId,
@@ -39,13 +40,14 @@ pub(crate) struct LoginRow {
     pub(crate) password_hash: Option<String>,
 }
 
-/// What decides whether a live session may go on.
+/// What decides whether a live session may go on, and what it may do.
 #[derive(Clone, Debug)]
 pub(crate) struct AccountRow {
     pub(crate) id: AccountId,
     pub(crate) enabled: bool,
     pub(crate) protocols: Protocols,
     pub(crate) networks: Vec<AllowedNetwork>,
+    pub(crate) terms: Terms,
 }
 
 /// A session about to be recorded.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use layover_depot::{
     FileState, FilesRemoved, HomeName, JournalKind, Outcome, RegistryError, RemovedWhat, UploadMode,
 };
+use layover_retention::Clock;
 
 use crate::world::{DAY, PASSWORD, World, acme, actor, at, keep, name, worlds};
 
@@ -293,5 +294,73 @@ async fn a_new_keep_of_the_entity_moves_the_files_that_follow_it_and_counts_them
         assert_eq!(world.days("alice", "/a").await, 5);
         world.clock.advance(DAY);
         assert_eq!(world.days("alice", "/a").await, 5);
+    }
+}
+
+// Whose files went is asked by the account's name, whatever took them.
+#[tokio::test]
+async fn the_journal_of_an_account_shows_the_end_of_its_files() {
+    for world in worlds().await {
+        world
+            .add("bob", |account| {
+                account.home = Some("alice".parse().unwrap())
+            })
+            .await;
+        for (user, path) in [
+            ("alice", "/expires"),
+            ("alice", "/taken"),
+            ("alice", "/vanishes"),
+            ("bob", "/of-bob"),
+        ] {
+            world.upload(user, path).await;
+        }
+        interrupted(&world, "/half").await;
+        let registry = world.depot.registry();
+        registry
+            .remove_files(&actor(), &home("alice"), &at("/taken"), RemovedWhat::Stored)
+            .await
+            .unwrap();
+        std::fs::remove_file(world.folder.path().join("homes/alice/vanishes")).unwrap();
+        for _ in 0..2 {
+            world.depot.adopt_once().await.unwrap();
+        }
+        // Also of an account that is no longer there.
+        registry
+            .remove_account(&actor(), &name("alice"))
+            .await
+            .unwrap();
+        world.clock.advance(6 * DAY);
+        let (shelf, now) = (world.depot.shelf(), world.clock.now());
+        layover_retention::sweep(shelf, now, 10).await.unwrap();
+        shelf.sweep_partials(now).await.unwrap();
+
+        let filter = layover_depot::JournalFilter {
+            account: Some("alice".to_owned()),
+            limit: 100,
+            ..Default::default()
+        };
+        let told = world.depot.journal().query(&filter).await.unwrap();
+        let ends: Vec<_> = told
+            .iter()
+            .filter(|entry| entry.kind == JournalKind::Retention || entry.action == "file.remove")
+            .map(|entry| {
+                assert_eq!(entry.entity.as_deref(), Some("acme"));
+                assert_eq!(entry.detail["home"], "alice");
+                (
+                    entry.action.as_str(),
+                    entry.path.as_ref().unwrap().to_string(),
+                )
+            })
+            .collect();
+        let expected = [
+            ("file.remove", "/taken"),
+            ("missing", "/vanishes"),
+            ("expire", "/expires"),
+            ("expire-partial", "/half"),
+        ];
+        assert_eq!(
+            ends,
+            expected.map(|(action, path)| (action, path.to_owned()))
+        );
     }
 }

@@ -1,8 +1,10 @@
 //! Who gets in, what the refused learn, and whose session ends.
 
+use bytes::Bytes;
 use layover_depot::{
-    AccountChange, Enabled, EndReason, JournalEntry, JournalKind, LoginError, Network, NewNetwork,
-    Outcome, Proof, Protocol, Protocols, RefusedOffers, Secret, parse_authorized_keys,
+    AccountChange, Completion, Enabled, EndReason, JournalEntry, JournalKind, LoginError, Network,
+    NewNetwork, Outcome, Proof, Protocol, Protocols, RefusedOffers, Secret, Session, Upload,
+    UploadMode, VfsError, parse_authorized_keys,
 };
 use layover_retention::{Clock, Timestamp};
 
@@ -273,6 +275,138 @@ async fn what_ends_an_account_ends_its_sessions_and_no_others() {
         world.depot.refresh().await.unwrap();
         assert_eq!(session.ended().await, EndReason::AccountDisabled);
         assert!(stays.stat(&at("/")).await.is_ok());
+    }
+}
+
+async fn change(world: &World, change: AccountChange) {
+    let registry = world.depot.registry();
+    let alice = name("alice");
+    registry
+        .change_account(&actor(), &alice, &change)
+        .await
+        .unwrap();
+    world.depot.refresh().await.unwrap();
+}
+
+async fn permit(world: &World, path: &str, rights: &str) {
+    let registry = world.depot.registry();
+    registry
+        .set_permission(&actor(), &name("alice"), &at(path), rights.parse().unwrap())
+        .await
+        .unwrap();
+    world.depot.refresh().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_an_operator_changes_counts_in_sessions_that_live_already() {
+    for world in worlds().await {
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        let dir = |path: &'static str| {
+            let (session, path) = (session.clone(), at(path));
+            async move { session.make_dir(&path).await }
+        };
+        dir("/one").await.unwrap();
+
+        permit(&world, "/", "list,read").await;
+        assert!(matches!(
+            dir("/two").await,
+            Err(VfsError::NotPermitted { .. })
+        ));
+        let registry = world.depot.registry();
+        registry
+            .remove_permission(&actor(), &name("alice"), &at("/"))
+            .await
+            .unwrap();
+        world.depot.refresh().await.unwrap();
+        dir("/two").await.unwrap();
+
+        let read_only = |read_only| AccountChange {
+            read_only: Some(read_only),
+            ..AccountChange::default()
+        };
+        change(&world, read_only(true)).await;
+        assert!(matches!(
+            dir("/three").await,
+            Err(VfsError::NotPermitted { .. })
+        ));
+        change(&world, read_only(false)).await;
+        dir("/three").await.unwrap();
+
+        let quota = |quota_bytes| AccountChange {
+            quota_bytes: Some(quota_bytes),
+            ..AccountChange::default()
+        };
+        change(&world, quota(Some(3))).await;
+        assert_eq!(session.space().await.unwrap().quota_bytes, Some(3));
+        let upload = begin(&session, "/file").await;
+        let refused = upload.write_at(0, Bytes::from_static(b"1234")).await;
+        assert!(
+            matches!(refused, Err(VfsError::QuotaExceeded { quota_bytes: 3 })),
+            "{refused:?}"
+        );
+        drop(upload);
+        change(&world, quota(None)).await;
+        world.upload("alice", "/file").await;
+    }
+}
+
+async fn begin(session: &Session, path: &str) -> Upload {
+    let mode = UploadMode::New { exclusive: false };
+    let permit = session.plan_upload(&at(path), mode).await.unwrap();
+    permit.begin().await.unwrap()
+}
+
+#[tokio::test]
+async fn an_upload_whose_right_is_taken_away_goes_on_hidden_and_is_not_published() {
+    for world in worlds().await {
+        world.upload("alice", "/old").await;
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        let stays = session.clone();
+        for (path, rights) in [("/new", "list,read"), ("/old", "list,read,write")] {
+            let registry = world.depot.registry();
+            let upload = begin(&session, path).await;
+            permit(&world, "/", rights).await;
+            // Its bytes were granted when it began.
+            upload
+                .write_at(0, Bytes::from_static(b"later"))
+                .await
+                .unwrap();
+            let refused = upload.finish(Completion::Closed).await;
+            assert!(
+                matches!(refused, Err(VfsError::NotPermitted { .. })),
+                "{path}: {refused:?}"
+            );
+            registry
+                .remove_permission(&actor(), &name("alice"), &at("/"))
+                .await
+                .unwrap();
+            world.depot.refresh().await.unwrap();
+        }
+        let old = stays.stat(&at("/old")).await.unwrap();
+        assert_eq!((old.size_bytes, old.partial), (7, false));
+        // Hidden, and resumable once the right is back.
+        let new = stays.stat(&at("/new")).await.unwrap();
+        assert_eq!((new.size_bytes, new.partial), (5, true));
+        assert_eq!(stays.list(&at("/")).await.unwrap().len(), 1);
+
+        // A new file needs no right to overwrite, then or now.
+        let upload = begin(&session, "/another").await;
+        permit(&world, "/", "list,write").await;
+        upload.finish(Completion::Closed).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_way_in_may_change_without_ending_who_is_in() {
+    for world in worlds().await {
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        let (registry, alice) = (world.depot.registry(), name("alice"));
+        registry.set_password(&actor(), &alice, None).await.unwrap();
+        let refreshed = world.depot.refresh().await.unwrap();
+        assert!(refreshed.changed);
+        assert_eq!(refreshed.ended_sessions, 0);
+        assert!(session.stat(&at("/")).await.is_ok());
+        assert!(world.login("alice", PASSWORD).await.is_err());
     }
 }
 

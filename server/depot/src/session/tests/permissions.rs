@@ -127,14 +127,15 @@ async fn rights_decide_every_verb() {
 /// The same session of a read-only account.
 fn read_only_twin(session: &Session) -> Session {
     let inner = &session.inner;
-    let account = crate::Account {
+    let terms = super::super::Terms {
         read_only: true,
-        ..inner.account.clone()
+        ..inner.terms().as_ref().clone()
     };
     Session {
         inner: std::sync::Arc::new(super::super::SessionInner {
             id: inner.id.clone(),
-            account,
+            account: inner.account.clone(),
+            terms: std::sync::Arc::new(arc_swap::ArcSwap::from_pointee(terms)),
             home: inner.home.clone(),
             protocol: inner.protocol,
             peer: inner.peer,

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::progress::{Poison, locked};
 use super::{Completion, Parts, UploadOutcome, UploadReceipt};
-use crate::VirtualPath;
 use crate::holdings::{PublishError, Publishing};
 use crate::journal::NewEntry;
 use crate::ledger::FileState;
 use crate::session::record;
 use crate::vfs::{Identity, Replace, Vfs, VfsError};
+use crate::{Right, VirtualPath};
 
 /// Suffixes of names that `publish_on_rename` accounts upload to first.
 const TEMPORARY_SUFFIXES: [&[u8]; 3] = [b".part", b".filepart", b".tmp"];
@@ -38,12 +38,16 @@ impl Parts {
             self.discard().await?;
             return Ok(self.receipt(UploadOutcome::Unchanged));
         }
+        if let Err(fault) = self.check_still_granted().await {
+            self.park(fault.word()).await?;
+            return Err(fault);
+        }
         let inner = &self.session.inner;
-        if completion == Completion::Unproven && !inner.account.tolerant_completion {
+        if completion == Completion::Unproven && !inner.terms().tolerant_completion {
             self.park("unproven").await?;
             return Ok(self.receipt(UploadOutcome::Unproven));
         }
-        let waits = inner.account.publish_on_rename && has_temporary_suffix(&self.path);
+        let waits = inner.terms().publish_on_rename && has_temporary_suffix(&self.path);
         let (identity, size_bytes) = match self.make_safe(waits).await {
             Ok(safe) => safe,
             Err(fault) => {
@@ -61,6 +65,21 @@ impl Parts {
                 Err(fault)
             }
             Err(PublishError::Taken(fault)) => Err(fault),
+        }
+    }
+
+    /// What an operator took away since the upload began. The bytes came under
+    /// the rights of its beginning and stay hidden; but no file appears, and
+    /// none is replaced, where its account may no longer do that.
+    async fn check_still_granted(&self) -> Result<(), VfsError> {
+        self.session.require(&self.path, Right::Write)?;
+        if self.session.may(&self.path, Right::Overwrite) {
+            return Ok(());
+        }
+        let look = self.session.look(&self.path).await?;
+        match look.visible(self.session.inner.holdings.now()) {
+            Some(_) => Err(self.session.not_permitted(&self.path, Right::Overwrite)),
+            None => Ok(()),
         }
     }
 
@@ -119,7 +138,7 @@ impl Parts {
             to: self.path.clone(),
             size_bytes,
             identity,
-            quota_bytes: inner.account.quota_bytes,
+            quota_bytes: inner.terms().quota_bytes,
             inherited_arrival,
             replace: Replace::Allow,
         };

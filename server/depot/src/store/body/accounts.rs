@@ -2,13 +2,14 @@
 
 use layover_retention::Timestamp;
 
-use super::belongings::{Belongings, Range, insert_key, insert_network, networks};
+use super::belongings::{Belongings, Range, insert_key, insert_network, networks, permissions};
 use super::files::bigint;
 use super::sessions::note_change;
 use super::{Conn, StoreError, expiry};
 use crate::account::{Account, AccountChange, Enabled};
 use crate::journal::NewEntry;
 use crate::ledger::ApplianceKeep;
+use crate::session::terms::Terms;
 use crate::store::{AccountRow, LoginRow, NewAccountRow, keep_of};
 use crate::{AccountId, AccountName, AuthPolicy, EntityName, HomeId, HomeName};
 
@@ -296,7 +297,7 @@ pub(crate) async fn set_password(
     note_change(conn, entry).await
 }
 
-/// What decides whether sessions of these accounts may go on; a removed
+/// What sessions of these accounts may do, and whether they may go on; a removed
 /// account is not enabled.
 pub(crate) async fn standing(
     conn: &mut Conn,
@@ -305,26 +306,41 @@ pub(crate) async fn standing(
     let mut standing = Vec::with_capacity(accounts.len());
     for account in accounts {
         let id = account.0;
-        let row: Option<(i64, String)> =
-            sqlx::query_as("SELECT enabled, protocols FROM accounts WHERE id = $1")
-                .bind(id)
-                .fetch_optional(&mut *conn)
-                .await?;
-        let Some((enabled, protocols)) = row else {
+        let row: Option<(i64, String, Option<i64>, i64, i64, i64)> = sqlx::query_as(
+            "SELECT enabled, protocols, quota_bytes, read_only, tolerant_completion, \
+             publish_on_rename FROM accounts WHERE id = $1",
+        )
+        .bind(id)
+        .fetch_optional(&mut *conn)
+        .await?;
+        let Some((enabled, protocols, quota, read_only, tolerant, on_rename)) = row else {
             continue;
+        };
+        let broken = |what| StoreError::Corrupt {
+            table: "accounts",
+            id,
+            what,
         };
         standing.push(AccountRow {
             id: *account,
             enabled: enabled != 0,
-            protocols: protocols.parse().map_err(|_| StoreError::Corrupt {
-                table: "accounts",
-                id,
-                what: "protocols",
-            })?,
+            protocols: protocols.parse().map_err(|_| broken("protocols"))?,
             networks: networks(conn, Range::one(id))
                 .await?
                 .remove(&id)
                 .unwrap_or_default(),
+            terms: Terms {
+                read_only: read_only != 0,
+                permissions: permissions(conn, Range::one(id))
+                    .await?
+                    .remove(&id)
+                    .unwrap_or_default(),
+                quota_bytes: quota
+                    .map(|bytes| u64::try_from(bytes).map_err(|_| broken("quota_bytes")))
+                    .transpose()?,
+                tolerant_completion: tolerant != 0,
+                publish_on_rename: on_rename != 0,
+            },
         });
     }
     Ok(standing)

@@ -148,7 +148,7 @@ async fn keys(
     Ok(by_account)
 }
 
-async fn permissions(
+pub(super) async fn permissions(
     conn: &mut Conn,
     range: Range,
 ) -> Result<HashMap<i64, Vec<FolderPermission>>, StoreError> {
