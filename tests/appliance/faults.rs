@@ -190,6 +190,10 @@ fn a_locked_database_refuses_in_time_and_loses_nothing() {
         ran.stderr.to_lowercase().contains("lock"),
         "the message should say why: {ran}"
     );
+    // Whoever comes now must not think that it was the proof.
+    let ran = openssh::sftp(&account.by_key(&layover), &[], "pwd\n", PATIENCE);
+    assert!(!ran.ok(), "{ran}");
+    assert!(!ran.stderr.contains("Permission denied"), "{ran}");
     drop(lock);
     assert_eq!(sftp.get(b"/kept").expect("get"), b"kept content");
     sftp.put(b"/new", b"content").expect("unlocked");

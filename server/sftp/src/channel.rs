@@ -97,7 +97,7 @@ pub(crate) async fn serve(
         if ended.is_err() {
             broken.cancel();
         }
-        dispatcher.interrupt_all().await;
+        dispatcher.interrupt_all().boxed().await;
         // Dropping it closes the outbox: the sender empties it and ends.
         drop(dispatcher);
         ended
@@ -133,7 +133,7 @@ pub(crate) async fn serve(
         let _ = to_client.close().await;
     };
     // A client that opens no window holds the farewell back, too.
-    if timer::timeout(FAREWELL, farewell).await.is_err() {
+    if timer::timeout(FAREWELL, farewell).boxed().await.is_err() {
         context.hard.cancel();
     }
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use layover_depot::{
     ConnectionSlot, Depot, FirstProof, LoginAttempt, LoginError, Proof, Protocol, RefusedOffers,
     Secret, Session, UserCertificate, timer,
@@ -162,7 +163,7 @@ impl Server {
         let overdue = activity.overdue(self.patience);
         tokio::pin!(overdue);
         let started = tokio::select! {
-            started = russh::server::run_stream(Arc::clone(&self.config), watched, handler) => started,
+            started = russh::server::run_stream(Arc::clone(&self.config), watched, handler).boxed() => started,
             overdue = &mut overdue => {
                 tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {}", overdue.as_str());
                 return;
@@ -212,7 +213,7 @@ impl Server {
         if let Some((reason, farewell)) = ended_by_us {
             tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {reason}");
             if farewell {
-                say_goodbye(&handle, reason, running.as_mut()).await;
+                say_goodbye(&handle, reason, running.as_mut()).boxed().await;
             }
         }
         cut.cancel();
@@ -228,7 +229,7 @@ impl Server {
                 .depot
                 .gate()
                 .note_offers(peer.ip(), Protocol::Sftp, offers);
-            if let Err(error) = noted.await {
+            if let Err(error) = noted.boxed().await {
                 tracing::error!(
                     peer.addr = %peer,
                     error = &error as &dyn std::error::Error,
@@ -239,6 +240,7 @@ impl Server {
         if let Some(session) = session {
             session
                 .end(ended_by_us.map_or("connection closed", |(reason, _)| reason))
+                .boxed()
                 .await;
         }
     }
@@ -246,10 +248,10 @@ impl Server {
 
 /// Says why nobody logged in. A client with which nothing can be agreed upon is a
 /// partner whose software is too old, or ours: its names are worth a line.
-fn tell_of_failure(peer: SocketAddr, handshake: &Handshake, error: &ConnectionError) {
+fn tell_of_failure(peer: SocketAddr, handshake: &Handshake, error: &russh::Error) {
     /// The client's names that are repeated, in characters.
     const MAX_NAMES_CHARS: usize = 300;
-    let ConnectionError::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. }) = error else {
+    let russh::Error::NoCommonAlgo { kind, theirs, .. } = error else {
         tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended before a login: {error}");
         return;
     };
@@ -280,7 +282,7 @@ async fn soft_stop(soft: &CancellationToken, activity: &Activity) {
 async fn say_goodbye(
     handle: &Handle,
     reason: &str,
-    running: impl Future<Output = Result<(), ConnectionError>>,
+    running: impl Future<Output = Result<(), russh::Error>>,
 ) {
     let goodbye = async {
         let told = handle
@@ -296,17 +298,6 @@ async fn say_goodbye(
     };
     // Whoever does not leave is cut off.
     let _ = timer::timeout(GOODBYE, goodbye).await;
-}
-
-/// Why russh gave a connection up.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectionError {
-    /// The SSH layer.
-    #[error(transparent)]
-    Ssh(#[from] russh::Error),
-    /// The gate cannot decide: nobody comes in meanwhile.
-    #[error("logins cannot be checked")]
-    Gate(#[source] LoginError),
 }
 
 struct ContextParts {
@@ -367,7 +358,7 @@ impl Connection {
         self.first.take_if(|first| first.user() != user);
     }
 
-    async fn login(&mut self, user: &str, proof: Proof) -> Result<Auth, ConnectionError> {
+    async fn login(&mut self, user: &str, proof: Proof) -> Result<Auth, russh::Error> {
         self.speak_of(user);
         let attempt = LoginAttempt {
             user: user.to_owned(),
@@ -378,7 +369,9 @@ impl Connection {
             client_version: self.handshake.client_version().map(ToOwned::to_owned),
             detail: self.handshake.agreed(),
         };
-        match self.depot.gate().login(attempt).await {
+        // Boxed, as all that happens once: russh keeps the largest of these futures,
+        // twice, as long as the connection lasts.
+        match self.depot.gate().login(attempt).boxed().await {
             Ok(session) => {
                 self.session = Some(session.clone());
                 self.context.activity.logged_in();
@@ -401,15 +394,20 @@ impl Connection {
                     partial_success: true,
                 })
             }
-            Err(error) => {
-                tracing::error!(
-                    peer.addr = %self.peer,
-                    error = &error as &dyn std::error::Error,
-                    "a login could not be checked"
-                );
-                Err(ConnectionError::Gate(error))
-            }
+            Err(error) => Err(self.unavailable(&error)),
         }
+    }
+
+    /// Nobody comes in while logins cannot be checked (G02). The connection ends
+    /// without an answer, because a refusal would say that the proof was wrong, and
+    /// russh takes no farewell from here.
+    fn unavailable(&self, error: &LoginError) -> russh::Error {
+        tracing::error!(
+            peer.addr = %self.peer,
+            error = error as &dyn std::error::Error,
+            "a login could not be checked"
+        );
+        russh::Error::Disconnect
     }
 
     fn refuse_request(
@@ -417,13 +415,13 @@ impl Connection {
         channel: ChannelId,
         what: &'static str,
         ssh: &mut SshSession,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         tracing::info!(peer.addr = %self.peer, outcome = "refused", "{what} refused: this server does sftp alone");
-        Ok(ssh.channel_failure(channel)?)
+        ssh.channel_failure(channel)
     }
 }
 
-async fn reject(reply: ChannelOpenHandle) -> Result<(), ConnectionError> {
+async fn reject(reply: ChannelOpenHandle) -> Result<(), russh::Error> {
     reply
         .reject(ChannelOpenFailure::AdministrativelyProhibited)
         .await;
@@ -436,7 +434,7 @@ fn blob(key: &PublicKey) -> Vec<u8> {
 }
 
 impl Handler for Connection {
-    type Error = ConnectionError;
+    type Error = russh::Error;
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
         self.speak_of(user);
@@ -479,7 +477,7 @@ impl Handler for Connection {
             };
             return self.login(user, proof).await;
         }
-        let acceptable = self
+        let considered = self
             .depot
             .gate()
             .consider_key(
@@ -489,13 +487,13 @@ impl Handler for Connection {
                 &blob(offer.public_key),
                 &mut self.offers,
             )
-            .await
-            .map_err(ConnectionError::Gate)?;
-        Ok(if acceptable {
-            Auth::Accept
-        } else {
-            self.refused()
-        })
+            .boxed()
+            .await;
+        match considered {
+            Ok(true) => Ok(Auth::Accept),
+            Ok(false) => Ok(self.refused()),
+            Err(error) => Err(self.unavailable(&error)),
+        }
     }
 
     async fn auth_publickey(
@@ -642,7 +640,7 @@ impl Handler for Connection {
         ssh: &mut SshSession,
     ) -> Result<(), Self::Error> {
         // OpenSSH sends LANG with every session: no word of it in the log.
-        Ok(ssh.channel_failure(channel)?)
+        ssh.channel_failure(channel)
     }
 
     async fn signal(
