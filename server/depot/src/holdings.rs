@@ -8,6 +8,7 @@
 //! crash at any point leaves a row and a claim that recovery can settle in
 //! exactly one way.
 
+mod beginnings;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod growth;
@@ -18,14 +19,16 @@ mod removal;
 mod storage;
 mod wishes;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use layover_retention::{Clock, Timestamp};
 use tokio_util::task::TaskTracker;
 
+pub(crate) use beginnings::{Beginnings, RowToCome};
 pub(crate) use growth::{Growth, GrowthTable};
 pub(crate) use live::{LiveGuard, LiveKey, LiveSet};
 use locks::LOCK_WAIT;
@@ -75,6 +78,10 @@ pub(crate) struct Holdings {
     pub(crate) live: LiveSet,
     /// What the uploads in progress hold, for the quota.
     pub(crate) growth: GrowthTable,
+    /// Rows of uploads that are being written.
+    pub(crate) beginnings: Beginnings,
+    /// Hidden files that had no row when recovery last looked.
+    pub(crate) rowless: Mutex<HashSet<HiddenName>>,
     /// What accounts wished of late.
     pub(crate) wishes: KnownWishes,
     /// Work that goes on when its caller is gone; waited for at the end.
@@ -112,6 +119,8 @@ impl Holdings {
             locks: PathLocks::new(LOCK_WAIT),
             live: LiveSet::default(),
             growth: GrowthTable::default(),
+            beginnings: Beginnings::default(),
+            rowless: Mutex::default(),
             wishes: KnownWishes::default(),
             tasks: TaskTracker::new(),
             #[cfg(test)]

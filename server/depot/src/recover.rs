@@ -20,8 +20,9 @@
 
 mod claims;
 
+use std::collections::HashSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use claims::settle_claims;
@@ -30,7 +31,7 @@ use layover_retention::Timestamp;
 use crate::holdings::{Holdings, HomeRef, LiveKey, Taken};
 use crate::ledger::{EndedBy, FileRow, FileState, Publication, Staging};
 use crate::session::record;
-use crate::vfs::{Entry, VfsError};
+use crate::vfs::{Entry, HiddenName, VfsError};
 use crate::{AccountId, FileId, HomeId, VirtualPath};
 
 /// A node that wrote no heartbeat for this long is dead: it writes one every
@@ -97,7 +98,7 @@ pub(crate) async fn recover(holdings: &Arc<Holdings>) -> Result<RecoveryReport, 
             }
         }
     }
-    remove_orphans(holdings, &mut report).await?;
+    remove_orphans(holdings, silent_before, &mut report).await?;
     report.corrected_homes = holdings.store.recompute_used().await?;
     if !report.is_clean() {
         holdings
@@ -318,19 +319,39 @@ async fn settle_deleting(
 
 async fn remove_orphans(
     holdings: &Arc<Holdings>,
+    silent_before: Timestamp,
     report: &mut RecoveryReport,
 ) -> Result<(), VfsError> {
-    // The list first, the ledger second: a row is older than its file.
+    // The list first, the ledger second: a row is hardly younger than its file.
     let names = holdings.vfs.run(|storage| storage.list_hidden()).await?;
+    let mut rowless = HashSet::new();
     for name in names {
         let live = holdings.live.contains(&LiveKey::Hidden(name.clone()));
-        if live || holdings.store.hidden_is_known(&name).await? {
+        if !live && !holdings.store.hidden_is_known(&name).await? {
+            rowless.insert(name);
+        }
+    }
+    let others_live = holdings
+        .store
+        .others_live(&holdings.node, silent_before)
+        .await?;
+    let seen_before = std::mem::replace(&mut *suspects(holdings), rowless.clone());
+    for name in rowless {
+        // Another node may be writing the row just now: not at the first sight.
+        if others_live && !seen_before.contains(&name) {
             continue;
         }
         holdings.discard_hidden(name).await?;
         report.orphans = report.orphans.saturating_add(1);
     }
     Ok(())
+}
+
+fn suspects(holdings: &Holdings) -> MutexGuard<'_, HashSet<HiddenName>> {
+    holdings
+        .rowless
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn hidden_entry(holdings: &Holdings, row: &FileRow) -> Result<Option<Entry>, VfsError> {

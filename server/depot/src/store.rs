@@ -241,6 +241,7 @@ macro_rules! store_doors {
             read jobs::last_run(name: &str) -> Option<JobRun>;
             read storage::homes_storage() -> Option<StorageId>;
             judge storage::record_storage(storage: &StorageId, replaces: Option<&StorageId>, now: Timestamp, entry: &NewEntry) -> Option<()>;
+            read storage::others_live(node: &NodeId, silent_before: Timestamp) -> bool;
             read storage::storage_is_needed(node: &NodeId, silent_before: Timestamp) -> bool;
         }
     };

@@ -78,6 +78,7 @@ async fn a_half_received_upload_becomes_a_resumable_partial() {
             .write_at(0, Bytes::from_static(b"1234"))
             .await
             .unwrap();
+        world.holdings.beginnings.settle().await;
         upload
             .write_at(4, Bytes::from_static(b"5678"))
             .await
@@ -106,12 +107,18 @@ async fn a_half_received_upload_becomes_a_resumable_partial() {
 #[tokio::test]
 async fn an_upload_without_a_file_is_forgotten() {
     let world = World::new().await;
-    let session = world.session("alice").await;
-    let work = async { drop(upload(&session, "/a", b"x").await.unwrap()) };
-    let after = killed_at(&world, |op| matches!(op, Op::CreateHidden(_)), work).await;
-    let report = report_of(&after).await;
+    let dead = world.second_process("node-dead").await;
+    let session = session_on(&dead, "alice").await;
+    let mode = UploadMode::New { exclusive: false };
+    let permit = session.plan_upload(&path("/a"), mode).await.unwrap();
+    let _open = permit.begin().await.unwrap();
+    dead.beginnings.settle().await;
+    for hidden in world.storage.list_hidden().unwrap() {
+        world.storage.unlink_hidden(&hidden).unwrap();
+    }
+    world.clock.advance(SILENT_AFTER);
     assert_eq!(
-        report,
+        report_of(&world).await,
         RecoveryReport {
             forgotten: 1,
             ..RecoveryReport::default()
@@ -322,4 +329,22 @@ async fn another_nodes_work_is_settled_only_after_it_has_been_silent_for_a_minut
     assert!(report_of(&world).await.is_clean());
     world.clock.advance(std::time::Duration::from_micros(1));
     assert_eq!(report_of(&world).await.kept_partial, 1);
+}
+
+// Another node answers an OPEN while the upload's row is on its way.
+#[tokio::test]
+async fn a_hidden_file_without_a_row_stays_a_while_when_another_node_lives() {
+    let world = World::new().await;
+    let other = world.second_process("node-2").await;
+    other
+        .store
+        .begin_node(&other.node, other.now())
+        .await
+        .unwrap();
+    let hidden = crate::vfs::HiddenName::fresh().unwrap();
+    world.storage.create_hidden(&hidden).unwrap();
+    assert!(report_of(&world).await.is_clean());
+    assert_eq!(world.storage.list_hidden().unwrap(), [hidden]);
+    assert_eq!(report_of(&world).await.orphans, 1);
+    assert!(world.storage.list_hidden().unwrap().is_empty());
 }

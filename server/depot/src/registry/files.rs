@@ -87,6 +87,7 @@ impl Registry {
         what: RemovedWhat,
     ) -> Result<FilesRemoved, RegistryError> {
         let (home, entity) = self.home(home).await?;
+        self.holdings.beginnings.settle().await;
         match what {
             RemovedWhat::Stored => self.remove_stored(actor, &home, &entity, path).await,
             RemovedWhat::Unfinished => self.remove_unfinished(actor, &home, &entity, path).await,

@@ -39,6 +39,8 @@ impl Session {
             .whole_home(home.id)
             .await
             .map_err(|_| VfsError::Busy { path: from.clone() })?;
+        // Rows below it go along, those that are just being written, too.
+        holdings.beginnings.settle().await;
         let claim = self.tree_claim(from, Some(to), directory);
         holdings
             .claim(from, || holdings.store.claim_tree(&claim))
@@ -162,6 +164,7 @@ impl Session {
             .whole_home(home.id)
             .await
             .map_err(|_| VfsError::Busy { path: path.clone() })?;
+        holdings.beginnings.settle().await;
         let claim = self.tree_claim(path, None, directory);
         holdings
             .claim(path, || holdings.store.claim_tree(&claim))

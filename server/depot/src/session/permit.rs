@@ -8,7 +8,7 @@ use layover_retention::Timestamp;
 use super::look::{Look, VisibleFile};
 use super::upload::{Start, Upload};
 use super::{Session, not_found};
-use crate::holdings::{LiveGuard, LiveKey};
+use crate::holdings::{LiveGuard, LiveKey, RowToCome};
 use crate::ledger::{FileRow, NewUpload};
 use crate::vfs::{FileKind, HiddenName, OpenFile, VfsError};
 use crate::{FileId, Right, VirtualPath};
@@ -177,7 +177,9 @@ impl UploadPermit {
         &self.path
     }
 
-    /// Begins: a row `receiving` and a hidden file.
+    /// Begins: a row `receiving` and a hidden file. The row of a new upload may
+    /// still be on its way when this returns; a row that cannot be written is told
+    /// by the next write, or by the end, and the upload is not published.
     ///
     /// # Errors
     /// `Busy` when another session goes on with the same upload, or the file
@@ -198,7 +200,7 @@ impl UploadPermit {
 
     async fn begin_fresh(&self) -> Result<Start, VfsError> {
         let (hidden, live) = self.hidden()?;
-        let id = self.begin_row(&hidden, None).await?;
+        let row = self.begin_row_meanwhile(&hidden).await;
         let name = hidden.clone();
         let created = self
             .session
@@ -208,8 +210,11 @@ impl UploadPermit {
             .quick(move |storage| storage.create_hidden(&name))
             .await;
         match created {
-            Ok(file) => Ok(self.start(file, id, hidden, live)),
-            Err(error) => Err(self.give_up(id, error).await),
+            Ok(file) => Ok(self.start(file, row, hidden, live)),
+            Err(error) => match row.id().await {
+                Ok(id) => Err(self.give_up(id, error).await),
+                Err(_) => Err(VfsError::at(&self.path, error)),
+            },
         }
     }
 
@@ -235,7 +240,7 @@ impl UploadPermit {
             .await;
         match copied {
             Ok(Some((size_bytes, file))) => {
-                let mut start = self.start(file, id, hidden, live);
+                let mut start = self.start(file, RowToCome::known(id), hidden, live);
                 start.size_bytes = size_bytes;
                 start.inherited_arrival = arrival;
                 start.is_copy = true;
@@ -276,7 +281,7 @@ impl UploadPermit {
             .await;
         match opened {
             Ok((size_bytes, file)) => {
-                let mut start = self.start(file, row.id, hidden, live);
+                let mut start = self.start(file, RowToCome::known(row.id), hidden, live);
                 start.size_bytes = size_bytes;
                 start.inherited_arrival = row.inherited_arrival;
                 start.is_resumed = true;
@@ -307,8 +312,28 @@ impl UploadPermit {
         hidden: &HiddenName,
         inherited_arrival: Option<Timestamp>,
     ) -> Result<FileId, VfsError> {
+        let upload = self.new_upload(hidden, inherited_arrival);
+        let store = &self.session.inner.holdings.store;
+        Ok(store.begin_upload(&upload).await?)
+    }
+
+    /// The row is written while the answer goes out.
+    async fn begin_row_meanwhile(&self, hidden: &HiddenName) -> RowToCome {
+        let upload = self.new_upload(hidden, None);
         let inner = &self.session.inner;
-        let upload = NewUpload {
+        let beginning = inner.beginnings.enter().await;
+        let (tell, row) = RowToCome::pending();
+        let store = Arc::clone(&inner.holdings.store);
+        inner.holdings.tasks.spawn(async move {
+            tell.tell(store.begin_upload(&upload).await);
+            drop(beginning);
+        });
+        row
+    }
+
+    fn new_upload(&self, hidden: &HiddenName, inherited_arrival: Option<Timestamp>) -> NewUpload {
+        let inner = &self.session.inner;
+        NewUpload {
             home: inner.home.id,
             path: self.path.clone(),
             account: inner.account.id,
@@ -316,14 +341,13 @@ impl UploadPermit {
             inherited_arrival,
             node: inner.holdings.node.clone(),
             now: inner.holdings.now(),
-        };
-        Ok(inner.holdings.store.begin_upload(&upload).await?)
+        }
     }
 
     fn start(
         &self,
         file: Arc<dyn OpenFile>,
-        id: FileId,
+        row: RowToCome,
         hidden: HiddenName,
         live: LiveGuard,
     ) -> Start {
@@ -331,7 +355,7 @@ impl UploadPermit {
             path: self.path.clone(),
             mode: self.mode,
             file,
-            id,
+            row,
             hidden,
             live,
             size_bytes: 0,

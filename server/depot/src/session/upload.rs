@@ -16,10 +16,10 @@ use progress::{Poison, Progress, WriteGuard, locked};
 use super::Session;
 use super::coverage::Coverage;
 use super::permit::UploadMode;
-use crate::holdings::LiveGuard;
+use crate::holdings::{LiveGuard, RowToCome};
 use crate::timer::Stopwatch;
 use crate::vfs::{HiddenName, MAX_FILE_BYTES, MAX_IO_BYTES, OpenFile, VfsError};
-use crate::{FileId, Right, VirtualPath};
+use crate::{Right, VirtualPath};
 
 /// How sure the front end is that the peer sent everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub(super) struct Start {
     pub(super) path: VirtualPath,
     pub(super) mode: UploadMode,
     pub(super) file: Arc<dyn OpenFile>,
-    pub(super) id: FileId,
+    pub(super) row: RowToCome,
     pub(super) hidden: HiddenName,
     pub(super) live: LiveGuard,
     pub(super) size_bytes: u64,
@@ -92,7 +92,7 @@ struct Parts {
     path: VirtualPath,
     mode: UploadMode,
     file: Arc<dyn OpenFile>,
-    id: FileId,
+    row: RowToCome,
     hidden: HiddenName,
     room_bytes: Option<u64>,
     is_copy: bool,
@@ -125,7 +125,7 @@ impl Upload {
                 path: start.path,
                 mode: start.mode,
                 file: start.file,
-                id: start.id,
+                row: start.row,
                 hidden: start.hidden,
                 room_bytes: start.room_bytes,
                 is_copy: start.is_copy,
@@ -353,6 +353,11 @@ impl Parts {
         let mut progress = locked(&self.progress);
         if let Some(poison) = progress.poison {
             return Err(poison.error());
+        }
+        // It will not be published: better told now than after gigabytes.
+        if let Some(fault) = self.row.fault() {
+            progress.poison = Some(Poison::of(&fault));
+            return Err(fault);
         }
         let offset = match self.mode {
             UploadMode::Append => progress.size_bytes,

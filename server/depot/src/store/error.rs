@@ -3,6 +3,9 @@
 /// A fault of the database or of its content.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// One fault that several were told of.
+    #[error(transparent)]
+    Shared(std::sync::Arc<StoreError>),
     /// Another writer held the database, or the row, for too long.
     #[error("the database is busy: another process has been writing for too long")]
     Busy {

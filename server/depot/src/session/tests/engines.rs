@@ -104,6 +104,7 @@ async fn recovery(world: &World) {
     let other = world.second_process("node-dead").await;
     let session = session_on(&other, "alice").await;
     let open = receiving(&session, "/r", b"half").await;
+    other.beginnings.settle().await;
     world.clock.advance(SILENT_AFTER);
     assert_eq!(recover(&world.holdings).await.unwrap().kept_partial, 1);
     assert!(open.finish(Completion::Closed).await.is_err());

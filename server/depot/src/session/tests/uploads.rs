@@ -9,7 +9,7 @@ use super::{NEW, begin, receiving};
 use crate::holdings::fixture::{DAY, KEEP, World, fetch, names, path, start_time, upload};
 use crate::session::{Completion, UploadMode, UploadOutcome};
 use crate::vfs::recording::Op;
-use crate::vfs::{FileKind, VfsError};
+use crate::vfs::{FileKind, Storage as _, VfsError};
 use crate::{JournalKind, Outcome};
 
 #[tokio::test]
@@ -401,4 +401,51 @@ async fn an_ended_session_does_nothing_more() {
         Err(VfsError::SessionEnded)
     ));
     assert!(session.plan_upload(&path("/b"), NEW).await.is_err());
+}
+
+#[tokio::test]
+async fn a_session_sees_what_it_has_just_begun_and_takes_it_along() {
+    for _ in 0..50 {
+        let world = World::new().await;
+        let session = world.session("alice").await;
+        session.make_dir(&path("/d")).await.unwrap();
+        let upload = receiving(&session, "/d/a", b"x").await;
+        session
+            .rename(&path("/d"), &path("/e"), crate::vfs::Replace::Refuse)
+            .await
+            .unwrap();
+        let receipt = upload.finish(Completion::Closed).await.unwrap();
+        assert_eq!(receipt.path, path("/e/a"));
+
+        let _upload = begin(&session, "/e/b", NEW).await;
+        let told = session.look(&path("/e/b")).await.unwrap();
+        assert_eq!(told.rows.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_whose_row_cannot_be_written_is_told_at_once_and_leaves_nothing() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    let upload = {
+        let permit = session.plan_upload(&path("/a"), NEW).await.unwrap();
+        world.holdings.store.close().await;
+        permit.begin().await.unwrap()
+    };
+    let refused = crate::timer::timeout(std::time::Duration::from_secs(60), async {
+        loop {
+            if let Err(fault) = upload.write_at(0, Bytes::from_static(b"x")).await {
+                break fault;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let refused = refused.await.unwrap();
+    assert!(matches!(refused, VfsError::Database { .. }), "{refused:?}");
+    let refused = upload.finish(Completion::Closed).await;
+    assert!(
+        matches!(refused, Err(VfsError::Database { .. })),
+        "{refused:?}"
+    );
+    assert!(world.storage.list_hidden().unwrap().is_empty());
 }

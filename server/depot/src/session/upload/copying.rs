@@ -130,7 +130,9 @@ impl Parts {
             return Ok(());
         }
         let store = &self.session.inner.holdings.store;
-        store.inherit_arrival(self.id, arrived_at).await?;
+        store
+            .inherit_arrival(self.row.id().await?, arrived_at)
+            .await?;
         let mut progress = locked(&self.progress);
         if is_older(progress.inherited_arrival) {
             progress.inherited_arrival = Some(arrived_at);

@@ -10,7 +10,7 @@ use crate::journal::NewEntry;
 use crate::ledger::FileState;
 use crate::session::record;
 use crate::vfs::{Identity, Replace, Vfs, VfsError};
-use crate::{Right, VirtualPath};
+use crate::{FileId, Right, VirtualPath};
 
 /// Suffixes of names that `publish_on_rename` accounts upload to first.
 const TEMPORARY_SUFFIXES: [&[u8]; 3] = [b".part", b".filepart", b".tmp"];
@@ -21,6 +21,13 @@ impl Parts {
     }
 
     pub(super) async fn finish(self, completion: Completion) -> Result<UploadReceipt, VfsError> {
+        let id = match self.row.id().await {
+            Ok(id) => id,
+            Err(fault) => {
+                self.park(fault.word()).await?;
+                return Err(fault);
+            }
+        };
         let fault = {
             let progress = locked(&self.progress);
             match progress.poison {
@@ -56,9 +63,9 @@ impl Parts {
             }
         };
         if waits {
-            return self.wait_for_rename(size_bytes).await;
+            return self.wait_for_rename(id, size_bytes).await;
         }
-        match self.publish(identity, size_bytes).await {
+        match self.publish(id, identity, size_bytes).await {
             Ok(receipt) => Ok(receipt),
             Err(PublishError::NotTaken(fault)) => {
                 self.park(fault.word()).await?;
@@ -116,6 +123,7 @@ impl Parts {
 
     async fn publish(
         &self,
+        id: FileId,
         identity: Identity,
         size_bytes: u64,
     ) -> Result<UploadReceipt, PublishError> {
@@ -131,7 +139,7 @@ impl Parts {
         let publishing = Publishing {
             home: inner.home.clone(),
             account: inner.account.id,
-            file: self.id,
+            file: id,
             hidden: self.hidden.clone(),
             state: FileState::Receiving,
             from: self.path.clone(),
@@ -162,14 +170,18 @@ impl Parts {
         })
     }
 
-    async fn wait_for_rename(&self, size_bytes: u64) -> Result<UploadReceipt, VfsError> {
+    async fn wait_for_rename(
+        &self,
+        id: FileId,
+        size_bytes: u64,
+    ) -> Result<UploadReceipt, VfsError> {
         let inner = &self.session.inner;
         let now = inner.holdings.now();
         let entry =
             record::upload_waits(inner, &self.path, size_bytes, self.running.elapsed(), now);
         let store = &inner.holdings.store;
         store
-            .park_upload(self.id, FileState::Waiting, size_bytes, now, Some(&entry))
+            .park_upload(id, FileState::Waiting, size_bytes, now, Some(&entry))
             .await?;
         Ok(self.receipt(UploadOutcome::AwaitsRename))
     }
@@ -177,6 +189,9 @@ impl Parts {
     /// Keeps what has arrived without a gap, hidden; nothing when there is
     /// nothing worth keeping.
     pub(super) async fn park(&self, why: &'static str) -> Result<(), VfsError> {
+        let Ok(id) = self.row.id().await else {
+            return self.discard_rowless(why).await;
+        };
         let (kept_bytes, changed, found_no_room) = {
             let progress = locked(&self.progress);
             let found_no_room = progress.poison.is_some_and(Poison::is_for_want_of_room);
@@ -221,7 +236,7 @@ impl Parts {
         }
         let holdings = &self.session.inner.holdings;
         let entry = self.entry_of_interruption(why, kept_bytes);
-        let (id, now) = (self.id, holdings.now());
+        let now = holdings.now();
         holdings
             .store
             .park_upload(id, FileState::Partial, kept_bytes, now, Some(&entry))
@@ -248,14 +263,30 @@ impl Parts {
 
     async fn discard_with(&self, entry: Option<NewEntry>) -> Result<(), VfsError> {
         let holdings = &self.session.inner.holdings;
+        let id = self.row.id().await?;
         let state = FileState::Receiving;
         if !holdings
             .store
-            .forget_upload(self.id, state, entry.as_ref())
+            .forget_upload(id, state, entry.as_ref())
             .await?
         {
             // Another node took us for dead and keeps the file as a partial.
             return Ok(());
+        }
+        holdings.discard_hidden(self.hidden.clone()).await
+    }
+
+    /// What the ledger does not know cannot be resumed.
+    async fn discard_rowless(&self, why: &'static str) -> Result<(), VfsError> {
+        let holdings = &self.session.inner.holdings;
+        let entry = self.entry_of_interruption(why, 0);
+        // The database failed a moment ago; the log has why in any case.
+        if let Err(error) = holdings.store.append(&entry).await {
+            tracing::warn!(
+                file.path = %self.path,
+                error = &error as &dyn std::error::Error,
+                "an upload without a row could not be recorded"
+            );
         }
         holdings.discard_hidden(self.hidden.clone()).await
     }

@@ -53,6 +53,21 @@ pub(crate) async fn record_storage(
     Ok(Some(()))
 }
 
+/// Whether another node was heard of after `silent_before`.
+pub(crate) async fn others_live(
+    conn: &mut Conn,
+    node: &NodeId,
+    silent_before: Timestamp,
+) -> Result<bool, StoreError> {
+    let (nodes,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM nodes WHERE id <> $1 AND heartbeat_at_us >= $2")
+            .bind(node.as_str().to_owned())
+            .bind(silent_before.as_micros())
+            .fetch_one(conn)
+            .await?;
+    Ok(nodes != 0)
+}
+
 /// Whether somebody relies on the recorded storage: the ledger speaks of a
 /// file on it, or another node was heard of after `silent_before`.
 pub(crate) async fn storage_is_needed(

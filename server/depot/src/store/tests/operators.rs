@@ -469,6 +469,11 @@ pub(super) async fn the_storage_of_the_homes(store: &Store) {
     store.begin_node(&THERE.id(), time(100_000)).await.unwrap();
     assert!(needed(100_000).await);
     assert!(!needed(100_001).await, "it is silent");
+    for (silent_before, live) in [(100_000, true), (100_001, false)] {
+        let here = HERE.id();
+        let others = store.others_live(&here, time(silent_before));
+        assert_eq!(others.await.unwrap(), live);
+    }
     store.end_node(&THERE.id()).await.unwrap();
     let (_, account, home) = household(store, "mounted").await;
     ledger::stored(store, home, account, "/file", time(1000)).await;
