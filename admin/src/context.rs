@@ -11,7 +11,7 @@ use layover_retention::{Clock, PolicyLayers, RetentionPolicy};
 use layover_server::{RetentionRule, SystemClock, depot_options, retention_rule};
 
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, note};
 
 /// The data directory of `serve --demo`.
 const DEMO_DATA_DIR: &str = "demo-data";
@@ -71,18 +71,7 @@ impl Context {
         json: bool,
         new_data: NewData,
     ) -> Result<Self, CliError> {
-        let loaded = match demo_found_here(config) {
-            Some(demo) => {
-                // Stderr: the result on stdout stays clean. A closed stderr is
-                // nobody's loss.
-                let _ = std::io::Write::write_all(
-                    &mut std::io::stderr(),
-                    format!("note: working on the demo in {}\n", demo.display()).as_bytes(),
-                );
-                load_demo(config, &demo)?
-            }
-            None => load(config)?,
-        };
+        let loaded = load_here(config)?;
         let origins = Origins::of(&loaded);
         let settings = loaded.settings;
         Ok(Self {
@@ -163,6 +152,16 @@ pub(crate) async fn open_as(
 /// Reads the settings as the operator wrote them.
 pub(crate) fn load(config: Option<&Path>) -> Result<Loaded, ConfigErrors> {
     Settings::load(config, environment())
+}
+
+/// Reads the settings of what the current directory holds: a demo, or the
+/// operator's own.
+pub(crate) fn load_here(config: Option<&Path>) -> Result<Loaded, ConfigErrors> {
+    let Some(demo) = demo_found_here(config) else {
+        return load(config);
+    };
+    note(&format!("note: working on the demo in {}", demo.display()));
+    load_demo(config, &demo)
 }
 
 /// Reads the settings, but everything that is kept lies below `demo`: whatever

@@ -160,7 +160,7 @@ impl CliError {
 }
 
 /// What to do about data that cannot be opened.
-const fn step_of_open(error: &OpenError) -> &'static str {
+pub(crate) const fn step_of_open(error: &OpenError) -> &'static str {
     match error {
         OpenError::Store(OpenStoreError::Newer { .. }) => "install the newer Layover again",
         OpenError::Store(OpenStoreError::Older { .. }) => {

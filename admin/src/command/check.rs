@@ -13,7 +13,7 @@ use layover_server::{FTPS_LISTENS, SystemClock, retention_rule};
 use serde::Serialize;
 
 use super::status::running_server;
-use crate::context::load;
+use crate::context::load_here;
 use crate::error::{CliError, with_causes};
 use crate::output::{Cell, Output, Table, Tone};
 
@@ -69,7 +69,7 @@ impl Finding {
 
 pub(super) async fn run(config: Option<&Path>, json: bool) -> Result<(), CliError> {
     let mut findings = Vec::new();
-    match load(config) {
+    match load_here(config) {
         Err(errors) => findings.extend(errors.errors().iter().map(|error| {
             Finding::not_ready(
                 "settings",
@@ -100,19 +100,30 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let server = running_server(&settings.data_dir).ok().flatten();
     findings.push(host::data_dir(&settings.data_dir));
-    findings.push(host::homes(&settings.storage.homes));
+    let kept = kept::look(settings, &clock).await;
+    findings.push(homes(settings, kept.homes));
     findings.push(host::host_keys(settings));
     findings.extend(host::user_cas(settings));
     findings.push(host::port(settings, server.as_ref()));
     findings.push(host::descriptors(settings.gate.max_connections.get()));
     findings.push(retention(settings));
-    findings.extend(kept::look(settings, &clock).await);
+    findings.extend(kept.findings);
     if !FTPS_LISTENS {
         findings.push(Finding::notice(
             "FTPS",
             "not part of this build yet: its settings are accepted, nothing listens",
             "use SFTP",
         ));
+    }
+}
+
+/// One line: a fault of the directory itself comes before what the database
+/// has against it.
+fn homes(settings: &Settings, objection: Option<Finding>) -> Finding {
+    let found = host::homes(&settings.storage.homes);
+    match objection {
+        Some(objection) if found.state == State::Ready => objection,
+        _ => found,
     }
 }
 

@@ -188,6 +188,46 @@ fn a_check_before_the_first_start_is_good_and_makes_nothing() {
     assert!(!place.data_dir().exists());
 }
 
+/// What `check` says of the homes, which must be one line and not ready.
+#[track_caller]
+fn homes_not_ready(place: &Place) -> String {
+    let check = place.run(&["check", "--json"]);
+    assert_eq!(check.code, Some(1), "{check:?}");
+    let check = check.json();
+    let of_homes = check.as_array().unwrap().iter();
+    assert_eq!(of_homes.filter(|line| line["what"] == "homes").count(), 1);
+    let homes = finding(&check, "homes");
+    assert_eq!(homes["state"], "not_ready", "{homes}");
+    let step = homes["next_step"].as_str().unwrap();
+    assert!(step.contains("mount the storage"), "{homes}");
+    homes["detail"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_check_finds_homes_that_are_absent_not_mounted_or_of_another_database() {
+    let place = Place::with_account();
+    let homes = place.data_dir().join("homes");
+    std::fs::create_dir_all(homes.join("partner")).unwrap();
+    // Another node that lives makes the homes needed: here, the server itself.
+    let _server = Server::start(&place, &["serve"]);
+    assert_eq!(finding(&place.json(&["check"]), "homes")["state"], "ready");
+
+    let aside = place.path().join("aside");
+    std::fs::rename(&homes, &aside).unwrap();
+    assert!(homes_not_ready(&place).contains("has no storage id"));
+    assert!(!homes.exists(), "a check makes nothing");
+
+    std::fs::create_dir(&homes).unwrap();
+    assert!(homes_not_ready(&place).contains("has no storage id"));
+    assert_eq!(std::fs::read_dir(&homes).unwrap().count(), 0);
+    std::fs::remove_dir(&homes).unwrap();
+
+    let other = Place::new();
+    assert_eq!(Server::start(&other, &["serve"]).stop().0, Some(0));
+    std::fs::rename(other.data_dir().join("homes"), &homes).unwrap();
+    assert!(homes_not_ready(&place).contains("is storage `"));
+}
+
 #[test]
 fn a_check_names_accounts_that_cannot_log_in() {
     let place = Place::with_account();

@@ -69,6 +69,18 @@ fn commands_find_the_demo_where_nothing_else_is_set_up() {
     let found = place.run(&["account", "list", "--json"]).ok();
     assert_eq!(found.json()[0]["name"], "demo");
     assert!(found.stderr.contains("demo-data"), "{found:?}");
+
+    let check = place.run(&["check", "--json"]);
+    assert!(check.stderr.contains("demo-data"), "{check:?}");
+    let detail = |what: &str| {
+        let check = check.json();
+        let mut lines = check.as_array().unwrap().iter();
+        let line = lines.find(|line| line["what"] == what).unwrap();
+        line["detail"].as_str().unwrap().to_owned()
+    };
+    assert!(detail("data directory").contains("demo-data"), "{check:?}");
+    assert!(detail("SFTP port").contains("127.0.0.1:"), "{check:?}");
+    assert!(!place.data_dir().exists());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use layover_retention::{Clock, Keep};
 use crate::adopt::{AdoptReport, Adopter};
 use crate::data_dir::{self, DataDirError, ServerLock};
 use crate::gate::GateOptions;
-use crate::holdings::{Elsewhere, Holdings};
+use crate::holdings::{Elsewhere, Holdings, needed_storage};
 use crate::journal::{JournalKind, NewEntry};
 use crate::ledger::ApplianceKeep;
 use crate::password::Passwords;
@@ -191,13 +191,24 @@ impl Depot {
         };
         let store = Arc::new(Store::open(&connect).await?);
         let homes = options.homes.clone();
-        // Records without files: a disk that is not mounted, perhaps. A server
-        // goes on with empty homes; nobody else makes that of it.
-        if options.role == Role::Visitor && data_dir::is_missing(&homes) {
-            return Err(OpenError::Homes {
-                path: homes,
-                source: std::io::ErrorKind::NotFound.into(),
-            });
+        // Records without files: a disk that is not mounted, perhaps. Where no
+        // file is missed, a server goes on with empty homes; no visitor makes
+        // that of it.
+        if data_dir::is_missing(&homes) {
+            let now = options.clock.now();
+            if let Some(expected) = needed_storage(&store, &node, now).await? {
+                return Err(OpenError::HomesElsewhere {
+                    path: homes,
+                    expected,
+                    found: None,
+                });
+            }
+            if options.role == Role::Visitor {
+                return Err(OpenError::Homes {
+                    path: homes,
+                    source: std::io::ErrorKind::NotFound.into(),
+                });
+            }
         }
         let storage =
             tokio::task::spawn_blocking(move || LocalStorage::open(&homes, options.fsync))
@@ -255,11 +266,20 @@ impl Depot {
         let settled = self.inner.holdings.settle_storage().await;
         settled
             .map_err(OpenError::HomesUnknown)?
-            .map_err(|Elsewhere { expected, found }| OpenError::HomesElsewhere {
-                path: homes.to_owned(),
-                expected,
-                found,
-            })
+            .map_err(|elsewhere| not_ours(homes, elsewhere))
+    }
+
+    /// Whether a server would find the homes of its database at `homes`, where
+    /// this depot was opened. Changes nothing.
+    ///
+    /// # Errors
+    /// `HomesElsewhere`, `HomesUnknown`.
+    pub async fn check_homes(&self, homes: &std::path::Path) -> Result<(), OpenError> {
+        let judged = self.inner.holdings.judge_storage().await;
+        judged
+            .map_err(OpenError::HomesUnknown)?
+            .map(drop)
+            .map_err(|elsewhere| not_ours(homes, elsewhere))
     }
 
     /// What is stored follows the appliance's rule, also when the settings
@@ -399,5 +419,13 @@ impl Depot {
             );
         }
         holdings.store.close().await;
+    }
+}
+
+fn not_ours(homes: &std::path::Path, Elsewhere { expected, found }: Elsewhere) -> OpenError {
+    OpenError::HomesElsewhere {
+        path: homes.to_owned(),
+        expected,
+        found,
     }
 }

@@ -35,7 +35,7 @@ use locks::LOCK_WAIT;
 pub(crate) use locks::{NameGuard, PathLocks};
 pub(crate) use publish::{PublishError, Publishing};
 pub(crate) use removal::Taken;
-pub(crate) use storage::Elsewhere;
+pub(crate) use storage::{Elsewhere, needed_storage};
 
 use wishes::KnownWishes;
 

@@ -163,21 +163,28 @@ pub(super) fn port(settings: &Settings, server: Option<&Addresses>) -> Finding {
     const WHAT: &str = "SFTP port";
     let address = SocketAddr::new(settings.sftp.listen, settings.sftp.port.get());
     if settings.sftp.port.is_any() {
-        return Finding::ready(WHAT, format!("{address}: any free port"));
+        let now = server.map(|server| format!(", now {}", server.sftp));
+        return Finding::ready(
+            WHAT,
+            format!("{address}: any free port{}", now.unwrap_or_default()),
+        );
+    }
+    if let Some(server) = server
+        && server.sftp.port() == address.port()
+    {
+        let held = format!(
+            "{} is held by our server (process {})",
+            server.sftp, server.pid
+        );
+        return Finding::ready(WHAT, held);
     }
     match TcpListener::bind(address) {
         Ok(_) => Finding::ready(WHAT, format!("{address} is free")),
-        Err(error) => match server {
-            Some(server) if server.sftp == address => Finding::ready(
-                WHAT,
-                format!("{address} is held by our server (process {})", server.pid),
-            ),
-            _ => Finding::not_ready(
-                WHAT,
-                format!("{address}: {error}"),
-                "stop the other program, or set [sftp] port (LAYOVER__SFTP__PORT)",
-            ),
-        },
+        Err(error) => Finding::not_ready(
+            WHAT,
+            format!("{address}: {error}"),
+            "stop the other program, or set [sftp] port (LAYOVER__SFTP__PORT)",
+        ),
     }
 }
 
@@ -208,7 +215,7 @@ fn to_be_made(what: &'static str, path: &Path) -> Finding {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let above = absolute.ancestors().skip(1).find(|above| above.exists());
     match above {
-        Some(above) if writable(above) => Finding::ready(
+        Some(above) if writable(above) && takes_directories(above) => Finding::ready(
             what,
             format!("{} will be made at the first start", path.display()),
         ),
@@ -218,6 +225,14 @@ fn to_be_made(what: &'static str, path: &Path) -> Finding {
             format!("make it and chown it to {}", user()),
         ),
     }
+}
+
+/// Whether directories can be made there at all: for root, `access` alone says
+/// yes to the kernel's own file systems.
+fn takes_directories(path: &Path) -> bool {
+    /// proc, sysfs, cgroup2, by the magic numbers of statfs(2).
+    const OF_THE_KERNEL: [i64; 3] = [0x9fa0, 0x6265_6572, 0x6367_7270];
+    rustix::fs::statfs(path).is_ok_and(|stat| !OF_THE_KERNEL.contains(&stat.f_type))
 }
 
 pub(super) fn writable(path: &Path) -> bool {
@@ -246,6 +261,14 @@ mod tests {
         assert_eq!(data_dir(&path).state, State::Ready);
         assert_eq!(homes(&path).state, State::Ready);
         assert!(!dir.path().join("a").exists());
+    }
+
+    #[test]
+    fn a_directory_in_a_file_system_of_the_kernel_cannot_be_made() {
+        for path in ["/proc/x", "/proc/x/y", "/sys/x"] {
+            assert_eq!(data_dir(Path::new(path)).state, State::NotReady, "{path}");
+            assert_eq!(homes(Path::new(path)).state, State::NotReady, "{path}");
+        }
     }
 
     #[test]

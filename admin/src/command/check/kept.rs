@@ -11,64 +11,92 @@ use super::Finding;
 use super::host::writable;
 use crate::context::open_as;
 use crate::credentials::Credentials;
-use crate::error::{CliError, with_causes};
+use crate::error::{CliError, step_of_open, with_causes};
 
 /// Accounts named in one line; more are counted.
 const MAX_NAMES: usize = 5;
 
-pub(super) async fn look(settings: &Settings, clock: &Arc<dyn Clock>) -> Vec<Finding> {
-    const WHAT: &str = "database";
+/// What most lines here are about.
+const DATABASE: &str = "database";
+
+/// What the database says.
+pub(super) struct Kept {
+    pub(super) findings: Vec<Finding>,
+    /// Why the homes are not its own; nothing when it has no objection.
+    pub(super) homes: Option<Finding>,
+}
+
+pub(super) async fn look(settings: &Settings, clock: &Arc<dyn Clock>) -> Kept {
     match open_as(Role::Visitor, settings, clock).await {
-        Err(CliError::Open(OpenError::Store(OpenStoreError::Absent { file }))) => {
-            vec![to_be_set_up(settings, file.as_deref())]
-        }
-        // As before its first start, a server is all that it wants.
-        Err(CliError::Open(OpenError::Store(error @ OpenStoreError::Older { .. }))) => {
-            vec![Finding::ready(
-                WHAT,
-                format!("{} can be opened; {error}", settings.database.url),
-            )]
-        }
-        // The database is there, and the homes have a line of their own.
-        Err(CliError::Open(OpenError::Homes { .. })) => vec![Finding::ready(
-            WHAT,
-            format!("{} can be opened", settings.database.url),
-        )],
-        Err(error) => vec![Finding::not_ready(
-            WHAT,
-            with_causes(&error),
-            "correct [database] url or what it points at",
-        )],
+        Err(CliError::Open(error @ OpenError::HomesElsewhere { .. })) => Kept {
+            findings: vec![can_be_opened(settings)],
+            homes: Some(not_its_homes(&error)),
+        },
         Ok(depot) => {
-            let found = accounts(settings, &depot, clock.as_ref()).await;
+            let homes = depot.check_homes(&settings.storage.homes).await;
+            let findings = look_into(settings, &depot, clock).await;
             depot.close().await;
-            match found {
-                Ok(mut findings) => {
-                    findings.insert(
-                        0,
-                        Finding::ready(
-                            WHAT,
-                            format!("{}, schema is current", settings.database.url),
-                        ),
-                    );
-                    findings
-                }
-                Err(error) => vec![Finding::not_ready(
-                    WHAT,
-                    with_causes(&error),
-                    "see the database's own log",
-                )],
+            Kept {
+                findings,
+                homes: homes.err().as_ref().map(not_its_homes),
             }
         }
+        Err(error) => Kept {
+            findings: vec![closed(settings, error)],
+            homes: None,
+        },
+    }
+}
+
+fn not_its_homes(error: &OpenError) -> Finding {
+    Finding::not_ready("homes", with_causes(error), step_of_open(error))
+}
+
+fn can_be_opened(settings: &Settings) -> Finding {
+    Finding::ready(DATABASE, format!("{} can be opened", settings.database.url))
+}
+
+/// A database that did not let us in, or not yet.
+fn closed(settings: &Settings, error: CliError) -> Finding {
+    match error {
+        CliError::Open(OpenError::Store(OpenStoreError::Absent { file })) => {
+            to_be_set_up(settings, file.as_deref())
+        }
+        // As before its first start, a server is all that it wants.
+        CliError::Open(OpenError::Store(error @ OpenStoreError::Older { .. })) => Finding::ready(
+            DATABASE,
+            format!("{} can be opened; {error}", settings.database.url),
+        ),
+        // The database is there, and the homes have a line of their own.
+        CliError::Open(OpenError::Homes { .. }) => can_be_opened(settings),
+        error => Finding::not_ready(
+            DATABASE,
+            with_causes(&error),
+            "correct [database] url or what it points at",
+        ),
+    }
+}
+
+async fn look_into(settings: &Settings, depot: &Depot, clock: &Arc<dyn Clock>) -> Vec<Finding> {
+    match accounts(settings, depot, clock.as_ref()).await {
+        Ok(mut findings) => {
+            let current = format!("{}, schema is current", settings.database.url);
+            findings.insert(0, Finding::ready(DATABASE, current));
+            findings
+        }
+        Err(error) => vec![Finding::not_ready(
+            DATABASE,
+            with_causes(&error),
+            "see the database's own log",
+        )],
     }
 }
 
 /// A database that `serve` would set up: can it?
 fn to_be_set_up(settings: &Settings, file: Option<&Path>) -> Finding {
-    const WHAT: &str = "database";
     let ready = || {
         Finding::ready(
-            WHAT,
+            DATABASE,
             format!(
                 "{} will be set up at the first start",
                 settings.database.url
@@ -92,7 +120,7 @@ fn to_be_set_up(settings: &Settings, file: Option<&Path>) -> Finding {
         return ready();
     }
     Finding::not_ready(
-        WHAT,
+        DATABASE,
         format!(
             "{}: the directory {} is not there or not writable",
             settings.database.url,

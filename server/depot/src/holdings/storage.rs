@@ -2,9 +2,13 @@
 //! not hold is not gone: without this question an unmounted `homes`, or a
 //! second server with a tree of its own, would end the row of every file.
 
+use layover_retention::Timestamp;
+
 use super::Holdings;
+use crate::NodeId;
 use crate::journal::{JournalKind, NewEntry};
 use crate::recover::SILENT_AFTER;
+use crate::store::{Store, StoreError};
 use crate::vfs::{StorageId, VfsError};
 
 /// The storage is not the one that the ledger speaks of.
@@ -14,6 +18,37 @@ pub(crate) struct Elsewhere {
     pub(crate) expected: StorageId,
     /// What is there; `None` when the homes say nothing of themselves.
     pub(crate) found: Option<StorageId>,
+}
+
+/// What homes that may be used are to the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The ones that it speaks of.
+    Ours,
+    /// Nobody's yet, or no longer anybody's: a server takes them.
+    Free {
+        /// What they say of themselves.
+        found: Option<StorageId>,
+        /// What the ledger spoke of.
+        replaces: Option<StorageId>,
+    },
+}
+
+/// The storage without which nobody may go on where no homes are at all.
+pub(crate) async fn needed_storage(
+    store: &Store,
+    node: &NodeId,
+    now: Timestamp,
+) -> Result<Option<StorageId>, StoreError> {
+    match store.homes_storage().await? {
+        Some(expected) if is_needed(store, node, now).await? => Ok(Some(expected)),
+        _ => Ok(None),
+    }
+}
+
+async fn is_needed(store: &Store, node: &NodeId, now: Timestamp) -> Result<bool, StoreError> {
+    let silent_before = now.saturating_sub(SILENT_AFTER);
+    store.storage_is_needed(node, silent_before).await
 }
 
 impl Holdings {
@@ -37,24 +72,39 @@ impl Holdings {
         }
     }
 
+    /// Whether a server may work on these homes; changes nothing.
+    pub(crate) async fn judge_storage(&self) -> Result<Result<Standing, Elsewhere>, VfsError> {
+        let recorded = self.store.homes_storage().await?;
+        let found = self.storage_id().await?;
+        Ok(match (recorded, found) {
+            (None, found) => Ok(Standing::Free {
+                found,
+                replaces: None,
+            }),
+            (Some(expected), None) => {
+                if is_needed(&self.store, &self.node, self.now()).await? {
+                    return Ok(Err(Elsewhere {
+                        expected,
+                        found: None,
+                    }));
+                }
+                Ok(Standing::Free {
+                    found: None,
+                    replaces: Some(expected),
+                })
+            }
+            (Some(expected), found) if found.as_ref() == Some(&expected) => Ok(Standing::Ours),
+            (Some(expected), found) => Err(Elsewhere { expected, found }),
+        })
+    }
+
     /// A server's first question: takes these homes for the ledger's when the
     /// ledger knows none yet, or nobody needs the ones that it knows.
     pub(crate) async fn settle_storage(&self) -> Result<Result<(), Elsewhere>, VfsError> {
-        let recorded = self.store.homes_storage().await?;
-        let found = self.storage_id().await?;
-        match (recorded, found) {
-            (None, found) => self.take_storage(found, None).await,
-            (Some(expected), None) => {
-                let silent_before = self.now().saturating_sub(SILENT_AFTER);
-                let store = &self.store;
-                if store.storage_is_needed(&self.node, silent_before).await? {
-                    let found = None;
-                    return Ok(Err(Elsewhere { expected, found }));
-                }
-                self.take_storage(None, Some(expected)).await
-            }
-            (Some(expected), found) if found.as_ref() == Some(&expected) => Ok(Ok(())),
-            (Some(expected), found) => Ok(Err(Elsewhere { expected, found })),
+        match self.judge_storage().await? {
+            Ok(Standing::Ours) => Ok(Ok(())),
+            Ok(Standing::Free { found, replaces }) => self.take_storage(found, replaces).await,
+            Err(elsewhere) => Ok(Err(elsewhere)),
         }
     }
 

@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags,
@@ -67,13 +67,15 @@ pub(crate) struct LocalStorage {
     homes: OwnedFd,
     /// Where `homes` was opened: what lies there now may be something else.
     path: PathBuf,
-    hidden: OwnedFd,
+    /// Opened, and made, at the first need: a tree that is not the database's
+    /// must stay as it was found.
+    hidden: OnceLock<OwnedFd>,
     open_homes: Mutex<HashMap<HomeName, Arc<OwnedFd>>>,
     fsync: Fsync,
 }
 
 impl LocalStorage {
-    /// Opens the tree at `homes`, making it and the hidden folder if needed.
+    /// Opens the tree at `homes`, making it if needed.
     pub(crate) fn open(homes: &Path, fsync: Fsync) -> io::Result<LocalStorage> {
         let path = homes.to_owned();
         std::fs::DirBuilder::new()
@@ -81,19 +83,26 @@ impl LocalStorage {
             .mode(HOMES_MODE)
             .create(&path)?;
         let homes = rustix::fs::openat(CWD, &path, directory_flags(), Mode::empty())?;
-        let mut hidden = homes.try_clone()?;
-        for name in HIDDEN_FOLDER {
-            make_dir_at(&hidden, name.as_bytes())?;
-            sync_fd(&hidden, fsync)?;
-            hidden = resolve(&hidden, name.as_bytes(), directory_flags())?;
-        }
         Ok(LocalStorage {
             homes,
             path,
-            hidden,
+            hidden: OnceLock::new(),
             open_homes: Mutex::new(HashMap::new()),
             fsync,
         })
+    }
+
+    fn hidden(&self) -> io::Result<&OwnedFd> {
+        if let Some(hidden) = self.hidden.get() {
+            return Ok(hidden);
+        }
+        let mut hidden = self.homes.try_clone()?;
+        for name in HIDDEN_FOLDER {
+            make_dir_at(&hidden, name.as_bytes())?;
+            sync_fd(&hidden, self.fsync)?;
+            hidden = resolve(&hidden, name.as_bytes(), directory_flags())?;
+        }
+        Ok(self.hidden.get_or_init(|| hidden))
     }
 
     fn home(&self, home: &HomeName) -> io::Result<Arc<OwnedFd>> {
@@ -150,7 +159,7 @@ impl LocalStorage {
             0
         };
         let handle = rustix::fs::openat2(
-            &self.hidden,
+            self.hidden()?,
             name.as_str(),
             flags,
             Mode::from_raw_mode(mode),
@@ -289,19 +298,19 @@ impl Storage for LocalStorage {
         let (source, entry) = self.open_regular(source)?;
         let copy = self.open_hidden_file(name, OFlags::CREATE | OFlags::EXCL)?;
         if let Err(error) = copy_content(&source, &copy, entry.size_bytes) {
-            rustix::fs::unlinkat(&self.hidden, name.as_str(), AtFlags::empty())?;
+            rustix::fs::unlinkat(self.hidden()?, name.as_str(), AtFlags::empty())?;
             return Err(error);
         }
         Ok((self.handle_on(copy), entry.identity))
     }
 
     fn stat_hidden(&self, name: &HiddenName) -> io::Result<Entry> {
-        entry_at(&self.hidden, name.as_str().as_bytes())
+        entry_at(self.hidden()?, name.as_str().as_bytes())
     }
 
     fn list_hidden(&self) -> io::Result<Vec<HiddenName>> {
         let mut names = Vec::new();
-        for entry in Dir::read_from(&self.hidden)? {
+        for entry in Dir::read_from(self.hidden()?)? {
             let entry = entry?;
             names.extend(entry.file_name().to_str().ok().and_then(HiddenName::parse));
         }
@@ -310,21 +319,21 @@ impl Storage for LocalStorage {
 
     fn unlink_hidden(&self, name: &HiddenName) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(
-            &self.hidden,
+            self.hidden()?,
             name.as_str(),
             AtFlags::empty(),
         )?)
     }
 
     fn sync_hidden(&self) -> io::Result<()> {
-        sync_fd(&self.hidden, self.fsync)
+        sync_fd(self.hidden()?, self.fsync)
     }
 
     fn publish(&self, name: &HiddenName, to: &Place, replace: Replace) -> io::Result<()> {
         let (parent, to_name) = self.parent(to)?;
         let flags = rename_flags(replace);
         Ok(rustix::fs::renameat_with(
-            &self.hidden,
+            self.hidden()?,
             name.as_str(),
             &parent,
             to_name,
@@ -342,14 +351,14 @@ impl Storage for LocalStorage {
         Ok(rustix::fs::renameat_with(
             &parent,
             from_name,
-            &self.hidden,
+            self.hidden()?,
             name.as_str(),
             flags,
         )?)
     }
 
     fn space(&self) -> io::Result<StorageSpace> {
-        let stat = rustix::fs::fstatvfs(&self.hidden)?;
+        let stat = rustix::fs::fstatvfs(&self.homes)?;
         Ok(StorageSpace {
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
             free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
@@ -357,7 +366,7 @@ impl Storage for LocalStorage {
     }
 
     fn may_answer_at_once(&self) -> bool {
-        rustix::fs::fstatfs(&self.hidden).is_ok_and(|stat| LOCAL.contains(&stat.f_type))
+        rustix::fs::fstatfs(&self.homes).is_ok_and(|stat| LOCAL.contains(&stat.f_type))
     }
 
     /// The handle and the path must name the same storage: one that was
@@ -374,6 +383,7 @@ impl Storage for LocalStorage {
     }
 
     fn mark_storage(&self, fresh: &StorageId) -> io::Result<StorageId> {
+        self.hidden()?;
         marker::write(&self.homes, fresh, self.fsync)
     }
 }

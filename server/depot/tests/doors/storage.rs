@@ -40,6 +40,7 @@ async fn restart(world: World) -> (World, Result<Depot, OpenError>) {
         Ok(depot) => depot.clone(),
         // The world needs a depot; a tool is one that may always open.
         Err(_) => {
+            std::fs::create_dir_all(folder.path().join("homes")).unwrap();
             let tool = Options {
                 role: layover_depot::Role::Tool,
                 ..options(folder.path(), &url, &clock, keep(5))
@@ -99,10 +100,32 @@ async fn homes_that_are_not_mounted_at_the_start_are_refused_and_no_row_ends() {
             "{refused:?}"
         );
         assert_eq!(stored(&world.depot).await, 1);
-        std::fs::remove_dir_all(homes(&world)).unwrap();
+        std::fs::remove_dir(homes(&world)).unwrap();
         std::fs::rename(&aside, homes(&world)).unwrap();
         let (_world, opened) = restart(world).await;
         opened.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_refused_server_leaves_nothing_where_the_homes_should_be() {
+    for world in worlds().await {
+        world.upload("alice", "/file").await;
+        let refused = Depot::open(second_node(&world, "absent")).await;
+        assert!(
+            matches!(refused, Err(OpenError::HomesElsewhere { found: None, .. })),
+            "{refused:?}"
+        );
+        assert!(!world.folder.path().join("absent").exists());
+
+        let mount_point = world.folder.path().join("mount-point");
+        std::fs::create_dir(&mount_point).unwrap();
+        let refused = Depot::open(second_node(&world, "mount-point")).await;
+        assert!(
+            matches!(refused, Err(OpenError::HomesElsewhere { found: None, .. })),
+            "{refused:?}"
+        );
+        assert_eq!(std::fs::read_dir(&mount_point).unwrap().count(), 0);
     }
 }
 
@@ -174,6 +197,7 @@ async fn an_operators_line_makes_a_restored_tree_the_databases_again() {
             panic!("{refused:?}");
         };
         let marker = homes(&world).join(".layover/storage-id");
+        std::fs::create_dir(homes(&world).join(".layover")).unwrap();
         std::fs::write(marker, format!("{expected}\n")).unwrap();
         let (_world, opened) = restart(world).await;
         opened.unwrap();
