@@ -11,7 +11,7 @@ use layover_depot::{
 };
 use layover_retention::Keep;
 
-use crate::value::{AccountOrPath, ByteSize, KeepOrDefault, NewUntil, Since, VirtualPathArg};
+use crate::value::{AccountOrPath, KeepOrDefault, NewUntil, Since, SizeOrNone, VirtualPathArg};
 
 /// Hosted SFTP server with enforced retention.
 #[derive(Debug, Parser)]
@@ -72,6 +72,7 @@ pub(crate) enum Command {
 pub(crate) enum EntityCommand {
     /// Create an entity
     Add {
+        /// The entity
         name: EntityName,
         /// How long files of its accounts stay, e.g. 5d, 36h [default: [retention] keep]
         #[arg(long)]
@@ -80,16 +81,23 @@ pub(crate) enum EntityCommand {
     /// List entities
     List,
     /// Show one entity
-    Show { name: EntityName },
+    Show {
+        /// The entity
+        name: EntityName,
+    },
     /// Change an entity; the expiry of files that are stored already moves with it
     Set {
+        /// The entity
         name: EntityName,
         /// How long files of its accounts stay, e.g. 5d, 36h; `default` is [retention] keep
         #[arg(long, value_name = "KEEP")]
         keep: KeepOrDefault,
     },
     /// Remove an entity that has no accounts
-    Remove { name: EntityName },
+    Remove {
+        /// The entity
+        name: EntityName,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -103,18 +111,31 @@ pub(crate) enum AccountCommand {
         entity: Option<EntityName>,
     },
     /// Show one account
-    Show { name: AccountName },
+    Show {
+        /// The account
+        name: AccountName,
+    },
     /// Change an account
     Set(Box<AccountSet>),
     /// Let nobody log in as the account and end its sessions
-    Disable { name: AccountName },
+    Disable {
+        /// The account
+        name: AccountName,
+    },
     /// Let the account log in again
-    Enable { name: AccountName },
+    Enable {
+        /// The account
+        name: AccountName,
+    },
     /// Remove an account; its files stay until they expire
-    Remove { name: AccountName },
+    Remove {
+        /// The account
+        name: AccountName,
+    },
     /// Set the account's password
     #[command(group = ArgGroup::new("source").required(true))]
     Password {
+        /// The account
         name: AccountName,
         /// Make a password and print it once
         #[arg(long, group = "source")]
@@ -139,6 +160,7 @@ pub(crate) enum AccountCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct AccountAdd {
+    /// The account
     pub(crate) name: AccountName,
     /// The entity it belongs to
     #[arg(long)]
@@ -180,23 +202,25 @@ pub(crate) struct AccountTraits {
     /// What it must show to log in [default when adding: any]
     #[arg(long, value_name = "password|key|key+password|any")]
     pub(crate) auth: Option<AuthPolicy>,
-    /// How long its files stay, e.g. 5d, 36h
-    #[arg(long)]
-    pub(crate) keep: Option<Keep>,
-    /// Most bytes its home may hold, e.g. 10GiB
+    /// How long its files stay, e.g. 5d, 36h; `default` is the entity's keep, else the
+    /// appliance's
+    #[arg(long, value_name = "KEEP")]
+    pub(crate) keep: Option<KeepOrDefault>,
+    /// Most bytes its home may hold, e.g. 10GiB, or `none`
     #[arg(long, value_name = "SIZE")]
-    pub(crate) quota: Option<ByteSize>,
+    pub(crate) quota: Option<SizeOrNone>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct AccountSet {
+    /// The account
     pub(crate) name: AccountName,
     #[command(flatten)]
     pub(crate) traits: AccountTraits,
-    /// Use the entity's (or the appliance's) keep again
+    /// The same as `--keep default`
     #[arg(long, conflicts_with = "keep")]
     pub(crate) default_keep: bool,
-    /// No quota
+    /// The same as `--quota none`
     #[arg(long, conflicts_with = "quota")]
     pub(crate) no_quota: bool,
     /// Fetch and list only
@@ -225,12 +249,22 @@ impl From<YesNo> for bool {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Add the public keys of a file (`-` reads standard input)
-    Add { name: AccountName, file: PathBuf },
+    Add {
+        /// The account
+        name: AccountName,
+        /// File with SSH public keys, or `-`
+        file: PathBuf,
+    },
     /// List public keys
-    List { name: AccountName },
+    List {
+        /// The account
+        name: AccountName,
+    },
     /// Remove a public key by its fingerprint (SHA256:...)
     Remove {
+        /// The account
         name: AccountName,
+        /// As `account key list` shows it
         fingerprint: String,
     },
 }
@@ -239,6 +273,7 @@ pub(crate) enum KeyCommand {
 pub(crate) enum AllowCommand {
     /// Let the account log in from a network, or change the reason or end of one
     Add {
+        /// The account
         name: AccountName,
         /// e.g. 192.0.2.0/24, 2001:db8::7 or `any`
         #[arg(value_name = "CIDR")]
@@ -252,10 +287,15 @@ pub(crate) enum AllowCommand {
         until: Option<NewUntil>,
     },
     /// List allowed networks
-    List { name: AccountName },
+    List {
+        /// The account
+        name: AccountName,
+    },
     /// Take a network away; sessions from it end
     Remove {
+        /// The account
         name: AccountName,
+        /// As `account allow list` shows it
         #[arg(value_name = "CIDR")]
         network: Network,
     },
@@ -265,17 +305,24 @@ pub(crate) enum AllowCommand {
 pub(crate) enum PermissionCommand {
     /// Give rights in a folder and all below it (the most specific folder decides)
     Set {
+        /// The account
         name: AccountName,
+        /// The folder, from the root of the home: /in
         path: VirtualPathArg,
         /// Any of list,read,write,overwrite,delete,rename,mkdir, or `none`
         #[arg(value_name = "RIGHTS")]
         rights: Rights,
     },
     /// List folder permissions
-    List { name: AccountName },
+    List {
+        /// The account
+        name: AccountName,
+    },
     /// Remove the permissions of a folder
     Remove {
+        /// The account
         name: AccountName,
+        /// The folder, from the root of the home: /in
         path: VirtualPathArg,
     },
 }
@@ -334,7 +381,10 @@ pub(crate) enum SessionCommand {
     /// List live sessions
     List,
     /// End a session
-    Kill { id: SessionId },
+    Kill {
+        /// As `session list` shows it
+        id: SessionId,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,9 @@
 //! Whether an account has what its policy makes it show.
 
 use layover_config::Settings;
-use layover_depot::AuthPolicy;
+use layover_depot::{Account, AuthPolicy, KeyUse};
+
+use crate::output::note;
 
 /// What somebody could log in with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,11 +12,44 @@ pub(crate) struct Credentials {
     pub(crate) auth: AuthPolicy,
     /// Keys and authorities of the account itself.
     pub(crate) keys: usize,
+    /// How many of these are authorities.
+    pub(crate) authorities: usize,
     /// Whether a password is set.
     pub(crate) has_password: bool,
 }
 
 impl Credentials {
+    /// What this account has.
+    pub(crate) fn of(account: &Account) -> Self {
+        let authorities = account.keys.iter().map(|key| &key.used_for);
+        Self {
+            auth: account.auth,
+            keys: account.keys.len(),
+            authorities: authorities
+                .filter(|used_for| matches!(used_for, KeyUse::Authority { .. }))
+                .count(),
+            has_password: account.has_password,
+        }
+    }
+
+    /// Whether a certificate is among what may be shown, and somebody may sign one.
+    pub(crate) fn by_certificate(self, settings: &Settings) -> bool {
+        let trusted = self.authorities > 0 || !settings.sftp.trusted_user_ca_keys.is_empty();
+        trusted && self.auth != AuthPolicy::Password
+    }
+
+    /// Warns on stderr of a change after which nobody can log in.
+    pub(crate) fn warn_if_closed(account: &Account, settings: &Settings) {
+        if let Some(missing) = Self::of(account).missing(settings) {
+            let name = &account.name;
+            note(&format!(
+                "warning: {missing}: nobody can log in as `{name}` any more\n\
+                 next: layover account key add {name} FILE, layover account password {name} \
+                 --generate, or layover account set {name} --auth any"
+            ));
+        }
+    }
+
     /// What is not there, so that nobody can log in. Where the appliance trusts an
     /// authority, any account may get a certificate, which counts as a key.
     pub(crate) fn missing(self, settings: &Settings) -> Option<&'static str> {
@@ -60,6 +95,7 @@ mod tests {
             let credentials = Credentials {
                 auth,
                 keys,
+                authorities: 0,
                 has_password,
             };
             assert_eq!(credentials.missing(&plain), alone, "{credentials:?}");

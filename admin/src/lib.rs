@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_and_verb_has_a_help_text() {
+    fn every_argument_and_verb_has_a_help_text() {
         fn look(command: &clap::Command) {
             for child in command.get_subcommands() {
                 assert!(
@@ -103,10 +103,7 @@ mod tests {
                     "{} has no help",
                     child.get_name()
                 );
-                for option in child
-                    .get_arguments()
-                    .filter(|argument| !argument.is_positional())
-                {
+                for option in child.get_arguments() {
                     assert!(
                         option.get_help().is_some(),
                         "{} {option} has no help",

@@ -143,6 +143,21 @@ impl FromStr for KeepOrDefault {
     }
 }
 
+/// A quota, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SizeOrNone(pub(crate) Option<ByteSize>);
+
+impl FromStr for SizeOrNone {
+    type Err = ByteSizeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self(None)),
+            size => size.parse().map(|size| Self(Some(size))),
+        }
+    }
+}
+
 /// The first word behind `file list`: an account, or with `--home` the path.
 /// No name of an account has a slash.
 #[derive(Clone, Debug, PartialEq, Eq)]

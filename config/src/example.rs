@@ -12,7 +12,7 @@ const HEAD: &str = "\
 #
 # A time is written like \"30s\", \"15m\", \"36h\", \"5d\" or \"1d12h\". A network is
 # \"10.0.0.0/8\", \"192.0.2.1\", \"2001:db8::/32\" or \"any\". A secret is a reference:
-# env:NAME, file:/path or vault:path#field.
+# env:NAME or file:/path.
 ";
 
 impl Settings {

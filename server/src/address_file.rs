@@ -28,6 +28,9 @@ pub struct Addresses {
     pub started_at: String,
     /// Where SFTP listens, with the port that was really bound.
     pub sftp: SocketAddr,
+    /// Whether it only lets running transfers finish.
+    #[serde(default)]
+    pub stopping: bool,
 }
 
 impl Addresses {
@@ -40,6 +43,7 @@ impl Addresses {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: started_at.to_string(),
             sftp,
+            stopping: false,
         }
     }
 
@@ -83,8 +87,26 @@ pub(crate) struct AddressFile {
 impl AddressFile {
     /// Writes the file whole or not at all.
     pub(crate) fn write(data_dir: &Path, addresses: &Addresses) -> io::Result<Self> {
-        let path = data_dir.join(ADDRESS_FILE_NAME);
-        let unfinished = data_dir.join(format!("{ADDRESS_FILE_NAME}.new"));
+        let file = Self {
+            path: data_dir.join(ADDRESS_FILE_NAME),
+        };
+        file.put(addresses)?;
+        Ok(file)
+    }
+
+    /// The server stops: whoever looks is told.
+    pub(crate) fn note_stopping(&self, addresses: Addresses) {
+        let stopping = Addresses {
+            stopping: true,
+            ..addresses
+        };
+        if let Err(error) = self.put(&stopping) {
+            tracing::warn!(path = %self.path.display(), %error, "addresses.json could not be changed");
+        }
+    }
+
+    fn put(&self, addresses: &Addresses) -> io::Result<()> {
+        let unfinished = self.path.with_extension("json.new");
         let mut text = serde_json::to_vec_pretty(addresses)?;
         text.push(b'\n');
         let mut file = fs::OpenOptions::new()
@@ -94,8 +116,7 @@ impl AddressFile {
             .mode(0o644)
             .open(&unfinished)?;
         file.write_all(&text)?;
-        fs::rename(&unfinished, &path)?;
-        Ok(Self { path })
+        fs::rename(&unfinished, &self.path)
     }
 }
 

@@ -97,8 +97,17 @@ impl Appliance {
     pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         raise_open_files();
         let options = depot_options(&settings, Arc::clone(&clock), Role::Server)?;
+        // What can be refused without data comes before data are made.
+        let authorities = user_ca::load(&settings.sftp.trusted_user_ca_keys)?;
+        host_key::existing(&settings.data_dir, &settings.sftp)?;
+        let listener = match Listener::bind(settings.sftp.listen, settings.sftp.port.get()).await {
+            // The first server on this data has the port: the depot says so.
+            Err(_) if Depot::is_serving(&settings.data_dir) => None,
+            bound => Some(bound?),
+        };
         let depot = Depot::open(options).await?;
-        match Self::start_with(&settings, &clock, depot.clone()).await {
+        depot.gate().trust(authorities);
+        match Self::start_with(&settings, &clock, depot.clone(), listener).await {
             Ok(appliance) => Ok(appliance),
             Err(error) => {
                 depot.close().await;
@@ -111,15 +120,15 @@ impl Appliance {
         settings: &Settings,
         clock: &Arc<dyn Clock>,
         depot: Depot,
+        listener: Option<Listener>,
     ) -> Result<Self, StartError> {
         let host_keys = host_key::load(&settings.data_dir, &settings.sftp)?;
         let host_key_fingerprints = host_keys.iter().map(HostKey::fingerprint).collect();
-        depot
-            .gate()
-            .trust(user_ca::load(&settings.sftp.trusted_user_ca_keys)?);
-        // The port before the recovery, which may take long: a port that is
-        // taken is told at once.
-        let listener = Listener::bind(settings.sftp.listen, settings.sftp.port.get()).await?;
+        let listener = match listener {
+            Some(listener) => listener,
+            // The other server has ended since.
+            None => Listener::bind(settings.sftp.listen, settings.sftp.port.get()).await?,
+        };
         let recovered = depot.recover().await?;
         if !recovered.is_clean() {
             tracing::warn!(
@@ -143,7 +152,12 @@ impl Appliance {
         };
         appliance.run_jobs(settings);
         appliance.serve_sftp(settings, listener, host_keys);
-        tokio::spawn(supervise(appliance.stop.clone(), depot, address_file));
+        tokio::spawn(supervise(
+            appliance.stop.clone(),
+            depot,
+            address_file,
+            appliance.addresses.clone(),
+        ));
         tracing::info!(sftp = %appliance.addresses.sftp, "ready: SFTP on {}", appliance.addresses.sftp);
         tracing::info!(
             "FTPS, the outbound engine and the console are not part of this build yet: \
@@ -267,8 +281,9 @@ impl Drop for Appliance {
 
 /// Sees the appliance to its end, in order: connections, jobs, data, and last
 /// the note of where it listens.
-async fn supervise(stop: Stop, depot: Depot, address_file: AddressFile) {
+async fn supervise(stop: Stop, depot: Depot, address_file: AddressFile, addresses: Addresses) {
     stop.soft.cancelled().await;
+    address_file.note_stopping(addresses);
     tracing::info!("stopping: no new connections, running transfers may finish");
     stop.connection_tasks.close();
     tokio::select! {

@@ -38,6 +38,7 @@ fn sigterm_lets_a_transfer_finish(engine: Engine) {
     wait::until("new connections to be refused", PATIENCE, || {
         layover_tests::ssh::Ssh::connect(server).err()
     });
+    assert_eq!(layover.json(&["status"])["server"]["stopping"], true);
     sftp.write(&handle, 12, b"second half")
         .expect("write while stopping");
     sftp.close(&handle).expect("close while stopping");

@@ -7,7 +7,7 @@ use layover_depot::{
 use serde::Serialize;
 
 use super::key::keys_from_file;
-use super::view::{AccountView, yes_no};
+use super::view::{AccountView, files_moved_text, yes_no};
 use crate::cli::{AccountAdd, AccountCommand, AccountSet};
 use crate::context::Context;
 use crate::credentials::Credentials;
@@ -24,6 +24,16 @@ struct WithPassword {
     account: AccountView,
     #[serde(skip_serializing_if = "Option::is_none")]
     generated_password: Option<String>,
+}
+
+/// What `account set` did.
+#[derive(Debug, Serialize)]
+struct AccountChanged {
+    #[serde(flatten)]
+    account: AccountView,
+    /// Stored files that got another expiry; only where the keep was set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files_moved: Option<u64>,
 }
 
 pub(super) async fn run(context: &mut Context, command: AccountCommand) -> Result<(), CliError> {
@@ -134,8 +144,12 @@ async fn add(
                 password: password.secret,
                 protocols: arguments.traits.protocols.unwrap_or(Protocols::ALL),
                 auth: arguments.traits.auth.unwrap_or_default(),
-                keep: arguments.traits.keep,
-                quota_bytes: arguments.traits.quota.map(|size| size.0),
+                keep: arguments.traits.keep.and_then(|keep| keep.0),
+                quota_bytes: arguments
+                    .traits
+                    .quota
+                    .and_then(|quota| quota.0)
+                    .map(|size| size.0),
                 read_only: arguments.read_only,
                 tolerant_completion: arguments.tolerant_completion,
                 publish_on_rename: arguments.publish_on_rename,
@@ -154,7 +168,7 @@ async fn add(
     context.out.done(&document, &sentence)?;
     if !context.out.is_json() {
         tell_password(context, document.generated_password.as_deref())?;
-        tell_what_is_missing(context, &document.account)?;
+        tell_what_is_missing(context, &document.account, Credentials::of(&account))?;
     }
     Ok(())
 }
@@ -168,7 +182,11 @@ fn tell_password(context: &mut Context, password: Option<&str>) -> Result<(), Cl
 }
 
 /// Warns of an account that cannot log in, or that everybody can try.
-fn tell_what_is_missing(context: &mut Context, account: &AccountView) -> Result<(), CliError> {
+fn tell_what_is_missing(
+    context: &mut Context,
+    account: &AccountView,
+    credentials: Credentials,
+) -> Result<(), CliError> {
     let name = &account.name;
     if account.networks.is_empty() {
         context.out.marked_line(
@@ -187,11 +205,6 @@ fn tell_what_is_missing(context: &mut Context, account: &AccountView) -> Result<
             ),
         )?;
     }
-    let credentials = Credentials {
-        auth: account.auth,
-        keys: account.keys.len(),
-        has_password: account.has_password,
-    };
     if let Some(missing) = credentials.missing(&context.settings) {
         context.out.marked_line(
             &Cell::toned(
@@ -216,6 +229,7 @@ async fn view(
         account,
         &context.policy(registry, account).await?,
         used.remove(&account.id).unwrap_or_default(),
+        &context.settings,
     ))
 }
 
@@ -246,7 +260,7 @@ async fn list(
     for account in &accounts {
         let policy = context.policy(registry, account).await?;
         let used = used.get(&account.id).copied().unwrap_or_default();
-        let view = AccountView::new(account, &policy, used);
+        let view = AccountView::new(account, &policy, used, &context.settings);
         table.row([
             Cell::from(view.name.clone()),
             Cell::from(view.entity.clone()),
@@ -387,22 +401,40 @@ async fn set(
     let change = AccountChange {
         protocols: traits.protocols,
         auth: traits.auth,
-        keep: traits.keep.map(Some).or(default_keep.then_some(None)),
+        keep: traits
+            .keep
+            .map(|keep| keep.0)
+            .or(default_keep.then_some(None)),
         quota_bytes: traits
             .quota
-            .map(|size| Some(size.0))
+            .map(|quota| quota.0.map(|size| size.0))
             .or(no_quota.then_some(None)),
         read_only: read_only.map(bool::from),
         tolerant_completion: tolerant_completion.map(bool::from),
         publish_on_rename: publish_on_rename.map(bool::from),
     };
-    let account = registry
+    let files_moved = registry
         .change_account(&context.actor, &name, &change)
         .await?;
+    let account = registry.account(&name).await?;
     let view = view(context, registry, &account).await?;
-    context
-        .out
-        .done(&view, &format!("account `{name}` changed"))?;
+    let sentence = match change.keep {
+        None => format!("account `{name}` changed"),
+        Some(_) => format!(
+            "account `{name}` changed: files stay {} (set by the {}); {}",
+            view.effective_keep,
+            view.effective_keep_source,
+            files_moved_text(files_moved)
+        ),
+    };
+    let document = AccountChanged {
+        account: view,
+        files_moved: change.keep.map(|_| files_moved),
+    };
+    context.out.done(&document, &sentence)?;
+    if change.auth.is_some() {
+        Credentials::warn_if_closed(&account, &context.settings);
+    }
     Ok(())
 }
 
@@ -463,6 +495,9 @@ async fn set_password(
     context.out.done(&document, &sentence)?;
     if !context.out.is_json() {
         tell_password(context, document.generated_password.as_deref())?;
+    }
+    if source == PasswordSource::None {
+        Credentials::warn_if_closed(&account, &context.settings);
     }
     Ok(())
 }

@@ -245,7 +245,7 @@ impl Guide {
                 self.password
             ),
             format!(
-                "  curl --insecure -u {DEMO_NAME}:{} sftp://{url_host}:{port}/   (curl with libssh2 1.11 or newer)",
+                "  curl --insecure -u {DEMO_NAME}:{} sftp://{url_host}:{port}/   (curl with libssh2 1.11 or newer; Debian 12's: LAYOVER__SFTP__ALGORITHMS=compatible)",
                 self.password
             ),
             String::new(),

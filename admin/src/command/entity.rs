@@ -4,6 +4,7 @@ use layover_depot::{Entity, EntityName, NewEntity, Registry};
 use layover_retention::{Keep, PolicyLayers, Timestamp};
 use serde::Serialize;
 
+use super::view::files_moved_text;
 use crate::cli::EntityCommand;
 use crate::context::Context;
 use crate::error::CliError;
@@ -81,11 +82,7 @@ async fn set(
 ) -> Result<(), CliError> {
     let files_moved = registry.set_entity_keep(&context.actor, name, keep).await?;
     let entity = shown(context, registry, name).await?;
-    let files = match files_moved {
-        0 => "no stored file has another expiry now".to_owned(),
-        1 => "1 stored file has another expiry now".to_owned(),
-        more => format!("{more} stored files have another expiry now"),
-    };
+    let files = files_moved_text(files_moved);
     let sentence = format!(
         "files of entity `{name}` stay {} (set by the {}); {files}",
         entity.effective_keep, entity.effective_keep_source

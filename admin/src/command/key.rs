@@ -9,6 +9,7 @@ use layover_depot::{NewKey, parse_authorized_keys};
 use super::view::KeyView;
 use crate::cli::KeyCommand;
 use crate::context::Context;
+use crate::credentials::Credentials;
 use crate::error::CliError;
 use crate::output::{Cell, Table};
 
@@ -66,6 +67,7 @@ pub(super) async fn run(context: &mut Context, command: KeyCommand) -> Result<()
                 &serde_json::json!({ "removed": fingerprint }),
                 &format!("key {fingerprint} of account `{name}` removed"),
             )?;
+            Credentials::warn_if_closed(&registry.account(&name).await?, &context.settings);
         }
     }
     depot.close().await;

@@ -50,7 +50,13 @@ pub(super) async fn run(context: &mut Context, health: bool) -> Result<(), CliEr
         Some(server) => {
             fields.add(
                 "server",
-                Cell::toned(format!("running, process {}", server.pid), Tone::Good),
+                match server.stopping {
+                    false => Cell::toned(format!("running, process {}", server.pid), Tone::Good),
+                    true => {
+                        let told = "stopping, running transfers may finish";
+                        Cell::toned(format!("{told}, process {}", server.pid), Tone::Notice)
+                    }
+                },
             );
             fields.add("version", server.version.as_str());
             fields.add("node", server.node.as_str());
@@ -80,6 +86,9 @@ async fn tell_health(context: &mut Context, view: &StatusView) -> Result<(), Cli
     let Some(server) = &view.server else {
         return unhealthy("no server is running here".to_owned());
     };
+    if server.stopping {
+        return unhealthy("it is stopping".to_owned());
+    }
     let sftp = from_this_machine(server.sftp);
     match timer::timeout(CONNECT_LIMIT, TcpStream::connect(sftp)).await {
         Ok(Ok(_)) => {}

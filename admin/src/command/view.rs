@@ -1,5 +1,6 @@
 //! What is printed about an account, one shape for `--json` everywhere.
 
+use layover_config::Settings;
 use layover_depot::{
     Account, AccountUse, AllowedNetwork, AuthPolicy, AuthorizedKey, FolderPermission, KeyUse,
     Network, Protocols, Rights,
@@ -7,6 +8,7 @@ use layover_depot::{
 use layover_retention::{Keep, RetentionPolicy, Timestamp};
 use serde::Serialize;
 
+use crate::credentials::Credentials;
 use crate::output::{Cell, Tone};
 use crate::value::ByteSize;
 
@@ -28,6 +30,8 @@ pub(super) struct AccountView {
     pub(super) tolerant_completion: bool,
     pub(super) publish_on_rename: bool,
     pub(super) has_password: bool,
+    /// Whether an authority is trusted to sign certificates that open it.
+    pub(super) opened_by_certificate: bool,
     pub(super) created_at: Timestamp,
     /// As far as the journal goes back.
     pub(super) last_login_at: Option<Timestamp>,
@@ -39,7 +43,12 @@ pub(super) struct AccountView {
 }
 
 impl AccountView {
-    pub(super) fn new(account: &Account, policy: &RetentionPolicy, used: AccountUse) -> Self {
+    pub(super) fn new(
+        account: &Account,
+        policy: &RetentionPolicy,
+        used: AccountUse,
+        settings: &Settings,
+    ) -> Self {
         Self {
             name: account.name.to_string(),
             entity: account.entity.to_string(),
@@ -55,6 +64,7 @@ impl AccountView {
             tolerant_completion: account.tolerant_completion,
             publish_on_rename: account.publish_on_rename,
             has_password: account.has_password,
+            opened_by_certificate: Credentials::of(account).by_certificate(settings),
             created_at: account.created_at,
             last_login_at: used.last_login_at,
             used_bytes: used.used_bytes,
@@ -68,15 +78,20 @@ impl AccountView {
         }
     }
 
-    /// `3 keys, password` or what is missing.
+    /// `3 keys, certificate, password`, or that there is nothing.
     pub(super) fn credentials(&self) -> Cell {
-        let keys = match self.keys.len() {
+        let keys = match self.keys.iter().filter(|key| !key.cert_authority).count() {
             0 => None,
             1 => Some("1 key".to_owned()),
             more => Some(format!("{more} keys")),
         };
         let password = self.has_password.then(|| "password".to_owned());
-        let all: Vec<_> = keys.into_iter().chain(password).collect();
+        let certificate = self.opened_by_certificate.then(|| "certificate".to_owned());
+        let all: Vec<_> = keys
+            .into_iter()
+            .chain(certificate)
+            .chain(password)
+            .collect();
         if all.is_empty() {
             Cell::toned("none: cannot log in", Tone::Alarm)
         } else {
@@ -208,6 +223,15 @@ pub(super) fn is_any(network: &Network) -> bool {
     match network {
         Network::Any => true,
         Network::Block(block) => block.prefix_len() == 0,
+    }
+}
+
+/// What a changed keep did to what is stored.
+pub(super) fn files_moved_text(files: u64) -> String {
+    match files {
+        0 => "no stored file has another expiry now".to_owned(),
+        1 => "1 stored file has another expiry now".to_owned(),
+        more => format!("{more} stored files have another expiry now"),
     }
 }
 

@@ -179,11 +179,85 @@ fn a_setting_is_changed_and_taken_back_and_others_stay() {
     assert_eq!(set["keep"], "1h");
     assert_eq!(set["quota_bytes"], 1_048_576);
     assert_eq!(set["read_only"], true);
-    let set = place.json(&["account", "set", "partner", "--default-keep", "--no-quota"]);
-    assert_eq!(set["keep"], json!(null));
-    assert_eq!(set["effective_keep"], "5d");
-    assert_eq!(set["quota_bytes"], json!(null));
-    assert_eq!(set["read_only"], true, "what was not named stays");
+    assert_eq!(set["files_moved"], 0);
+    for back in [
+        &["--default-keep", "--no-quota"][..],
+        &["--keep", "default", "--quota", "none"],
+    ] {
+        let change = [
+            "account", "set", "partner", "--keep", "1h", "--quota", "1MiB",
+        ];
+        assert_eq!(place.json(&change)["quota_bytes"], 1_048_576);
+        let set = place.json(&[&["account", "set", "partner"], back].concat());
+        assert_eq!(set["keep"], json!(null), "{back:?}");
+        assert_eq!(set["effective_keep"], "5d", "{back:?}");
+        assert_eq!(set["quota_bytes"], json!(null), "{back:?}");
+        assert_eq!(set["read_only"], true, "what was not named stays");
+    }
+    let told = place
+        .run(&["account", "set", "partner", "--keep", "2h"])
+        .ok();
+    assert!(
+        told.stdout
+            .contains("files stay 2h (set by the account); no stored file has another expiry now"),
+        "{told:?}"
+    );
+    let other = place.json(&["account", "set", "partner", "--read-only", "no"]);
+    assert_eq!(other.get("files_moved"), None, "no keep was set");
+}
+
+#[test]
+fn an_account_that_a_certificate_opens_says_so() {
+    let place = Place::with_account();
+    let by = |place: &Place| {
+        let list = place.run(&["account", "list"]).ok().stdout;
+        list.trim_end().split('\t').nth(7).unwrap().to_owned()
+    };
+    assert_eq!(by(&place), "none: cannot log in");
+    let file = place.path().join("ca.pub");
+    fs::write(&file, format!("cert-authority {KEY}")).unwrap();
+    let file = file.to_str().unwrap();
+    place.run(&["account", "key", "add", "partner", file]).ok();
+    assert_eq!(by(&place), "certificate");
+    let print = place.json(&["account", "key", "list", "partner"])[0]["fingerprint"].clone();
+    let print = print.as_str().unwrap();
+    let removed = place.run(&["account", "key", "remove", "partner", print]);
+    assert!(removed.ok().stderr.contains("nobody can log in"));
+
+    fs::write(file, KEY).unwrap();
+    let text = fs::read_to_string(place.path().join("layover.toml")).unwrap();
+    let trusting = format!("trusted_user_ca_keys = [{file:?}]\n[storage]");
+    place.settings(&text.replace("[storage]", &trusting));
+    assert_eq!(by(&place), "certificate");
+    let shown = place.run(&["account", "show", "partner"]).ok().stdout;
+    assert!(shown.contains("logs in by\tcertificate\n"), "{shown}");
+    let shown = place.json(&["account", "set", "partner", "--auth", "password"]);
+    assert_eq!(shown["opened_by_certificate"], false);
+    assert_eq!(by(&place), "none: cannot log in");
+}
+
+#[test]
+fn a_change_after_which_nobody_can_log_in_is_done_and_warned_of() {
+    let place = Place::with_account();
+    let input = "a password of some length\n";
+    let set = place.run_with_input(&["account", "password", "partner", "--stdin"], input);
+    assert_eq!(set.ok().stderr, "");
+    let harmless = place.run(&["account", "set", "partner", "--auth", "password"]);
+    assert_eq!(harmless.ok().stderr, "");
+    for (change, missing) in [
+        (&["set", "partner", "--auth", "key"][..], "no key"),
+        (&["password", "partner", "--remove"], "no key"),
+        (
+            &["set", "partner", "--auth", "any"],
+            "neither key nor password",
+        ),
+    ] {
+        let done = place.run(&[&["account"], change].concat()).ok();
+        let warning = format!("warning: {missing}: nobody can log in as `partner` any more");
+        assert!(done.stderr.contains(&warning), "{done:?}");
+    }
+    let other = place.run(&["account", "set", "partner", "--read-only", "yes"]);
+    assert_eq!(other.ok().stderr, "", "nothing was taken away");
 }
 
 #[test]

@@ -270,6 +270,14 @@ fn a_check_finds_the_port_that_another_program_holds() {
     assert_eq!(check.code, Some(1), "{check:?}");
     assert_eq!(finding(&check.json(), "SFTP port")["state"], "not_ready");
     place.run(&["serve"]).refused(1, "[sftp] port");
+    assert!(!place.data_dir().exists(), "a refused start makes nothing");
+
+    let missing = "[sftp]\nport = 0\ntrusted_user_ca_keys = [\"missing.pub\"]\n";
+    place.settings(missing);
+    place.run(&["serve"]).refused(1, "missing.pub");
+    place.settings("[sftp]\nport = 0\nhost_keys = [\"file:missing\"]\n");
+    place.run(&["serve"]).refused(1, "missing");
+    assert!(!place.data_dir().exists(), "a refused start makes nothing");
 }
 
 #[test]

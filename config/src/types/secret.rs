@@ -16,7 +16,8 @@ use crate::value::{Value, quoted};
 /// The largest secret: a certificate's key has a few kilobytes at most.
 pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
-const EXPECTED: &str = "a secret reference: env:NAME, file:/path or vault:path#field";
+const EXPECTED: &str =
+    "a secret reference: env:NAME or file:/path (vault:path#field is not part of this build)";
 
 /// Where a secret is: `env:NAME`, `file:/path` or `vault:path#field`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -78,7 +79,7 @@ pub enum SecretError {
     },
     /// Nothing here can open a vault.
     #[error(
-        "`{reference}` cannot be read: no vault provider is configured; use env:NAME or file:/path"
+        "`{reference}` cannot be read: vault: is not part of this build; use env:NAME or file:/path"
     )]
     NoVaultProvider {
         /// Where.
@@ -332,7 +333,7 @@ mod tests {
             (missing.resolve(), "missing` cannot be read"),
             (
                 reference("vault:kv/db#url").resolve(),
-                "no vault provider is configured",
+                "vault: is not part of this build",
             ),
         ] {
             let error = result.unwrap_err().to_string();

@@ -259,7 +259,7 @@ impl Registry {
     }
 
     /// Changes an account; a new keep moves the expiry of its files, in the
-    /// same transaction.
+    /// same transaction. Returns how many files that were.
     ///
     /// # Errors
     /// `UnknownAccount`, `KeepTooLong`, `NoProtocol`, `Store`.
@@ -268,18 +268,18 @@ impl Registry {
         actor: &Actor,
         name: &AccountName,
         change: &AccountChange,
-    ) -> Result<Account, RegistryError> {
+    ) -> Result<u64, RegistryError> {
         self.check_keep(change.keep.flatten())?;
         if change.protocols.is_some_and(crate::Protocols::is_empty) {
             return Err(RegistryError::NoProtocol { name: name.clone() });
         }
         let account = self.account(name).await?;
         let entry = describe(self.account_entry(actor, "account.set", &account), change);
-        self.holdings
+        Ok(self
+            .holdings
             .store
             .change_account(account.id, change, self.holdings.appliance, &entry)
-            .await?;
-        self.account(name).await
+            .await?)
     }
 
     /// Lets an account log in, or locks it out and ends its sessions.

@@ -200,7 +200,7 @@ macro_rules! store_doors {
             read accounts::account_names(account: AccountId) -> (AccountName, EntityName);
             read accounts::home(name: &HomeName) -> Option<(HomeId, EntityName)>;
             judge accounts::add_account(account: &NewAccountRow, entry: &NewEntry) -> Option<AccountId>;
-            write accounts::change_account(account: AccountId, change: &AccountChange, appliance: ApplianceKeep, entry: &NewEntry) -> ();
+            write accounts::change_account(account: AccountId, change: &AccountChange, appliance: ApplianceKeep, entry: &NewEntry) -> u64;
             write accounts::set_enabled(account: AccountId, enabled: Enabled, entry: &NewEntry) -> ();
             judge accounts::remove_account(account: AccountId, now: Timestamp, appliance: ApplianceKeep, entry: &NewEntry) -> Option<()>;
             write accounts::set_password(account: AccountId, hash: Option<&str>, entry: &NewEntry) -> ();

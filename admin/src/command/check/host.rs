@@ -305,6 +305,7 @@ mod tests {
             version: "0".to_owned(),
             started_at: String::new(),
             sftp: address,
+            stopping: false,
         };
         assert_eq!(port(&settings, Some(&ours)).state, State::Ready);
     }

@@ -153,7 +153,7 @@ async fn accounts(
             .all(|network| network.until.is_some_and(|until| until <= now))
     }));
     let unprovable =
-        names(enabled().filter(|account| credentials(account).missing(settings).is_some()));
+        names(enabled().filter(|account| Credentials::of(account).missing(settings).is_some()));
     let mut findings = vec![Finding::ready(
         WHAT,
         format!("{}, {} of them enabled", accounts.len(), enabled().count()),
@@ -173,14 +173,6 @@ async fn accounts(
         ));
     }
     Ok(findings)
-}
-
-fn credentials(account: &Account) -> Credentials {
-    Credentials {
-        auth: account.auth,
-        keys: account.keys.len(),
-        has_password: account.has_password,
-    }
 }
 
 fn names<'a>(accounts: impl Iterator<Item = &'a Account>) -> Option<String> {

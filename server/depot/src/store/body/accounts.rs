@@ -194,13 +194,14 @@ pub(crate) async fn add_account(
     Ok(Some(account))
 }
 
+/// Returns how many stored files got another expiry; the journal has it, too.
 pub(crate) async fn change_account(
     conn: &mut Conn,
     account: AccountId,
     change: &AccountChange,
     appliance: ApplianceKeep,
     entry: &NewEntry,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let flag = |wish: Option<bool>| wish.map(i64::from);
     sqlx::query(
         "UPDATE accounts SET protocols = COALESCE($2, protocols), \
@@ -230,9 +231,12 @@ pub(crate) async fn change_account(
             .bind(keep.map(|keep| bigint(keep.as_secs())))
             .execute(&mut *conn)
             .await?;
-        expiry::recompute_account(conn, account, appliance).await?;
+        let moved = expiry::recompute_account(conn, account, appliance).await?;
+        note_change(conn, &entry.clone().with("files_moved", moved)).await?;
+        return Ok(moved);
     }
-    note_change(conn, entry).await
+    note_change(conn, entry).await?;
+    Ok(0)
 }
 
 pub(crate) async fn set_enabled(

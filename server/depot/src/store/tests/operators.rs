@@ -503,10 +503,13 @@ pub(super) async fn a_changed_rule(store: &Store) {
         keep: Some(Some(keep(900))),
         ..AccountChange::default()
     };
-    store
-        .change_account(account, &own, rule(), &entry("account.set"))
-        .await
-        .unwrap();
+    for moved in [1, 0] {
+        let answer = store
+            .change_account(account, &own, rule(), &entry("account.set"))
+            .await
+            .unwrap();
+        assert_eq!(answer, moved);
+    }
     assert_eq!(expiry().await, time(1900));
     let tighter = ApplianceKeep {
         keep: keep(10),
