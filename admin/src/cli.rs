@@ -395,6 +395,15 @@ pub(crate) struct JournalArgs {
     /// Only since then: 1h, 30m, or a date
     #[arg(long)]
     pub(crate) since: Option<Since>,
+    /// Only until then: 1h, 30m (ago), or a date (the start of that day, UTC)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<Since>,
+    /// Only of the accounts and files of this home
+    #[arg(long)]
+    pub(crate) home: Option<HomeName>,
+    /// Only about this file or folder and what is below it
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) path: Option<VirtualPathArg>,
     /// Only this kind: transfer, login, admin, retention, system
     #[arg(long)]
     pub(crate) kind: Option<JournalKind>,

@@ -85,7 +85,12 @@ pub(super) async fn run(context: &mut Context, arguments: JournalArgs) -> Result
         since: arguments
             .since
             .map(|since| since.before(context.clock.now())),
+        until: arguments
+            .until
+            .map(|until| until.before(context.clock.now())),
         kind: arguments.kind,
+        home: arguments.home,
+        below: arguments.path.map(|path| path.0),
         after_id: None,
         limit: PAGE,
     };

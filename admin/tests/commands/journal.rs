@@ -38,6 +38,16 @@ fn every_change_is_in_the_journal_and_can_be_picked_out() {
         place.json(&["journal", "--kind", "transfer"]),
         serde_json::json!([])
     );
+    for (filter, count) in [
+        (["--home", "partner"], 2),
+        (["--home", "another"], 0),
+        (["--path", "/in"], 0),
+        (["--until", "1h"], 0),
+        (["--until", "2099-01-01"], 3),
+    ] {
+        let found = place.json(&[&["journal"], &filter[..]].concat());
+        assert_eq!(found.as_array().unwrap().len(), count, "{filter:?}");
+    }
     assert_eq!(
         place.json(&["journal", "--since", "2099-01-01"]),
         serde_json::json!([])

@@ -16,7 +16,7 @@ use crate::journal::{JournalKind, NewEntry};
 use crate::ledger::ApplianceKeep;
 use crate::password::Passwords;
 use crate::recover::{self, RecoveryReport, SILENT_AFTER};
-use crate::store::{Connect, Missing, OpenStoreError, Store};
+use crate::store::{Connect, Missing, OpenStoreError, OwnSessions, Store};
 use crate::vfs::{LocalStorage, StorageId, Vfs};
 use crate::{EndReason, Gate, Journal, NodeId, Registry, Shelf, StoreError, VfsError, timer};
 
@@ -234,9 +234,11 @@ impl Depot {
         if options.role == Role::Server {
             depot.settle_storage(&options.homes).await?;
             let now = depot.inner.holdings.now();
+            let silent_before = now.saturating_sub(SILENT_AFTER);
             store
-                .drop_sessions(&node, now.saturating_sub(SILENT_AFTER))
+                .end_dead_sessions(&node, OwnSessions::Dead, silent_before, now)
                 .await?;
+            store.drop_silent_nodes(&node, silent_before).await?;
             depot.beat().await?;
             depot.apply_rule().await?;
             depot.refresh().await?;

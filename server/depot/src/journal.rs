@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::ledger::Replaced;
 use crate::store::{Store, StoreError};
-use crate::{Actor, NodeId, Protocol, SessionId, VirtualPath};
+use crate::{Actor, HomeName, NodeId, Protocol, SessionId, VirtualPath};
 
 /// Most entries that one query returns; more are had with `after_id`.
 pub const MAX_JOURNAL_PAGE: usize = 10_000;
@@ -288,8 +288,14 @@ pub struct JournalFilter {
     pub account: Option<String>,
     /// From this moment on.
     pub since: Option<Timestamp>,
+    /// Before this moment.
+    pub until: Option<Timestamp>,
     /// About this.
     pub kind: Option<JournalKind>,
+    /// Of this home: of its accounts, or with the home in the details.
+    pub home: Option<HomeName>,
+    /// About this file or folder, or what is below it.
+    pub below: Option<VirtualPath>,
     /// Written after this one.
     pub after_id: Option<i64>,
     /// At most so many, oldest first; [`MAX_JOURNAL_PAGE`] is the most.

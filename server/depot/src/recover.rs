@@ -13,6 +13,7 @@
 //! | claim of a move      | file is at the target      | the ledger follows      |
 //! | claim of a move      | it is not                  | dropped                 |
 //! | hidden file          | no row needs it            | unlinked                |
+//! | session              | -                          | ended, with a `logout`  |
 //!
 //! Settled are the rows of this node and of nodes that have not been heard of
 //! for [`SILENT_AFTER`]. What this process is in the middle of is left alone,
@@ -31,6 +32,7 @@ use layover_retention::Timestamp;
 use crate::holdings::{Holdings, HomeRef, LiveKey, Taken};
 use crate::ledger::{EndedBy, FileRow, FileState, Publication, Staging};
 use crate::session::record;
+use crate::store::OwnSessions;
 use crate::vfs::{Entry, HiddenName, VfsError};
 use crate::{AccountId, FileId, HomeId, VirtualPath};
 
@@ -74,10 +76,15 @@ impl RecoveryReport {
 
 /// Settles everything that is unfinished and nobody works on.
 pub(crate) async fn recover(holdings: &Arc<Holdings>) -> Result<RecoveryReport, VfsError> {
+    let now = holdings.now();
+    let silent_before = now.saturating_sub(SILENT_AFTER);
+    let (store, node) = (&holdings.store, &holdings.node);
+    store
+        .end_dead_sessions(node, OwnSessions::Alive, silent_before, now)
+        .await?;
     // On another storage nothing of it would be found, and all be forgotten.
     holdings.check_storage().await?;
     let mut report = RecoveryReport::default();
-    let silent_before = holdings.now().saturating_sub(SILENT_AFTER);
     // Moves first: rows then have the names under which their files lie.
     let former_names = settle_claims(holdings, silent_before, &mut report).await?;
     let mut after = FileId(0);

@@ -36,7 +36,7 @@ use crate::{
     HomeName, Network, NewNetwork, NodeId, SessionId, VirtualPath,
 };
 
-pub(crate) use rows::{AccountRow, LoginRow, NewAccountRow, SessionStart};
+pub(crate) use rows::{AccountRow, LoginRow, NewAccountRow, OwnSessions, SessionStart};
 
 mod rows;
 
@@ -221,7 +221,8 @@ macro_rules! store_doors {
             read sessions::list_sessions(silent_before: Timestamp) -> Vec<LiveSession>;
             judge sessions::kill_session(id: &SessionId, by: &str, entry: &NewEntry) -> Option<()>;
             read sessions::killed(node: &NodeId) -> Vec<SessionId>;
-            write sessions::drop_sessions(node: &NodeId, silent_before: Timestamp) -> u64;
+            write sessions::end_dead_sessions(node: &NodeId, own: OwnSessions, silent_before: Timestamp, now: Timestamp) -> u64;
+            write sessions::drop_silent_nodes(node: &NodeId, silent_before: Timestamp) -> ();
             write sessions::begin_node(node: &NodeId, now: Timestamp) -> ();
             write sessions::beat(node: &NodeId, now: Timestamp) -> ();
             write sessions::end_node(node: &NodeId) -> ();

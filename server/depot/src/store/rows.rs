@@ -60,3 +60,12 @@ pub(crate) struct SessionStart {
     pub(crate) peer: IpAddr,
     pub(crate) since: Timestamp,
 }
+
+/// What the sessions that the database has of this node are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OwnSessions {
+    /// An earlier process's, which died: this one has just started.
+    Dead,
+    /// This process's.
+    Alive,
+}

@@ -2,7 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use layover_depot::{DataDirError, Depot, Enabled, OpenError, Options, Role};
+use std::time::Duration;
+
+use layover_depot::{
+    DataDirError, Depot, Enabled, JournalFilter, JournalKind, OpenError, Options, Role,
+    SILENT_AFTER, SessionId,
+};
 
 use crate::world::{PASSWORD, PEER, World, actor, keep, name, options, worlds};
 
@@ -81,9 +86,10 @@ async fn a_tools_goodbye_leaves_the_servers_sessions_alone() {
 }
 
 #[tokio::test]
-async fn sessions_of_an_earlier_life_are_gone_after_the_start() {
+async fn sessions_of_an_earlier_life_end_at_the_start_with_a_logout() {
     for world in worlds().await {
         let session = world.login("alice", PASSWORD).await.unwrap();
+        let id = session.id().clone();
         // Died without a word: the row stays.
         std::mem::forget(session);
         let World {
@@ -98,5 +104,50 @@ async fn sessions_of_an_earlier_life_are_gone_after_the_start() {
             .await
             .unwrap();
         assert_eq!(depot.registry().list_sessions().await.unwrap(), []);
+        assert_eq!(ended_by_death(&depot).await, [id]);
     }
+}
+
+#[tokio::test]
+async fn sessions_of_a_server_that_fell_silent_end_once_with_a_logout_and_others_go_on() {
+    for world in worlds().await {
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        let other = Options {
+            data_dir: world.folder.path().join("data-2"),
+            ..options(world.folder.path(), &world.url, &world.clock, keep(5))
+        };
+        let other = Depot::open(other).await.unwrap();
+        other.recover().await.unwrap();
+        assert_eq!(ended_by_death(&other).await, [], "it lives");
+        // What this server is itself in the middle of never counts as dead.
+        world.clock.advance(SILENT_AFTER + Duration::from_secs(1));
+        world.depot.recover().await.unwrap();
+        assert_eq!(ended_by_death(&other).await, []);
+        other.beat().await.unwrap();
+        for _ in 0..2 {
+            other.recover().await.unwrap();
+            assert_eq!(ended_by_death(&other).await, [session.id().clone()]);
+        }
+        other.close().await;
+    }
+}
+
+/// The sessions whose server died, as the journal tells.
+async fn ended_by_death(depot: &Depot) -> Vec<SessionId> {
+    let filter = JournalFilter {
+        kind: Some(JournalKind::Login),
+        limit: 100,
+        ..JournalFilter::default()
+    };
+    let told = depot.journal().query(&filter).await.unwrap();
+    let dead = told
+        .into_iter()
+        .filter(|entry| entry.action == "logout" && entry.detail["reason"] == "server died");
+    dead.map(|entry| {
+        assert_eq!(entry.account.as_deref(), Some("alice"));
+        assert_eq!(entry.entity.as_deref(), Some("acme"));
+        assert_eq!(entry.peer, Some(PEER));
+        entry.session.unwrap()
+    })
+    .collect()
 }

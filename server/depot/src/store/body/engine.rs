@@ -27,7 +27,7 @@ use layover_retention::{DueCursor, Keep, Timestamp};
 
 use super::super::dialect::{self, Words};
 use super::super::steps::Step;
-use super::super::{AccountRow, LoginRow, NewAccountRow, SessionStart};
+use super::super::{AccountRow, LoginRow, NewAccountRow, OwnSessions, SessionStart};
 use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};
 use super::{BEGIN_WRITE, Conn, Lease, Pool, Transaction, at_once, fault, run};
 use crate::account::{

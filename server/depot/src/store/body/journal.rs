@@ -68,16 +68,55 @@ pub(super) fn entry_step(entry: &NewEntry) -> Step {
     )
 }
 
+/// Where it happened, as the statements below ask for it.
+struct Places {
+    /// The folder or file itself.
+    itself: Vec<u8>,
+    /// What is below it lies from here on.
+    from: Vec<u8>,
+    /// And before this.
+    to: Vec<u8>,
+    /// The home's name; empty: any.
+    home: String,
+    /// How the home stands in the details of an entry without an account. A
+    /// quote that a peer sent is escaped there, so nobody can fake it.
+    home_detail: String,
+}
+
+impl Places {
+    fn of(filter: &JournalFilter) -> Self {
+        let root = VirtualPath::root();
+        let place = filter.below.as_ref().unwrap_or(&root);
+        let above = place.name().map_or(&b""[..], |_| place.as_bytes());
+        let home = filter.home.as_ref().map(ToString::to_string);
+        Self {
+            itself: place.as_bytes().to_vec(),
+            from: [above, b"/"].concat(),
+            // '0' follows '/'.
+            to: [above, b"0"].concat(),
+            home_detail: home
+                .as_ref()
+                .map(|home| format!("\"home\":\"{home}\""))
+                .unwrap_or_default(),
+            home: home.unwrap_or_default(),
+        }
+    }
+}
+
 pub(crate) async fn journal_page(
     conn: &mut Conn,
     filter: &JournalFilter,
 ) -> Result<Vec<JournalEntry>, StoreError> {
     // Conditions that are not asked for are always true; the planner has the
     // primary key, which is the order wanted, whichever are.
+    let places = Places::of(filter);
     let rows: Vec<EntryColumns> = sqlx::query_as(
         "SELECT id, at_us, kind, action, outcome, account, entity, peer, protocol, session_id, \
          path, size_bytes, duration_ms, node_id, detail FROM journal \
          WHERE id > $1 AND at_us >= $2 AND ($3 = '' OR account = $3) AND ($4 = '' OR kind = $4) \
+         AND at_us < $6 AND ($7 = 0 OR path = $8 OR (path >= $9 AND path < $10)) \
+         AND ($11 = '' OR replace(detail, $12, '') <> detail OR account IN (SELECT a.name FROM \
+         accounts a JOIN homes h ON h.id = a.home_id WHERE h.name = $11)) \
          ORDER BY id LIMIT $5",
     )
     .bind(filter.after_id.unwrap_or(0))
@@ -85,6 +124,13 @@ pub(crate) async fn journal_page(
     .bind(filter.account.clone().unwrap_or_default())
     .bind(filter.kind.map_or("", |kind| kind.as_str()))
     .bind(i64::try_from(filter.limit.min(MAX_JOURNAL_PAGE)).unwrap_or(i64::MAX))
+    .bind(filter.until.map_or(i64::MAX, Timestamp::as_micros))
+    .bind(i64::from(filter.below.is_some()))
+    .bind(places.itself)
+    .bind(places.from)
+    .bind(places.to)
+    .bind(places.home)
+    .bind(places.home_detail)
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(entry).collect()
@@ -97,9 +143,13 @@ pub(crate) async fn before_newest(
     filter: &JournalFilter,
     newest: u64,
 ) -> Result<Option<i64>, StoreError> {
+    let places = Places::of(filter);
     let row: Option<(i64,)> = sqlx::query_as(
         "SELECT id FROM journal \
          WHERE id > $1 AND at_us >= $2 AND ($3 = '' OR account = $3) AND ($4 = '' OR kind = $4) \
+         AND at_us < $6 AND ($7 = 0 OR path = $8 OR (path >= $9 AND path < $10)) \
+         AND ($11 = '' OR replace(detail, $12, '') <> detail OR account IN (SELECT a.name FROM \
+         accounts a JOIN homes h ON h.id = a.home_id WHERE h.name = $11)) \
          ORDER BY id DESC LIMIT 1 OFFSET $5",
     )
     .bind(filter.after_id.unwrap_or(0))
@@ -107,6 +157,13 @@ pub(crate) async fn before_newest(
     .bind(filter.account.clone().unwrap_or_default())
     .bind(filter.kind.map_or("", |kind| kind.as_str()))
     .bind(super::files::bigint(newest))
+    .bind(filter.until.map_or(i64::MAX, Timestamp::as_micros))
+    .bind(i64::from(filter.below.is_some()))
+    .bind(places.itself)
+    .bind(places.from)
+    .bind(places.to)
+    .bind(places.home)
+    .bind(places.home_detail)
     .fetch_optional(conn)
     .await?;
     Ok(row.map(|(id,)| id))

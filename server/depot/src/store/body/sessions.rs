@@ -2,11 +2,11 @@
 
 use layover_retention::Timestamp;
 
-use super::{Conn, StoreError, journal};
+use super::{Conn, StoreError, accounts, journal};
 use crate::account::LiveSession;
-use crate::journal::NewEntry;
-use crate::store::SessionStart;
-use crate::{NodeId, SessionId};
+use crate::journal::{JournalKind, NewEntry};
+use crate::store::{OwnSessions, SessionStart};
+use crate::{AccountId, NodeId, SessionId};
 
 /// Tells every running server that accounts, networks or sessions changed.
 pub(crate) async fn bump(conn: &mut Conn) -> Result<(), StoreError> {
@@ -143,27 +143,56 @@ pub(crate) async fn killed(conn: &mut Conn, node: &NodeId) -> Result<Vec<Session
     Ok(rows.into_iter().map(|(id,)| SessionId(id)).collect())
 }
 
-/// Forgets the sessions of this node, which has just started, and of nodes
-/// that are gone or silent; and the silent nodes themselves.
-pub(crate) async fn drop_sessions(
+/// Ends the sessions that a server left behind when it died: of nodes that are
+/// gone or silent and, at the start, of this one. Each has its `logout` in the
+/// journal. Returns how many they were.
+pub(crate) async fn end_dead_sessions(
+    conn: &mut Conn,
+    node: &NodeId,
+    own: OwnSessions,
+    silent_before: Timestamp,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    // What the statement returns was there until now: two nodes that look at
+    // the same time do not both tell of a session.
+    let dead: Vec<(String, i64, String, String)> = sqlx::query_as(
+        "DELETE FROM sessions WHERE (node_id = $1 AND $2 = 1) OR (node_id <> $1 AND node_id NOT IN \
+         (SELECT id FROM nodes WHERE heartbeat_at_us >= $3)) \
+         RETURNING id, account_id, protocol, peer",
+    )
+    .bind(node.as_str().to_owned())
+    .bind(i64::from(own == OwnSessions::Dead))
+    .bind(silent_before.as_micros())
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut entries = Vec::with_capacity(dead.len());
+    for (id, account, protocol, peer) in dead {
+        let (account, entity) = accounts::account_names(conn, AccountId(account)).await?;
+        let mut entry = NewEntry::new(now, JournalKind::Login, "logout", node)
+            .account(account)
+            .entity(entity)
+            .session(&SessionId(id))
+            .with("reason", "server died");
+        entry.protocol = protocol.parse().ok();
+        entry.peer = peer.parse().ok();
+        entries.push(entry);
+    }
+    journal::append_all(conn, &entries).await?;
+    Ok(u64::try_from(entries.len()).unwrap_or(u64::MAX))
+}
+
+/// Forgets the nodes that have been silent for long.
+pub(crate) async fn drop_silent_nodes(
     conn: &mut Conn,
     node: &NodeId,
     silent_before: Timestamp,
-) -> Result<u64, StoreError> {
-    let done = sqlx::query(
-        "DELETE FROM sessions WHERE node_id = $1 OR node_id NOT IN \
-         (SELECT id FROM nodes WHERE heartbeat_at_us >= $2)",
-    )
-    .bind(node.as_str().to_owned())
-    .bind(silent_before.as_micros())
-    .execute(&mut *conn)
-    .await?;
+) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM nodes WHERE id <> $1 AND heartbeat_at_us < $2")
         .bind(node.as_str().to_owned())
         .bind(silent_before.as_micros())
         .execute(conn)
         .await?;
-    Ok(done.rows_affected())
+    Ok(())
 }
 
 pub(crate) async fn begin_node(

@@ -6,7 +6,7 @@ use super::{HERE, THERE, account_row, entity, entry, household, keep, ledger, pa
 use crate::account::{AccountChange, Enabled, JobRun, NewEntity};
 use crate::journal::{JournalFilter, JournalKind, NewEntry, Outcome};
 use crate::ledger::ApplianceKeep;
-use crate::store::{SessionStart, Store};
+use crate::store::{OwnSessions, SessionStart, Store};
 use crate::vfs::StorageId;
 use crate::{
     AuthPolicy, AuthorizedKey, EntityName, FileId, FolderPermission, KeyUse, NewNetwork, Protocol,
@@ -363,7 +363,11 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
         "its session is a ghost"
     );
     assert_eq!(store.list_sessions(time(101)).await.unwrap().len(), 1);
-    assert_eq!(store.drop_sessions(&HERE.id(), time(150)).await.unwrap(), 1);
+    dead_sessions_end_with_a_logout(store, &start(HERE.id()), &there).await;
+    store
+        .drop_silent_nodes(&HERE.id(), time(150))
+        .await
+        .unwrap();
     assert_eq!(store.list_sessions(time(0)).await.unwrap(), []);
     store.end_node(&THERE.id()).await.unwrap();
 
@@ -376,6 +380,84 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
         .await
         .unwrap();
     assert_eq!(late, None, "an account that was disabled meanwhile");
+}
+
+/// `there` is of a node that is silent at 150, `here` of this one.
+async fn dead_sessions_end_with_a_logout(store: &Store, here: &SessionStart, there: &SessionStart) {
+    store
+        .begin_session(here, &entry("login"))
+        .await
+        .unwrap()
+        .unwrap();
+    let dead = async |own: OwnSessions| {
+        let node = HERE.id();
+        let ended = store.end_dead_sessions(&node, own, time(150), time(201));
+        ended.await.unwrap()
+    };
+    let told = async || {
+        let filter = JournalFilter {
+            kind: Some(JournalKind::Login),
+            since: Some(time(201)),
+            limit: 10,
+            ..JournalFilter::default()
+        };
+        store.journal_page(&filter).await.unwrap()
+    };
+    assert_eq!(dead(OwnSessions::Alive).await, 1);
+    assert_eq!(dead(OwnSessions::Alive).await, 0, "it is told once");
+    assert_eq!(dead(OwnSessions::Dead).await, 1);
+    let told = told().await;
+    assert_eq!(told.len(), 2);
+    for (logout, session) in told.iter().zip([there, here]) {
+        assert_eq!(logout.session.as_ref(), Some(&session.id));
+        assert_eq!((logout.action.as_str(), logout.at), ("logout", time(201)));
+        assert_eq!(logout.account.as_deref(), Some("visitor"));
+        assert!(logout.entity.is_some());
+        assert_eq!(logout.peer, Some(session.peer));
+        assert_eq!(logout.protocol, Some(session.protocol));
+        assert_eq!(logout.detail["reason"], "server died");
+    }
+}
+
+async fn journal_of_places(store: &Store) {
+    let (_, account, _) = household(store, "placed").await;
+    let (account, _) = store.account_names(account).await.unwrap();
+    let home = store.account(&account).await.unwrap().unwrap().home;
+    let about = |place: &str| {
+        NewEntry::new(time(290), JournalKind::Retention, "expire", &HERE.id()).path(&path(place))
+    };
+    for entry in [
+        about("/in/a").account(&account),
+        about("/in").with("home", home.as_str()),
+        about("/inn/a").with("home", home.as_str()),
+        about("/in/b").with("why", format!("\"home\":\"{home}\"")),
+        about("/in/c"),
+    ] {
+        store.append(&entry).await.unwrap();
+    }
+    let found = async |below: Option<&str>, of_home: bool| {
+        let filter = JournalFilter {
+            home: of_home.then(|| home.clone()),
+            below: below.map(path),
+            kind: Some(JournalKind::Retention),
+            since: Some(time(290)),
+            until: Some(time(291)),
+            limit: 10,
+            ..JournalFilter::default()
+        };
+        let page = store.journal_page(&filter).await.unwrap();
+        let paths = page
+            .iter()
+            .map(|entry| entry.path.clone().unwrap().to_string());
+        paths.collect::<Vec<_>>()
+    };
+    assert_eq!(found(None, true).await, ["/in/a", "/in", "/inn/a"]);
+    assert_eq!(found(Some("/in"), true).await, ["/in/a", "/in"]);
+    assert_eq!(
+        found(Some("/in"), false).await,
+        ["/in/a", "/in", "/in/b", "/in/c"]
+    );
+    assert_eq!(store.journal_prune(time(291), 5).await.unwrap(), 5);
 }
 
 pub(super) async fn journal_and_jobs(store: &Store) {
@@ -414,6 +496,59 @@ pub(super) async fn journal_and_jobs(store: &Store) {
         let found = store.before_newest(&filter, newest).await.unwrap();
         assert_eq!(found, before, "{newest}");
     }
+    for (tweak, count) in [
+        (
+            JournalFilter {
+                until: Some(time(300)),
+                ..filter.clone()
+            },
+            0,
+        ),
+        (
+            JournalFilter {
+                until: Some(time(301)),
+                ..filter.clone()
+            },
+            1,
+        ),
+        (
+            JournalFilter {
+                below: Some(path("/")),
+                ..filter.clone()
+            },
+            1,
+        ),
+        (
+            JournalFilter {
+                below: Some(path("/a")),
+                ..filter.clone()
+            },
+            1,
+        ),
+        (
+            JournalFilter {
+                below: Some(path("/a/b")),
+                ..filter.clone()
+            },
+            0,
+        ),
+        (
+            JournalFilter {
+                home: Some(name("nobodys")),
+                ..filter.clone()
+            },
+            0,
+        ),
+    ] {
+        assert_eq!(
+            store.journal_page(&tweak).await.unwrap().len(),
+            count,
+            "{tweak:?}"
+        );
+        let all = store.before_newest(&tweak, 0).await.unwrap();
+        assert_eq!(all.is_some(), count == 1, "{tweak:?}");
+    }
+    journal_of_places(store).await;
     let later = JournalFilter {
         after_id: Some(read.id),
         ..filter.clone()
