@@ -8,7 +8,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use layover_tests::content::{MIB, write_file};
 use layover_tests::openssh;
-use layover_tests::packet::open;
+use layover_tests::packet::{Body, open, request};
+use layover_tests::sftp::Sftp;
 use layover_tests::ssh::{Caller, Ssh};
 use layover_tests::wait::{self, PATIENCE};
 use layover_tests::{Engine, Layover, Setup};
@@ -320,4 +321,49 @@ fn a_connection_has_few_tries() {
         tries.is_some_and(|tries| tries <= 11),
         "20 tries on one connection"
     );
+}
+
+/// S07: whoever asks for much and goes without reading it leaves nothing behind, though the stall
+/// time is long: queued replies are memory, and a place in the limits is not.
+#[test]
+fn s07_a_client_that_goes_without_its_replies_is_gone_at_once() {
+    const READS: u64 = 60;
+    let (layover, account) = serve(&[("stall_timeout", "\"1h\""), ("max_connections", "1000")]);
+    let mut sftp = account.sftp(&layover);
+    let content = vec![7; 16 * usize::try_from(MIB).expect("a size")];
+    sftp.put(b"/file", &content).expect("put");
+    let ask = |sftp: &mut Sftp| {
+        let handle = sftp.open(b"/file", open::READ).expect("open");
+        for at in 0..READS {
+            let body = Body::new().string(&handle.0).u64(at << 18).u32(1 << 18);
+            sftp.send(request::READ, &body);
+        }
+    };
+    for _ in 0..4 {
+        let mut deaf = account.sftp(&layover);
+        ask(&mut deaf);
+        drop(deaf);
+        let mut closes = account.sftp(&layover);
+        ask(&mut closes);
+        closes.close_channel();
+    }
+    drop(sftp);
+    wait_for_no_session(&layover);
+}
+
+/// S07: and an operator ends it as any other.
+#[test]
+fn s07_a_client_that_reads_nothing_is_ended_by_an_operator() {
+    let (layover, account) = serve(&[("stall_timeout", "\"1h\"")]);
+    let mut sftp = account.sftp(&layover);
+    let content = vec![7; 16 * usize::try_from(MIB).expect("a size")];
+    sftp.put(b"/file", &content).expect("put");
+    let handle = sftp.open(b"/file", open::READ).expect("open");
+    for at in 0..60_u64 {
+        let body = Body::new().string(&handle.0).u64(at << 18).u32(1 << 18);
+        sftp.send(request::READ, &body);
+    }
+    layover.run(&["account", "disable", "partner"]).expect_ok();
+    wait_for_no_session(&layover);
+    drop(sftp);
 }

@@ -85,17 +85,18 @@ pub(crate) async fn serve(
 ) {
     let (outbox, outgoing) = Outbox::new();
     let mut dispatcher = Dispatcher::new(context.clone(), outbox);
-    let broken = CancellationToken::new();
+    // Nobody reads replies any more, or nobody shall.
+    let deaf = CancellationToken::new();
     let requests = async {
         let ended = tokio::select! {
             ended = dispatcher.run(&mut from_client, &purpose) => ended,
-            () = context.hard.cancelled() => Ok(()),
+            () = context.hard.cancelled() => Ok(Left::Gone),
         };
         // From here on russh throws away what the client still sends, so that
         // nothing can fill up behind us.
         drop(from_client);
-        if ended.is_err() {
-            broken.cancel();
+        if !matches!(ended, Ok(Left::Listening)) {
+            deaf.cancel();
         }
         dispatcher.interrupt_all().boxed().await;
         // Dropping it closes the outbox: the sender empties it and ends.
@@ -105,8 +106,10 @@ pub(crate) async fn serve(
     let replies = async {
         let sent = tokio::select! {
             sent = send_all(outgoing, &to_client, context.stall_timeout) => sent,
-            // Whoever broke the protocol gets no more replies.
-            () = broken.cancelled() => SendEnd::Closed,
+            // Queued replies are memory; they go with the client (S07). Whoever
+            // broke the protocol gets none either.
+            () = deaf.cancelled() => SendEnd::Closed,
+            () = context.hard.cancelled() => SendEnd::Closed,
         };
         if sent == SendEnd::Stalled {
             tracing::info!(
@@ -133,9 +136,22 @@ pub(crate) async fn serve(
         let _ = to_client.close().await;
     };
     // A client that opens no window holds the farewell back, too.
-    if timer::timeout(FAREWELL, farewell).boxed().await.is_err() {
+    let said = tokio::select! {
+        said = timer::timeout(FAREWELL, farewell).boxed() => said.is_ok(),
+        () = context.hard.cancelled() => true,
+    };
+    if !said {
         context.hard.cancel();
     }
+}
+
+/// How a client left its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// It sends nothing more, and takes the replies.
+    Listening,
+    /// The channel is closed, or the connection is lost.
+    Gone,
 }
 
 struct Dispatcher {
@@ -171,7 +187,7 @@ impl Dispatcher {
         &mut self,
         from_client: &mut ChannelReadHalf,
         purpose: &watch::Receiver<Purpose>,
-    ) -> Result<(), ChannelFault> {
+    ) -> Result<Left, ChannelFault> {
         loop {
             let budget = self.outbox.clone();
             tokio::select! {
@@ -182,9 +198,8 @@ impl Dispatcher {
                         }
                         self.take(data).await?;
                     }
-                    Some(ChannelMsg::Eof | ChannelMsg::Close) | None => {
-                        return self.finish_waiting().await;
-                    }
+                    Some(ChannelMsg::Eof) => return self.finish_waiting(from_client).await,
+                    Some(ChannelMsg::Close) | None => return Ok(Left::Gone),
                     Some(_) => {}
                 },
                 () = budget.budget(), if !self.turns.is_empty() => self.resume_one().await?,
@@ -257,12 +272,22 @@ impl Dispatcher {
 
     /// The client sends nothing more; what it asked for is still done, as long
     /// as it takes the replies.
-    async fn finish_waiting(&mut self) -> Result<(), ChannelFault> {
+    async fn finish_waiting(
+        &mut self,
+        from_client: &mut ChannelReadHalf,
+    ) -> Result<Left, ChannelFault> {
         while !self.turns.is_empty() {
-            self.outbox.budget().await;
-            self.resume_one().await?;
+            let budget = self.outbox.clone();
+            tokio::select! {
+                () = budget.budget() => self.resume_one().await?,
+                message = from_client.wait() => {
+                    if matches!(message, Some(ChannelMsg::Close) | None) {
+                        return Ok(Left::Gone);
+                    }
+                }
+            }
         }
-        Ok(())
+        Ok(Left::Listening)
     }
 
     async fn answer(&mut self, request: Request) -> Result<(), ChannelFault> {
