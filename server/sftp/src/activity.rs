@@ -1,8 +1,8 @@
 //! What a connection has been doing, and when it has been doing nothing for
 //! too long.
 //!
-//! Three limits: the time to log in, the time without a byte between transfers,
-//! and the time without a byte while a file is open (S07). A dead client is
+//! Three limits: the time to log in, the time without a request between transfers,
+//! and the time without progress while a file is open (S07). A dead client is
 //! gone after the last one at the latest; a live one moves bytes.
 
 use std::mem;
@@ -16,9 +16,9 @@ use layover_depot::timer::{self, Stopwatch};
 pub(crate) struct Patience {
     /// From the first byte to the login.
     pub(crate) login_grace: Duration,
-    /// Without a byte, logged in, nothing open.
+    /// Without a request, logged in, nothing open.
     pub(crate) idle: Duration,
-    /// Without a byte while a file is open.
+    /// Without progress while a file is open.
     pub(crate) stall: Duration,
 }
 
@@ -102,31 +102,30 @@ impl Activity {
         let shortest = patience.login_grace.min(patience.idle).min(patience.stall);
         let every = (shortest / 10).clamp(LOOK_AT_MOST_EVERY, LOOK_AT_LEAST_EVERY);
         let since_start = Stopwatch::start();
-        let mut moved = self.moved.load(Ordering::Relaxed);
-        let mut since_moved = Stopwatch::start();
-        let mut work = (0, 0);
-        let (mut mark, mut since_progress) = (moved, Stopwatch::start());
+        let mut since_asked = Stopwatch::start();
+        let mut work = (false, 0, 0);
+        let mut mark = self.moved.load(Ordering::Relaxed);
+        let mut since_progress = Stopwatch::start();
         loop {
             timer::sleep(every).await;
             let now = self.moved.load(Ordering::Relaxed);
-            if now != moved {
-                moved = now;
-                since_moved = Stopwatch::start();
+            let (logged_in, open) = (self.is_logged_in(), self.open());
+            let now_at = (logged_in, self.asked.load(Ordering::Relaxed), open);
+            let worked = mem::replace(&mut work, now_at) != now_at;
+            if worked {
+                since_asked = Stopwatch::start();
             }
-            let open = self.open();
-            let work_before = mem::replace(&mut work, (self.asked.load(Ordering::Relaxed), open));
-            if now.saturating_sub(mark) >= PROGRESS_BYTES || work != work_before {
+            if worked || now.saturating_sub(mark) >= PROGRESS_BYTES {
                 mark = now;
                 since_progress = Stopwatch::start();
             }
-            let quiet = since_moved.elapsed();
-            if !self.is_logged_in() {
+            if !logged_in {
                 if since_start.elapsed() >= patience.login_grace {
                     return Overdue::Login;
                 }
             } else if open > 0 && since_progress.elapsed() >= patience.stall {
                 return Overdue::Stalled;
-            } else if quiet >= patience.idle {
+            } else if open == 0 && since_asked.elapsed() >= patience.idle {
                 return Overdue::Idle;
             }
         }
@@ -182,6 +181,26 @@ mod tests {
             () = busy => {}
             overdue = activity.overdue(PATIENCE) => panic!("{overdue:?}"),
         }
+    }
+
+    // Nor do they stand for a command.
+    #[tokio::test(start_paused = true)]
+    async fn keep_alives_do_not_hold_an_idle_session() {
+        let activity = Activity::default();
+        activity.logged_in();
+        let start = Stopwatch::start();
+        let keep_alives = async {
+            loop {
+                timer::sleep(Duration::from_secs(3)).await;
+                activity.moved(1000);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = keep_alives => {}
+            overdue = activity.overdue(PATIENCE) => assert_eq!(overdue, Overdue::Idle),
+        }
+        assert!(start.elapsed() <= PATIENCE.idle + 2 * LOOK_AT_LEAST_EVERY);
     }
 
     // S07: the program of a partner hangs, its SSH library does not.
