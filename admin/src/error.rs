@@ -173,6 +173,7 @@ pub(crate) const fn step_of_open(error: &OpenError) -> &'static str {
         OpenError::Store(_) => {
             "correct [database] url (LAYOVER__DATABASE__URL), then `layover check`"
         }
+        OpenError::HomesOverlap { .. } => "give [storage] homes a directory of its own",
         OpenError::Homes { .. } => {
             "mount or make the directory, or correct [storage] homes; then `layover check`"
         }

@@ -219,3 +219,29 @@ fn a_database_that_is_locked_for_a_moment_costs_only_time() {
     ledger::agrees_with_tree(&layover, "partner");
     assert!(ledger::stored(&layover, "partner").contains_key("/file"));
 }
+
+/// SQLite would go on with a removed file, and everything acknowledged since be lost.
+#[test]
+fn a_database_removed_under_the_server_is_noticed_and_nothing_is_acknowledged() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let account = layover.account("partner").add();
+    layover.start();
+    let mut sftp = account.sftp(&layover);
+    sftp.put(b"/kept", b"kept content").expect("put");
+    let database = layover.data_dir().join("layover.db");
+    let away = layover.data_dir().join("away.db");
+    std::fs::rename(&database, &away).expect("take it away");
+    let refused = sftp
+        .put(b"/new", b"content")
+        .expect_err("nobody would know of it");
+    assert_eq!(refused.code(), Some(status::FAILURE), "{refused:?}");
+    assert!(
+        layover.log().contains("was removed or replaced"),
+        "{}",
+        layover.log()
+    );
+    std::fs::rename(&away, &database).expect("put it back");
+    assert_eq!(sftp.get(b"/kept").expect("get"), b"kept content");
+    sftp.put(b"/new", b"content").expect("put");
+    ledger::agrees_with_tree(&layover, "partner");
+}

@@ -3,13 +3,15 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
 use crate::NodeId;
 
+/// Where the host keys lie.
+const KEYS_DIR: &str = "keys";
 /// The file that the running server holds locked.
 const LOCK_FILE: &str = "layover.lock";
 /// The file with the node's name.
@@ -74,6 +76,36 @@ fn private_file(path: &Path) -> io::Result<File> {
 /// whoever opens it is told why it cannot.
 pub(crate) fn is_missing(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Which file `path` is: device and inode.
+pub(crate) fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let file = fs::metadata(path)?;
+    Ok((file.dev(), file.ino()))
+}
+
+/// Whether partners' homes below `homes` could hold what is ours in `data_dir`:
+/// keys, addresses, the database in `database`.
+pub(crate) fn overlaps(homes: &Path, data_dir: &Path, database: Option<&Path>) -> bool {
+    let (homes, data_dir) = (resolved(homes), resolved(data_dir));
+    let database = database.map(resolved);
+    data_dir.starts_with(&homes)
+        || homes.starts_with(data_dir.join(KEYS_DIR))
+        || database.is_some_and(|file| file.starts_with(&homes))
+}
+
+/// `path` without links, as far as it is there.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let found = path
+        .ancestors()
+        .find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    match found {
+        Some((above, real)) => path
+            .strip_prefix(above)
+            .map_or(real.clone(), |below| real.join(below)),
+        None => path,
+    }
 }
 
 /// Keeps every other server off this data directory.
@@ -180,5 +212,28 @@ mod tests {
             node(dir.path()),
             Err(DataDirError::BadNode { .. })
         ));
+    }
+
+    #[test]
+    fn homes_keep_away_from_what_is_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("data/keys")).unwrap();
+        std::os::unix::fs::symlink(at("data"), at("link")).unwrap();
+        for (homes, database, expected) in [
+            ("data/homes", "data/layover.db", false),
+            ("homes", "data/layover.db", false),
+            ("data-homes", "data/layover.db", false),
+            ("data", "data/layover.db", true),
+            ("link", "data/layover.db", true),
+            ("data/not/../..", "data/layover.db", true),
+            ("", "data/layover.db", true),
+            ("data/keys", "data/layover.db", true),
+            ("link/keys/homes", "data/layover.db", true),
+            ("homes", "homes/p/layover.db", true),
+        ] {
+            let found = overlaps(&at(homes), &at("data"), Some(&at(database)));
+            assert_eq!(found, expected, "{homes}");
+        }
     }
 }

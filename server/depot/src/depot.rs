@@ -98,6 +98,19 @@ pub enum OpenError {
     /// The first statements failed.
     #[error("the database cannot be used")]
     Database(#[from] StoreError),
+    /// Partners could reach the server's own files.
+    #[error(
+        "the homes directory `{}` must not contain the data directory `{}`, its keys or the \
+         database: partners would see them, and retention would delete them",
+        homes.display(),
+        data_dir.display()
+    )]
+    HomesOverlap {
+        /// `[storage] homes`.
+        homes: PathBuf,
+        /// `data_dir`.
+        data_dir: PathBuf,
+    },
     /// The homes.
     #[error("the homes directory `{}` cannot be used", path.display())]
     Homes {
@@ -171,6 +184,13 @@ impl Depot {
     /// # Errors
     /// [`OpenError`] says which part, and what to do.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
+        let database = Store::file(&options.database_url);
+        if data_dir::overlaps(&options.homes, &options.data_dir, database.as_deref()) {
+            return Err(OpenError::HomesOverlap {
+                homes: options.homes,
+                data_dir: options.data_dir,
+            });
+        }
         if options.role != Role::Visitor {
             data_dir::make_private(&options.data_dir)?;
         }

@@ -275,6 +275,13 @@ impl Store {
         }
     }
 
+    /// The file of an embedded database.
+    pub(crate) fn file(url: &str) -> Option<PathBuf> {
+        url.starts_with("sqlite:")
+            .then(|| sqlite::file(url))
+            .flatten()
+    }
+
     /// Waits for statements under way and closes every connection.
     pub(crate) async fn close(&self) {
         match self {

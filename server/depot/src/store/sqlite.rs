@@ -1,5 +1,6 @@
 //! The store on SQLite: one writer, many readers, write-ahead log.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -140,6 +141,12 @@ async fn migrate(writer: &Pool, migrator: &Migrator) -> Result<(), OpenStoreErro
     let mut steps = begun.await.map_err(refused)?;
     migrator.run_direct(None, &mut *steps, false).await?;
     steps.commit().await.map_err(refused)
+}
+
+/// The file that a URL names.
+pub(super) fn file(url: &str) -> Option<PathBuf> {
+    let options = SqliteConnectOptions::from_str(url).ok()?;
+    Some(options.get_filename().to_owned())
 }
 
 pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {

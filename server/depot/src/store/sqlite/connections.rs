@@ -4,16 +4,16 @@
 //! and when it is given back. SQLite runs in a thread of this process, so it
 //! is; and each question costs two changes of thread, as much as a statement.
 
-use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use std::{io, mem};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::store::{OnLoan, StoreError};
-use crate::timer;
+use crate::{data_dir, timer};
 
 /// Connections that take turns. Clones are the same ones.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ struct Shared {
     options: SqliteConnectOptions,
     /// Open, and nobody uses them.
     free: Mutex<Vec<SqliteConnection>>,
+    /// Which file is open.
+    opened: OnceLock<(u64, u64)>,
     turns: Arc<Semaphore>,
     count: u32,
     wait: Duration,
@@ -40,6 +42,7 @@ impl Connections {
             shared: Arc::new(Shared {
                 options,
                 free: Mutex::default(),
+                opened: OnceLock::new(),
                 turns: Arc::new(Semaphore::new(permits)),
                 count,
                 wait,
@@ -50,7 +53,8 @@ impl Connections {
     /// A connection of one's own until it is dropped.
     ///
     /// # Errors
-    /// `PoolTimedOut`, `PoolClosed`, and why SQLite cannot be opened.
+    /// `PoolTimedOut`, `PoolClosed`, why SQLite cannot be opened, and `Io` when its
+    /// file is no longer the one that was opened first.
     pub(super) async fn acquire(&self) -> Result<Lease, sqlx::Error> {
         let turn = Arc::clone(&self.shared.turns).acquire_owned();
         let turn = timer::timeout(self.shared.wait, turn)
@@ -62,6 +66,7 @@ impl Connections {
             Some(conn) => conn,
             None => self.shared.options.connect().await?,
         };
+        self.shared.check_file()?;
         Ok(Lease {
             conn: Some(conn),
             shared: Arc::clone(&self.shared),
@@ -115,6 +120,23 @@ impl Connections {
 }
 
 impl Shared {
+    /// SQLite goes on with a file that was removed, and what it then writes is
+    /// lost: nobody may be told that it is kept.
+    fn check_file(&self) -> Result<(), sqlx::Error> {
+        let path = self.options.get_filename();
+        let now = data_dir::identity(path);
+        if let Ok(now) = now
+            && *self.opened.get_or_init(|| now) == now
+        {
+            return Ok(());
+        }
+        Err(sqlx::Error::Io(io::Error::other(format!(
+            "the database file {} was removed or replaced while it is open: stop every Layover \
+             process, put the file back (or restore a backup), and start again",
+            path.display()
+        ))))
+    }
+
     fn free(&self) -> std::sync::MutexGuard<'_, Vec<SqliteConnection>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
