@@ -400,19 +400,33 @@ fn plain_row(row: &[Cell]) -> String {
     line
 }
 
+/// Control characters; Unicode's line and paragraph separators, which readers of
+/// lines cut at; and what reorders or hides text (Unicode TR36, section 3.5).
+fn is_unprintable(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{61c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+        )
+}
+
 /// A value never breaks its line, moves the cursor or changes the terminal:
-/// control characters are shown escaped. Nothing is a dash, so that no column
+/// control characters, and those that reorder or cut lines, are shown escaped. Nothing is a dash, so that no column
 /// seems to be missing.
 fn one_line(text: &str) -> String {
     if text.is_empty() {
         return "-".to_owned();
     }
-    if !text.contains(char::is_control) {
+    if !text.contains(is_unprintable) {
         return text.to_owned();
     }
     text.chars()
         .map(|letter| {
-            if letter.is_control() {
+            if is_unprintable(letter) {
                 letter.escape_default().to_string()
             } else {
                 letter.to_string()

@@ -52,10 +52,13 @@ fn row(entry: &JournalEntry) -> [Cell; 9] {
     ]
 }
 
-/// A text without its quotes, anything else as JSON.
+/// A text without its quotes where it cannot be taken for several details,
+/// anything else as JSON.
 fn shown(value: &serde_json::Value) -> String {
+    let is_plain = |text: &&str| !text.contains(|c: char| c.is_whitespace() || "=\"".contains(c));
     value
         .as_str()
+        .filter(is_plain)
         .map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
