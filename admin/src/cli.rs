@@ -393,10 +393,10 @@ pub(crate) struct JournalArgs {
     #[arg(long)]
     pub(crate) account: Option<AccountName>,
     /// Only since then: 1h, 30m, or a date
-    #[arg(long)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) since: Option<Since>,
     /// Only until then: 1h, 30m (ago), or a date (the start of that day, UTC)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) until: Option<Since>,
     /// Only of the accounts and files of this home
     #[arg(long)]
@@ -408,7 +408,7 @@ pub(crate) struct JournalArgs {
     #[arg(long)]
     pub(crate) kind: Option<JournalKind>,
     /// Only the newest N entries; 0 is all [default: 100, with --follow 10, with --since all]
-    #[arg(long, short = 'n', value_name = "N")]
+    #[arg(long, short = 'n', value_name = "N", allow_negative_numbers = true)]
     pub(crate) limit: Option<u64>,
     /// Keep printing what happens, until Ctrl-C
     #[arg(long, short)]

@@ -460,6 +460,15 @@ mod tests {
         assert_eq!(text, "one\tany\n");
     }
 
+    // A partner names files; `\u{202e}` turns the rest of the line around.
+    #[test]
+    fn no_name_breaks_or_turns_a_line() {
+        let mut table = Table::new(["NAME"]);
+        table.row([Cell::from("a\u{202e}b\u{2028}c\u{1b}[2Jd\te\u{85}ü")]);
+        let text = printed(Form::Plain, |out| out.list(&[1], &table, "none").unwrap());
+        assert_eq!(text, "a\\u{202e}b\\u{2028}c\\u{1b}[2Jd\\te\\u{85}ü\n");
+    }
+
     #[test]
     fn an_empty_list_is_no_line_in_a_pipe_and_a_sentence_on_a_terminal() {
         let empty = Table::new(["NAME"]);

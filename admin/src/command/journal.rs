@@ -183,3 +183,21 @@ async fn print_news(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // A client chooses its version and its file names.
+    #[test]
+    fn a_detail_cannot_pass_for_several() {
+        for (value, expected) in [
+            ("OpenSSH_9.2", "OpenSSH_9.2"),
+            ("a account=root", "\"a account=root\""),
+            ("a\"b", "\"a\\\"b\""),
+        ] {
+            assert_eq!(shown(&serde_json::json!(value)), expected);
+        }
+        assert_eq!(shown(&serde_json::json!(5)), "5");
+    }
+}

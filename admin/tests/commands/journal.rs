@@ -55,6 +55,16 @@ fn every_change_is_in_the_journal_and_can_be_picked_out() {
 }
 
 #[test]
+fn a_span_below_zero_is_named_as_what_is_wrong() {
+    let place = Place::with_account();
+    for filter in [["--since", "-1h"], ["--until", "-1h"], ["-n", "-1"]] {
+        let refused = place.run(&[&["journal"], &filter[..]].concat());
+        let refused = refused.refused(2, "invalid value");
+        assert!(refused.stderr.contains(filter[1]), "{}", refused.stderr);
+    }
+}
+
+#[test]
 fn a_follower_sees_what_happens_and_ends_when_nobody_reads() {
     let place = Place::with_account();
     let mut follower = place
