@@ -212,12 +212,17 @@ pub(crate) async fn begin_node(
     Ok(())
 }
 
+/// A node lives. One that others took for dead while it could not reach the
+/// database is there again.
 pub(crate) async fn beat(conn: &mut Conn, node: &NodeId, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query("UPDATE nodes SET heartbeat_at_us = $2 WHERE id = $1")
-        .bind(node.as_str().to_owned())
-        .bind(now.as_micros())
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "INSERT INTO nodes (id, started_at_us, heartbeat_at_us) VALUES ($1, $2, $2) \
+         ON CONFLICT (id) DO UPDATE SET heartbeat_at_us = EXCLUDED.heartbeat_at_us",
+    )
+    .bind(node.as_str().to_owned())
+    .bind(now.as_micros())
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -369,7 +369,11 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
         .await
         .unwrap();
     assert_eq!(store.list_sessions(time(0)).await.unwrap(), []);
+    // It had only lost its way to the database.
+    store.beat(&THERE.id(), time(200)).await.unwrap();
+    assert!(store.others_live(&HERE.id(), time(150)).await.unwrap());
     store.end_node(&THERE.id()).await.unwrap();
+    assert!(!store.others_live(&HERE.id(), time(0)).await.unwrap());
 
     store
         .set_enabled(account, Enabled::No, &entry("disable"))
