@@ -34,9 +34,14 @@ fn row(entry: &JournalEntry) -> [Cell; 9] {
         Outcome::Refused => Tone::Notice,
         Outcome::Failed | Outcome::Missing => Tone::Alarm,
     };
-    let details = entry
+    // What an operator looks for first; what was agreed upon can be long.
+    let (first, others): (Vec<_>, Vec<_>) = entry
         .detail
         .iter()
+        .partition(|(name, _)| matches!(name.as_str(), "reason" | "why"));
+    let details = first
+        .into_iter()
+        .chain(others)
         .map(|(name, value)| format!("{name}={}", shown(value)));
     let detail: Vec<_> = object(entry).into_iter().chain(details).collect();
     [
