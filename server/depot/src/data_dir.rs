@@ -4,7 +4,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
@@ -100,12 +100,20 @@ fn resolved(path: &Path) -> PathBuf {
     let found = path
         .ancestors()
         .find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
-    match found {
-        Some((above, real)) => path
-            .strip_prefix(above)
-            .map_or(real.clone(), |below| real.join(below)),
-        None => path,
+    let Some((above, mut real)) = found else {
+        return path;
+    };
+    for part in path
+        .strip_prefix(above)
+        .into_iter()
+        .flat_map(Path::components)
+    {
+        match part {
+            Component::ParentDir => drop(real.pop()),
+            part => real.push(part),
+        }
     }
+    real
 }
 
 /// Keeps every other server off this data directory.
