@@ -11,7 +11,8 @@ use crate::cost;
 use crate::rivals::{Fsync, Rival, Rivals};
 
 /// Every job, in the table's order.
-pub(crate) const JOBS: [&str; 6] = ["upload", "download", "put-r", "get-r", "login", "idle"];
+/// Idle sessions first: what transfers took, the allocator keeps for the next ones.
+pub(crate) const JOBS: [&str; 6] = ["idle", "login", "upload", "download", "put-r", "get-r"];
 
 const BIG_BYTES: u64 = 1 << 30;
 const SMALL_FILES: usize = 1_000;
