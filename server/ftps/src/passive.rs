@@ -1,0 +1,334 @@
+//! Passive ports: who gets which, and who may connect to it.
+//!
+//! One [`Allocator`] per process. A port is given per control peer's address:
+//! each address may hold every port of the range once, so however many one takes
+//! (1,001 of 31000-32000), another still gets one. Two addresses that meet at a
+//! port share its listening socket, and a connection goes to the one that it
+//! comes from. That is as safe as a socket for each: in both cases a
+//! connection's address alone decides whether it is taken, and no address waits
+//! at a port twice.
+//!
+//! A port whose socket somebody else holds at the operating system is passed
+//! over and tried again the next time (F12).
+
+mod active;
+mod announced;
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use layover_depot::timer;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use active::{ActiveFault, connect_active};
+pub(crate) use announced::{AnnounceFault, AnnouncedAddress};
+
+/// Connections that may wait at one port's socket. More than one, so that a
+/// stranger does not fill it.
+const BACKLOG: u32 = 16;
+
+/// Hands out the ports of a range.
+#[derive(Clone, Debug)]
+pub(crate) struct Allocator {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    ports: RangeInclusive<u16>,
+    taken: Mutex<Taken>,
+    strangers: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    /// Held by each control peer: while waiting and while transferring.
+    by_peer: HashMap<IpAddr, HashSet<u16>>,
+    sockets: HashMap<(IpAddr, u16), Weak<Socket>>,
+}
+
+/// One listening socket and the peers that wait at it.
+#[derive(Debug)]
+struct Socket {
+    listener: TcpListener,
+    waiting: Mutex<HashMap<IpAddr, Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    mailbox: Option<oneshot::Sender<TcpStream>>,
+    strangers: u64,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these guard is changed in single steps, so a panic elsewhere leaves
+    // nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// No port can be had: reply 425 with this text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "all {size} data ports ({first}-{last}) are in use from your address; \
+     end a transfer and try again",
+    size = usize::from(*last).saturating_sub(usize::from(*first)) + 1
+)]
+pub(crate) struct Exhausted {
+    /// The first port of the range.
+    pub(crate) first: u16,
+    /// The last one.
+    pub(crate) last: u16,
+    /// Ports that could not be opened because the operating system refused.
+    pub(crate) refused: usize,
+}
+
+impl Allocator {
+    /// Hands out the ports of `ports`.
+    pub(crate) fn new(ports: RangeInclusive<u16>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                ports,
+                taken: Mutex::default(),
+                strangers: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Connections from others than the control peer so far.
+    pub(crate) fn strangers(&self) -> u64 {
+        self.shared.strangers.load(Ordering::Relaxed)
+    }
+
+    /// Listens for one data connection from `peer`, the control connection's
+    /// peer, at `local`, the address at which that peer reached us. Fails only
+    /// when no port is free for that peer. Must be called inside a runtime.
+    pub(crate) fn listen(&self, local: IpAddr, peer: IpAddr) -> Result<PassiveListener, Exhausted> {
+        let (local, peer) = (local.to_canonical(), peer.to_canonical());
+        let (first, last) = (*self.shared.ports.start(), *self.shared.ports.end());
+        // A random start each time: a stranger cannot foresee the next port.
+        let start = rand::random_range(self.shared.ports.clone());
+        let mut refused = 0;
+        let mut taken = locked(&self.shared.taken);
+        for port in (start..=last).chain(first..start) {
+            if taken
+                .by_peer
+                .get(&peer)
+                .is_some_and(|held| held.contains(&port))
+            {
+                continue;
+            }
+            let Some(socket) = taken.socket(local, port) else {
+                refused += 1;
+                continue;
+            };
+            let (sender, mailbox) = oneshot::channel();
+            let waiting = Waiting {
+                mailbox: Some(sender),
+                strangers: 0,
+            };
+            locked(&socket.waiting).insert(peer, waiting);
+            taken.by_peer.entry(peer).or_default().insert(port);
+            return Ok(PassiveListener {
+                place: Place { socket, peer },
+                mailbox,
+                lease: PortLease {
+                    shared: Arc::clone(&self.shared),
+                    peer,
+                    port,
+                },
+            });
+        }
+        Err(Exhausted {
+            first,
+            last,
+            refused,
+        })
+    }
+}
+
+impl Taken {
+    fn socket(&mut self, local: IpAddr, port: u16) -> Option<Arc<Socket>> {
+        if let Some(socket) = self.sockets.get(&(local, port)).and_then(Weak::upgrade) {
+            return Some(socket);
+        }
+        let socket = Arc::new(Socket {
+            listener: bind(SocketAddr::new(local, port)).ok()?,
+            waiting: Mutex::default(),
+        });
+        self.sockets.insert((local, port), Arc::downgrade(&socket));
+        Some(socket)
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Otherwise ports of ended transfers stay unusable for a minute (F12).
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// A place at a socket; left on drop.
+#[derive(Debug)]
+struct Place {
+    socket: Arc<Socket>,
+    peer: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        locked(&self.socket.waiting).remove(&self.peer);
+    }
+}
+
+/// A port in use by a control peer; given back on drop. Keep it as long as the
+/// transfer runs.
+#[derive(Debug)]
+pub(crate) struct PortLease {
+    shared: Arc<Shared>,
+    peer: IpAddr,
+    port: u16,
+}
+
+impl Drop for PortLease {
+    fn drop(&mut self) {
+        let mut taken = locked(&self.shared.taken);
+        if let Some(held) = taken.by_peer.get_mut(&self.peer) {
+            held.remove(&self.port);
+            if held.is_empty() {
+                taken.by_peer.remove(&self.peer);
+            }
+        }
+        let port = self.port;
+        taken
+            .sockets
+            .retain(|(_, held), socket| *held != port || socket.strong_count() > 0);
+    }
+}
+
+/// Waits for one data connection; gives its port back on drop.
+#[derive(Debug)]
+pub(crate) struct PassiveListener {
+    // The order of dropping: the socket before the lease, so that the port is
+    // free at the operating system before it is free here.
+    place: Place,
+    mailbox: oneshot::Receiver<TcpStream>,
+    lease: PortLease,
+}
+
+/// A data connection from the control peer, before its TLS handshake.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// The connection, without Nagle's delay (F13).
+    pub(crate) stream: TcpStream,
+    /// Its port's lease: keep it until the transfer ends.
+    pub(crate) lease: PortLease,
+    /// Connections from other addresses that were closed meanwhile (F11).
+    pub(crate) strangers: u64,
+}
+
+/// Why no data connection came.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AcceptFault {
+    /// The client did not connect in time.
+    #[error("no data connection came to port {port} in time; does a firewall stop it?")]
+    TimedOut {
+        /// The port that it was told.
+        port: u16,
+        /// Connections from other addresses that were closed meanwhile.
+        strangers: u64,
+    },
+    /// The transfer was cancelled.
+    #[error("the transfer was cancelled before a data connection came")]
+    Cancelled,
+}
+
+impl PassiveListener {
+    /// The port to announce.
+    pub(crate) fn port(&self) -> u16 {
+        self.lease.port
+    }
+
+    /// Takes the first connection from the control peer, within `limit`; closes
+    /// those from others at once. The port accepts no second one afterwards.
+    pub(crate) async fn accept(
+        self,
+        limit: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<Accepted, AcceptFault> {
+        // Bound in this order so that the place is left before the lease ends.
+        let Self {
+            lease,
+            mut mailbox,
+            place,
+        } = self;
+        let arrival = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    Ok(stream) = &mut mailbox => return stream,
+                    accepted = place.socket.listener.accept() => match accepted {
+                        Ok((stream, from)) => place.socket.hand_over(stream, from, &lease.shared),
+                        // A connection that ended before it was taken, or no
+                        // file descriptor left: neither ends the waiting.
+                        Err(_) => tokio::task::yield_now().await,
+                    },
+                }
+            }
+        };
+        let stream = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(AcceptFault::Cancelled),
+            stream = timer::timeout(limit, arrival) => stream,
+        };
+        let strangers = place.strangers();
+        let port = lease.port;
+        let stream = stream.map_err(|timer::Elapsed| AcceptFault::TimedOut { port, strangers })?;
+        // Only speed is lost where it cannot be set.
+        let _ = stream.set_nodelay(true);
+        Ok(Accepted {
+            stream,
+            lease,
+            strangers,
+        })
+    }
+}
+
+impl Place {
+    fn strangers(&self) -> u64 {
+        locked(&self.socket.waiting)
+            .get(&self.peer)
+            .map_or(0, |waiting| waiting.strangers)
+    }
+}
+
+impl Socket {
+    /// Gives `stream` to the peer that it comes from, or closes it.
+    fn hand_over(&self, stream: TcpStream, from: SocketAddr, shared: &Shared) {
+        let mut waiting = locked(&self.waiting);
+        if let Some(waiting) = waiting.get_mut(&from.ip().to_canonical()) {
+            // A second connection of the same peer finds no mailbox: closed.
+            if let Some(mailbox) = waiting.mailbox.take() {
+                // Fails only when that peer's transfer has just ended: closed.
+                let _ = mailbox.send(stream);
+            }
+            return;
+        }
+        shared.strangers.fetch_add(1, Ordering::Relaxed);
+        for waiting in waiting.values_mut() {
+            waiting.strangers += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! The server's certificate and key: parsed from PEM, or made.
+//!
+//! Bytes in, values out: files are read and written by the appliance.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use jiff::{Timestamp, tz::TimeZone};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
+use rustls_pki_types::pem::{Error as PemError, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::provider;
+
+/// How long a self-signed certificate is valid: partners pin it, so a new one
+/// is trouble for each of them.
+const SELF_SIGNED_YEARS: i16 = 10;
+
+/// A certificate chain and its key, proven to belong together.
+#[derive(Clone)]
+pub struct Identity {
+    pub(super) key: Arc<CertifiedKey>,
+    not_before: i64,
+    not_after: i64,
+    fingerprint: String,
+}
+
+impl Identity {
+    /// Parses a PEM chain, the server's certificate first, and the PEM key of
+    /// that certificate (PKCS #8, PKCS #1 or SEC 1, without passphrase). Both
+    /// may be the same text.
+    ///
+    /// # Errors
+    /// When something is missing, malformed, or does not belong together. The
+    /// caller knows the files' names and adds them.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityFault> {
+        let chain = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|source| IdentityFault::ChainNotPem { source })?;
+        let leaf = chain.first().ok_or(IdentityFault::NoCertificate)?;
+        for (certificate, position) in chain.iter().zip(1..) {
+            X509Certificate::from_der(certificate)
+                .map_err(|_| IdentityFault::NotACertificate { position })?;
+        }
+        let (_, parsed) = X509Certificate::from_der(leaf)
+            .map_err(|_| IdentityFault::NotACertificate { position: 1 })?;
+        let validity = parsed.validity();
+        let (not_before, not_after) = (
+            validity.not_before.timestamp(),
+            validity.not_after.timestamp(),
+        );
+        let fingerprint = fingerprint(leaf);
+        let key = private_key(key)?;
+        let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => IdentityFault::KeyMismatch,
+            source => IdentityFault::KeyUnusable { source },
+        })?;
+        Ok(Self {
+            key: Arc::new(key),
+            not_before,
+            not_after,
+            fingerprint,
+        })
+    }
+
+    /// SHA-256 of the server's certificate, in lower-case hexadecimal digits.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The end of the certificate's validity.
+    ///
+    /// Seconds since 1970.
+    #[must_use]
+    pub fn not_after_s(&self) -> i64 {
+        self.not_after
+    }
+
+    /// What clients will hold against the certificate at `now`; it is used all
+    /// the same, because some partners pin it and do not look at dates.
+    #[must_use]
+    pub fn warning(&self, now: Timestamp) -> Option<IdentityWarning> {
+        let now = now.as_second();
+        if now > self.not_after {
+            Some(IdentityWarning::Expired)
+        } else if now < self.not_before {
+            Some(IdentityWarning::NotYetValid)
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What clients may hold against a certificate that can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityWarning {
+    /// Its validity is over.
+    #[error("the certificate has expired")]
+    Expired,
+    /// Its validity has not begun.
+    #[error("the certificate is not valid yet")]
+    NotYetValid,
+}
+
+/// Why a chain and a key are no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityFault {
+    /// The chain's PEM text is damaged.
+    #[error("the certificate chain is damaged PEM text")]
+    ChainNotPem {
+        /// What the parser says.
+        source: PemError,
+    },
+    /// There is no certificate.
+    #[error("there is no `BEGIN CERTIFICATE` section")]
+    NoCertificate,
+    /// The content of a section is no certificate.
+    #[error("certificate {position} of the chain is malformed")]
+    NotACertificate {
+        /// Which one, from 1.
+        position: usize,
+    },
+    /// There is no private key.
+    #[error("there is no `BEGIN PRIVATE KEY` section")]
+    NoKey,
+    /// The key has a passphrase.
+    #[error("the private key has a passphrase; remove it with `openssl pkey`")]
+    KeyEncrypted,
+    /// The key's PEM text is damaged.
+    #[error("the private key is damaged PEM text")]
+    KeyNotPem {
+        /// What the parser says.
+        source: PemError,
+    },
+    /// The key is malformed or of a kind that is not supported.
+    #[error("the private key is malformed or of no supported kind (ECDSA, Ed25519, RSA)")]
+    KeyUnusable {
+        /// What the cryptography says.
+        source: Error,
+    },
+    /// The key belongs to another certificate.
+    #[error("the private key does not belong to the first certificate of the chain")]
+    KeyMismatch,
+    /// A certificate could not be made.
+    #[error("a self-signed certificate cannot be made")]
+    NotMade {
+        /// What its maker says.
+        source: rcgen::Error,
+    },
+    /// The time of day is outside the calendar of certificates.
+    #[error("a self-signed certificate cannot be dated: the clock shows the year {year}")]
+    ClockOff {
+        /// The year it shows.
+        year: i16,
+    },
+}
+
+fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, IdentityFault> {
+    match PrivateKeyDer::from_pem_slice(text) {
+        Ok(key) => Ok(key),
+        Err(PemError::NoItemsFound) if is_encrypted(text) => Err(IdentityFault::KeyEncrypted),
+        Err(PemError::NoItemsFound) => Err(IdentityFault::NoKey),
+        Err(source) => Err(IdentityFault::KeyNotPem { source }),
+    }
+}
+
+fn is_encrypted(text: &[u8]) -> bool {
+    let heading = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
+    text.windows(heading.len()).any(|part| part == heading)
+}
+
+/// SHA-256 of a certificate, in lower-case hexadecimal digits.
+pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    hex::encode(Sha256::digest(certificate))
+}
+
+/// A fresh key (ECDSA P-256) and a certificate that it signed itself, as one PEM
+/// text that [`Identity::from_pem`] reads: valid from `now` for ten years, for
+/// `public_name` (a host name or an address), `localhost` and the loopback
+/// addresses.
+///
+/// # Errors
+/// When `public_name` cannot stand in a certificate, or the clock is far off.
+pub fn self_signed(public_name: &str, now: Timestamp) -> Result<String, IdentityFault> {
+    let loopback = [
+        IpAddr::from(Ipv4Addr::LOCALHOST),
+        IpAddr::from(Ipv6Addr::LOCALHOST),
+    ];
+    let mut names = vec![public_name.to_owned(), "localhost".to_owned()];
+    names.extend(loopback.iter().map(ToString::to_string));
+    let made = |source| IdentityFault::NotMade { source };
+    let mut params = CertificateParams::new(names).map_err(made)?;
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, public_name);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let today = now.to_zoned(TimeZone::UTC).date();
+    let year = today.year();
+    // Beyond these, ASN.1's GeneralizedTime and rcgen's calendar end.
+    if !(1970..=9000).contains(&year) {
+        return Err(IdentityFault::ClockOff { year });
+    }
+    // Each month has a 28th.
+    let month = today.month().unsigned_abs();
+    let day = today.day().unsigned_abs().min(28);
+    params.not_before = rcgen::date_time_ymd(i32::from(year), month, day);
+    params.not_after = rcgen::date_time_ymd(i32::from(year + SELF_SIGNED_YEARS), month, day);
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(made)?;
+    let certificate = params.self_signed(&key).map_err(made)?;
+    Ok(key.serialize_pem() + &certificate.pem())
+}
