@@ -15,6 +15,7 @@ mod listener;
 mod logging;
 mod options;
 mod signals;
+mod tls_certificate;
 mod user_ca;
 mod work;
 
@@ -27,6 +28,10 @@ pub use listener::BindError;
 pub use logging::{LogStartError, start as start_logging};
 pub use options::{OptionsError, RetentionRule, depot_options, retention_rule};
 pub use signals::{Request, Signals};
+pub use tls_certificate::{
+    TlsCertificateError, generated_path as generated_tls_certificate_path,
+    load as load_tls_certificate, read as read_tls_certificate,
+};
 pub use user_ca::{UserCaFileError, load as load_user_cas};
 pub use work::{SWEEP_BUDGET, SWEEP_JOB};
 

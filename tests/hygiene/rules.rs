@@ -114,6 +114,7 @@ const RULES: &[Rule] = &[
             // The data directory: lock, node id, host keys, the address file.
             "server/depot/src/data_dir.rs",
             "server/src/host_key.rs",
+            "server/src/tls_certificate.rs",
             "server/src/address_file.rs",
             "server/src/user_ca.rs",
             // What the operator names or asks about: settings, secrets, key files, the machine.

@@ -6,7 +6,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::tz::TimeZone;
+use layover_retention::Timestamp;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
@@ -89,7 +90,7 @@ impl Identity {
     /// the same, because some partners pin it and do not look at dates.
     #[must_use]
     pub fn warning(&self, now: Timestamp) -> Option<IdentityWarning> {
-        let now = now.as_second();
+        let now = now.as_micros().div_euclid(1_000_000);
         if now > self.not_after {
             Some(IdentityWarning::Expired)
         } else if now < self.not_before {
@@ -213,7 +214,10 @@ pub fn self_signed(public_name: &str, now: Timestamp) -> Result<String, Identity
         .push(DnType::CommonName, public_name);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let today = now.to_zoned(TimeZone::UTC).date();
+    let today = jiff::Timestamp::from_microsecond(now.as_micros())
+        .unwrap_or_default()
+        .to_zoned(TimeZone::UTC)
+        .date();
     let year = today.year();
     // Beyond these, ASN.1's GeneralizedTime and rcgen's calendar end.
     if !(1970..=9000).contains(&year) {

@@ -1,5 +1,6 @@
 //! rustls' own client against the binding, both versions, on loopback.
 
+use layover_retention::Timestamp;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::server::{ProducesTickets, StoresServerSessions};
@@ -13,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 const VERSIONS: [&rustls::SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
 fn identity(name: &str) -> Identity {
-    let now = jiff::Timestamp::from_second(1_790_000_000).unwrap();
+    let now = Timestamp::from_micros(1_790_000_000 * 1_000_000);
     let pem = self_signed(name, now).unwrap();
     Identity::from_pem(pem.as_bytes(), pem.as_bytes()).unwrap()
 }
@@ -229,7 +230,7 @@ async fn tls_1_2_is_refused_where_1_3_is_the_minimum() {
 
 #[test]
 fn a_key_of_another_certificate_and_damaged_texts_are_named() {
-    let now = jiff::Timestamp::from_second(1_790_000_000).unwrap();
+    let now = Timestamp::from_micros(1_790_000_000 * 1_000_000);
     let one = self_signed("a.example", now).unwrap();
     let two = self_signed("b.example", now).unwrap();
     let fault =
@@ -252,11 +253,11 @@ fn a_key_of_another_certificate_and_damaged_texts_are_named() {
 
 #[test]
 fn a_self_signed_certificate_lasts_ten_years_and_then_warns() {
-    let now = jiff::Timestamp::from_second(1_790_000_000).unwrap();
+    let now = Timestamp::from_micros(1_790_000_000 * 1_000_000);
     let pem = self_signed("ftp.example.com", now).unwrap();
     let identity = Identity::from_pem(pem.as_bytes(), pem.as_bytes()).unwrap();
     let day_s = 24 * 60 * 60;
-    let after = |days: i64| jiff::Timestamp::from_second(1_790_000_000 + days * day_s).unwrap();
+    let after = |days: i64| Timestamp::from_micros((1_790_000_000 + days * day_s) * 1_000_000);
     assert_eq!(identity.warning(after(3_640)), None);
     assert_eq!(
         identity.warning(after(3_660)),
