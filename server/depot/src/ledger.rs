@@ -277,6 +277,21 @@ pub(crate) struct ApplianceKeep {
 }
 
 impl ApplianceKeep {
+    /// How long a file stays under these layers.
+    pub(crate) fn effective(
+        self,
+        entity: Option<layover_retention::Keep>,
+        account: Option<layover_retention::Keep>,
+    ) -> layover_retention::Keep {
+        let layers = PolicyLayers {
+            appliance: self.keep,
+            max_keep: self.max_keep,
+            entity,
+            account,
+        };
+        layers.effective().keep
+    }
+
     /// When a file goes that arrived at `arrived_at` under these layers.
     pub(crate) fn expires_at(
         self,

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use layover_retention::Timestamp;
+use layover_retention::{Keep, Timestamp};
 use tokio::sync::watch;
 
 pub use download::Download;
@@ -85,6 +85,9 @@ pub struct FileInfo {
     pub partial: bool,
     /// Permission bits (`0o777`), cosmetic.
     pub mode: u32,
+    /// The same for one file under any name and in any listing, and another for
+    /// every other one that is there; 0 for an interrupted upload.
+    pub inode: i64,
 }
 
 impl FileInfo {
@@ -96,6 +99,7 @@ impl FileInfo {
             expires_at,
             partial: false,
             mode: entry.mode,
+            inode: entry.identity.inode,
         }
     }
 }
@@ -248,6 +252,19 @@ impl Session {
         self.inner.peer
     }
 
+    /// How long a file stays that it uploaded just now: for the greeting. The
+    /// account's own keep is that of the login.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn keep(&self) -> Result<Keep, VfsError> {
+        let account = &self.inner.account;
+        let holdings = &self.inner.holdings;
+        let entity = holdings.store.entity(&account.entity).await?;
+        let of_entity = entity.and_then(|entity| entity.keep);
+        Ok(holdings.appliance.effective(of_entity, account.keep))
+    }
+
     /// Resolves when the session must end, with the reason; from then on every
     /// verb answers [`VfsError::SessionEnded`].
     pub async fn ended(&self) -> EndReason {
@@ -296,6 +313,7 @@ impl Session {
             expires_at: None,
             partial: true,
             mode: 0o600,
+            inode: 0,
         })
     }
 

@@ -97,6 +97,7 @@ mod tests {
             expires_at: None,
             partial: false,
             mode,
+            inode: 1,
         }
     }
 

@@ -468,6 +468,7 @@ impl Requests<'_> {
                 expires_at: None,
                 partial: true,
                 mode: 0o644,
+                inode: 0,
             })),
             Some(Open::Listing(_)) => Ok(Attrs {
                 permissions: Some(0o040_755),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use layover_retention::Timestamp;
+use serde_json::{Map, Value};
 
 use super::coverage::Coverage;
 use super::{FileInfo, Session, not_found, record};
@@ -31,6 +32,7 @@ pub struct Download {
     copied: AtomicBool,
     running: Stopwatch,
     recorded: bool,
+    notes: Map<String, Value>,
 }
 
 impl Session {
@@ -69,6 +71,7 @@ impl Session {
                         copied: AtomicBool::new(false),
                         running: Stopwatch::start(),
                         recorded: false,
+                        notes: Map::new(),
                     });
                 }
                 // Replaced or gone since the look: look again.
@@ -86,6 +89,11 @@ impl Download {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.info.size_bytes
+    }
+
+    /// Adds to what its journal entry will say: of the connection that carries it.
+    pub fn note(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.notes.insert(name.to_owned(), value.into());
     }
 
     /// What the file was when it was opened.
@@ -139,6 +147,11 @@ impl Download {
         record_end(self.end(bytes_sent, whole)).await
     }
 
+    /// Ends it without a word in the journal: nothing was sent of it.
+    pub fn forget(mut self) {
+        self.recorded = true;
+    }
+
     fn is_whole(&self) -> bool {
         self.passed
             .lock()
@@ -156,6 +169,7 @@ impl Download {
             bytes_sent,
             whole,
             duration: self.running.elapsed(),
+            notes: self.notes.clone(),
         }
     }
 }
@@ -202,12 +216,14 @@ pub(super) struct End {
     pub(super) bytes_sent: u64,
     pub(super) whole: bool,
     pub(super) duration: std::time::Duration,
+    notes: Map<String, Value>,
 }
 
 async fn record_end(end: End) -> Result<(), VfsError> {
     let inner = &end.session.inner;
     let now = inner.holdings.now();
-    let entry = record::download(inner, &end, now);
+    let mut entry = record::download(inner, &end, now);
+    entry.detail.extend(end.notes.clone());
     let collected = end.whole.then_some((end.id, inner.account.id));
     inner
         .holdings

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use layover_retention::Timestamp;
+use serde_json::{Map, Value};
 
 pub use copying::{CopySource, MAX_COPY_BYTES};
 use progress::{Poison, Progress, WriteGuard, locked};
@@ -117,6 +118,7 @@ impl Upload {
             copied_from: None,
             modified_us: None,
             mode: None,
+            notes: Map::new(),
             growth,
         };
         Ok(Upload {
@@ -157,6 +159,14 @@ impl Upload {
         self.parts
             .as_ref()
             .map_or(0, |parts| locked(&parts.progress).size_bytes)
+    }
+
+    /// Adds to what its journal entry will say: of the connection that carries it.
+    pub fn note(&self, name: &'static str, value: impl Into<Value>) {
+        if let Some(parts) = &self.parts {
+            let mut progress = locked(&parts.progress);
+            progress.notes.insert(name.to_owned(), value.into());
+        }
     }
 
     /// Writes all of `bytes` (at most [`MAX_IO_BYTES`]) at `offset`; in

@@ -128,12 +128,13 @@ impl Parts {
         size_bytes: u64,
     ) -> Result<UploadReceipt, PublishError> {
         let inner = &self.session.inner;
-        let (received_bytes, inherited_arrival, copied_from) = {
+        let (received_bytes, inherited_arrival, copied_from, notes) = {
             let progress = locked(&self.progress);
             (
                 progress.received_bytes,
                 progress.inherited_arrival,
                 progress.copied_from.clone(),
+                progress.notes.clone(),
             )
         };
         let publishing = Publishing {
@@ -154,7 +155,9 @@ impl Parts {
         let published = inner
             .holdings
             .publish(publishing, |path, now| {
-                let entry = record::upload(inner, path, size_bytes, received_bytes, duration, now);
+                let mut entry =
+                    record::upload(inner, path, size_bytes, received_bytes, duration, now);
+                entry.detail.extend(notes.clone());
                 match &copied_from {
                     Some(source) => record::with_source(entry, source),
                     None => entry,
@@ -177,8 +180,9 @@ impl Parts {
     ) -> Result<UploadReceipt, VfsError> {
         let inner = &self.session.inner;
         let now = inner.holdings.now();
-        let entry =
+        let mut entry =
             record::upload_waits(inner, &self.path, size_bytes, self.running.elapsed(), now);
+        entry.detail.extend(locked(&self.progress).notes.clone());
         let store = &inner.holdings.store;
         store
             .park_upload(id, FileState::Waiting, size_bytes, now, Some(&entry))
@@ -247,14 +251,16 @@ impl Parts {
     fn entry_of_interruption(&self, why: &'static str, kept_bytes: u64) -> NewEntry {
         let inner = &self.session.inner;
         let duration: Duration = self.running.elapsed();
-        record::upload_stopped(
+        let mut entry = record::upload_stopped(
             inner,
             &self.path,
             why,
             kept_bytes,
             duration,
             inner.holdings.now(),
-        )
+        );
+        entry.detail.extend(locked(&self.progress).notes.clone());
+        entry
     }
 
     async fn discard(&self) -> Result<(), VfsError> {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use layover_retention::Timestamp;
+use serde_json::{Map, Value};
 
 use crate::VirtualPath;
 use crate::holdings::Growth;
@@ -22,6 +23,8 @@ pub(super) struct Progress {
     pub(super) copied_from: Option<VirtualPath>,
     pub(super) modified_us: Option<i64>,
     pub(super) mode: Option<u32>,
+    /// What the front end adds to the journal entry.
+    pub(super) notes: Map<String, Value>,
     pub(super) growth: Growth,
 }
 
