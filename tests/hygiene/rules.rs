@@ -111,6 +111,7 @@ const RULES: &[Rule] = &[
             // The tests' own homes.
             "server/depot/src/holdings/fixture.rs",
             "server/sftp/src/fixture.rs",
+            "server/ftps/src/fixture.rs",
             // The data directory: lock, node id, host keys, the address file.
             "server/depot/src/data_dir.rs",
             "server/src/host_key.rs",

@@ -63,15 +63,8 @@ impl Facts {
         chosen.map(|(fact, _)| format!("{fact};")).collect()
     }
 
-    /// One line of MLSD or MLST: the facts, a space, the name. `kind` is `cdir`
-    /// or `pdir` where it is not what the file itself is.
-    pub(crate) fn line(
-        self,
-        name: &[u8],
-        info: &FileInfo,
-        kind: Option<&str>,
-        access: Access,
-    ) -> Vec<u8> {
+    /// One line of MLSD or MLST: the facts, a space, the name.
+    pub(crate) fn line(self, name: &[u8], info: &FileInfo, access: Access) -> Vec<u8> {
         let directory = info.kind == FileKind::Directory;
         let perm = match (directory, access) {
             (true, Access::ReadOnly) => "el",
@@ -82,14 +75,13 @@ impl Facts {
         let mut line = String::new();
         for (fact, _) in FACTS.into_iter().zip(self.0).filter(|(_, on)| *on) {
             let value = match fact {
-                "Type" => kind
-                    .unwrap_or(if directory { "dir" } else { "file" })
-                    .to_owned(),
+                "Type" => if directory { "dir" } else { "file" }.to_owned(),
                 "Size" if directory => continue,
                 "Size" => info.size_bytes.to_string(),
                 "Modify" => time_val(info.modified_at),
                 "Perm" => perm.to_owned(),
-                "Unique" => unique(name, info),
+                "Unique" if info.inode == 0 => continue,
+                "Unique" => format!("{:x}", info.inode),
                 "UNIX.mode" => format!("0{:03o}", info.mode & 0o777),
                 _ => match info.expires_at {
                     Some(expires_at) => time_val(expires_at),
@@ -101,17 +93,6 @@ impl Facts {
         line.push(' ');
         [line.as_bytes(), name].concat()
     }
-}
-
-/// The same file has the same value wherever it is listed by this name. The
-/// depot tells no inode; name, kind and size do.
-fn unique(name: &[u8], info: &FileInfo) -> String {
-    let crc = crc::Crc::<u64>::new(&crc::CRC_64_XZ);
-    let mut digest = crc.digest();
-    digest.update(name);
-    digest.update(&info.modified_at.as_micros().to_be_bytes());
-    digest.update(&info.size_bytes.to_be_bytes());
-    format!("{:016x}", digest.finalize())
 }
 
 /// RFC 3659 s.2.3, in UTC.
@@ -301,6 +282,7 @@ mod tests {
             expires_at: Some("2026-11-26T04:00:00Z".parse().unwrap()),
             partial: false,
             mode: 0o640,
+            inode: 0x2a,
         }
     }
 
@@ -323,24 +305,18 @@ mod tests {
         let facts = Facts::chosen(b"size;type;nonsense;X.Layover-Expires;");
         assert_eq!(facts.names(), "Type;Size;X.Layover-Expires;");
         assert_eq!(
-            String::from_utf8(facts.line(b" a;b", &info(FileKind::File), None, Access::Full))
-                .unwrap(),
+            String::from_utf8(facts.line(b" a;b", &info(FileKind::File), Access::Full)).unwrap(),
             "Type=file;Size=1234;X.Layover-Expires=20261126040000;  a;b"
         );
         assert_eq!(
-            Facts::chosen(b"").line(b"a", &info(FileKind::File), None, Access::Full),
+            Facts::chosen(b"").line(b"a", &info(FileKind::File), Access::Full),
             b" a"
         );
         assert!(facts.feature().starts_with("Type*;Size*;Modify;"));
-        let all = Facts::default().line(
-            b"d",
-            &info(FileKind::Directory),
-            Some("cdir"),
-            Access::ReadOnly,
-        );
+        let all = Facts::default().line(b"d", &info(FileKind::Directory), Access::ReadOnly);
         let all = String::from_utf8(all).unwrap();
         assert!(
-            all.starts_with("Type=cdir;Modify=20261118082000;Perm=el;Unique="),
+            all.starts_with("Type=dir;Modify=20261118082000;Perm=el;Unique=2a;"),
             "{all}"
         );
         assert!(all.contains("UNIX.mode=0640;"), "{all}");

@@ -27,7 +27,9 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use active::{ActiveFault, connect_active};
-pub(crate) use announced::{AnnounceFault, AnnouncedAddress};
+#[cfg(test)]
+pub(crate) use announced::AnnounceFault;
+pub(crate) use announced::AnnouncedAddress;
 
 /// Connections that may wait at one port's socket. More than one, so that a
 /// stranger does not fill it.
@@ -101,6 +103,7 @@ impl Allocator {
     }
 
     /// Connections from others than the control peer so far.
+    #[cfg(test)]
     pub(crate) fn strangers(&self) -> u64 {
         self.shared.strangers.load(Ordering::Relaxed)
     }

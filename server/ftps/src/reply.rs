@@ -28,6 +28,7 @@ impl Reply {
     }
 
     /// Its code.
+    #[cfg(test)]
     pub(crate) fn code(&self) -> u16 {
         self.code
     }

@@ -1,0 +1,518 @@
+//! A control connection after its TLS handshake: one task owns all of it.
+//!
+//! Commands are answered in the order in which they came, also when they come
+//! all at once (F08). A transfer runs inside the task; meanwhile the control
+//! connection is read, so that ABOR and STAT arrive (`transfer.rs`).
+
+mod files;
+mod login;
+mod transfer;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use layover_depot::timer::{self, Stopwatch};
+use layover_depot::{ConnectionSlot, PathError, Session, VfsError, VirtualPath};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::address::{epsv_text, pasv_text};
+use crate::command::{self, Command, Epsv, Opts, Phase, Type};
+use crate::info;
+use crate::listing::Facts;
+use crate::passive::{ActiveFault, PassiveListener};
+use crate::reply::{Reply, of_fault, quoted};
+use crate::server::{ActiveMode, Entry, Shared};
+use crate::tls::{ControlTls, Negotiated};
+use crate::wire::{Lost, Wire};
+
+/// Why a command has no good reply.
+pub(super) enum Fault {
+    Depot(VfsError),
+    Reply(Reply),
+}
+
+impl From<VfsError> for Fault {
+    fn from(error: VfsError) -> Self {
+        Self::Depot(error)
+    }
+}
+
+impl From<PathError> for Fault {
+    fn from(error: PathError) -> Self {
+        Self::Depot(VfsError::BadPath(error))
+    }
+}
+
+pub(super) fn refuse(code: u16, text: impl Into<Vec<u8>>) -> Fault {
+    Fault::Reply(Reply::new(code, text))
+}
+
+/// Where and when a connection came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) peer: SocketAddr,
+    /// The address that it came to.
+    pub(crate) local: IpAddr,
+    pub(crate) since_start: Stopwatch,
+    pub(crate) entry: Entry,
+}
+
+/// Where the next data connection comes from, or goes to.
+#[derive(Debug, Default)]
+enum DataPlace {
+    #[default]
+    None,
+    Passive(PassiveListener),
+    Active(SocketAddr),
+}
+
+/// Why the connection ends.
+enum Ending {
+    /// Nobody is there to be told.
+    Lost(Lost),
+    /// A last reply, and the reason for the journal.
+    Told(Reply, &'static str),
+}
+
+impl From<Lost> for Ending {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+pub(crate) struct ControlConnection {
+    shared: Arc<Shared>,
+    arrival: Arrival,
+    slot: ConnectionSlot,
+    tls: ControlTls,
+    negotiated: Negotiated,
+    wire: Wire<TlsStream<TcpStream>>,
+    /// Commands that came during a transfer.
+    queue: VecDeque<Vec<u8>>,
+    user: Option<String>,
+    client: Option<String>,
+    failed_logins: usize,
+    session: Option<Session>,
+    /// PROT P was given.
+    is_private: bool,
+    cwd: VirtualPath,
+    representation: Type,
+    rest: u64,
+    announced_bytes: Option<u64>,
+    rename_from: Option<VirtualPath>,
+    facts: Facts,
+    data: DataPlace,
+    epsv_all: bool,
+    told_of_ports: bool,
+}
+
+impl ControlConnection {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        arrival: Arrival,
+        slot: ConnectionSlot,
+        tls: ControlTls,
+        negotiated: Negotiated,
+        wire: Wire<TlsStream<TcpStream>>,
+    ) -> Self {
+        Self {
+            shared,
+            arrival,
+            slot,
+            tls,
+            negotiated,
+            wire,
+            queue: VecDeque::new(),
+            user: None,
+            client: None,
+            failed_logins: 0,
+            session: None,
+            // RFC 4217 s.12.6 calls for it with implicit TLS, where clients
+            // often do not ask.
+            is_private: arrival.entry == Entry::Implicit,
+            cwd: VirtualPath::root(),
+            representation: Type::default(),
+            rest: 0,
+            announced_bytes: None,
+            rename_from: None,
+            facts: Facts::default(),
+            data: DataPlace::None,
+            epsv_all: false,
+            told_of_ports: false,
+        }
+    }
+
+    /// Answers until the connection ends.
+    pub(crate) async fn run(mut self) {
+        let ending = self.converse().await;
+        self.data = DataPlace::None;
+        self.shared.set_owner(self.tls.id(), None);
+        let peer = self.arrival.peer;
+        let reason = match ending {
+            Ending::Told(reply, reason) => {
+                if self.wire.send(&reply).await.is_ok() {
+                    self.wire.close().await;
+                }
+                reason.to_owned()
+            }
+            Ending::Lost(Lost::TooLong) => {
+                let text = "the command line is too long; connection closed";
+                if self.wire.send(&Reply::new(500, text)).await.is_ok() {
+                    self.wire.close().await;
+                }
+                Lost::TooLong.to_string()
+            }
+            Ending::Lost(lost) => lost.to_string(),
+        };
+        tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {reason}");
+        if let Some(session) = self.session {
+            session.end(&reason).await;
+        }
+    }
+
+    async fn converse(&mut self) -> Ending {
+        if self.arrival.entry == Entry::Implicit {
+            let welcome = info::welcome(&self.shared.options.public_name);
+            if let Err(lost) = self.wire.send(&welcome).await {
+                return Ending::Lost(lost);
+            }
+        }
+        loop {
+            let line = match self.queue.pop_front() {
+                Some(line) => line,
+                None => match self.next_line().await {
+                    Ok(line) => line,
+                    Err(ending) => return ending,
+                },
+            };
+            if let Err(ending) = self.handle(&line).await {
+                return ending;
+            }
+        }
+    }
+
+    async fn next_line(&mut self) -> Result<Vec<u8>, Ending> {
+        let told_to_end = {
+            let session = self.session.clone();
+            async move {
+                match session {
+                    Some(session) => session.ended().await,
+                    None => std::future::pending().await,
+                }
+            }
+        };
+        let (limit, overdue) = match &self.session {
+            Some(_) => (self.shared.options.idle_timeout, "idle for too long"),
+            None => {
+                let grace = self.shared.options.login_grace;
+                let left = grace.saturating_sub(self.arrival.since_start.elapsed());
+                (left, "no login in time")
+            }
+        };
+        let soft = self.shared.soft.clone();
+        // The time is that of a whole line: a half-typed one gains nothing (F05).
+        tokio::select! {
+            biased;
+            reason = told_to_end => Err(ended_by_operator(reason.as_str())),
+            () = soft.cancelled() => Err(stopping()),
+            line = timer::timeout(limit, self.wire.line()) => match line {
+                Ok(Ok(line)) => Ok(line),
+                Ok(Err(lost)) => Err(lost.into()),
+                Err(timer::Elapsed) => {
+                    Err(Ending::Told(Reply::new(421, format!("{overdue}: connection closed")), overdue))
+                }
+            },
+        }
+    }
+
+    async fn handle(&mut self, line: &[u8]) -> Result<(), Ending> {
+        let (verb, command) = match command::parse(line) {
+            Ok(parsed) => parsed,
+            Err(fault) => {
+                let reply = Reply::new(fault.code(), fault.to_string());
+                return Ok(self.wire.send(&reply).await?);
+            }
+        };
+        let is_early = verb.phase == Phase::LoggedIn && self.session.is_none();
+        if is_early {
+            let reply = Reply::new(530, "log in first: USER and PASS");
+            return Ok(self.wire.send(&reply).await?);
+        }
+        // RFC 959 s.4.1.3: RNTO comes right behind RNFR.
+        let rename_from = self.rename_from.take();
+        let answered = match command {
+            Command::Quit => {
+                return Err(Ending::Told(Reply::new(221, "Goodbye"), "quit"));
+            }
+            Command::Pass(password) => return self.log_in(&password).await,
+            Command::Rein => {
+                self.reinitialise().await;
+                Ok(Reply::new(220, "ready for a new USER"))
+            }
+            Command::Rnto(to) => self.rename(rename_from, &to).await,
+            Command::List(_)
+            | Command::Nlst(_)
+            | Command::Mlsd(_)
+            | Command::Retr(_)
+            | Command::Stor(_)
+            | Command::Appe(_)
+            | Command::Stou(_) => return self.transfer(command).await,
+            command => self.answer(command).await,
+        };
+        let reply = match answered {
+            Ok(reply) | Err(Fault::Reply(reply)) => reply,
+            Err(Fault::Depot(error)) => self.depot_reply(&error),
+        };
+        Ok(self.wire.send(&reply).await?)
+    }
+
+    /// The reply to a fault; what a person must look at goes to the log.
+    fn depot_reply(&self, error: &VfsError) -> Reply {
+        if matches!(
+            error,
+            VfsError::Storage { .. } | VfsError::HomesAway | VfsError::Database { .. }
+        ) {
+            tracing::error!(
+                session.id = self
+                    .session
+                    .as_ref()
+                    .map(|session| tracing::field::display(session.id())),
+                error = error as &dyn std::error::Error,
+                "a command failed: {error}"
+            );
+        }
+        of_fault(error)
+    }
+
+    fn session(&self) -> Result<Session, Fault> {
+        self.session
+            .clone()
+            .ok_or_else(|| refuse(530, "log in first: USER and PASS"))
+    }
+
+    /// A path as the client means it: relative to where it is (F18).
+    fn at(&self, argument: &[u8]) -> Result<VirtualPath, Fault> {
+        Ok(self.cwd.resolve(argument)?)
+    }
+
+    async fn answer(&mut self, command: Command) -> Result<Reply, Fault> {
+        Ok(match command {
+            Command::Auth(_) => Reply::new(503, "TLS is on already"),
+            Command::Ccc => Reply::new(534, "the control connection stays encrypted"),
+            Command::Pbsz(_) => Reply::new(200, "PBSZ=0"),
+            Command::Prot(b'P') => {
+                self.is_private = true;
+                Reply::new(200, "data connections are encrypted")
+            }
+            Command::Prot(b'C') => {
+                // F02: never a moment without.
+                Reply::new(534, "data connections are always encrypted: use PROT P")
+            }
+            Command::Prot(b'S' | b'E') => Reply::new(536, "use PROT P"),
+            Command::Prot(_) => Reply::new(504, "use PROT P"),
+            Command::User(name) => self.name_user(&name)?,
+            Command::Clnt(name) => {
+                self.client = Some(String::from_utf8_lossy(&name).trim().to_owned());
+                Reply::new(200, "noted")
+            }
+            Command::Feat => info::features(self.facts),
+            Command::Opts(Opts::Mlst(facts)) => {
+                self.facts = Facts::chosen(&facts);
+                Reply::new(200, format!("MLST OPTS {}", self.facts.names()))
+            }
+            Command::Opts(Opts::Hash(algorithm)) => {
+                if algorithm.is_empty() || algorithm.eq_ignore_ascii_case(b"SHA-256") {
+                    Reply::new(200, "SHA-256")
+                } else {
+                    Reply::new(504, "HASH knows SHA-256")
+                }
+            }
+            Command::Type(representation) => {
+                self.representation = representation;
+                Reply::new(
+                    200,
+                    match representation {
+                        Type::Ascii => "TYPE A: line ends are converted",
+                        Type::Image => "TYPE I: bytes as they are",
+                    },
+                )
+            }
+            Command::Mode(b'S') => Reply::new(200, "MODE S"),
+            Command::Mode(_) => Reply::new(504, "this server knows MODE S"),
+            Command::Stru(b'F') => Reply::new(200, "STRU F"),
+            Command::Stru(_) => Reply::new(504, "this server knows STRU F"),
+            Command::Allo(bytes) => {
+                self.announced_bytes = (bytes > 0).then_some(bytes);
+                Reply::new(200, "noted: fewer bytes will count as interrupted")
+            }
+            Command::Rest(at) => {
+                self.rest = at;
+                Reply::new(350, format!("the next transfer begins at byte {at}"))
+            }
+            Command::Abor => Reply::new(226, "no transfer is running"),
+            Command::Pasv => self.passive(None)?,
+            Command::Epsv(wish) => self.passive(Some(wish))?,
+            Command::Port(target) | Command::Eprt(target) => self.active(target)?,
+            Command::Stat(path) if path.is_empty() => self.status(),
+            Command::Pwd => Reply::new(
+                257,
+                [
+                    quoted(self.cwd.as_bytes()).as_slice(),
+                    b" is the current folder",
+                ]
+                .concat(),
+            ),
+            Command::Noop | Command::Syst | Command::Help(_) | Command::Opts(Opts::Utf8(_)) => {
+                info::answer(&command).unwrap_or_else(|| Reply::new(502, "not done"))
+            }
+            command => self.answer_files(command).await?,
+        })
+    }
+
+    fn passive(&mut self, extended: Option<Epsv>) -> Result<Reply, Fault> {
+        let (local, peer) = (self.arrival.local.to_canonical(), self.arrival.peer.ip());
+        // The old port is free before a new one is looked for.
+        self.data = DataPlace::None;
+        match extended {
+            Some(Epsv::All) => {
+                self.epsv_all = true;
+                return Ok(Reply::new(200, "only EPSV from now on"));
+            }
+            // RFC 2428 s.3: a family that the control connection does not use.
+            Some(Epsv::V4) if local.is_ipv6() => {
+                return Err(refuse(522, "another address family, use (2)"));
+            }
+            Some(Epsv::V6) if local.is_ipv4() => {
+                return Err(refuse(522, "another address family, use (1)"));
+            }
+            Some(_) => {}
+            None if self.epsv_all => return Err(only_epsv()),
+            None => {}
+        }
+        let announced = match extended {
+            Some(_) => None,
+            None => Some(
+                self.shared
+                    .announced
+                    .of(local, peer)
+                    .map_err(|fault| refuse(425, fault.to_string()))?,
+            ),
+        };
+        let listener = match self.shared.ports.listen(local, peer) {
+            Ok(listener) => listener,
+            Err(exhausted) => {
+                self.note_exhaustion(&exhausted.to_string());
+                return Err(refuse(425, exhausted.to_string()));
+            }
+        };
+        let reply = match announced {
+            Some(address) => Reply::new(227, pasv_text(address, listener.port())),
+            None => Reply::new(229, epsv_text(listener.port())),
+        };
+        self.data = DataPlace::Passive(listener);
+        Ok(reply)
+    }
+
+    /// Once a connection: a client asks again and again.
+    fn note_exhaustion(&mut self, text: &str) {
+        if std::mem::replace(&mut self.told_of_ports, true) {
+            return;
+        }
+        tracing::warn!(peer.addr = %self.arrival.peer, outcome = "refused", "{text}");
+        let (shared, text, peer) = (Arc::clone(&self.shared), text.to_owned(), self.arrival.peer);
+        let account = self
+            .session
+            .as_ref()
+            .map(|session| session.account_name().to_string());
+        // The reply does not wait for the database.
+        tokio::spawn(async move {
+            let mut detail = serde_json::Map::new();
+            detail.insert("reason".to_owned(), text.into());
+            detail.insert("peer".to_owned(), peer.ip().to_string().into());
+            detail.insert("account".to_owned(), account.into());
+            let noted = shared.depot.journal().note(
+                shared.options.clock.now(),
+                layover_depot::JournalKind::System,
+                "ftps.no-data-port",
+                layover_depot::Outcome::Refused,
+                detail,
+            );
+            if let Err(error) = noted.await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the want of data ports could not be recorded"
+                );
+            }
+        });
+    }
+
+    fn active(&mut self, target: SocketAddr) -> Result<Reply, Fault> {
+        self.data = DataPlace::None;
+        if self.epsv_all {
+            return Err(only_epsv());
+        }
+        if self.shared.options.active_mode == ActiveMode::Refused {
+            return Err(refuse(
+                502,
+                "active mode is off here: use passive mode (PASV, EPSV)",
+            ));
+        }
+        // F19: never a third party's address.
+        ActiveFault::check(self.arrival.peer.ip(), target)
+            .map_err(|fault| refuse(501, fault.to_string()))?;
+        self.data = DataPlace::Active(target);
+        Ok(Reply::new(200, "the server will connect to you"))
+    }
+
+    fn status(&self) -> Reply {
+        let mut lines = vec![b"Status:".to_vec()];
+        match &self.session {
+            Some(session) => lines.push(
+                format!(
+                    " Logged in as {} from {}",
+                    session.account_name(),
+                    session.peer()
+                )
+                .into_bytes(),
+            ),
+            None => lines.push(b" Not logged in".to_vec()),
+        }
+        lines.push(
+            format!(
+                " {} with {}",
+                self.negotiated.version, self.negotiated.suite
+            )
+            .into_bytes(),
+        );
+        lines.push(match self.representation {
+            Type::Ascii => b" TYPE A, MODE S, STRU F".to_vec(),
+            Type::Image => b" TYPE I, MODE S, STRU F".to_vec(),
+        });
+        lines.push(b"End".to_vec());
+        Reply::lines(211, lines)
+    }
+
+    fn stall(&self) -> Duration {
+        self.shared.options.stall_timeout
+    }
+}
+
+fn only_epsv() -> Fault {
+    refuse(503, "EPSV ALL was given: only EPSV from now on")
+}
+
+fn ended_by_operator(reason: &'static str) -> Ending {
+    let text = "the operator ended this session; ask the operator";
+    Ending::Told(Reply::new(421, text), reason)
+}
+
+fn stopping() -> Ending {
+    let text = "the server is stopping; try again in a minute";
+    Ending::Told(Reply::new(421, text), "the server is stopping")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,6 @@
+//! The engine from the outside: raw sockets and a TLS client, on loopback.
+
+mod binding;
+mod conversation;
+mod limits;
+mod transfers;

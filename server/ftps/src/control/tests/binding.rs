@@ -1,0 +1,79 @@
+//! Whose a data connection is (F11, F15, F16).
+
+use rustls::version::{TLS12, TLS13};
+use tokio::io::AsyncWriteExt;
+
+use crate::SessionReuse;
+use crate::fixture::{OTHER, USER, World};
+use crate::tls::tests::connect;
+
+#[tokio::test]
+async fn the_ticket_of_another_account_opens_no_data_connection() {
+    let world = World::new().await;
+    for version in [&TLS12, &TLS13] {
+        let mut alice = world.logged_in_as(USER, world.tls_of(version)).await;
+        let bob = world.logged_in_as(OTHER, world.tls_of(version)).await;
+        let socket = alice.data_socket().await;
+        assert_eq!(alice.ask("STOR stolen").await.0, 150);
+        let _data = connect(&bob.config, socket).await;
+        assert_eq!(alice.reply().await.0, 522, "{version:?}");
+        assert_eq!(alice.ask("SIZE stolen").await.0, 550);
+    }
+    assert!(world.entries("upload").await.is_empty());
+}
+
+#[tokio::test]
+async fn parallel_connections_of_one_account_share_their_tickets() {
+    let world = World::new().await;
+    let mut first = world.logged_in().await;
+    let second = world.logged_in().await;
+    let socket = first.data_socket().await;
+    assert_eq!(first.ask("STOR file").await.0, 150);
+    let mut data = connect(&second.config, socket).await.unwrap();
+    data.write_all(b"x").await.unwrap();
+    data.shutdown().await.unwrap();
+    assert_eq!(first.reply().await.0, 226);
+    assert_eq!(world.entries("upload").await[0].detail["data"], "sibling");
+}
+
+#[tokio::test]
+async fn a_client_that_resumes_nothing_is_let_in_by_address_unless_it_must() {
+    for (policy, expected) in [
+        (SessionReuse::Auto, 226),
+        (SessionReuse::Off, 226),
+        (SessionReuse::Require, 522),
+    ] {
+        let world = World::with(|options| options.session_reuse = policy).await;
+        let mut client = world.logged_in().await;
+        let socket = client.data_socket().await;
+        assert_eq!(client.ask("STOR file").await.0, 150);
+        let fresh = world.tls_of(&TLS13);
+        let mut data = connect(&fresh, socket).await.unwrap();
+        // It may be refused before or after these.
+        let _ = data.write_all(b"x").await;
+        let _ = data.shutdown().await;
+        assert_eq!(client.reply().await.0, expected, "{policy:?}");
+        assert_eq!(world.content("file").is_some(), expected == 226);
+        // One that resumes is let in everywhere.
+        assert_eq!(client.put("STOR bound", b"x").await.0, 226);
+    }
+}
+
+// F11
+#[tokio::test]
+async fn a_stranger_at_the_data_port_does_not_use_up_the_accept() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    let (_, text) = client.ask("EPSV").await;
+    let port: u16 = text.rsplit('|').nth(1).unwrap().parse().unwrap();
+    let stranger = tokio::net::TcpSocket::new_v4().unwrap();
+    stranger.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let at = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let _stranger = stranger.connect(at).await.unwrap();
+    let socket = tokio::net::TcpStream::connect(at).await.unwrap();
+    assert_eq!(client.ask("STOR file").await.0, 150);
+    let mut data = connect(&client.config, socket).await.unwrap();
+    data.write_all(b"x").await.unwrap();
+    data.shutdown().await.unwrap();
+    assert_eq!(client.reply().await.0, 226);
+}

@@ -1,0 +1,220 @@
+//! Commands and their replies, without data connections.
+
+use layover_depot::timer;
+
+use crate::fixture::{PASSWORD, PATIENCE, USER, World};
+
+// F01
+#[tokio::test]
+async fn bytes_in_the_clear_behind_auth_tls_end_the_connection() {
+    let world = World::new().await;
+    let mut client = world.plain().await;
+    client.raw(b"AUTH TLS\r\nUSER alice\r\n").await;
+    client.expect_end().await;
+}
+
+#[tokio::test]
+async fn nothing_but_tls_is_offered_and_nobody_logs_in_without() {
+    let world = World::new().await;
+    let mut client = world.plain().await;
+    assert_eq!(client.ask("AUTH SSL").await.0, 504);
+    for line in [
+        "USER alice",
+        "PASS x",
+        "PBSZ 0",
+        "PROT P",
+        "LIST",
+        "STOR x",
+        "EPSV",
+    ] {
+        assert_eq!(client.ask(line).await.0, 530, "{line}");
+    }
+    assert!(client.ask("FEAT").await.1.contains("\r\n AUTH TLS\r\n"));
+    assert_eq!(client.ask("QUIT").await.0, 221);
+    client.expect_end().await;
+}
+
+#[tokio::test]
+async fn the_login_tells_how_long_files_stay() {
+    let world = World::new().await;
+    let mut client = world.secured().await;
+    assert_eq!(client.ask(&format!("USER {USER}")).await.0, 331);
+    let (code, text) = client.ask(&format!("PASS {PASSWORD}")).await;
+    assert_eq!(code, 230);
+    assert!(text.contains("5d"), "{text}");
+    let logins = world.entries("login").await;
+    assert_eq!(logins.len(), 1);
+    assert_eq!(logins[0].detail["tls"], "TLS 1.3");
+    assert_eq!(logins[0].detail["entry"], "explicit");
+}
+
+#[tokio::test]
+async fn every_refused_login_has_the_same_answer_and_the_fifth_ends_the_connection() {
+    let world = World::new().await;
+    let mut client = world.secured().await;
+    let mut answers = Vec::new();
+    for (user, password) in [
+        (USER, "wrong"),
+        ("nobody", "wrong"),
+        ("no such name!", "x"),
+        (USER, ""),
+    ] {
+        client.ask(&format!("USER {user}")).await;
+        answers.push(client.ask(&format!("PASS {password}")).await);
+    }
+    assert!(
+        answers.iter().all(|answer| *answer == answers[0]),
+        "{answers:?}"
+    );
+    assert_eq!(answers[0].0, 530);
+    client.ask("USER nobody").await;
+    assert_eq!(client.ask("PASS wrong").await.0, 421);
+    client.expect_end().await;
+}
+
+// F07
+#[tokio::test]
+async fn syntax_errors_are_answered_and_the_session_goes_on() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    for (line, code) in [
+        ("OPTS MLST x", 501),
+        ("MODE Z", 504),
+        ("STRU R", 504),
+        ("REST abc", 501),
+        ("RETR", 501),
+        ("PORT 1,2", 501),
+        ("EPRT |1|", 501),
+        ("FROBNICATE", 500),
+        ("", 500),
+        ("NOOP x", 200),
+    ] {
+        assert_eq!(client.ask(line).await.0, code, "{line}");
+    }
+    client.raw(b"DELE a\0b\r\n").await;
+    assert_eq!(client.reply().await.0, 500);
+    assert_eq!(client.ask("NOOP").await.0, 200);
+}
+
+// F08
+#[tokio::test]
+async fn pipelined_commands_are_answered_in_their_order() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    assert_eq!(client.put("STOR a", b"12345").await.0, 226);
+    assert_eq!(client.put("STOR b", b"123").await.0, 226);
+    client
+        .raw(b"SIZE a\r\nSIZE b\r\nRNFR a\r\nRNTO c\r\nSIZE a\r\nPWD\r\n")
+        .await;
+    let mut codes = Vec::new();
+    for _ in 0..6 {
+        codes.push(client.reply().await);
+    }
+    let texts: Vec<_> = codes.iter().map(|(code, _)| *code).collect();
+    assert_eq!(texts, [213, 213, 350, 250, 550, 257]);
+    assert!(codes[0].1.contains(" 5\r\n") && codes[1].1.contains(" 3\r\n"));
+}
+
+#[tokio::test]
+async fn a_rename_needs_both_names_next_to_each_other() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    client.put("STOR a", b"x").await;
+    assert_eq!(client.ask("RNTO b").await.0, 503);
+    assert_eq!(client.ask("RNFR a").await.0, 350);
+    client.ask("NOOP").await;
+    assert_eq!(client.ask("RNTO b").await.0, 503);
+    assert!(world.content("a").is_some() && world.content("b").is_none());
+}
+
+// F18
+#[tokio::test]
+async fn paths_are_relative_to_the_current_folder_and_never_leave_the_top() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    assert_eq!(client.ask("MKD d").await.0, 257);
+    assert_eq!(client.ask("CWD d").await.0, 250);
+    assert_eq!(client.put("STOR  odd \" name ", b"x").await.0, 226);
+    assert_eq!(world.content("d/ odd \" name ").as_deref(), Some(&b"x"[..]));
+    assert!(
+        client
+            .ask("MLST  odd \" name ")
+            .await
+            .1
+            .contains("; /d/ odd \" name \r\n")
+    );
+    assert!(client.ask("STAT  odd \" name ").await.1.contains("odd"));
+    assert_eq!(
+        client.ask("MKD a\"b").await.1,
+        "257 \"/d/a\"\"b\" was made\r\n"
+    );
+    assert_eq!(client.ask("CWD ../../../..").await.0, 250);
+    assert!(client.ask("PWD").await.1.starts_with("257 \"/\" "));
+    assert_eq!(client.ask("CDUP").await.0, 250);
+    client.raw(b"MKD a\rb\r\n").await;
+    assert_eq!(client.reply().await.0, 553);
+}
+
+// F19
+#[tokio::test]
+async fn epsv_all_and_active_mode_are_kept_to() {
+    let world = World::with(|options| options.active_mode = crate::ActiveMode::Allowed).await;
+    let mut client = world.logged_in().await;
+    assert_eq!(client.ask("PORT 192,0,2,1,200,1").await.0, 501);
+    assert_eq!(client.ask("PORT 127,0,0,1,0,22").await.0, 501);
+    assert_eq!(client.ask("EPRT |1|192.0.2.1|51201|").await.0, 501);
+    assert_eq!(client.ask("PORT 127,0,0,1,200,1").await.0, 200);
+    assert_eq!(client.ask("EPSV 2").await.0, 522);
+    assert_eq!(client.ask("EPSV ALL").await.0, 200);
+    for line in ["PASV", "PORT 127,0,0,1,200,1", "EPRT |1|127.0.0.1|51201|"] {
+        assert_eq!(client.ask(line).await.0, 503, "{line}");
+    }
+    assert_eq!(client.ask("EPSV").await.0, 229);
+    let off = World::new().await;
+    assert_eq!(
+        off.logged_in().await.ask("PORT 127,0,0,1,200,1").await.0,
+        502
+    );
+}
+
+#[tokio::test]
+async fn a_checksum_is_told_and_counts_as_no_download() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    client.put("STOR a", b"123456789").await;
+    assert!(client.ask("XCRC a").await.1.contains("CBF43926"));
+    let (code, text) = client.ask("HASH a").await;
+    assert_eq!(code, 213);
+    assert!(
+        text.contains("SHA-256 0-9 15e2b0d3c33891ebb0f1ef609ec41942"),
+        "{text}"
+    );
+    assert_eq!(client.ask("XMD5 missing").await.0, 550);
+    assert!(world.entries("download").await.is_empty());
+}
+
+#[tokio::test]
+async fn rein_ends_the_session_and_a_new_user_may_come() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    assert_eq!(client.ask("REIN").await.0, 220);
+    assert_eq!(client.ask("PWD").await.0, 530);
+    assert_eq!(world.entries("logout").await.len(), 1);
+    assert_eq!(client.ask(&format!("USER {USER}")).await.0, 331);
+    assert_eq!(client.ask(&format!("PASS {PASSWORD}")).await.0, 230);
+}
+
+#[tokio::test]
+async fn a_stopping_server_says_so_and_begins_no_transfer() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    world.soft.cancel();
+    assert_eq!(client.reply().await.0, 421);
+    client.expect_end().await;
+    let logouts = async {
+        while world.entries("logout").await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timer::timeout(PATIENCE, logouts).await.unwrap();
+}

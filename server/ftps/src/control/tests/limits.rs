@@ -1,0 +1,115 @@
+//! Limits and time-outs (F05, F09).
+
+use std::time::Duration;
+
+use layover_depot::timer;
+use tokio::io::AsyncWriteExt;
+
+use crate::fixture::{PATIENCE, World};
+use crate::line::MAX_LINE_BYTES;
+
+const SHORT: Duration = Duration::from_secs(1);
+
+// F09
+#[tokio::test]
+async fn a_line_that_is_too_long_gets_500_and_the_end() {
+    let world = World::new().await;
+    let long = vec![b'x'; MAX_LINE_BYTES + 1];
+    let mut plain = world.plain().await;
+    plain.raw(&long).await;
+    assert_eq!(plain.reply().await.0, 500);
+    plain.expect_end().await;
+    let mut client = world.logged_in().await;
+    client.raw(&long).await;
+    assert_eq!(client.reply().await.0, 500);
+    client.expect_end().await;
+    let mut client = world.logged_in().await;
+    let longest = format!("NOOP {}", "x".repeat(MAX_LINE_BYTES - 5));
+    assert_eq!(client.ask(&longest).await.0, 200);
+}
+
+// F05
+#[tokio::test]
+async fn who_does_not_log_in_in_time_is_ended_wherever_it_stands() {
+    let world = World::with(|options| options.login_grace = SHORT).await;
+    let mut silent = world.plain().await;
+    silent.expect_end().await;
+    let mut after_auth = world.plain().await;
+    assert_eq!(after_auth.ask("AUTH TLS").await.0, 234);
+    after_auth.expect_end().await;
+    let mut half_typed = world.secured().await;
+    half_typed.raw(b"USER ali").await;
+    assert_eq!(half_typed.reply().await.0, 421);
+    half_typed.expect_end().await;
+}
+
+#[tokio::test]
+async fn an_idle_session_ends_and_is_told_why() {
+    let world = World::with(|options| options.idle_timeout = SHORT).await;
+    let mut client = world.logged_in().await;
+    let (code, text) = client.reply().await;
+    assert_eq!(code, 421);
+    assert!(text.contains("idle"), "{text}");
+    client.expect_end().await;
+}
+
+// F05
+#[tokio::test]
+async fn transfers_that_stand_still_end_and_the_session_goes_on() {
+    let world = World::with(|options| options.stall_timeout = SHORT).await;
+    let mut client = world.logged_in().await;
+
+    let (_, text) = client.ask("EPSV").await;
+    let port = text.rsplit('|').nth(1).unwrap().to_owned();
+    assert_eq!(client.ask("STOR never").await.0, 150);
+    let (code, text) = client.reply().await;
+    assert_eq!(code, 425);
+    assert!(
+        text.contains(&port) && text.contains("34000-34999"),
+        "{text}"
+    );
+
+    let _no_hello = client.data_socket().await;
+    assert_eq!(client.ask("STOR silent").await.0, 150);
+    assert_eq!(client.reply().await.0, 425);
+
+    let mut data = client.begin("STOR stalled").await;
+    data.write_all(b"half").await.unwrap();
+    data.flush().await.unwrap();
+    assert_eq!(client.reply().await.0, 426);
+    assert_eq!(world.content("stalled"), None);
+    assert_eq!(client.ask("NOOP").await.0, 200);
+}
+
+#[tokio::test]
+async fn without_a_free_port_the_reply_is_425_and_the_journal_knows() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let world = World::with(|options| options.passive_ports = port..=port).await;
+    let mut first = world.logged_in().await;
+    let mut second = world.logged_in().await;
+    let (code, text) = first.ask("EPSV").await;
+    assert_eq!(code, 229, "{text}");
+    let (code, text) = second.ask("EPSV").await;
+    assert_eq!(code, 425);
+    assert!(text.contains(&port.to_string()), "{text}");
+    let noted = async {
+        while world.entries("ftps.no-data-port").await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timer::timeout(PATIENCE, noted).await.unwrap();
+    first.ask("QUIT").await;
+    first.expect_end().await;
+    assert_eq!(second.ask("EPSV").await.0, 229);
+}
+
+#[tokio::test]
+async fn a_hard_stop_ends_everything_at_once() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    let _data = client.begin("STOR file").await;
+    world.hard.cancel();
+    client.expect_end().await;
+}

@@ -1,0 +1,288 @@
+//! Commands with a data connection. The transfer is a future beside which the
+//! control connection is read: ABOR stops it, STAT asks for it, everything else
+//! waits its turn.
+
+mod job;
+mod lists;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use layover_depot::{UploadMode, VfsError};
+use tokio_util::sync::CancellationToken;
+
+use super::{ControlConnection, DataPlace, Ending, Fault, ended_by_operator, refuse, stopping};
+use crate::command::{self, Command, Type};
+use crate::reply::{Reply, of_fault, size};
+use crate::wire::Lost;
+use job::{Carrier, Download, Job, Upload};
+
+/// Commands that may wait for the end of a transfer.
+const MAX_QUEUED: usize = 16;
+
+/// Names that STOU tries.
+const MAX_UNIQUE_TRIES: usize = 1000;
+
+/// What is going to be transferred, after all checks and before the data
+/// connection. Dropping it leaves no trace.
+enum Plan {
+    Send(Vec<u8>),
+    Download(Download),
+    Upload(Box<Upload>),
+}
+
+impl ControlConnection {
+    /// Does one transfer, from its command to its last reply.
+    pub(super) async fn transfer(&mut self, command: Command) -> Result<(), Ending> {
+        if self.shared.soft.is_cancelled() {
+            return Err(stopping());
+        }
+        let planned = self.plan(command).await;
+        // F06: they count for this transfer, whether it succeeds or not.
+        self.rest = 0;
+        self.announced_bytes = None;
+        let place = std::mem::take(&mut self.data);
+        let (plan, opening) = match planned {
+            Ok(planned) => planned,
+            Err(fault) => {
+                let reply = match fault {
+                    Fault::Reply(reply) => reply,
+                    Fault::Depot(error) => self.depot_reply(&error),
+                };
+                return Ok(self.wire.send(&reply).await?);
+            }
+        };
+        if matches!(place, DataPlace::None) {
+            let reply = Reply::new(425, "no data connection: PASV or EPSV first");
+            return Ok(self.wire.send(&reply).await?);
+        }
+        // F02: every data command asks, whatever PASV or EPSV did.
+        if !self.is_private {
+            let reply = Reply::new(521, "data connections are encrypted: PROT P first");
+            return Ok(self.wire.send(&reply).await?);
+        }
+        self.wire.send(&opening).await?;
+        let cancel = CancellationToken::new();
+        let moved = Arc::new(AtomicU64::new(0));
+        let carrier = Carrier {
+            shared: Arc::clone(&self.shared),
+            tls: self.tls.data(),
+            owner: self.shared.owner(self.tls.id()),
+            local: self.arrival.local,
+            peer: self.arrival.peer.ip(),
+            place,
+            cancel: cancel.clone(),
+            moved: Arc::clone(&moved),
+            stall: self.stall(),
+            is_ascii: self.representation == Type::Ascii,
+        };
+        let job = Job { carrier };
+        match plan {
+            Plan::Send(bytes) => self.beside(job.send(bytes), cancel, moved).await,
+            Plan::Download(file) => self.beside(job.download(file), cancel, moved).await,
+            Plan::Upload(file) => self.beside(job.upload(*file), cancel, moved).await,
+        }
+    }
+
+    /// Reads the control connection until `transfer` ends, and gives its reply.
+    async fn beside(
+        &mut self,
+        transfer: impl Future<Output = Reply>,
+        cancel: CancellationToken,
+        moved: Arc<AtomicU64>,
+    ) -> Result<(), Ending> {
+        let mut ending = None;
+        let told_to_end = {
+            let session = self.session.clone();
+            async move {
+                match session {
+                    Some(session) => session.ended().await,
+                    None => std::future::pending().await,
+                }
+            }
+        };
+        tokio::pin!(transfer, told_to_end);
+        let mut gone = None;
+        let reply = loop {
+            let listens = gone.is_none() && self.queue.len() < MAX_QUEUED;
+            tokio::select! {
+                biased;
+                reply = &mut transfer => break reply,
+                reason = &mut told_to_end, if ending.is_none() => {
+                    cancel.cancel();
+                    ending = Some(ended_by_operator(reason.as_str()));
+                }
+                line = self.wire.line(), if listens => match line {
+                    Ok(line) => self.hear(line, &cancel, &moved).await?,
+                    Err(lost) => {
+                        // Whoever said QUIT waits for nothing but the end. From
+                        // anybody else nothing is known any more (item 4).
+                        if !self.queue.iter().any(|line| is(line, &Command::Quit)) {
+                            cancel.cancel();
+                        }
+                        gone = Some(lost);
+                    }
+                },
+            }
+        };
+        match gone {
+            Some(lost @ (Lost::Closed | Lost::Unread)) => Err(Ending::Lost(lost)),
+            Some(Lost::TooLong) => {
+                self.wire.send(&reply).await?;
+                Err(Ending::Lost(Lost::TooLong))
+            }
+            None => {
+                self.wire.send(&reply).await?;
+                ending.map_or(Ok(()), Err)
+            }
+        }
+    }
+
+    /// A command during a transfer.
+    async fn hear(
+        &mut self,
+        line: Vec<u8>,
+        cancel: &CancellationToken,
+        moved: &AtomicU64,
+    ) -> Result<(), Lost> {
+        if is(&line, &Command::Abor) {
+            // Its own reply comes behind that of the transfer, and behind those of
+            // the commands before it (RFC 959 s.5.4: 426, 226).
+            cancel.cancel();
+        } else if self.queue.is_empty() && is(&line, &Command::Stat(Vec::new())) {
+            let moved = size(moved.load(Ordering::Relaxed));
+            let text = format!("a transfer is running: {moved} so far");
+            return self.wire.send(&Reply::new(213, text)).await;
+        }
+        self.queue.push_back(line);
+        Ok(())
+    }
+
+    /// Checks everything that can be checked before the data connection.
+    async fn plan(&mut self, command: Command) -> Result<(Plan, Reply), Fault> {
+        let opening = Reply::new(150, "the data connection may begin");
+        Ok(match command {
+            Command::List(argument) => {
+                let lines = self.ls_lines(&argument).await?;
+                (Plan::Send(joined(lines)), opening)
+            }
+            Command::Nlst(argument) => {
+                let names = self.names(&argument).await?;
+                (Plan::Send(joined(names)), opening)
+            }
+            Command::Mlsd(path) => {
+                let lines = self.fact_lines(&path).await?;
+                (Plan::Send(joined(lines)), opening)
+            }
+            Command::Retr(path) => self.plan_download(&path).await?,
+            Command::Stor(path) => {
+                let mode = if self.rest == 0 {
+                    UploadMode::New { exclusive: false }
+                } else {
+                    UploadMode::Modify
+                };
+                (self.plan_upload(&path, mode).await?, opening)
+            }
+            Command::Appe(path) => (self.plan_upload(&path, UploadMode::Append).await?, opening),
+            Command::Stou(wish) => self.plan_unique(&wish).await?,
+            _ => return Err(refuse(502, "this server does not do that")),
+        })
+    }
+
+    async fn plan_download(&mut self, path: &[u8]) -> Result<(Plan, Reply), Fault> {
+        let path = self.at(path)?;
+        let file = self.session()?.download(&path).await?;
+        if self.rest > 0 && self.representation == Type::Ascii {
+            file.forget();
+            return Err(refuse(554, "REST counts bytes: TYPE I first"));
+        }
+        if self.rest > file.size() {
+            let text = format!("REST is behind the end: the file has {} bytes", file.size());
+            file.forget();
+            return Err(refuse(554, text));
+        }
+        let text = format!("the file has {} bytes", file.size());
+        let download = Download {
+            file,
+            from: self.rest,
+        };
+        Ok((Plan::Download(download), Reply::new(150, text)))
+    }
+
+    async fn plan_upload(&mut self, path: &[u8], mode: UploadMode) -> Result<Plan, Fault> {
+        let path = self.at(path)?;
+        let session = self.session()?;
+        if mode == UploadMode::Modify {
+            if self.representation == Type::Ascii {
+                return Err(refuse(554, "REST counts bytes: TYPE I first"));
+            }
+            let here = match session.stat(&path).await {
+                Ok(info) => info.size_bytes,
+                Err(VfsError::NotFound { .. }) => 0,
+                Err(error) => return Err(error.into()),
+            };
+            if self.rest > here {
+                let text = format!("REST is behind the end: there are {here} bytes to go on from");
+                return Err(refuse(554, text));
+            }
+        }
+        let permit = session.plan_upload(&path, mode).await?;
+        Ok(Plan::Upload(Box::new(Upload {
+            permit,
+            mode,
+            from: self.rest,
+            announced_bytes: self.announced_bytes,
+            stored_as: None,
+        })))
+    }
+
+    /// STOU: the name that the client wishes, or the next one that is free.
+    async fn plan_unique(&mut self, wish: &[u8]) -> Result<(Plan, Reply), Fault> {
+        let wish = if wish.is_empty() { b"upload" } else { wish };
+        let mode = UploadMode::New { exclusive: true };
+        self.rest = 0;
+        for number in 0..MAX_UNIQUE_TRIES {
+            let name = match number {
+                0 => wish.to_vec(),
+                _ => [wish, format!(".{number}").as_bytes()].concat(),
+            };
+            let path = self.at(&name)?;
+            // Asked first: each refusal of the depot is an entry in the journal.
+            match self.session()?.stat(&path).await {
+                Err(VfsError::NotFound { .. }) => {}
+                Ok(_) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let mut plan = self.plan_upload(&name, mode).await?;
+            let shown = path.as_bytes().to_vec();
+            // RFC 1123 s.4.1.2.9: exactly this form.
+            let opening = Reply::new(150, [b"FILE: ", shown.as_slice()].concat());
+            if let Plan::Upload(upload) = &mut plan {
+                upload.stored_as = Some(shown);
+            }
+            return Ok((plan, opening));
+        }
+        Err(refuse(
+            553,
+            "no name is free that begins so; give another one",
+        ))
+    }
+}
+
+fn is(line: &[u8], command: &Command) -> bool {
+    command::parse(line).is_ok_and(|(_, parsed)| parsed == *command)
+}
+
+fn joined(lines: Vec<Vec<u8>>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for line in lines {
+        out.extend_from_slice(&line);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+/// As [`of_fault`], for a fault in the middle of a transfer.
+fn broken_off(error: &VfsError) -> Reply {
+    of_fault(error)
+}

@@ -1,0 +1,455 @@
+//! One transfer: the data connection, the bytes, the end, the reply.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use layover_depot::timer::Stopwatch;
+use layover_depot::{
+    Completion, Upload as Receiving, UploadMode, UploadOutcome, UploadPermit, UploadReceipt,
+};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::super::DataPlace;
+use super::broken_off;
+use crate::ascii::{FromWire, ToWire};
+use crate::data::{CHUNK_BYTES, Counted, DataStream, End};
+use crate::passive::{AcceptFault, ActiveFault, PortLease, connect_active};
+use crate::reply::{Reply, minute, size};
+use crate::server::{Owner, SessionReuse, Shared};
+use crate::tls::{Binding, DataTls, Negotiated};
+
+/// How long a data connection may take to come: several round trips, and the
+/// firewalls that ask before they let it through.
+const ACCEPT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long its TLS handshake may take (F05).
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long the peer may take to end its side of a download that is sent.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// What a transfer needs of its control connection.
+pub(super) struct Carrier {
+    pub(super) shared: Arc<Shared>,
+    pub(super) tls: DataTls,
+    pub(super) owner: Option<Owner>,
+    pub(super) local: IpAddr,
+    pub(super) peer: IpAddr,
+    pub(super) place: DataPlace,
+    pub(super) cancel: CancellationToken,
+    pub(super) moved: Arc<AtomicU64>,
+    pub(super) stall: Duration,
+    pub(super) is_ascii: bool,
+}
+
+pub(super) struct Job {
+    pub(super) carrier: Carrier,
+}
+
+/// A file that is going to be sent.
+pub(super) struct Download {
+    pub(super) file: layover_depot::Download,
+    pub(super) from: u64,
+}
+
+/// A file that is going to come.
+pub(super) struct Upload {
+    pub(super) permit: UploadPermit,
+    pub(super) mode: UploadMode,
+    /// REST: what there is before this byte stays.
+    pub(super) from: u64,
+    /// ALLO: fewer bytes are no whole file.
+    pub(super) announced_bytes: Option<u64>,
+    /// STOU: the name that was found.
+    pub(super) stored_as: Option<Vec<u8>>,
+}
+
+/// An open data connection.
+struct Open {
+    stream: DataStream<TcpStream>,
+    negotiated: Negotiated,
+    binding: &'static str,
+    moved: Arc<AtomicU64>,
+    is_ascii: bool,
+    // Given back when the transfer is over.
+    _lease: Option<PortLease>,
+}
+
+impl Carrier {
+    /// The data connection, with its handshake done and its binding checked.
+    async fn open(self) -> Result<Open, Reply> {
+        let limit = ACCEPT_LIMIT.min(self.stall);
+        let (stream, lease) = match self.place {
+            DataPlace::None => return Err(Reply::new(425, "PASV or EPSV first")),
+            DataPlace::Passive(listener) => {
+                let accepted = listener.accept(limit, &self.cancel).await;
+                let accepted = accepted.map_err(|fault| match fault {
+                    AcceptFault::Cancelled => aborted(),
+                    AcceptFault::TimedOut { port, .. } => {
+                        let ports = &self.shared.options.passive_ports;
+                        Reply::new(
+                            425,
+                            format!(
+                                "no connection came to port {port}: a firewall did not let it \
+                                 through; open outbound TCP {}-{}",
+                                ports.start(),
+                                ports.end()
+                            ),
+                        )
+                    }
+                })?;
+                if accepted.strangers > 0 {
+                    // F11: closed without using up the accept.
+                    tracing::warn!(peer.addr = %self.peer, count = accepted.strangers, outcome = "refused", "strangers came to a data port");
+                }
+                (accepted.stream, Some(accepted.lease))
+            }
+            DataPlace::Active(target) => {
+                let connected =
+                    connect_active(self.local, self.peer, target, limit, &self.cancel).await;
+                let stream = connected.map_err(|fault| match fault {
+                    ActiveFault::Cancelled => aborted(),
+                    fault => Reply::new(425, fault.to_string()),
+                })?;
+                (stream, None)
+            }
+        };
+        // A small file's close_notify waits in the client for our acknowledgement
+        // of its bytes, where the client leaves Nagle's algorithm on (F13).
+        if let Err(error) = socket2::SockRef::from(&stream).set_tcp_quickack(true) {
+            tracing::debug!(peer.addr = %self.peer, "no TCP_QUICKACK: {error}");
+        }
+        let handshake = self
+            .tls
+            .accept(Counted::new(stream), HANDSHAKE_LIMIT.min(self.stall));
+        let shaken = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Err(aborted()),
+            shaken = handshake => shaken,
+        };
+        // F04: a failed handshake is a reply like any other.
+        let (tls, negotiated, binding) = shaken
+            .map_err(|fault| Reply::new(425, format!("the data connection has no TLS: {fault}")))?;
+        let stream = DataStream::new(tls, self.stall, self.cancel);
+        let verdict = judge(&self.shared, self.owner, binding);
+        let binding = match verdict {
+            Ok(word) => word,
+            Err(reply) => {
+                tracing::warn!(peer.addr = %self.peer, outcome = "refused", "a data connection does not belong to its control connection");
+                stream.cut().await;
+                return Err(reply);
+            }
+        };
+        Ok(Open {
+            stream,
+            negotiated,
+            binding,
+            moved: self.moved,
+            is_ascii: self.is_ascii,
+            _lease: lease,
+        })
+    }
+}
+
+/// Whether a data connection may carry this session's files (F16): the word for
+/// the journal, or why not.
+fn judge(shared: &Shared, owner: Option<Owner>, binding: Binding) -> Result<&'static str, Reply> {
+    let policy = shared.options.session_reuse;
+    match (policy, binding) {
+        (_, Binding::Bound) => Ok("bound"),
+        (SessionReuse::Off, _) => Ok("unchecked"),
+        (SessionReuse::Auto, Binding::Fresh) => Ok("address"),
+        (SessionReuse::Auto, Binding::OtherSession(other)) => {
+            // Parallel clients share their tickets among their connections.
+            if owner.is_some() && shared.owner(other) == owner {
+                Ok("sibling")
+            } else {
+                Err(Reply::new(
+                    522,
+                    "the data connection resumes the TLS session of somebody else",
+                ))
+            }
+        }
+        (SessionReuse::Require, _) => Err(Reply::new(
+            522,
+            "the data connection must resume the TLS session of its control connection; \
+             switch session reuse on in your client, or ask the operator",
+        )),
+    }
+}
+
+fn aborted() -> Reply {
+    Reply::new(426, "the transfer was aborted")
+}
+
+/// Why a transfer broke off, for people.
+fn interrupted(end: End) -> Reply {
+    match end {
+        End::Cancelled => aborted(),
+        End::Stalled => Reply::new(
+            426,
+            "no byte came through for too long; the transfer is ended",
+        ),
+        other => Reply::new(426, format!("{other}; the transfer is ended")),
+    }
+}
+
+fn word(end: End) -> &'static str {
+    match end {
+        End::CloseNotify => "close-notify",
+        End::BareFin => "bare-fin",
+        End::Reset => "reset",
+        End::Damaged => "damaged",
+        End::Stalled => "stalled",
+        End::Cancelled => "aborted",
+    }
+}
+
+/// Size and rate for people.
+fn amount(bytes: u64, running: Stopwatch) -> String {
+    let ms = running.elapsed_ms().max(1);
+    let rate = bytes.saturating_mul(1000) / ms;
+    format!("{} ({}/s)", size(bytes), size(rate))
+}
+
+impl Job {
+    /// Sends a listing.
+    pub(super) async fn send(self, bytes: Vec<u8>) -> Reply {
+        let mut open = match self.carrier.open().await {
+            Ok(open) => open,
+            Err(reply) => return reply,
+        };
+        let sent = match open.stream.send(&bytes).await {
+            Ok(()) => open.stream.end_ours().await,
+            Err(end) => Err(end),
+        };
+        match sent {
+            Ok(()) => {
+                open.stream.linger(LINGER).await;
+                Reply::new(226, "the listing is sent")
+            }
+            Err(end) => {
+                open.stream.cut().await;
+                interrupted(end)
+            }
+        }
+    }
+
+    pub(super) async fn download(self, download: Download) -> Reply {
+        let Download { mut file, from } = download;
+        let mut open = match self.carrier.open().await {
+            Ok(open) => open,
+            Err(reply) => {
+                file.forget();
+                return reply;
+            }
+        };
+        file.note("tls", open.negotiated.version);
+        file.note("suite", open.negotiated.suite);
+        file.note("data", open.binding);
+        let running = Stopwatch::start();
+        let (sent_bytes, sent) = send_file(&mut open, &file, from).await;
+        let end = match sent {
+            Ok(()) => open.stream.linger(LINGER).await,
+            Err(reply) => {
+                open.stream.cut().await;
+                file.note("end", "interrupted");
+                record(file, sent_bytes, false).await;
+                return reply;
+            }
+        };
+        file.note("end", word(end));
+        let expiry = match file.info().expires_at {
+            Some(at) => format!("; it is deleted on {}", minute(at)),
+            None => String::new(),
+        };
+        record(file, sent_bytes, true).await;
+        Reply::new(226, format!("sent {}{expiry}", amount(sent_bytes, running)))
+    }
+
+    pub(super) async fn upload(self, upload: Upload) -> Reply {
+        let mut open = match self.carrier.open().await {
+            Ok(open) => open,
+            Err(reply) => return reply,
+        };
+        // F15: nothing is made before the handshake.
+        let begun = upload.permit.begin().await;
+        let file = match begun {
+            Ok(file) => file,
+            Err(error) => {
+                open.stream.cut().await;
+                return broken_off(&error);
+            }
+        };
+        file.note("tls", open.negotiated.version);
+        file.note("suite", open.negotiated.suite);
+        file.note("data", open.binding);
+        // The result is what was there up to REST and what comes now, nothing
+        // behind it (F06).
+        if upload.mode == UploadMode::Modify
+            && file.size() > upload.from
+            && let Err(error) = file.set_len(upload.from).await
+        {
+            open.stream.cut().await;
+            return broken_off(&error);
+        }
+        let running = Stopwatch::start();
+        let (received, end) = match receive_file(&mut open, &file, upload.from).await {
+            Ok(received) => received,
+            Err(reply) => {
+                open.stream.cut().await;
+                give_up(file).await;
+                return reply;
+            }
+        };
+        file.note("end", word(end));
+        let completion = match end {
+            // RFC 8446 s.6.1: the peer said that this is all.
+            End::CloseNotify => Completion::Proven,
+            End::BareFin if received > 0 => Completion::Unproven,
+            end => {
+                open.stream.cut().await;
+                give_up(file).await;
+                return interrupted(end);
+            }
+        };
+        if let Some(announced) = upload.announced_bytes
+            && received < announced
+        {
+            open.stream.cut().await;
+            give_up(file).await;
+            return Reply::new(
+                426,
+                format!("ALLO announced {announced} bytes and {received} came: not published"),
+            );
+        }
+        // F10: Python waits for our end before it reads the reply. Who is gone
+        // already needs none.
+        let _ = open.stream.end_ours().await;
+        drop(open);
+        match file.finish(completion).await {
+            Ok(receipt) => published(&receipt, received, running, upload.stored_as.as_deref()),
+            Err(error) => broken_off(&error),
+        }
+    }
+}
+
+async fn send_file(
+    open: &mut Open,
+    file: &layover_depot::Download,
+    from: u64,
+) -> (u64, Result<(), Reply>) {
+    let mut wire = open.is_ascii.then(ToWire::default);
+    let (mut at, mut sent_bytes) = (from, 0_u64);
+    loop {
+        let bytes = match file.read_at(at, CHUNK_BYTES).await {
+            Ok(bytes) => bytes,
+            Err(error) => return (sent_bytes, Err(broken_off(&error))),
+        };
+        if bytes.is_empty() {
+            break;
+        }
+        at = at.saturating_add(bytes.len() as u64);
+        let sent = match &mut wire {
+            Some(wire) => open.stream.send(&wire.convert(&bytes)).await,
+            None => open.stream.send(&bytes).await,
+        };
+        if let Err(end) = sent {
+            return (sent_bytes, Err(interrupted(end)));
+        }
+        sent_bytes = sent_bytes.saturating_add(bytes.len() as u64);
+        open.moved.store(sent_bytes, Ordering::Relaxed);
+    }
+    let ended = open.stream.end_ours().await;
+    (sent_bytes, ended.map_err(interrupted))
+}
+
+/// Takes bytes until the peer's end: how many, and which end.
+async fn receive_file(open: &mut Open, file: &Receiving, from: u64) -> Result<(u64, End), Reply> {
+    let mut ascii = open.is_ascii.then(FromWire::default);
+    let (mut at, mut received) = (from, 0_u64);
+    let end = loop {
+        let bytes = match open.stream.receive().await {
+            Ok(bytes) => bytes,
+            Err(end) => break end,
+        };
+        received = received.saturating_add(bytes.len() as u64);
+        open.moved.store(received, Ordering::Relaxed);
+        let bytes = match &mut ascii {
+            Some(ascii) => Bytes::from(ascii.convert(&bytes)),
+            None => bytes,
+        };
+        let length = bytes.len() as u64;
+        file.write_at(at, bytes)
+            .await
+            .map_err(|error| broken_off(&error))?;
+        at = at.saturating_add(length);
+    };
+    if let Some(rest) = ascii.map(FromWire::finish)
+        && !rest.is_empty()
+    {
+        let written = file.write_at(at, Bytes::from_static(rest)).await;
+        written.map_err(|error| broken_off(&error))?;
+    }
+    Ok((received, end))
+}
+
+async fn record(file: layover_depot::Download, sent_bytes: u64, complete: bool) {
+    if let Err(error) = file.finish(sent_bytes, complete).await {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the end of a download could not be recorded"
+        );
+    }
+}
+
+async fn give_up(file: Receiving) {
+    if let Err(error) = file.interrupt().await {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "an interrupted upload could not be recorded"
+        );
+    }
+}
+
+fn published(
+    receipt: &UploadReceipt,
+    received: u64,
+    running: Stopwatch,
+    stored_as: Option<&[u8]>,
+) -> Reply {
+    let text = match (receipt.outcome, receipt.expires_at) {
+        (UploadOutcome::Unproven, _) => {
+            return Reply::new(
+                426,
+                "your client closed the data connection without TLS close_notify, so the file may \
+                 be incomplete and is not published; upload it again, or ask the operator for \
+                 tolerant completion",
+            );
+        }
+        (UploadOutcome::AwaitsRename, _) => {
+            format!(
+                "received {}; it appears when you rename it",
+                amount(received, running)
+            )
+        }
+        (UploadOutcome::Published | UploadOutcome::Unchanged, Some(at)) => {
+            format!(
+                "received {}; it is deleted on {}",
+                amount(received, running),
+                minute(at)
+            )
+        }
+        (UploadOutcome::Published | UploadOutcome::Unchanged, None) => {
+            format!("received {}", amount(received, running))
+        }
+    };
+    match stored_as {
+        Some(name) => Reply::new(226, [text.as_bytes(), b"; FILE: ", name].concat()),
+        None => Reply::new(226, text),
+    }
+}

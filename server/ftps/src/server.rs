@@ -1,0 +1,242 @@
+//! The server: what all connections share, and one connection from its first
+//! byte to its end.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use layover_depot::timer::{self, Stopwatch};
+use layover_depot::{AccountId, ConnectionSlot, Depot};
+use layover_retention::Clock;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::control::{Arrival, ControlConnection};
+use crate::passive::{Allocator, AnnouncedAddress};
+use crate::plain;
+use crate::tls::{ControlId, Tls};
+use crate::wire::Wire;
+
+/// Must a data connection resume the TLS session of its control connection?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionReuse {
+    /// What resumes must fit; what does not resume comes in by address, random
+    /// port and single use.
+    #[default]
+    Auto,
+    /// Only what resumes its own control connection's session.
+    Require,
+    /// Nothing is checked.
+    Off,
+}
+
+/// Whether the server connects to clients (PORT, EPRT).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ActiveMode {
+    /// It does not.
+    #[default]
+    Refused,
+    /// To the address of the control connection's client, and to no other.
+    Allowed,
+}
+
+/// How TLS begins on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// With AUTH TLS (RFC 4217).
+    Explicit,
+    /// With the first byte.
+    Implicit,
+}
+
+/// What an FTPS server is told.
+pub struct Options {
+    /// Certificate and versions.
+    pub tls: Arc<Tls>,
+    /// Ports of passive data connections.
+    pub passive_ports: RangeInclusive<u16>,
+    /// What PASV tells clients of these networks; the first that fits counts.
+    /// `None`, and no rule: the address that the client came to.
+    pub public_addresses: Vec<(IpNet, Option<Ipv4Addr>)>,
+    /// The binding of data connections.
+    pub session_reuse: SessionReuse,
+    /// PORT and EPRT.
+    pub active_mode: ActiveMode,
+    /// The name in the welcome.
+    pub public_name: String,
+    /// From the first byte to the login.
+    pub login_grace: Duration,
+    /// Without a command, between transfers.
+    pub idle_timeout: Duration,
+    /// Without a byte in a transfer, and until a data connection comes.
+    pub stall_timeout: Duration,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A TLS handshake takes a few round trips.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Serves FTPS connections. Clones are the same server.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) depot: Depot,
+    pub(crate) options: Options,
+    pub(crate) ports: Allocator,
+    pub(crate) announced: AnnouncedAddress,
+    pub(crate) soft: CancellationToken,
+    hard: CancellationToken,
+    owners: Mutex<HashMap<ControlId, Owner>>,
+}
+
+/// Whose a control connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) account: AccountId,
+    pub(crate) peer: IpAddr,
+}
+
+impl Shared {
+    fn owners(&self) -> MutexGuard<'_, HashMap<ControlId, Owner>> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose a live control connection is, once it has logged in.
+    pub(crate) fn owner(&self, id: ControlId) -> Option<Owner> {
+        self.owners().get(&id).copied()
+    }
+
+    pub(crate) fn set_owner(&self, id: ControlId, owner: Option<Owner>) {
+        match owner {
+            Some(owner) => self.owners().insert(id, owner),
+            None => self.owners().remove(&id),
+        };
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// A server over `depot`. After `soft` connections without a transfer are
+    /// ended and nothing new begins; after `hard` everything ends at once.
+    #[must_use]
+    pub fn new(
+        depot: Depot,
+        options: Options,
+        soft: CancellationToken,
+        hard: CancellationToken,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                ports: Allocator::new(options.passive_ports.clone()),
+                announced: AnnouncedAddress::new(options.public_addresses.clone(), None),
+                owners: Mutex::default(),
+                depot,
+                options,
+                soft,
+                hard,
+            }),
+        }
+    }
+
+    /// Serves one connection that the gate has admitted, to its end.
+    pub fn serve(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        slot: ConnectionSlot,
+        entry: Entry,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let hard = shared.hard.clone();
+            tokio::select! {
+                biased;
+                () = hard.cancelled() => {}
+                () = serve_one(shared, stream, peer, slot, entry) => {}
+            }
+        }
+    }
+}
+
+async fn serve_one(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    slot: ConnectionSlot,
+    entry: Entry,
+) {
+    // F13: 44 ms for each small file without it.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(peer.addr = %peer, "no TCP_NODELAY: {error}");
+    }
+    // F03: the urgent byte of a Telnet DM is one of the stream, or the TLS
+    // record that it belongs to would lack it.
+    if let Err(error) = socket2::SockRef::from(&stream).set_out_of_band_inline(true) {
+        tracing::debug!(peer.addr = %peer, "no SO_OOBINLINE: {error}");
+    }
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    let since_start = Stopwatch::start();
+    let grace = shared.options.login_grace;
+    let secured = async {
+        let stream = match entry {
+            Entry::Explicit => {
+                plain::until_auth_tls(stream, peer, &shared.options.public_name).await?
+            }
+            Entry::Implicit => stream,
+        };
+        let control = match shared.options.tls.control() {
+            Ok(control) => control,
+            Err(fault) => {
+                tracing::error!(peer.addr = %peer, "TLS cannot begin: {fault}");
+                return None;
+            }
+        };
+        match control.accept(stream, HANDSHAKE_LIMIT).await {
+            Ok((stream, negotiated)) => Some((control, stream, negotiated)),
+            Err(fault) => {
+                tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {fault}");
+                None
+            }
+        }
+    };
+    // Whoever has not said who he is has nothing to lose.
+    let secured = tokio::select! {
+        biased;
+        () = shared.soft.cancelled() => return,
+        secured = timer::timeout(grace, secured) => secured,
+    };
+    match secured {
+        Ok(Some((tls, stream, negotiated))) => {
+            let arrival = Arrival {
+                peer,
+                local: local.ip(),
+                since_start,
+                entry,
+            };
+            ControlConnection::new(shared, arrival, slot, tls, negotiated, Wire::new(stream))
+                .run()
+                .await;
+        }
+        Ok(None) => {}
+        // F05: AUTH TLS, then silence.
+        Err(timer::Elapsed) => {
+            tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: no login in time");
+        }
+    }
+}

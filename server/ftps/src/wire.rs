@@ -1,0 +1,101 @@
+//! A control connection's bytes: lines in, replies out.
+
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use layover_depot::timer;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::line::LineReader;
+use crate::reply::Reply;
+
+/// Bytes that one read takes: a command is short, and an idle session must not
+/// hold more.
+const READ_BYTES: usize = 1024;
+
+/// How long a peer may leave a reply unread.
+const REPLY_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a connection that we end may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Why no command comes any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Lost {
+    /// The peer closed or reset the connection.
+    #[error("connection closed")]
+    Closed,
+    /// A command line passed its limit.
+    #[error("a command line was too long")]
+    TooLong,
+    /// The peer does not read what it is told.
+    #[error("a reply was not read in time")]
+    Unread,
+}
+
+/// Lines in, replies out.
+#[derive(Debug)]
+pub(crate) struct Wire<S> {
+    stream: S,
+    reader: LineReader,
+    buffer: BytesMut,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self {
+            stream,
+            reader: LineReader::default(),
+            buffer: BytesMut::new(),
+        }
+    }
+
+    /// The next command line. Nothing is lost when the future is dropped.
+    pub(crate) async fn line(&mut self) -> Result<Vec<u8>, Lost> {
+        loop {
+            let mut input = &self.buffer[..];
+            let taken = self.reader.take(&mut input);
+            let used = self.buffer.len().saturating_sub(input.len());
+            self.buffer.advance(used);
+            match taken {
+                Ok(Some(line)) => return Ok(line),
+                Ok(None) => {}
+                Err(_) => return Err(Lost::TooLong),
+            }
+            self.buffer.reserve(READ_BYTES);
+            let mut room = (&mut self.stream).take(READ_BYTES as u64);
+            match room.read_buf(&mut self.buffer).await {
+                Ok(0) | Err(_) => return Err(Lost::Closed),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Whether the peer sent more than it has been answered.
+    pub(crate) fn holds_bytes(&self) -> bool {
+        !self.buffer.is_empty() || self.reader.is_within_line()
+    }
+
+    pub(crate) async fn send(&mut self, reply: &Reply) -> Result<(), Lost> {
+        let bytes = reply.encode();
+        let sent = timer::timeout(REPLY_LIMIT, async {
+            self.stream.write_all(&bytes).await?;
+            self.stream.flush().await
+        });
+        match sent.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Lost::Closed),
+            Err(timer::Elapsed) => Err(Lost::Unread),
+        }
+    }
+
+    /// Ends the connection, over TLS with close_notify.
+    pub(crate) async fn close(mut self) {
+        // Whoever does not take it is cut off.
+        let _ = timer::timeout(GOODBYE, self.stream.shutdown()).await;
+    }
+
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
+    }
+}
