@@ -15,11 +15,6 @@ mod session;
 mod status;
 mod view;
 
-use std::io::Write;
-
-use layover_depot::Protocol;
-use layover_server::FTPS_LISTENS;
-
 use crate::cli::{AccountCommand, Cli, Command, EntityCommand};
 use crate::context::{Context, NewData};
 use crate::error::CliError;
@@ -37,7 +32,6 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Check => return check::run(config.as_deref(), json).await,
         other => other,
     };
-    warn_of_ftps(&command);
     let new_data = match &command {
         Command::Entity(EntityCommand::Add { .. }) | Command::Account(AccountCommand::Add(_)) => {
             NewData::Make
@@ -59,21 +53,5 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Retention(command) => retention::run(&mut context, command).await,
         Command::Session(command) => session::run(&mut context, command).await,
         Command::Journal(arguments) => journal::run(&mut context, arguments).await,
-    }
-}
-
-/// Whoever names FTPS must not learn from a partner that nothing listens.
-fn warn_of_ftps(command: &Command) {
-    let named = match command {
-        Command::Account(AccountCommand::Add(add)) => add.traits.protocols,
-        Command::Account(AccountCommand::Set(set)) => set.traits.protocols,
-        _ => None,
-    };
-    if !FTPS_LISTENS && named.is_some_and(|protocols| protocols.contains(Protocol::Ftps)) {
-        // A closed stderr is nobody's loss.
-        let _ = writeln!(
-            std::io::stderr(),
-            "warning: this build serves SFTP only; `ftps` is kept and has no effect yet"
-        );
     }
 }

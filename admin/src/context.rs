@@ -178,6 +178,9 @@ pub(crate) fn load_demo(config: Option<&Path>, demo: &Path) -> Result<Loaded, Co
     if loaded.origin("sftp.listen") == Origin::Default {
         loaded.settings.sftp.listen = IpAddr::V4(Ipv4Addr::LOCALHOST);
     }
+    if loaded.origin("ftps.listen") == Origin::Default {
+        loaded.settings.ftps.listen = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    }
     let own = Settings::parse("", "demo", [place].into_iter())?;
     loaded.settings.database.url = own.database.url;
     loaded.settings.storage.homes = own.storage.homes;

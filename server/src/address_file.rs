@@ -28,21 +28,39 @@ pub struct Addresses {
     pub started_at: String,
     /// Where SFTP listens, with the port that was really bound.
     pub sftp: SocketAddr,
+    /// Where FTPS with AUTH TLS listens.
+    pub ftps: SocketAddr,
+    /// Where FTPS listens that begins with TLS.
+    pub ftps_implicit: SocketAddr,
     /// Whether it only lets running transfers finish.
     #[serde(default)]
     pub stopping: bool,
 }
 
+/// The ports that were really bound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listening {
+    pub(crate) sftp: SocketAddr,
+    pub(crate) ftps: SocketAddr,
+    pub(crate) ftps_implicit: SocketAddr,
+}
+
 impl Addresses {
     /// The addresses of this process.
     #[must_use]
-    pub fn of_this_process(node: String, started_at: Timestamp, sftp: SocketAddr) -> Self {
+    pub(crate) fn of_this_process(
+        node: String,
+        started_at: Timestamp,
+        listening: Listening,
+    ) -> Self {
         Self {
             pid: std::process::id(),
             node,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: started_at.to_string(),
-            sftp,
+            sftp: listening.sftp,
+            ftps: listening.ftps,
+            ftps_implicit: listening.ftps_implicit,
             stopping: false,
         }
     }

@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use layover_config::Settings;
 use layover_depot::{Depot, EndReason, OpenError, Role, VfsError, timer};
+use layover_ftps::Entry;
 use layover_retention::Clock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::address_file::{AddressFile, Addresses};
+use crate::address_file::{AddressFile, Addresses, Listening};
 use crate::clock::SystemClock;
 use crate::host_key::{self, HostKey, HostKeyError};
 use crate::jobs::{Job, JobBoard, JobStatus, drive};
 use crate::limits::raise_open_files;
 use crate::listener::{Admitted, BindError, Listener};
-use crate::options::{OptionsError, depot_options, sftp_options};
+use crate::options::{OptionsError, depot_options, ftps_identity, ftps_options, sftp_options};
+use crate::tls_certificate::TlsCertificateError;
 use crate::user_ca::{self, UserCaFileError};
 use crate::work::{Adopt, ClockWatch, Heartbeat, PartialSweep, Prune, Recover, Refresh, Sweep};
 
@@ -43,8 +45,11 @@ pub enum StartError {
     /// A file of `[sftp] trusted_user_ca_keys` cannot be used.
     #[error("[sftp] trusted_user_ca_keys cannot be used")]
     UserCa(#[from] UserCaFileError),
-    /// The SFTP port cannot be had.
-    #[error("SFTP cannot be served")]
+    /// There is no usable TLS certificate.
+    #[error("there is no usable TLS certificate for FTPS")]
+    TlsCertificate(#[from] TlsCertificateError),
+    /// A port cannot be had.
+    #[error("SFTP or FTPS cannot be served")]
     Bind(#[from] BindError),
     /// What an earlier life left unfinished cannot be settled.
     #[error("the files of an earlier run cannot be settled")]
@@ -60,6 +65,7 @@ pub struct Appliance {
     clock: Arc<dyn Clock>,
     addresses: Addresses,
     host_key_fingerprints: Vec<String>,
+    tls_fingerprint: String,
     board: Arc<JobBoard>,
     stop: Stop,
 }
@@ -88,6 +94,24 @@ struct Stop {
     job_tasks: TaskTracker,
 }
 
+/// The bound ports.
+struct Listeners {
+    sftp: Listener,
+    ftps: Listener,
+    ftps_implicit: Listener,
+}
+
+impl Listeners {
+    async fn bind(settings: &Settings) -> Result<Self, BindError> {
+        let (sftp, ftps) = (&settings.sftp, &settings.ftps);
+        Ok(Self {
+            sftp: Listener::bind(sftp.listen, sftp.port.get()).await?,
+            ftps: Listener::bind(ftps.listen, ftps.explicit_port.get()).await?,
+            ftps_implicit: Listener::bind(ftps.listen, ftps.implicit_port.get()).await?,
+        })
+    }
+}
+
 impl Appliance {
     /// Opens the data, settles what an earlier run left unfinished, and serves.
     /// When this returns, clients can connect.
@@ -100,14 +124,17 @@ impl Appliance {
         // What can be refused without data comes before data are made.
         let authorities = user_ca::load(&settings.sftp.trusted_user_ca_keys)?;
         host_key::existing(&settings.data_dir, &settings.sftp)?;
-        let listener = match Listener::bind(settings.sftp.listen, settings.sftp.port.get()).await {
-            // The first server on this data has the port: the depot says so.
+        if settings.ftps.certificate.is_some() {
+            ftps_identity(&settings, clock.as_ref())?;
+        }
+        let listeners = match Listeners::bind(&settings).await {
+            // The first server on this data has the ports: the depot says so.
             Err(_) if Depot::is_serving(&settings.data_dir) => None,
             bound => Some(bound?),
         };
         let depot = Depot::open(options).await?;
         depot.gate().trust(authorities);
-        match Self::start_with(&settings, &clock, depot.clone(), listener).await {
+        match Self::start_with(&settings, &clock, depot.clone(), listeners).await {
             Ok(appliance) => Ok(appliance),
             Err(error) => {
                 depot.close().await;
@@ -120,14 +147,17 @@ impl Appliance {
         settings: &Settings,
         clock: &Arc<dyn Clock>,
         depot: Depot,
-        listener: Option<Listener>,
+        listeners: Option<Listeners>,
     ) -> Result<Self, StartError> {
         let host_keys = host_key::load(&settings.data_dir, &settings.sftp)?;
         let host_key_fingerprints = host_keys.iter().map(HostKey::fingerprint).collect();
-        let listener = match listener {
-            Some(listener) => listener,
+        let identity = ftps_identity(settings, clock.as_ref())?;
+        let tls_fingerprint = format!("SHA256:{}", identity.fingerprint());
+        let ftps = ftps_options(settings, identity, Arc::clone(clock)).await?;
+        let listeners = match listeners {
+            Some(listeners) => listeners,
             // The other server has ended since.
-            None => Listener::bind(settings.sftp.listen, settings.sftp.port.get()).await?,
+            None => Listeners::bind(settings).await?,
         };
         let recovered = depot.recover().await?;
         if !recovered.is_clean() {
@@ -138,8 +168,15 @@ impl Appliance {
         }
 
         let stop = Stop::default();
-        let addresses =
-            Addresses::of_this_process(depot.node().to_string(), clock.now(), listener.address());
+        let addresses = Addresses::of_this_process(
+            depot.node().to_string(),
+            clock.now(),
+            Listening {
+                sftp: listeners.sftp.address(),
+                ftps: listeners.ftps.address(),
+                ftps_implicit: listeners.ftps_implicit.address(),
+            },
+        );
         let address_file =
             AddressFile::write(&settings.data_dir, &addresses).map_err(StartError::AddressFile)?;
         let appliance = Self {
@@ -147,20 +184,31 @@ impl Appliance {
             clock: Arc::clone(clock),
             addresses,
             host_key_fingerprints,
+            tls_fingerprint,
             board: Arc::new(JobBoard::default()),
             stop,
         };
         appliance.run_jobs(settings);
-        appliance.serve_sftp(settings, listener, host_keys);
+        appliance.serve_sftp(settings, listeners.sftp, host_keys);
+        appliance.serve_ftps(ftps, listeners.ftps, listeners.ftps_implicit);
         tokio::spawn(supervise(
             appliance.stop.clone(),
             depot,
             address_file,
             appliance.addresses.clone(),
         ));
-        tracing::info!(sftp = %appliance.addresses.sftp, "ready: SFTP on {}", appliance.addresses.sftp);
+        let at = &appliance.addresses;
         tracing::info!(
-            "FTPS, the outbound engine and the console are not part of this build yet: \
+            sftp = %at.sftp,
+            ftps = %at.ftps,
+            ftps_implicit = %at.ftps_implicit,
+            "ready: SFTP on {}, FTPS on {} (explicit) and {} (implicit)",
+            at.sftp,
+            at.ftps,
+            at.ftps_implicit
+        );
+        tracing::info!(
+            "the outbound engine and the console are not part of this build yet: \
              their settings are accepted and nothing listens for them"
         );
         Ok(appliance)
@@ -178,6 +226,12 @@ impl Appliance {
     #[must_use]
     pub fn host_key_fingerprints(&self) -> &[String] {
         &self.host_key_fingerprints
+    }
+
+    /// `SHA256:...` of the TLS certificate, in hexadecimal digits.
+    #[must_use]
+    pub fn tls_fingerprint(&self) -> &str {
+        &self.tls_fingerprint
     }
 
     /// The data, for whoever runs the appliance in its own process.
@@ -270,6 +324,27 @@ impl Appliance {
             },
         );
         self.stop.connection_tasks.spawn(accept);
+    }
+
+    fn serve_ftps(&self, options: layover_ftps::Options, explicit: Listener, implicit: Listener) {
+        let server = layover_ftps::Server::new(
+            self.depot.clone(),
+            options,
+            self.stop.soft.clone(),
+            self.stop.hard.clone(),
+        );
+        for (listener, entry) in [(explicit, Entry::Explicit), (implicit, Entry::Implicit)] {
+            let server = server.clone();
+            let connections = self.stop.connection_tasks.clone();
+            let accept = listener.accept_until(
+                self.depot.clone(),
+                self.stop.soft.clone(),
+                move |Admitted { stream, peer, slot }| {
+                    connections.spawn(server.serve(stream, peer, slot, entry));
+                },
+            );
+            self.stop.connection_tasks.spawn(accept);
+        }
     }
 }
 

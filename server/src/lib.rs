@@ -34,7 +34,3 @@ pub use tls_certificate::{
 };
 pub use user_ca::{UserCaFileError, load as load_user_cas};
 pub use work::{SWEEP_BUDGET, SWEEP_JOB};
-
-/// Whether this build has an FTPS listener. What operators are told about FTPS
-/// follows it.
-pub const FTPS_LISTENS: bool = false;

@@ -2,11 +2,18 @@
 
 use std::sync::Arc;
 
-use layover_config::{Algorithms, Fsync, SecretError, Settings, Span};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use layover_config::{
+    Algorithms, Fsync, Host, MinTls, SecretError, SecretRef, SessionReuse, Settings, Span,
+};
 use layover_depot::{GateOptions, Network, Role};
+use layover_ftps::{ActiveMode, ClientCertificates, Identity, MinVersion, Tls, TlsOptions};
 use layover_retention::{Clock, Keep, KeepError};
 
 use crate::host_key::HostKey;
+use crate::tls_certificate::{self, TlsCertificateError};
 
 /// Why settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +23,14 @@ pub enum OptionsError {
     DatabaseUrl {
         /// Why.
         source: SecretError,
+    },
+    /// The public address for FTPS is a name that says no address.
+    #[error("[ftps] public_address: `{name}` has no IPv4 address")]
+    PublicAddress {
+        /// The name.
+        name: String,
+        /// What the resolver says; none when it found other addresses only.
+        source: Option<io::Error>,
     },
     /// A span is no keep time.
     #[error("[retention] {key} cannot be used")]
@@ -114,4 +129,84 @@ pub(crate) fn sftp_options(
         stall_timeout: settings.gate.stall_timeout.as_duration(),
         clock,
     }
+}
+
+/// The certificate for FTPS: the operator's, or our own, which is made when it is
+/// not there.
+pub(crate) fn ftps_identity(
+    settings: &Settings,
+    clock: &dyn Clock,
+) -> Result<Identity, TlsCertificateError> {
+    match (&settings.ftps.certificate, &settings.ftps.private_key) {
+        (Some(chain), Some(key)) => {
+            tls_certificate::read(&SecretRef::File(chain.clone()), key.reference())
+        }
+        _ => tls_certificate::load(
+            &settings.data_dir,
+            &settings.server.public_name.to_string(),
+            clock.now(),
+        ),
+    }
+}
+
+/// How FTPS is served with these settings and this certificate. Looks the public
+/// address up when it is a name.
+pub(crate) async fn ftps_options(
+    settings: &Settings,
+    identity: Identity,
+    clock: Arc<dyn Clock>,
+) -> Result<layover_ftps::Options, OptionsError> {
+    let ftps = &settings.ftps;
+    let mut public_addresses = Vec::new();
+    for rule in ftps.public_address.rules() {
+        let address = ipv4_of(&rule.address).await?;
+        public_addresses.extend(rule.from.iter().map(|network| (network, address)));
+    }
+    let tls = TlsOptions {
+        min_version: match ftps.min_tls {
+            MinTls::Tls12 => MinVersion::Tls12,
+            MinTls::Tls13 => MinVersion::Tls13,
+        },
+        client_certificates: ClientCertificates::Ignored,
+    };
+    Ok(layover_ftps::Options {
+        tls: Arc::new(Tls::new(tls, identity)),
+        passive_ports: ftps.passive_ports.first()..=ftps.passive_ports.last(),
+        public_addresses,
+        session_reuse: match ftps.session_reuse {
+            SessionReuse::Auto => layover_ftps::SessionReuse::Auto,
+            SessionReuse::Require => layover_ftps::SessionReuse::Require,
+            SessionReuse::Off => layover_ftps::SessionReuse::Off,
+        },
+        active_mode: if ftps.active_mode {
+            ActiveMode::Allowed
+        } else {
+            ActiveMode::Refused
+        },
+        public_name: settings.server.public_name.to_string(),
+        login_grace: settings.gate.login_grace.as_duration(),
+        idle_timeout: settings.gate.idle_timeout.as_duration(),
+        stall_timeout: settings.gate.stall_timeout.as_duration(),
+        clock,
+    })
+}
+
+/// PASV tells IPv4 addresses alone; with another one, clients use EPSV.
+async fn ipv4_of(host: &Host) -> Result<Option<Ipv4Addr>, OptionsError> {
+    let name = match host {
+        Host::Address(IpAddr::V4(address)) => return Ok(Some(*address)),
+        Host::Address(IpAddr::V6(_)) => return Ok(None),
+        Host::Name(name) => name,
+    };
+    let failed = |source| OptionsError::PublicAddress {
+        name: name.clone(),
+        source,
+    };
+    let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+    let found = found.map_err(|source| failed(Some(source)))?;
+    let mut ipv4 = found.filter_map(|address| match address.ip() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    ipv4.next().map(Some).ok_or_else(|| failed(None))
 }

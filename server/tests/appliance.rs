@@ -29,6 +29,7 @@ fn settings(dir: &Path, port: u16) -> Settings {
     let text = format!(
         "data_dir = {:?}\n\
          [sftp]\nlisten = \"127.0.0.1\"\nport = {port}\n\
+         [ftps]\nlisten = \"127.0.0.1\"\nexplicit_port = 0\nimplicit_port = 0\n\
          [storage]\nfsync = \"never\"\n\
          [retention]\nsweep_every = \"1s\"\n",
         dir.join("data").display().to_string()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use layover_config::Settings;
 use layover_retention::Clock;
-use layover_server::{FTPS_LISTENS, SystemClock, retention_rule};
+use layover_server::{SystemClock, retention_rule};
 use serde::Serialize;
 
 use super::status::running_server;
@@ -104,17 +104,11 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
     findings.push(homes(settings, kept.homes));
     findings.push(host::host_keys(settings));
     findings.extend(host::user_cas(settings));
-    findings.push(host::port(settings, server.as_ref()));
+    findings.extend(host::ports(settings, server.as_ref()));
+    findings.push(host::certificate(settings, clock.now()));
     findings.push(host::descriptors(settings.gate.max_connections.get()));
     findings.push(retention(settings));
     findings.extend(kept.findings);
-    if !FTPS_LISTENS {
-        findings.push(Finding::notice(
-            "FTPS",
-            "not part of this build yet: its settings are accepted, nothing listens",
-            "use SFTP",
-        ));
-    }
 }
 
 /// One line: a fault of the directory itself comes before what the database

@@ -13,7 +13,7 @@ use layover_depot::{
 use layover_retention::Keep;
 use layover_server::{OptionsError, SystemClock, retention_rule};
 
-use super::serve::{start, take_over_signals, until_stopped};
+use super::serve::{ready_line, start, take_over_signals, until_stopped};
 use super::status::from_this_machine;
 use crate::context::{
     DATA_DIR_VARIABLE, DATABASE_VARIABLE, HOMES_VARIABLE, demo_data_dir, load_demo,
@@ -44,7 +44,11 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), CliError> {
     appliance.depot().refresh().await?;
 
     let guide = Guide {
+        ready: ready_line(appliance.addresses()),
         sftp: from_this_machine(appliance.addresses().sftp),
+        ftps: from_this_machine(appliance.addresses().ftps),
+        ftps_implicit: from_this_machine(appliance.addresses().ftps_implicit),
+        certificate: appliance.tls_fingerprint().to_owned(),
         fingerprints: appliance.host_key_fingerprints().to_vec(),
         password,
         keep: rule.keep,
@@ -202,7 +206,11 @@ fn quoted(word: &str) -> String {
 
 /// What the reader needs to know.
 struct Guide {
+    ready: String,
     sftp: SocketAddr,
+    ftps: SocketAddr,
+    ftps_implicit: SocketAddr,
+    certificate: String,
     fingerprints: Vec<String>,
     password: String,
     keep: Keep,
@@ -214,12 +222,13 @@ struct Guide {
 impl Guide {
     fn lines(&self) -> Vec<String> {
         let (host, port) = (self.sftp.ip(), self.sftp.port());
+        let (ftps, ftps_implicit) = (self.ftps, self.ftps_implicit);
         let url_host = match host {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
         let mut lines = vec![
-            format!("ready: SFTP on {}", self.sftp),
+            self.ready.clone(),
             String::new(),
             format!("  account    {DEMO_NAME}, from this machine only"),
             format!("  password   {}   (a new one at each start)", self.password),
@@ -229,6 +238,7 @@ impl Guide {
                 .iter()
                 .map(|print| format!("  host key   {print}")),
         );
+        lines.push(format!("  TLS        {}", self.certificate));
         lines.extend([
             format!(
                 "  retention  files go {} after their arrival, within a sweep of {}",
@@ -246,6 +256,18 @@ impl Guide {
             ),
             format!(
                 "  curl --insecure -u {DEMO_NAME}:{} sftp://{url_host}:{port}/   (curl with libssh2 1.11 or newer; Debian 12's: LAYOVER__SFTP__ALGORITHMS=compatible)",
+                self.password
+            ),
+            format!(
+                "  lftp -e 'set ssl:verify-certificate no; set ftp:ssl-force yes' -u {DEMO_NAME},{} ftp://{ftps}",
+                self.password
+            ),
+            format!(
+                "  lftp -e 'set ssl:verify-certificate no' -u {DEMO_NAME},{} ftps://{ftps_implicit}",
+                self.password
+            ),
+            format!(
+                "  curl --insecure --ssl-reqd -u {DEMO_NAME}:{} ftp://{ftps}/",
                 self.password
             ),
             String::new(),
@@ -271,7 +293,11 @@ mod tests {
     #[test]
     fn the_readme_shows_the_lines_that_are_printed() {
         let guide = Guide {
+            ready: "ready".to_owned(),
             sftp: "127.0.0.1:2222".parse().unwrap(),
+            ftps: "127.0.0.1:2121".parse().unwrap(),
+            ftps_implicit: "127.0.0.1:2990".parse().unwrap(),
+            certificate: "SHA256:00".to_owned(),
             fingerprints: Vec::new(),
             password: "PASSWORD".to_owned(),
             keep: Keep::from_secs(432_000).unwrap(),
@@ -283,7 +309,7 @@ mod tests {
         let lines = guide.lines();
         let pasted = lines.iter().filter(|line| line.contains("127.0.0.1"));
         let pasted: Vec<_> = pasted.filter(|line| line.starts_with("  ")).collect();
-        assert_eq!(pasted.len(), 3, "{lines:?}");
+        assert_eq!(pasted.len(), 6, "{lines:?}");
         for line in pasted {
             let line = line.trim();
             assert!(
@@ -296,7 +322,11 @@ mod tests {
     #[test]
     fn an_ipv6_address_is_bracketed_for_every_client() {
         let guide = Guide {
+            ready: "ready".to_owned(),
             sftp: "[::1]:2022".parse().unwrap(),
+            ftps: "[::1]:2121".parse().unwrap(),
+            ftps_implicit: "[::1]:2990".parse().unwrap(),
+            certificate: "SHA256:00".to_owned(),
             fingerprints: vec!["ssh-ed25519 SHA256:x".to_owned()],
             password: "secret".to_owned(),
             keep: Keep::from_secs(432_000).unwrap(),
@@ -308,6 +338,8 @@ mod tests {
         for part in [
             "demo@[::1]",
             "sftp://[::1]:2022",
+            "ftp://[::1]:2121",
+            "ftps://[::1]:2990",
             "-P 2022",
             "5d",
             "SHA256:x",

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use layover_config::Settings;
-use layover_server::{Appliance, Request, Signals, SystemClock};
+use layover_server::{Addresses, Appliance, Request, Signals, SystemClock};
 
 use crate::context::load;
 use crate::error::CliError;
@@ -51,12 +51,21 @@ pub(super) fn take_over_signals() -> Result<Signals, CliError> {
 /// Says where the server can be reached.
 pub(super) fn announce(out: &mut Output, appliance: &Appliance) -> Result<(), CliError> {
     let addresses = appliance.addresses();
-    out.line(&format!("ready: SFTP on {}", addresses.sftp))?;
+    out.line(&ready_line(addresses))?;
     out.line(&format!(
         "host key: {}",
         appliance.host_key_fingerprints().join(" ")
     ))?;
+    out.line(&format!("TLS certificate: {}", appliance.tls_fingerprint()))?;
     Ok(())
+}
+
+/// Where the server can be reached, in one line.
+pub(super) fn ready_line(addresses: &Addresses) -> String {
+    format!(
+        "ready: SFTP on {}, FTPS on {} (explicit) and {} (implicit)",
+        addresses.sftp, addresses.ftps, addresses.ftps_implicit
+    )
 }
 
 /// Runs until the appliance has stopped: the first signal asks it to finish,

@@ -62,6 +62,8 @@ pub(super) async fn run(context: &mut Context, health: bool) -> Result<(), CliEr
             fields.add("node", server.node.as_str());
             fields.add("since", server.started_at.as_str());
             fields.add("SFTP", server.sftp.to_string());
+            fields.add("FTPS", server.ftps.to_string());
+            fields.add("FTPS, implicit", server.ftps_implicit.to_string());
         }
         None => fields.add("server", Cell::toned("not running here", Tone::Notice)),
     }
@@ -89,11 +91,17 @@ async fn tell_health(context: &mut Context, view: &StatusView) -> Result<(), Cli
     if server.stopping {
         return unhealthy("it is stopping".to_owned());
     }
-    let sftp = from_this_machine(server.sftp);
-    match timer::timeout(CONNECT_LIMIT, TcpStream::connect(sftp)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => return unhealthy(format!("SFTP on {sftp} does not accept: {error}")),
-        Err(_) => return unhealthy(format!("SFTP on {sftp} does not accept in time")),
+    for (name, address) in [
+        ("SFTP", server.sftp),
+        ("FTPS", server.ftps),
+        ("implicit FTPS", server.ftps_implicit),
+    ] {
+        let at = from_this_machine(address);
+        match timer::timeout(CONNECT_LIMIT, TcpStream::connect(at)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return unhealthy(format!("{name} on {at} does not accept: {error}")),
+            Err(_) => return unhealthy(format!("{name} on {at} does not accept in time")),
+        }
     }
     let period_s = context.settings.retention.sweep_every.as_secs();
     let overdue_s = view.retention.oldest_overdue_s;

@@ -6,8 +6,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use layover_config::Settings;
-use layover_server::{Addresses, existing_host_keys, generated_key_paths, load_user_cas};
+use layover_config::{SecretRef, Settings};
+use layover_retention::Timestamp;
+use layover_server::{
+    Addresses, existing_host_keys, generated_key_paths, generated_tls_certificate_path,
+    load_user_cas, read_tls_certificate,
+};
 use rustix::fs::{Access, CWD, Mode, OFlags, ResolveFlags, access, openat2};
 use rustix::process::{Resource, getrlimit};
 
@@ -159,32 +163,93 @@ pub(super) fn user_cas(settings: &Settings) -> Option<Finding> {
     })
 }
 
-pub(super) fn port(settings: &Settings, server: Option<&Addresses>) -> Finding {
-    const WHAT: &str = "SFTP port";
-    let address = SocketAddr::new(settings.sftp.listen, settings.sftp.port.get());
-    if settings.sftp.port.is_any() {
-        let now = server.map(|server| format!(", now {}", server.sftp));
-        return Finding::ready(
-            WHAT,
-            format!("{address}: any free port{}", now.unwrap_or_default()),
-        );
+/// The ports of SFTP and of both kinds of FTPS.
+pub(super) fn ports(settings: &Settings, server: Option<&Addresses>) -> [Finding; 3] {
+    let (sftp, ftps) = (&settings.sftp, &settings.ftps);
+    [
+        Asked {
+            what: "SFTP port",
+            address: SocketAddr::new(sftp.listen, sftp.port.get()),
+            held: server.map(|server| (server.pid, server.sftp)),
+            setting: "[sftp] port (LAYOVER__SFTP__PORT)",
+        },
+        Asked {
+            what: "FTPS port",
+            address: SocketAddr::new(ftps.listen, ftps.explicit_port.get()),
+            held: server.map(|server| (server.pid, server.ftps)),
+            setting: "[ftps] explicit_port (LAYOVER__FTPS__EXPLICIT_PORT)",
+        },
+        Asked {
+            what: "implicit FTPS port",
+            address: SocketAddr::new(ftps.listen, ftps.implicit_port.get()),
+            held: server.map(|server| (server.pid, server.ftps_implicit)),
+            setting: "[ftps] implicit_port (LAYOVER__FTPS__IMPLICIT_PORT)",
+        },
+    ]
+    .map(Asked::finding)
+}
+
+/// A port that the server wants.
+struct Asked {
+    what: &'static str,
+    address: SocketAddr,
+    /// Our running server's process, and what it holds.
+    held: Option<(u32, SocketAddr)>,
+    setting: &'static str,
+}
+
+impl Asked {
+    fn finding(self) -> Finding {
+        let Self { what, address, .. } = self;
+        if address.port() == 0 {
+            let now = self.held.map(|(_, held)| format!(", now {held}"));
+            let now = now.unwrap_or_default();
+            return Finding::ready(what, format!("{address}: any free port{now}"));
+        }
+        if let Some((pid, held)) = self.held
+            && held.port() == address.port()
+        {
+            let held = format!("{held} is held by our server (process {pid})");
+            return Finding::ready(what, held);
+        }
+        match TcpListener::bind(address) {
+            Ok(_) => Finding::ready(what, format!("{address} is free")),
+            Err(error) => Finding::not_ready(
+                what,
+                format!("{address}: {error}"),
+                format!("stop the other program, or set {}", self.setting),
+            ),
+        }
     }
-    if let Some(server) = server
-        && server.sftp.port() == address.port()
-    {
-        let held = format!(
-            "{} is held by our server (process {})",
-            server.sftp, server.pid
-        );
-        return Finding::ready(WHAT, held);
-    }
-    match TcpListener::bind(address) {
-        Ok(_) => Finding::ready(WHAT, format!("{address} is free")),
+}
+
+/// The TLS certificate; one of our own is made at the first start.
+pub(super) fn certificate(settings: &Settings, now: Timestamp) -> Finding {
+    const WHAT: &str = "TLS certificate";
+    let read = match (&settings.ftps.certificate, &settings.ftps.private_key) {
+        (Some(chain), Some(key)) => {
+            read_tls_certificate(&SecretRef::File(chain.clone()), key.reference())
+        }
+        _ => {
+            let path = generated_tls_certificate_path(&settings.data_dir);
+            if !path.exists() {
+                let text = format!("will be made at the first start: {}", path.display());
+                return Finding::ready(WHAT, text);
+            }
+            let place = SecretRef::File(path);
+            read_tls_certificate(&place, &place)
+        }
+    };
+    match read {
         Err(error) => Finding::not_ready(
             WHAT,
-            format!("{address}: {error}"),
-            "stop the other program, or set [sftp] port (LAYOVER__SFTP__PORT)",
+            with_causes(&error),
+            "correct it; never replace a self-signed one lightly: partners pin it",
         ),
+        Ok(identity) => match identity.warning(now) {
+            Some(warning) => Finding::notice(WHAT, warning.to_string(), "renew it"),
+            None => Finding::ready(WHAT, format!("SHA256:{}", identity.fingerprint())),
+        },
     }
 }
 
@@ -294,20 +359,25 @@ mod tests {
         let held = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = held.local_addr().unwrap();
         let text = format!(
-            "[sftp]\nlisten = \"127.0.0.1\"\nport = {}\n",
+            "[sftp]\nlisten = \"127.0.0.1\"\nport = 0\n\
+             [ftps]\nlisten = \"127.0.0.1\"\nexplicit_port = {}\nimplicit_port = 0\n",
             address.port()
         );
         let settings = Settings::parse(&text, "test", std::iter::empty()).unwrap();
-        assert_eq!(port(&settings, None).state, State::NotReady);
+        let states = |server| ports(&settings, server).map(|finding| finding.state);
+        let (free, taken) = (State::Ready, State::NotReady);
+        assert_eq!(states(None), [free, taken, free]);
         let ours = Addresses {
             pid: std::process::id(),
             node: "n".to_owned(),
             version: "0".to_owned(),
             started_at: String::new(),
-            sftp: address,
+            sftp: "127.0.0.1:1".parse().unwrap(),
+            ftps: address,
+            ftps_implicit: "127.0.0.1:2".parse().unwrap(),
             stopping: false,
         };
-        assert_eq!(port(&settings, Some(&ours)).state, State::Ready);
+        assert_eq!(states(Some(&ours)), [State::Ready; 3]);
     }
 
     #[test]
