@@ -32,6 +32,9 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
 /// How long the peer may take to end its side of a download that is sent.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How long it may take to stop sending what is not wanted.
+const DECLINE_LINGER: Duration = Duration::from_secs(1);
+
 /// What a transfer needs of its control connection.
 pub(super) struct Carrier {
     pub(super) shared: Arc<Shared>,
@@ -140,7 +143,7 @@ impl Carrier {
             Ok(word) => word,
             Err(reply) => {
                 tracing::warn!(peer.addr = %self.peer, outcome = "refused", "a data connection does not belong to its control connection");
-                stream.cut().await;
+                decline(stream).await;
                 return Err(reply);
             }
         };
@@ -152,6 +155,14 @@ impl Carrier {
             is_ascii: self.is_ascii,
             _lease: lease,
         })
+    }
+}
+
+/// Ends a data connection whose bytes are not wanted, so that the client comes to
+/// read why: cut, most clients report a broken pipe and nothing else.
+async fn decline(mut stream: DataStream<TcpStream>) {
+    if stream.end_ours().await.is_ok() {
+        stream.linger(DECLINE_LINGER).await;
     }
 }
 
@@ -281,7 +292,7 @@ impl Job {
         let file = match begun {
             Ok(file) => file,
             Err(error) => {
-                open.stream.cut().await;
+                decline(open.stream).await;
                 return broken_off(&error);
             }
         };
@@ -294,14 +305,14 @@ impl Job {
             && file.size() > upload.from
             && let Err(error) = file.set_len(upload.from).await
         {
-            open.stream.cut().await;
+            decline(open.stream).await;
             return broken_off(&error);
         }
         let running = Stopwatch::start();
         let (received, end) = match receive_file(&mut open, &file, upload.from).await {
             Ok(received) => received,
             Err(reply) => {
-                open.stream.cut().await;
+                decline(open.stream).await;
                 give_up(file).await;
                 return reply;
             }
@@ -312,7 +323,7 @@ impl Job {
             End::CloseNotify => Completion::Proven,
             End::BareFin if received > 0 => Completion::Unproven,
             end => {
-                open.stream.cut().await;
+                decline(open.stream).await;
                 give_up(file).await;
                 return interrupted(end);
             }
@@ -320,7 +331,7 @@ impl Job {
         if let Some(announced) = upload.announced_bytes
             && received < announced
         {
-            open.stream.cut().await;
+            decline(open.stream).await;
             give_up(file).await;
             return Reply::new(
                 426,
