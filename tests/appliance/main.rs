@@ -10,6 +10,7 @@ mod crash;
 mod demo;
 mod expiry;
 mod faults;
+mod ftps;
 mod incidents;
 mod journal;
 mod ledger;

@@ -138,6 +138,8 @@ pub struct Layover {
 struct Server {
     child: Child,
     sftp: SocketAddr,
+    ftps: SocketAddr,
+    ftps_implicit: SocketAddr,
 }
 
 impl Drop for Server {
@@ -208,23 +210,42 @@ impl Layover {
         let mut server = Server {
             child,
             sftp: unbound,
+            ftps: unbound,
+            ftps_implicit: unbound,
         };
         let found = wait::within(PATIENCE, || {
             if let Some(status) = server.child.try_wait().expect("wait for the server") {
                 panic!("the server ended with {status}\n{}", self.log());
             }
-            self.announced_address(server.child.id())
+            self.announced_addresses(server.child.id())
         });
-        server.sftp = found.unwrap_or_else(|| panic!("the server is not ready\n{}", self.log()));
+        [server.sftp, server.ftps, server.ftps_implicit] =
+            found.unwrap_or_else(|| panic!("the server is not ready\n{}", self.log()));
         server
     }
 
-    /// The SFTP address that process `pid` announced; a file of an earlier process does not count.
-    fn announced_address(&self, pid: u32) -> Option<SocketAddr> {
+    /// What process `pid` announced for SFTP and both kinds of FTPS; a file of an earlier process
+    /// does not count.
+    fn announced_addresses(&self, pid: u32) -> Option<[SocketAddr; 3]> {
         let text = fs::read_to_string(self.data_dir.join(ADDRESSES)).ok()?;
         let addresses: Value = serde_json::from_str(&text).ok()?;
         (addresses["pid"].as_u64() == Some(u64::from(pid))).then_some(())?;
-        addresses["sftp"].as_str()?.parse().ok()
+        let address = |name: &str| addresses[name].as_str()?.parse().ok();
+        Some([
+            address("sftp")?,
+            address("ftps")?,
+            address("ftps_implicit")?,
+        ])
+    }
+
+    /// Where FTPS listens, as a client on this machine reaches it.
+    pub fn ftps_address(&self, entry: crate::ftps::Entry) -> SocketAddr {
+        let running = self.running();
+        let server = running.as_ref().expect("the server is running");
+        match entry {
+            crate::ftps::Entry::Explicit => server.ftps,
+            crate::ftps::Entry::Implicit => server.ftps_implicit,
+        }
     }
 
     /// Where SFTP listens, as a client on this machine reaches it.

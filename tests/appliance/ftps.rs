@@ -1,0 +1,193 @@
+//! Real clients over FTPS, explicit and implicit: files both ways, names, listings, resuming.
+
+use std::time::Duration;
+
+use layover_tests::content::{MIB, sha256, write_file};
+use layover_tests::ftps::{Entry, FtpsLogin};
+use layover_tests::{Account, Engine, Layover, Setup, on_both_engines};
+
+use crate::ledger;
+
+const SIZE: u64 = 24 * MIB + 12_345;
+
+/// For one conversation, in a build that is not optimised.
+const LONG: Duration = Duration::from_secs(120);
+
+const ENTRIES: [Entry; 2] = [Entry::Explicit, Entry::Implicit];
+
+fn serve(engine: Engine) -> (Layover, Account) {
+    serve_with(Setup::new(engine))
+}
+
+fn serve_with(setup: Setup) -> (Layover, Account) {
+    let layover = setup.prepare();
+    let account = layover.account("partner").password("correct-horse-7").add();
+    layover.start();
+    (layover, account)
+}
+
+on_both_engines!(
+    curl_moves_files_both_ways,
+    lftp_moves_renames_lists_and_deletes,
+    ftplib_moves_files_with_and_without_resumption,
+);
+
+fn curl_moves_files_both_ways(engine: Engine) {
+    let (layover, account) = serve(engine);
+    let (source, target) = (
+        account.client_dir.join("source"),
+        account.client_dir.join("target"),
+    );
+    let sum = write_file(&source, SIZE, 7);
+    let (from, to) = (source.to_string_lossy(), target.to_string_lossy());
+    for entry in ENTRIES {
+        for tls in [&["--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+            let login = FtpsLogin {
+                layover: &layover,
+                account: &account,
+                entry,
+            };
+            let put = [tls, &["--upload-file", &from]].concat();
+            login.curl(&put, "/file", LONG).expect_ok();
+            assert_eq!(sha256(&layover.homes().join("partner/file")), sum);
+            let get = [tls, &["--output", &to]].concat();
+            login.curl(&get, "/file", LONG).expect_ok();
+            assert_eq!(sha256(&target), sum, "{entry:?} {tls:?}");
+            let list = login.curl(tls, "/", LONG).expect_ok();
+            assert!(list.stdout.contains(" file"), "{list}");
+        }
+    }
+    ledger::agrees_with_tree(&layover, "partner");
+}
+
+fn lftp_moves_renames_lists_and_deletes(engine: Engine) {
+    let (layover, account) = serve(engine);
+    let tree = account.client_dir.join("tree");
+    std::fs::create_dir_all(tree.join("deep/er")).expect("make folders");
+    let sums: Vec<_> = ["one", "deep/two", "deep/er/three with spaces"]
+        .iter()
+        .zip(1..)
+        .map(|(name, seed)| (*name, write_file(&tree.join(name), 300_000, seed)))
+        .collect();
+    for entry in ENTRIES {
+        let login = FtpsLogin {
+            layover: &layover,
+            account: &account,
+            entry,
+        };
+        let back = account.client_dir.join(format!("back-{entry:?}"));
+        let commands = format!(
+            "mirror -R --parallel=3 {tree} /up\n\
+             mirror --parallel=3 /up {back}\n\
+             mv /up/one /up/first\n\
+             cls -1 /up\n\
+             rm -r /up\n",
+            tree = tree.display(),
+            back = back.display(),
+        );
+        let ran = login.lftp(&commands, LONG).expect_ok();
+        assert!(ran.stdout.contains("first"), "{ran}");
+        for (name, sum) in &sums {
+            assert_eq!(sha256(&back.join(name)), *sum, "{entry:?} {name}");
+        }
+        assert!(!layover.homes().join("partner/up").exists());
+    }
+    ledger::agrees_with_tree(&layover, "partner");
+}
+
+fn ftplib_moves_files_with_and_without_resumption(engine: Engine) {
+    let (layover, account) = serve(engine);
+    let (source, target) = (
+        account.client_dir.join("source"),
+        account.client_dir.join("target"),
+    );
+    let sum = write_file(&source, SIZE, 8);
+    let (from, to) = (source.to_string_lossy(), target.to_string_lossy());
+    for entry in ENTRIES {
+        for options in [
+            &[][..],
+            &["--resume"],
+            &["--tls12"],
+            &["--tls12", "--resume"],
+        ] {
+            let login = FtpsLogin {
+                layover: &layover,
+                account: &account,
+                entry,
+            };
+            let put = [options, &["put", &from, "/file"]].concat();
+            let ran = login.ftplib(&put, LONG).expect_ok();
+            assert!(ran.stdout.contains("it is deleted on"), "{ran}");
+            let get = [options, &["get", "/file", &to]].concat();
+            login.ftplib(&get, LONG).expect_ok();
+            assert_eq!(sha256(&target), sum, "{entry:?} {options:?}");
+        }
+    }
+    ledger::agrees_with_tree(&layover, "partner");
+}
+
+#[test]
+fn r04_a_bare_end_publishes_nothing_and_the_rest_can_be_sent() {
+    let (layover, account) = serve(Engine::Sqlite);
+    let source = account.client_dir.join("source");
+    let sum = write_file(&source, 1_000_000, 9);
+    let login = FtpsLogin {
+        layover: &layover,
+        account: &account,
+        entry: Entry::Explicit,
+    };
+    let half = ["half", &source.to_string_lossy(), "/file"];
+    let ran = login.ftplib(&half, LONG).expect_ok();
+    assert!(ran.stdout.contains("refused: 426"), "{ran}");
+    assert!(ran.stdout.contains("left: 500000"), "{ran}");
+    assert_eq!(sha256(&layover.homes().join("partner/file")), sum);
+    let uploads: Vec<_> = layover
+        .rows(&["journal", "--kind", "transfer"])
+        .into_iter()
+        .filter(|entry| entry["action"] == "upload")
+        .collect();
+    assert_eq!(uploads.len(), 2, "{uploads:?}");
+    assert_eq!(uploads[0]["outcome"], "failed");
+    assert_eq!(uploads[0]["detail"]["end"], "bare-fin");
+    assert_eq!(uploads[1]["outcome"], "ok");
+    assert_eq!(uploads[1]["detail"]["end"], "close-notify");
+}
+
+#[test]
+fn f16_where_resumption_is_required_who_cannot_is_told_and_leaves_nothing() {
+    let setup = Setup::new(Engine::Sqlite).set("ftps", "session_reuse", "\"require\"");
+    let (layover, account) = serve_with(setup);
+    let source = account.client_dir.join("source");
+    write_file(&source, 1000, 3);
+    let from = source.to_string_lossy();
+    let login = FtpsLogin {
+        layover: &layover,
+        account: &account,
+        entry: Entry::Explicit,
+    };
+    let ran = login.ftplib(&["put", &from, "/refused"], LONG);
+    assert!(!ran.ok() && ran.stderr.contains("522"), "{ran}");
+    assert!(!layover.homes().join("partner/refused").exists());
+    login
+        .ftplib(&["--tls12", "--resume", "put", &from, "/taken"], LONG)
+        .expect_ok();
+    login
+        .lftp(&format!("put {from} -o /by-lftp"), LONG)
+        .expect_ok();
+    ledger::agrees_with_tree(&layover, "partner");
+}
+
+#[test]
+fn an_account_for_sftp_only_cannot_log_in_over_ftps() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let plan = layover.account("partner").password("correct-horse-7");
+    let account = plan.with(&["--protocols", "sftp"]).add();
+    layover.start();
+    let login = FtpsLogin {
+        layover: &layover,
+        account: &account,
+        entry: Entry::Implicit,
+    };
+    // curl's code for a refused login.
+    login.curl(&[], "/", LONG).expect_code(67);
+}

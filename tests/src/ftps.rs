@@ -1,0 +1,110 @@
+//! FTPS with the clients that partners use: `curl`, `lftp` and Python's `ftplib`.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::account::Account;
+use crate::layover::Layover;
+use crate::process::{self, Ran};
+
+/// The system's interpreter, whose `ftplib` partners' scripts use.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// How TLS begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// With AUTH TLS.
+    Explicit,
+    /// With the first byte.
+    Implicit,
+}
+
+/// One account's way in over FTPS.
+#[derive(Debug, Clone, Copy)]
+pub struct FtpsLogin<'a> {
+    /// Where to.
+    pub layover: &'a Layover,
+    /// Who; with a password.
+    pub account: &'a Account,
+    /// How.
+    pub entry: Entry,
+}
+
+impl FtpsLogin<'_> {
+    fn password(&self) -> &str {
+        let password = self.account.password.as_deref();
+        password.expect("the account has a password")
+    }
+
+    fn url(&self) -> String {
+        let scheme = match self.entry {
+            Entry::Explicit => "ftp",
+            Entry::Implicit => "ftps",
+        };
+        format!("{scheme}://{}", self.layover.ftps_address(self.entry))
+    }
+
+    /// Runs `curl` with `arguments`, then the URL of `path`. The certificate is not looked at.
+    #[track_caller]
+    pub fn curl(&self, arguments: &[&str], path: &str, limit: Duration) -> Ran {
+        let mut command = Command::new("curl");
+        command
+            .env("HOME", &self.account.client_dir)
+            .env("CURL_HOME", &self.account.client_dir)
+            .args([
+                "--disable",
+                "--silent",
+                "--show-error",
+                "--insecure",
+                "--ssl-reqd",
+            ])
+            .args([
+                "--user",
+                &format!("{}:{}", self.account.name, self.password()),
+            ])
+            .args(arguments)
+            .arg(format!("{}{path}", self.url()));
+        process::run(&mut command, b"", limit)
+    }
+
+    /// Runs `lftp` with `commands`, one a line; the first that fails ends it with a failure.
+    #[track_caller]
+    pub fn lftp(&self, commands: &str, limit: Duration) -> Ran {
+        let script = format!(
+            "set cmd:fail-exit yes\n\
+             set net:max-retries 1\n\
+             set net:timeout 60\n\
+             set ssl:verify-certificate no\n\
+             set ftp:ssl-force yes\n\
+             open -u {},{} {}\n\
+             {commands}\n",
+            self.account.name,
+            self.password(),
+            self.url(),
+        );
+        let mut command = Command::new("lftp");
+        command
+            .env("HOME", &self.account.client_dir)
+            .env("LFTP_HOME", &self.account.client_dir)
+            .args(["-f", "/dev/stdin"]);
+        process::run(&mut command, script.as_bytes(), limit)
+    }
+
+    /// Runs `clients/ftplib_client.py` with `arguments` behind the login's.
+    #[track_caller]
+    pub fn ftplib(&self, arguments: &[&str], limit: Duration) -> Ran {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/ftplib_client.py");
+        let server = self.layover.ftps_address(self.entry);
+        let mut command = Command::new(PYTHON);
+        command.arg(script);
+        command.args(["--host", &server.ip().to_string()]);
+        command.args(["--port", &server.port().to_string()]);
+        command.args(["--user", &self.account.name, "--password", self.password()]);
+        if self.entry == Entry::Implicit {
+            command.arg("--implicit");
+        }
+        command.args(arguments);
+        process::run(&mut command, b"", limit)
+    }
+}
