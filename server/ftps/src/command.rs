@@ -49,75 +49,127 @@ pub struct Verb {
 
 /// A command with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the command of its name")]
 pub enum Command {
+    /// Stop the transfer.
     Abor,
+    /// How many bytes the next upload will have.
     Allo(u64),
+    /// Upload to the end of a file.
     Appe(Vec<u8>),
+    /// Begin TLS.
     Auth(Vec<u8>),
+    /// How much room there is.
     Avbl(Vec<u8>),
+    /// End TLS; refused.
     Ccc,
+    /// Go to the folder above.
     Cdup,
+    /// What the client is.
     Clnt(Vec<u8>),
+    /// Go to a folder.
     Cwd(Vec<u8>),
+    /// Delete a file.
     Dele(Vec<u8>),
+    /// Connect there (RFC 2428).
     Eprt(SocketAddr),
+    /// Listen for me (RFC 2428).
     Epsv(Epsv),
+    /// What the server can do.
     Feat,
+    /// The SHA-256 of a file.
     Hash(Vec<u8>),
+    /// All commands, or one.
     Help(Vec<u8>),
+    /// A listing for people.
     List(Vec<u8>),
+    /// When a file was modified.
     Mdtm(Vec<u8>),
+    /// Set a time of creation.
     Mfct(Timed),
+    /// Set the time of modification.
     Mfmt(Timed),
+    /// Make a folder.
     Mkd(Vec<u8>),
+    /// A listing for programs.
     Mlsd(Vec<u8>),
+    /// The facts of one name.
     Mlst(Vec<u8>),
+    /// How bytes are framed.
     Mode(u8),
+    /// Names alone.
     Nlst(Vec<u8>),
+    /// Nothing.
     Noop,
+    /// Set an option.
     Opts(Opts),
+    /// The password.
     Pass(Vec<u8>),
+    /// Listen for me (RFC 959).
     Pasv,
+    /// The size of the protection buffer.
     Pbsz(u64),
+    /// Connect there (RFC 959).
     Port(SocketAddr),
+    /// How data connections are protected.
     Prot(u8),
+    /// Where am I?
     Pwd,
+    /// End the connection.
     Quit,
+    /// End the session.
     Rein,
+    /// Where the next transfer begins.
     Rest(u64),
+    /// Download.
     Retr(Vec<u8>),
+    /// Remove a folder.
     Rmd(Vec<u8>),
+    /// The old name.
     Rnfr(Vec<u8>),
+    /// The new name.
     Rnto(Vec<u8>),
+    /// A command of this site.
     Site(Site),
+    /// The size of a file.
     Size(Vec<u8>),
+    /// Status, or a listing in the reply.
     Stat(Vec<u8>),
+    /// Upload.
     Stor(Vec<u8>),
+    /// Upload under a name that is free.
     Stou(Vec<u8>),
+    /// How files are structured.
     Stru(u8),
+    /// What system this is.
     Syst,
+    /// How content is represented.
     Type(Type),
+    /// The account's name.
     User(Vec<u8>),
+    /// A checksum of a file.
     Checksum(Checksum, Ranged),
 }
 
 /// RFC 959 s.3.1.1: what representation types we know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words of the RFC")]
 pub enum Type {
     #[default]
+    /// Text with CRLF on the wire.
     Ascii,
+    /// Bytes as they are.
     Image,
 }
 
 /// RFC 2428 s.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words of the RFC")]
 pub enum Epsv {
+    /// The family of the control connection.
     Any,
+    /// IPv4.
     V4,
+    /// IPv6.
     V6,
+    /// Nothing but EPSV from now on.
     All,
 }
 
@@ -134,10 +186,17 @@ pub enum Opts {
 
 /// Commands of this site.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the command of its name")]
 pub enum Site {
-    Chmod { mode: u32, path: Vec<u8> },
+    /// Set the permission bits.
+    Chmod {
+        /// The bits (`0o777`).
+        mode: u32,
+        /// The file.
+        path: Vec<u8>,
+    },
+    /// Set the time of modification.
     Utime(Timed),
+    /// All of them.
     Help,
 }
 
@@ -152,10 +211,12 @@ pub struct Timed {
 
 /// The X commands for checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the algorithm of its name")]
 pub enum Checksum {
+    /// CRC-32 as in ZIP.
     Crc32,
+    /// MD5.
     Md5,
+    /// SHA-256.
     Sha256,
 }
 

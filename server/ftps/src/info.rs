@@ -1,6 +1,6 @@
 //! Replies that depend on nobody: what the server is and can do.
 
-use crate::command::{self, Command, Opts, VERBS};
+use crate::command::{self, Command, Needs, Opts, VERBS};
 use crate::listing::Facts;
 use crate::reply::Reply;
 
@@ -79,7 +79,16 @@ pub(crate) fn features(facts: Facts) -> Reply {
 fn help(of: &[u8]) -> Reply {
     if !of.is_empty() {
         return match command::find(of.trim_ascii()) {
-            Some(verb) => Reply::new(214, format!("Syntax: {} {}", verb.name, verb.argument)),
+            Some(verb) => {
+                let needs = match verb.needs {
+                    Needs::Nothing => "",
+                    Needs::List => "; needs the right to list",
+                    Needs::Read => "; needs the right to read",
+                    Needs::Change => "; not for accounts that may only read",
+                };
+                let text = format!("Syntax: {} {}{needs}", verb.name, verb.argument);
+                Reply::new(214, text)
+            }
             None => Reply::new(502, "this server does not know that command"),
         };
     }

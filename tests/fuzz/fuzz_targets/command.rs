@@ -16,6 +16,9 @@ mod command;
 #[rustfmt::skip]
 mod line;
 
+use std::net::IpAddr;
+
+use command::Command;
 use line::{LineReader, MAX_LINE_BYTES};
 
 fuzz_target!(|input: &[u8]| {
@@ -26,11 +29,31 @@ fuzz_target!(|input: &[u8]| {
     for line in &whole {
         assert!(line.len() <= MAX_LINE_BYTES + 1 && !line.contains(&b'\n'));
         match command::parse(line) {
-            Ok((verb, _)) => assert!(command::find(verb.name.as_bytes()).is_some()),
+            Ok((verb, command)) => {
+                let found = command::find(verb.name.as_bytes()).expect("it is in the table");
+                assert_eq!(
+                    (found.phase, found.needs, found.argument),
+                    (verb.phase, verb.needs, verb.argument)
+                );
+                told_again(&command);
+            }
             Err(fault) => assert!((500..=504).contains(&fault.code())),
         }
     }
 });
+
+/// An address that was read is written as it was meant.
+fn told_again(command: &Command) {
+    let (Command::Port(target) | Command::Eprt(target)) = command else {
+        return;
+    };
+    assert!(address::epsv_text(target.port()).ends_with(&format!("|{}|)", target.port())));
+    if let IpAddr::V4(ip) = target.ip() {
+        let text = address::pasv_text(ip, target.port());
+        let numbers = text.split(['(', ')']).nth(1).expect("brackets");
+        assert_eq!(address::parse_port(numbers.as_bytes()), Ok(*target));
+    }
+}
 
 fn lines(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
     let mut reader = LineReader::default();
@@ -39,8 +62,14 @@ fn lines(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
         let mut input = *piece;
         loop {
             match reader.take(&mut input) {
-                Ok(Some(line)) => lines.push(line),
-                Ok(None) => break,
+                Ok(Some(line)) => {
+                    assert!(!reader.is_within_line());
+                    lines.push(line);
+                }
+                Ok(None) => {
+                    assert!(input.is_empty());
+                    break;
+                }
                 Err(_) => return lines,
             }
         }
