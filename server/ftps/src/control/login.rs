@@ -1,5 +1,6 @@
 //! USER, PASS and REIN.
 
+use layover_depot::timer::Stopwatch;
 use layover_depot::{LoginAttempt, LoginError, Proof, Protocol, Secret, VirtualPath};
 
 use super::{ControlConnection, DataPlace, Ending, Fault, refuse};
@@ -122,6 +123,8 @@ impl ControlConnection {
         if let Some(session) = self.session.take() {
             session.end("reinitialised").await;
         }
+        // The time to log in begins anew.
+        self.arrival.since_start = Stopwatch::start();
         self.user = None;
         self.cwd = VirtualPath::root();
         self.representation = Type::default();

@@ -1,9 +1,10 @@
 //! Files over data connections, and every way in which that ends.
 
+use layover_depot::timer;
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::fixture::{OTHER, World};
+use crate::fixture::{OTHER, PATIENCE, World};
 
 /// Larger than all buffers between us and a client that does not read.
 const LARGE_BYTES: usize = 64 * 1024 * 1024;
@@ -306,4 +307,26 @@ async fn a_transfer_that_runs_may_finish_when_the_server_stops() {
         world.content("file").as_deref(),
         Some(&b"first, second"[..])
     );
+}
+
+#[tokio::test]
+async fn a_killed_client_of_a_tolerant_account_publishes_nothing() {
+    let world = World::new().await;
+    let mut client = world.logged_in_as(OTHER, world.tls_of(&TLS13)).await;
+    let mut data = client.begin("STOR killed").await;
+    data.write_all(b"half").await.unwrap();
+    data.flush().await.unwrap();
+    while !client.ask("STAT").await.1.contains("4 bytes so far") {}
+    // The kernel ends both connections, without close_notify; the data connection first.
+    drop(data.into_inner().0);
+    drop(client);
+    let ended = async {
+        while world.entries("upload").await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timer::timeout(PATIENCE, ended).await.unwrap();
+    let uploads = world.entries("upload").await;
+    assert_eq!(uploads[0].outcome, layover_depot::Outcome::Failed);
+    assert_eq!(uploads[0].detail["end"], "aborted");
 }

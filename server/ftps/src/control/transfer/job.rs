@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use layover_depot::timer::Stopwatch;
+use layover_depot::timer::{self, Stopwatch};
 use layover_depot::{
     Completion, Upload as Receiving, UploadMode, UploadOutcome, UploadPermit, UploadReceipt,
 };
@@ -34,6 +34,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// How long it may take to stop sending what is not wanted.
 const DECLINE_LINGER: Duration = Duration::from_secs(1);
+
+/// How long after a bare end the control connection must still be there.
+const CONTROL_OUTLIVES: Duration = Duration::from_millis(250);
 
 /// What a transfer needs of its control connection.
 pub(super) struct Carrier {
@@ -283,6 +286,7 @@ impl Job {
     }
 
     pub(super) async fn upload(self, upload: Upload) -> Reply {
+        let cancel = self.carrier.cancel.clone();
         let mut open = match self.carrier.open().await {
             Ok(open) => open,
             Err(reply) => return reply,
@@ -316,6 +320,10 @@ impl Job {
                 give_up(file).await;
                 return reply;
             }
+        };
+        let end = match end {
+            End::BareFin => bare_or_lost(&cancel).await,
+            end => end,
         };
         file.note("end", word(end));
         let completion = match end {
@@ -407,6 +415,15 @@ async fn receive_file(open: &mut Open, file: &Receiving, from: u64) -> Result<(u
         written.map_err(|error| broken_off(&error))?;
     }
     Ok((received, end))
+}
+
+/// A client that is killed ends both connections at once, in any order: a bare end
+/// counts only when the control connection outlives it.
+async fn bare_or_lost(cancel: &CancellationToken) -> End {
+    match timer::timeout(CONTROL_OUTLIVES, cancel.cancelled()).await {
+        Ok(()) => End::Cancelled,
+        Err(timer::Elapsed) => End::BareFin,
+    }
 }
 
 async fn record(file: layover_depot::Download, sent_bytes: u64, complete: bool) {
