@@ -18,10 +18,14 @@ use crate::host_key::{self, HostKey, HostKeyError};
 use crate::jobs::{Job, JobBoard, JobStatus, drive};
 use crate::limits::raise_open_files;
 use crate::listener::{Admitted, BindError, Listener};
-use crate::options::{OptionsError, depot_options, ftps_identity, ftps_options, sftp_options};
-use crate::tls_certificate::TlsCertificateError;
+use crate::options::{
+    OptionsError, depot_options, ftps_certificate, ftps_identity, ftps_options, sftp_options,
+};
+use crate::tls_certificate::{Renewal, TlsCertificateError};
 use crate::user_ca::{self, UserCaFileError};
-use crate::work::{Adopt, ClockWatch, Heartbeat, PartialSweep, Prune, Recover, Refresh, Sweep};
+use crate::work::{
+    Adopt, CertificateWatch, ClockWatch, Heartbeat, PartialSweep, Prune, Recover, Refresh, Sweep,
+};
 
 /// How long running transfers may take to finish after the first stop signal.
 pub const SOFT_STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -66,6 +70,7 @@ pub struct Appliance {
     addresses: Addresses,
     host_key_fingerprints: Vec<String>,
     tls_fingerprint: String,
+    renewal: Arc<Renewal>,
     board: Arc<JobBoard>,
     stop: Stop,
 }
@@ -152,8 +157,11 @@ impl Appliance {
         let host_keys = host_key::load(&settings.data_dir, &settings.sftp)?;
         let host_key_fingerprints = host_keys.iter().map(HostKey::fingerprint).collect();
         let identity = ftps_identity(settings, clock.as_ref())?;
-        let tls_fingerprint = format!("SHA256:{}", identity.fingerprint());
+        let (chain, key) = ftps_certificate(settings);
+        let fingerprint = identity.fingerprint().to_owned();
+        let tls_fingerprint = format!("SHA256:{fingerprint}");
         let ftps = ftps_options(settings, identity, Arc::clone(clock)).await?;
+        let renewal = Renewal::new(chain, key, Arc::clone(&ftps.tls), &fingerprint);
         let listeners = match listeners {
             Some(listeners) => listeners,
             // The other server has ended since.
@@ -185,6 +193,7 @@ impl Appliance {
             addresses,
             host_key_fingerprints,
             tls_fingerprint,
+            renewal: Arc::new(renewal),
             board: Arc::new(JobBoard::default()),
             stop,
         };
@@ -266,10 +275,19 @@ impl Appliance {
         self.stop.hard.cancel();
     }
 
-    /// Answers a SIGHUP: accounts and networks are always current; settings and
-    /// host keys need a restart.
+    /// Answers a SIGHUP: a renewed TLS certificate is taken over now instead of
+    /// within a minute; accounts and networks are always current; settings and host
+    /// keys need a restart.
     pub fn reload(&self) {
-        tracing::info!("SIGHUP: restart to take over changed settings or host keys");
+        match self.renewal.look() {
+            Ok(()) => tracing::info!(
+                "SIGHUP: the TLS certificate is current; restart to take over changed settings or host keys"
+            ),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "SIGHUP: the TLS certificate cannot be read; the one in use stays"
+            ),
+        }
     }
 
     /// Waits until everything has ended; for ever, if nobody asks for a stop.
@@ -293,6 +311,7 @@ impl Appliance {
             clock: clock(),
         });
         self.run_job(Adopt(depot()));
+        self.run_job(CertificateWatch(Arc::clone(&self.renewal)));
         self.run_job(Prune {
             depot: depot(),
             clock: clock(),

@@ -131,6 +131,17 @@ pub(crate) fn sftp_options(
     }
 }
 
+/// Where the certificate for FTPS and its key lie.
+pub(crate) fn ftps_certificate(settings: &Settings) -> (SecretRef, SecretRef) {
+    match (&settings.ftps.certificate, &settings.ftps.private_key) {
+        (Some(chain), Some(key)) => (SecretRef::File(chain.clone()), key.reference().clone()),
+        _ => {
+            let generated = SecretRef::File(tls_certificate::generated_path(&settings.data_dir));
+            (generated.clone(), generated)
+        }
+    }
+}
+
 /// The certificate for FTPS: the operator's, or our own, which is made when it is
 /// not there.
 pub(crate) fn ftps_identity(

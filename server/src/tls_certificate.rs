@@ -10,9 +10,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use layover_config::{SecretError, SecretRef};
-use layover_ftps::{Identity, IdentityFault, self_signed};
+use layover_ftps::{Identity, IdentityFault, Tls, self_signed};
 use layover_retention::Timestamp;
 
 /// Folder of the keys below `data_dir`.
@@ -66,6 +67,47 @@ pub fn load(
         tracing::warn!("{place}: {warning}");
     }
     Ok(identity)
+}
+
+/// The certificate in use, and where it came from. Whoever renews it at its place is
+/// noticed without a restart.
+#[derive(Debug)]
+pub(crate) struct Renewal {
+    chain: SecretRef,
+    key: SecretRef,
+    tls: Arc<Tls>,
+    fingerprint: Mutex<String>,
+}
+
+impl Renewal {
+    /// Of `tls`, whose certificate came from these and has this fingerprint.
+    pub(crate) fn new(chain: SecretRef, key: SecretRef, tls: Arc<Tls>, fingerprint: &str) -> Self {
+        Self {
+            chain,
+            key,
+            tls,
+            fingerprint: Mutex::new(fingerprint.to_owned()),
+        }
+    }
+
+    /// Takes over another certificate, when there is one by now: connections that
+    /// begin from now on get it. On an error the one in use stays.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub(crate) fn look(&self) -> Result<(), TlsCertificateError> {
+        let identity = read(&self.chain, &self.key)?;
+        let mut known = self
+            .fingerprint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *known != identity.fingerprint() {
+            identity.fingerprint().clone_into(&mut known);
+            tracing::info!("another TLS certificate is in use: SHA256:{known}");
+            self.tls.reload(identity);
+        }
+        Ok(())
+    }
 }
 
 /// Where the generated certificate and its key lie.
@@ -164,5 +206,27 @@ mod tests {
         let error = load(dir.path(), "ftp.example.com", NOW).unwrap_err();
         assert!(error.to_string().contains("ftps.pem"));
         assert_eq!(fs::read(&path).unwrap(), b"damaged");
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_taken_over_and_a_damaged_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = load(dir.path(), "ftp.example.com", NOW).unwrap();
+        let prints = first.fingerprint().to_owned();
+        let path = generated_path(dir.path());
+        let place = SecretRef::File(path.clone());
+        let tls = Arc::new(Tls::new(layover_ftps::TlsOptions::default(), first));
+        let renewal = Renewal::new(place.clone(), place, tls, &prints);
+        let in_use = || renewal.fingerprint.lock().unwrap().clone();
+        renewal.look().unwrap();
+        assert_eq!(in_use(), prints);
+        fs::write(&path, "damaged").unwrap();
+        assert!(renewal.look().is_err());
+        assert_eq!(in_use(), prints);
+        fs::remove_file(&path).unwrap();
+        let second = load(dir.path(), "ftp.example.com", NOW).unwrap();
+        renewal.look().unwrap();
+        assert_eq!(in_use(), second.fingerprint());
+        assert_ne!(in_use(), prints);
     }
 }

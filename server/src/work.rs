@@ -8,6 +8,7 @@ use layover_retention::{Clock, sweep};
 
 use crate::clock::{ClockJump, SystemClock};
 use crate::jobs::{Job, JobFailure, Next};
+use crate::tls_certificate::Renewal;
 
 /// How often this node says that it lives. Other nodes take over what a node
 /// left unfinished when it has been silent for 60 s.
@@ -30,6 +31,10 @@ const ADOPT_EVERY: Duration = Duration::from_secs(30);
 
 /// How often old journal entries are pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+
+/// How often the certificate's file is read. Those who renew certificates do it days
+/// before the old one ends.
+const CERTIFICATE_WATCH_EVERY: Duration = Duration::from_secs(60);
 
 /// How often the wall clock is compared with the steady one.
 const CLOCK_WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -218,6 +223,24 @@ impl Job for Prune {
         } else {
             Next::WhenDue
         })
+    }
+}
+
+/// Looks whether the TLS certificate was renewed.
+pub(crate) struct CertificateWatch(pub(crate) Arc<Renewal>);
+
+impl Job for CertificateWatch {
+    fn name(&self) -> &'static str {
+        "certificate-watch"
+    }
+
+    fn period(&self) -> Duration {
+        CERTIFICATE_WATCH_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        self.0.look()?;
+        Ok(Next::WhenDue)
     }
 }
 
