@@ -2,7 +2,9 @@
 
 use crate::holdings::fixture::{World, fetch, path, upload};
 use crate::vfs::VfsError;
-use crate::{JournalKind, Outcome};
+use crate::{Completion, JournalKind, Outcome};
+
+use super::receiving;
 
 #[tokio::test]
 async fn a_running_download_sees_the_file_as_it_was_opened() {
@@ -60,6 +62,82 @@ async fn a_dropped_download_is_recorded_too() {
     assert_eq!(
         (entry.outcome, entry.size_bytes),
         (Outcome::Failed, Some(4))
+    );
+}
+
+#[tokio::test]
+async fn what_the_front_end_notes_is_in_the_entry_of_its_transfer() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    let published = receiving(&session, "/a", b"0123456789").await;
+    published.note("tls", "TLS 1.3");
+    published.finish(Completion::Proven).await.unwrap();
+    let stopped = receiving(&session, "/b", b"01234").await;
+    stopped.note("end", "reset");
+    stopped.interrupt().await.unwrap();
+    let mut download = session.download(&path("/a")).await.unwrap();
+    download.note("data", "bound");
+    download.finish(0, false).await.unwrap();
+    let journal = world.journal(JournalKind::Transfer).await;
+    let told: Vec<_> = journal
+        .iter()
+        .map(|entry| (entry.action.as_str(), &entry.detail))
+        .collect();
+    assert_eq!(told[0].1["tls"], "TLS 1.3", "{told:?}");
+    assert_eq!(told[1].1["end"], "reset", "{told:?}");
+    assert_eq!(told[2].1["data"], "bound", "{told:?}");
+    assert_eq!(
+        [told[0].0, told[1].0, told[2].0],
+        ["upload", "upload", "download"]
+    );
+}
+
+#[tokio::test]
+async fn a_download_that_is_forgotten_was_none() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    upload(&session, "/a", b"0123456789").await.unwrap();
+    let download = session.download(&path("/a")).await.unwrap();
+    download.read_at(0, 10).await.unwrap();
+    download.forget();
+    world.holdings.close().await;
+    let journal = world.journal(JournalKind::Transfer).await;
+    assert!(journal.iter().all(|entry| entry.action != "download"));
+}
+
+#[tokio::test]
+async fn a_session_tells_the_keep_that_its_next_file_gets() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    let told = session.keep().await.unwrap();
+    let upload = receiving(&session, "/a", b"x").await;
+    let receipt = upload.finish(Completion::Proven).await.unwrap();
+    let arrived_at = receipt.arrived_at.unwrap();
+    assert_eq!(
+        receipt.expires_at,
+        Some(arrived_at.saturating_add(told.as_duration()))
+    );
+}
+
+#[tokio::test]
+async fn a_file_has_one_inode_under_all_names_and_its_neighbour_another() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    upload(&session, "/a", b"x").await.unwrap();
+    upload(&session, "/b", b"x").await.unwrap();
+    let inode = async |name| session.stat(&path(name)).await.unwrap().inode;
+    let (a, b) = (inode("/a").await, inode("/b").await);
+    assert_ne!(a, b);
+    session
+        .rename(&path("/a"), &path("/c"), crate::Replace::Refuse)
+        .await
+        .unwrap();
+    assert_eq!(inode("/c").await, a);
+    let listing = session.list(&path("/")).await.unwrap();
+    assert!(
+        listing
+            .iter()
+            .any(|(name, info)| name == b"c" && info.inode == a)
     );
 }
 

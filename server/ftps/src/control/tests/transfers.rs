@@ -1,6 +1,6 @@
 //! Files over data connections, and every way in which that ends.
 
-use layover_depot::timer;
+use layover_depot::{Actor, Enabled, timer};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -329,4 +329,23 @@ async fn a_killed_client_of_a_tolerant_account_publishes_nothing() {
     let uploads = world.entries("upload").await;
     assert_eq!(uploads[0].outcome, layover_depot::Outcome::Failed);
     assert_eq!(uploads[0].detail["end"], "aborted");
+}
+
+#[tokio::test]
+async fn an_account_that_is_disabled_is_ended_in_the_middle_and_told() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    let mut data = client.begin("STOR file").await;
+    data.write_all(b"half").await.unwrap();
+    let (actor, name) = (Actor::new("operator"), "alice".parse().unwrap());
+    let registry = world.depot.registry();
+    registry
+        .set_enabled(&actor, &name, Enabled::No)
+        .await
+        .unwrap();
+    world.depot.refresh().await.unwrap();
+    assert_eq!(client.reply().await.0, 426);
+    assert_eq!(client.reply().await.0, 421);
+    client.expect_end().await;
+    assert_eq!(world.content("file"), None);
 }
