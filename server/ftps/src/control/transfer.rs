@@ -282,7 +282,13 @@ fn joined(lines: Vec<Vec<u8>>) -> Vec<u8> {
     out
 }
 
-/// As [`of_fault`], for a fault in the middle of a transfer.
+/// As [`of_fault`], for a fault in the middle of a transfer. The 421 of a session
+/// that was ended comes behind the transfer's own reply.
 fn broken_off(error: &VfsError) -> Reply {
-    of_fault(error)
+    match error {
+        VfsError::SessionEnded => {
+            Reply::new(426, "the session has ended, and the transfer with it")
+        }
+        error => of_fault(error),
+    }
 }
