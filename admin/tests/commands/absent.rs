@@ -109,14 +109,6 @@ fn a_refused_connection_is_said_once_and_what_to_do_next() {
 }
 
 #[test]
-fn ftps_named_on_the_command_line_is_warned_of() {
-    let place = Place::with_account();
-    let set = |protocols| place.run(&["account", "set", "partner", "--protocols", protocols]);
-    assert!(set("ftps,sftp").ok().stderr.contains("SFTP only"));
-    assert_eq!(set("sftp").ok().stderr, "");
-}
-
-#[test]
 fn the_demo_listens_on_loopback_unless_settings_say_otherwise() {
     let place = Place::new();
     for (settings, listens) in [("", "127.0.0.1:"), ("listen = \"0.0.0.0\"\n", "0.0.0.0:")] {

@@ -184,7 +184,7 @@ fn a_check_before_the_first_start_is_good_and_makes_nothing() {
     ] {
         assert_eq!(finding(&check, what)["state"], "ready", "{what}");
     }
-    assert_eq!(finding(&check, "FTPS")["state"], "notice");
+    assert_eq!(finding(&check, "FTPS port")["state"], "ready");
     assert!(!place.data_dir().exists());
 }
 

@@ -102,7 +102,11 @@ impl Place {
                 command.env_remove(name);
             }
         }
+        // Tests run side by side, and what they set is mostly SFTP's.
         command
+            .env("LAYOVER__FTPS__LISTEN", "127.0.0.1")
+            .env("LAYOVER__FTPS__EXPLICIT_PORT", "0")
+            .env("LAYOVER__FTPS__IMPLICIT_PORT", "0")
             .current_dir(self.path())
             .args(arguments)
             .stdin(Stdio::null());

@@ -73,6 +73,8 @@ enum DataPlace {
 enum Ending {
     /// Nobody is there to be told.
     Lost(Lost),
+    /// At once, without a reply: the reason for the journal.
+    Cut(&'static str),
     /// A last reply, and the reason for the journal.
     Told(Reply, &'static str),
 }
@@ -147,7 +149,13 @@ impl ControlConnection {
 
     /// Answers until the connection ends.
     pub(crate) async fn run(mut self) {
-        let ending = self.converse().await;
+        let hard = self.shared.hard.clone();
+        let ending = tokio::select! {
+            biased;
+            // An upload in progress is kept as interrupted when it is dropped.
+            () = hard.cancelled() => Ending::Cut("the server is stopping"),
+            ending = self.converse() => ending,
+        };
         self.data = DataPlace::None;
         self.shared.set_owner(self.tls.id(), None);
         let peer = self.arrival.peer;
@@ -166,6 +174,7 @@ impl ControlConnection {
                 Lost::TooLong.to_string()
             }
             Ending::Lost(lost) => lost.to_string(),
+            Ending::Cut(reason) => reason.to_owned(),
         };
         tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {reason}");
         if let Some(session) = self.session {

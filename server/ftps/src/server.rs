@@ -94,7 +94,7 @@ pub(crate) struct Shared {
     pub(crate) ports: Allocator,
     pub(crate) announced: AnnouncedAddress,
     pub(crate) soft: CancellationToken,
-    hard: CancellationToken,
+    pub(crate) hard: CancellationToken,
     owners: Mutex<HashMap<ControlId, Owner>>,
 }
 
@@ -161,14 +161,7 @@ impl Server {
         entry: Entry,
     ) -> impl Future<Output = ()> + Send + 'static {
         let shared = Arc::clone(&self.shared);
-        async move {
-            let hard = shared.hard.clone();
-            tokio::select! {
-                biased;
-                () = hard.cancelled() => {}
-                () = serve_one(shared, stream, peer, slot, entry) => {}
-            }
-        }
+        serve_one(shared, stream, peer, slot, entry)
     }
 }
 
@@ -219,6 +212,7 @@ async fn serve_one(
     let secured = tokio::select! {
         biased;
         () = shared.soft.cancelled() => return,
+        () = shared.hard.cancelled() => return,
         secured = timer::timeout(grace, secured) => secured,
     };
     match secured {

@@ -112,4 +112,16 @@ async fn a_hard_stop_ends_everything_at_once() {
     let _data = client.begin("STOR file").await;
     world.hard.cancel();
     client.expect_end().await;
+    // The session's end is told all the same.
+    let told = async {
+        loop {
+            let ends = world.entries("logout").await;
+            if let Some(end) = ends.last() {
+                break end.detail["reason"].clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let reason = timer::timeout(PATIENCE, told).await.unwrap();
+    assert_eq!(reason, "the server is stopping");
 }
