@@ -28,6 +28,8 @@ use std::time::Duration;
 use layover_retention::{Clock, Timestamp};
 use tokio_util::task::TaskTracker;
 
+#[cfg(test)]
+pub(crate) use beginnings::ROW_DELAY;
 pub(crate) use beginnings::{Beginnings, RowToCome};
 pub(crate) use growth::{Growth, GrowthTable};
 pub(crate) use live::{LiveGuard, LiveKey, LiveSet};

@@ -155,6 +155,16 @@ pub(crate) struct NewUpload {
     pub(crate) now: Timestamp,
 }
 
+/// A new upload that is published before it had a row.
+#[derive(Clone, Debug)]
+pub(crate) struct FreshStaging<'a> {
+    pub(crate) upload: &'a NewUpload,
+    pub(crate) size_bytes: u64,
+    pub(crate) identity: Identity,
+    pub(crate) quota_bytes: Option<u64>,
+    pub(crate) now: Timestamp,
+}
+
 /// The claim that one node lays on names while it changes them.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimRow {

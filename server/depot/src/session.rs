@@ -33,7 +33,7 @@ pub use upload::{Completion, CopySource, MAX_COPY_BYTES, Upload, UploadOutcome, 
 
 use terms::Terms;
 
-use crate::holdings::{Beginnings, Holdings, HomeRef};
+use crate::holdings::{Holdings, HomeRef};
 use crate::vfs::{Entry, FileKind, VfsError};
 use crate::{Account, AccountName, Protocol, Right, SessionId, VirtualPath};
 
@@ -143,8 +143,6 @@ struct SessionInner {
     /// As it was at login: whose session it is. What it may do is in `terms`.
     account: Account,
     terms: Arc<ArcSwap<Terms>>,
-    /// Rows of its uploads that are being written.
-    beginnings: Beginnings,
     home: HomeRef,
     protocol: Protocol,
     peer: IpAddr,
@@ -201,7 +199,6 @@ impl Session {
                 id: login.id,
                 terms: Arc::new(ArcSwap::from_pointee(Terms::of(&login.account))),
                 account: login.account,
-                beginnings: holdings.beginnings.of_session(),
                 home: login.home,
                 protocol: login.protocol,
                 peer: login.peer,

@@ -27,8 +27,8 @@ use crate::account::{
 };
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
-    Adoption, ApplianceKeep, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState, MoveClaim,
-    NewUpload, Publication, RemovalClaim, Staging, TreeClaim, Usage, Wishes,
+    Adoption, ApplianceKeep, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState, FreshStaging,
+    MoveClaim, NewUpload, Publication, RemovalClaim, Staging, TreeClaim, Usage, Wishes,
 };
 use crate::vfs::{HiddenName, StorageId};
 use crate::{
@@ -145,7 +145,8 @@ pub(crate) enum Store {
 /// Every function of the store: `read` is one statement on a reading
 /// connection, `single` one statement that writes, `script` a transaction of
 /// statements that need nothing from one another (false: nothing was done, a
-/// statement that must change a row did not), `write` a transaction,
+/// statement that must change a row did not), `insert` the same with the number of
+/// the row that one of them inserts, `write` a transaction,
 /// `judge` a transaction that is kept only when its answer says so
 /// (`Claimed::Yes`, `Some`).
 macro_rules! store_doors {
@@ -159,6 +160,7 @@ macro_rules! store_doors {
             single uploads::inherit_arrival(file: FileId, arrived_at: Timestamp) -> ();
             write uploads::park_upload(file: FileId, state: FileState, size_bytes: u64, now: Timestamp, entry: Option<&NewEntry>) -> ();
             write uploads::forget_upload(file: FileId, state: FileState, entry: Option<&NewEntry>) -> bool;
+            insert uploads::stage_fresh(staging: &FreshStaging<'_>) -> Option<FileId>;
             script uploads::stage_at_once(staging: &Staging) -> bool;
             judge uploads::stage(staging: &Staging) -> Claimed;
             write uploads::unstage(staging: &Staging, state: FileState, entry: Option<&NewEntry>) -> ();

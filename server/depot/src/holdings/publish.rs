@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use layover_retention::Timestamp;
 
-use super::{Holdings, HomeRef, LiveKey};
+use super::{Holdings, HomeRef, LiveKey, RowToCome};
 use crate::journal::NewEntry;
-use crate::ledger::{Claimed, FileState, Publication, Staging};
+use crate::ledger::{Claimed, FileState, FreshStaging, Publication, Staging};
 use crate::store::StoreError;
 use crate::vfs::{HiddenName, Identity, Replace, VfsError};
 use crate::{AccountId, FileId, VirtualPath};
@@ -23,7 +23,7 @@ const MAX_DIRECTORY_MOVES: usize = 8;
 pub(crate) struct Publishing {
     pub(crate) home: HomeRef,
     pub(crate) account: AccountId,
-    pub(crate) file: FileId,
+    pub(crate) row: RowToCome,
     pub(crate) hidden: HiddenName,
     /// The state it has now, and gets back when it cannot take the name.
     pub(crate) state: FileState,
@@ -78,12 +78,20 @@ impl Holdings {
         mut publishing: Publishing,
         entry: impl Fn(&VirtualPath, Timestamp) -> NewEntry + Send,
     ) -> Result<Published, PublishError> {
-        let _live = self.live.enter(LiveKey::File(publishing.file));
         for _ in 0..MAX_DIRECTORY_MOVES {
             let guard = self
                 .lock(publishing.home.id, &[&publishing.from, &publishing.to])
                 .await?;
-            let staging = self.staging(&publishing);
+            // Under the lock: a directory that moves has the row written, and
+            // takes it along.
+            if let Some(id) = self.stage_fresh(&publishing).await? {
+                let _live = self.live.enter(LiveKey::File(id));
+                let staging = self.staging(&publishing, id);
+                return self.take_name(&publishing, &staging, entry).await;
+            }
+            let id = publishing.row.id().await?;
+            let _live = self.live.enter(LiveKey::File(id));
+            let staging = self.staging(&publishing, id);
             match self.claim(&publishing.to, || self.stage(&staging)).await? {
                 Claimed::Yes => return self.take_name(&publishing, &staging, entry).await,
                 Claimed::OverQuota => {
@@ -93,7 +101,7 @@ impl Holdings {
                 // Its directory moved while it was uploaded: it goes along.
                 Claimed::Busy | Claimed::Changed => {
                     drop(guard);
-                    self.follow(&mut publishing).await?;
+                    self.follow(&mut publishing, id).await?;
                 }
             }
         }
@@ -101,6 +109,36 @@ impl Holdings {
             path: publishing.to,
         }
         .into())
+    }
+
+    /// A new upload gets its row here, with its claim and its place in the quota;
+    /// `None` when it has a row, or when something is in the way: it has one then.
+    async fn stage_fresh(&self, publishing: &Publishing) -> Result<Option<FileId>, VfsError> {
+        let Some(late) = publishing.row.take() else {
+            return Ok(None);
+        };
+        let staging = FreshStaging {
+            upload: late.upload(),
+            size_bytes: publishing.size_bytes,
+            identity: publishing.identity,
+            quota_bytes: publishing.quota_bytes,
+            now: self.now(),
+        };
+        match self.store.stage_fresh(&staging).await {
+            Ok(Some(id)) => {
+                late.tell(Ok(id));
+                Ok(Some(id))
+            }
+            Ok(None) => {
+                late.write();
+                Ok(None)
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                late.tell(Err(Arc::clone(&error)));
+                Err(StoreError::Shared(error).into())
+            }
+        }
     }
 
     async fn stage(&self, staging: &Staging) -> Result<Claimed, StoreError> {
@@ -128,9 +166,9 @@ impl Holdings {
         self.store.publish(publication).await
     }
 
-    fn staging(&self, publishing: &Publishing) -> Staging {
+    fn staging(&self, publishing: &Publishing, file: FileId) -> Staging {
         Staging {
-            file: publishing.file,
+            file,
             home: publishing.home.id,
             from: publishing.from.clone(),
             to: publishing.to.clone(),
@@ -142,11 +180,11 @@ impl Holdings {
         }
     }
 
-    async fn follow(&self, publishing: &mut Publishing) -> Result<(), VfsError> {
+    async fn follow(&self, publishing: &mut Publishing, id: FileId) -> Result<(), VfsError> {
         let gone = || VfsError::NotFound {
             path: publishing.from.clone(),
         };
-        let row = self.store.row(publishing.file).await?.ok_or_else(gone)?;
+        let row = self.store.row(id).await?.ok_or_else(gone)?;
         if row.state != publishing.state {
             return Err(gone());
         }
@@ -187,14 +225,14 @@ impl Holdings {
         };
         let now = self.now();
         let publication = Publication {
-            file: publishing.file,
+            file: staging.file,
             home: publishing.home.id,
             path: publishing.to.clone(),
             account: publishing.account,
             arrived_at: publishing.inherited_arrival.unwrap_or(now),
             appliance: self.appliance,
             now,
-            entry: entry(&publishing.to, now).with("file_id", publishing.file.0),
+            entry: entry(&publishing.to, now).with("file_id", staging.file.0),
         };
         let stored = self.record(&publication).await;
         let stored = stored.map_err(|error| PublishError::Taken(error.into()))?;

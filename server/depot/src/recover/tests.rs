@@ -323,6 +323,7 @@ async fn another_nodes_work_is_settled_only_after_it_has_been_silent_for_a_minut
         .await
         .unwrap();
     open.write_at(0, Bytes::from_static(b"12")).await.unwrap();
+    other.beginnings.settle().await;
     world
         .clock
         .advance(SILENT_AFTER - std::time::Duration::from_micros(1));

@@ -84,8 +84,9 @@ pub(super) fn visible<'a>(
 impl Session {
     /// Looks at one name until disk and ledger agree.
     pub(super) async fn look(&self, path: &VirtualPath) -> Result<Look, VfsError> {
-        // What it began itself it sees.
-        self.inner.beginnings.settle_own().await;
+        // What has begun under this name it sees.
+        let beginnings = &self.inner.holdings.beginnings;
+        beginnings.settle_name(self.inner.home.id, path).await;
         let mut look = self.look_once(path).await?;
         for _ in 1..MAX_LOOKS {
             if !look.disagrees() {

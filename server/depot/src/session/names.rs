@@ -7,7 +7,7 @@ use layover_retention::Timestamp;
 
 use super::look::{Look, VisibleFile};
 use super::{Session, not_found, record};
-use crate::holdings::{HomeRef, LiveKey, Publishing, Taken};
+use crate::holdings::{HomeRef, LiveKey, Publishing, RowToCome, Taken};
 use crate::ledger::{Claimed, EndedBy, FileRow, FileState, MoveClaim, RemovalCause};
 use crate::vfs::{FileKind, Place, Replace, Storage, VfsError};
 use crate::{Right, VirtualPath};
@@ -198,7 +198,7 @@ impl Session {
         let publishing = Publishing {
             home: self.inner.home.clone(),
             account: self.inner.account.id,
-            file: row.id,
+            row: RowToCome::known(row.id),
             hidden,
             state: FileState::Waiting,
             from: row.path.clone(),

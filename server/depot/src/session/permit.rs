@@ -177,8 +177,8 @@ impl UploadPermit {
         &self.path
     }
 
-    /// Begins: a row `receiving` and a hidden file. The row of a new upload may
-    /// still be on its way when this returns; a row that cannot be written is told
+    /// Begins: a hidden file, and a row `receiving`. The row of a new upload comes
+    /// a little later, or with its publication; a row that cannot be written is told
     /// by the next write, or by the end, and the upload is not published.
     ///
     /// # Errors
@@ -200,22 +200,18 @@ impl UploadPermit {
 
     async fn begin_fresh(&self) -> Result<Start, VfsError> {
         let (hidden, live) = self.hidden()?;
-        let row = self.begin_row_meanwhile(&hidden).await;
         let name = hidden.clone();
-        let created = self
-            .session
-            .inner
-            .holdings
+        let holdings = &self.session.inner.holdings;
+        let created = holdings
             .vfs
             .quick(move |storage| storage.create_hidden(&name))
             .await;
-        match created {
-            Ok(file) => Ok(self.start(file, row, hidden, live)),
-            Err(error) => match row.id().await {
-                Ok(id) => Err(self.give_up(id, error).await),
-                Err(_) => Err(VfsError::at(&self.path, error)),
-            },
-        }
+        let file = created.map_err(|error| VfsError::at(&self.path, error))?;
+        let upload = self.new_upload(&hidden, None);
+        let row = holdings
+            .beginnings
+            .begin(upload, &holdings.store, &holdings.tasks);
+        Ok(self.start(file, row, hidden, live))
     }
 
     async fn begin_copy(&self, source: &VisibleFile) -> Result<Start, VfsError> {
@@ -315,20 +311,6 @@ impl UploadPermit {
         let upload = self.new_upload(hidden, inherited_arrival);
         let store = &self.session.inner.holdings.store;
         Ok(store.begin_upload(&upload).await?)
-    }
-
-    /// The row is written while the answer goes out.
-    async fn begin_row_meanwhile(&self, hidden: &HiddenName) -> RowToCome {
-        let upload = self.new_upload(hidden, None);
-        let inner = &self.session.inner;
-        let beginning = inner.beginnings.enter().await;
-        let (tell, row) = RowToCome::pending();
-        let store = Arc::clone(&inner.holdings.store);
-        inner.holdings.tasks.spawn(async move {
-            tell.tell(store.begin_upload(&upload).await);
-            drop(beginning);
-        });
-        row
     }
 
     fn new_upload(&self, hidden: &HiddenName, inherited_arrival: Option<Timestamp>) -> NewUpload {

@@ -13,6 +13,8 @@ pub(super) struct Words {
     pub(super) identity: &'static str,
     /// A string of bytes.
     pub(super) bytes: &'static str,
+    /// Of a table that is kept in its primary key.
+    pub(super) keyonly: &'static str,
 }
 
 /// Every schema step, oldest first. A step that was released never changes.
@@ -33,6 +35,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "authentication",
         include_str!("../../migrations/0004_authentication.sql"),
     ),
+    (
+        6,
+        "claims_compact",
+        include_str!("../../migrations/0006_claims_compact.sql"),
+    ),
 ];
 
 /// The last schema step.
@@ -51,7 +58,8 @@ pub(super) fn migrator(words: &Words) -> Migrator {
         .map(|(version, name, text)| {
             let text = text
                 .replace("BIGIDENTITY", words.identity)
-                .replace("BYTES", words.bytes);
+                .replace("BYTES", words.bytes)
+                .replace("KEYONLY", words.keyonly);
             Migration::new(
                 *version,
                 Cow::Borrowed(*name),

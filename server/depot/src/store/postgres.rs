@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions};
+use sqlx::query::Query;
+use sqlx::{ConnectOptions, Connection, Postgres, Row as _};
 
 use super::dialect::Words;
-use super::steps::{Step, Value};
+use super::steps::{self, Step, Value};
 use super::{Connect, Missing, OnLoan, OpenStoreError, StoreError};
 use crate::{Fsync, timer};
 
@@ -32,8 +33,8 @@ pub(super) use body::Engine;
 
 type Conn = sqlx::PgConnection;
 type Pool = sqlx::PgPool;
-type Lease = PoolConnection<sqlx::Postgres>;
-type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
+type Lease = PoolConnection<Postgres>;
+type Transaction = sqlx::Transaction<'static, Postgres>;
 
 /// A write transaction begins like any other; rows are locked one by one.
 const BEGIN_WRITE: &str = "BEGIN";
@@ -82,19 +83,41 @@ async fn at_once(writer: &Pool, steps: Vec<Step>) -> Result<bool, StoreError> {
     Ok(done)
 }
 
+/// The same; the number of the row that was inserted, as `inserted_id`.
+async fn insert_at_once(writer: &Pool, steps: Vec<Step>) -> Result<Option<i64>, StoreError> {
+    let mut transaction = writer.begin().await.map_err(fault)?;
+    let mut id = None;
+    for step in steps {
+        let must_change = step.must_change;
+        let query = bound(step);
+        if must_change {
+            if query.execute(&mut *transaction).await?.rows_affected() != 1 {
+                transaction.rollback().await?;
+                return Ok(None);
+            }
+        } else if let Some(row) = query.fetch_optional(&mut *transaction).await? {
+            id = Some(row.try_get(steps::INSERTED)?);
+        }
+    }
+    transaction.commit().await?;
+    Ok(id)
+}
+
+/// A step with its values.
+fn bound(step: Step) -> Query<'static, Postgres, PgArguments> {
+    let values = step.values.into_iter();
+    values.fold(sqlx::query(step.sql), |query, value| match value {
+        Value::Int(value) => query.bind(value),
+        Value::Text(value) => query.bind(value),
+        Value::Bytes(value) => query.bind(value),
+    })
+}
+
 /// Does one step after the other; how many rows each has changed.
 async fn run(conn: &mut Conn, steps: Vec<Step>) -> Result<Vec<u64>, StoreError> {
     let mut changed = Vec::with_capacity(steps.len());
     for step in steps {
-        let query =
-            step.values
-                .into_iter()
-                .fold(sqlx::query(step.sql), |query, value| match value {
-                    Value::Int(value) => query.bind(value),
-                    Value::Text(value) => query.bind(value),
-                    Value::Bytes(value) => query.bind(value),
-                });
-        changed.push(query.execute(&mut *conn).await?.rows_affected());
+        changed.push(bound(step).execute(&mut *conn).await?.rows_affected());
     }
     Ok(changed)
 }
@@ -158,6 +181,7 @@ pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
     let words = Words {
         identity: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
         bytes: "BYTEA",
+        keyonly: "",
     };
     let engine = Engine {
         writer: pool.clone(),

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::migrate::Migrator;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Sqlite};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, Sqlite};
 
 mod connections;
 
@@ -81,6 +81,40 @@ async fn at_once(writer: &Pool, steps: Vec<Step>) -> Result<bool, StoreError> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The same; the number of the row that was inserted, as `inserted_id`.
+async fn insert_at_once(writer: &Pool, steps: Vec<Step>) -> Result<Option<i64>, StoreError> {
+    let text = steps::joined_transaction(BEGIN_WRITE, &steps);
+    let mut transaction = writer.loan_for_transaction().await?;
+    match inserted(transaction.conn()?, bound(text, steps)).await {
+        Ok(id) => {
+            transaction.note_commit();
+            Ok(id)
+        }
+        Err(sqlx::Error::Database(fault)) if fault.message() == steps::CHECK_FAILED => {
+            transaction.rollback().await?;
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Runs everything, and keeps what its one RETURNING says.
+async fn inserted(
+    conn: &mut Conn,
+    query: Query<'static, Sqlite, SqliteArguments>,
+) -> Result<Option<i64>, sqlx::Error> {
+    let mut id = None;
+    let mut results = conn.fetch_many(query);
+    while let Some(result) = results.try_next().await? {
+        if let Some(row) = result.right()
+            && let Ok(found) = row.try_get(steps::INSERTED)
+        {
+            id = Some(found);
+        }
+    }
+    Ok(id)
 }
 
 /// Does all steps in one go; how many rows each has changed.
@@ -174,6 +208,8 @@ pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
     let words = Words {
         identity: "INTEGER PRIMARY KEY AUTOINCREMENT",
         bytes: "BLOB",
+        // https://www.sqlite.org/withoutrowid.html
+        keyonly: "WITHOUT ROWID",
     };
     let engine = Engine { writer, reader };
     if how.missing == Missing::Make {

@@ -86,6 +86,9 @@ impl Step {
     }
 }
 
+/// How a statement that inserts a row returns its number.
+pub(super) const INSERTED: &str = "inserted_id";
+
 /// What SQLite says when [`CHECK`] fails.
 pub(super) const CHECK_FAILED: &str = "integer overflow";
 

@@ -76,6 +76,7 @@ async fn store_suite(store: &Store) {
     operators::the_storage_of_the_homes(store).await;
     ledger::an_upload_from_its_beginning_to_its_end(store).await;
     ledger::an_upload_published_at_once(store).await;
+    ledger::an_upload_that_gets_its_row_with_its_name(store).await;
     ledger::names_that_move(store).await;
     ledger::directories(store).await;
     ledger::adopted_and_missing_files(store).await;

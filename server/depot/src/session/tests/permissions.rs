@@ -133,7 +133,6 @@ fn read_only_twin(session: &Session) -> Session {
     };
     Session {
         inner: std::sync::Arc::new(super::super::SessionInner {
-            beginnings: inner.beginnings.clone(),
             id: inner.id.clone(),
             account: inner.account.clone(),
             terms: std::sync::Arc::new(arc_swap::ArcSwap::from_pointee(terms)),

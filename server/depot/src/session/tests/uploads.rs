@@ -6,8 +6,11 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::{NEW, begin, receiving};
+use crate::holdings::ROW_DELAY;
 use crate::holdings::fixture::{DAY, KEEP, World, fetch, names, path, start_time, upload};
-use crate::session::{Completion, UploadMode, UploadOutcome};
+use crate::ledger::FileState;
+use crate::session::{Completion, Session, UploadMode, UploadOutcome};
+use crate::timer;
 use crate::vfs::recording::Op;
 use crate::vfs::{FileKind, Storage as _, VfsError};
 use crate::{JournalKind, Outcome};
@@ -448,4 +451,73 @@ async fn an_upload_whose_row_cannot_be_written_is_told_at_once_and_leaves_nothin
         "{refused:?}"
     );
     assert!(world.storage.list_hidden().unwrap().is_empty());
+}
+
+async fn rows(world: &World, session: &Session, name: &str) -> Vec<FileState> {
+    let home = session.inner.home.id;
+    let rows = world.holdings.store.rows_at(home, &path(name)).await;
+    rows.unwrap().iter().map(|row| row.state).collect()
+}
+
+#[tokio::test]
+async fn an_upload_that_takes_its_time_gets_a_row_of_its_own() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    let upload = receiving(&session, "/a", b"half").await;
+    assert_eq!(rows(&world, &session, "/a").await, []);
+    let row = async {
+        while rows(&world, &session, "/a").await.is_empty() {
+            timer::sleep(ROW_DELAY / 10).await;
+        }
+    };
+    timer::timeout(ROW_DELAY * 40, row).await.expect("no row");
+    assert_eq!(rows(&world, &session, "/a").await, [FileState::Receiving]);
+    upload
+        .write_at(4, Bytes::from_static(b" whole"))
+        .await
+        .unwrap();
+    upload.finish(Completion::Closed).await.unwrap();
+    assert_eq!(rows(&world, &session, "/a").await, [FileState::Stored]);
+    assert_eq!(fetch(&session, "/a").await.unwrap(), b"half whole");
+    world.assert_agreement().await;
+}
+
+#[tokio::test]
+async fn whoever_looks_at_the_name_of_an_upload_has_its_row_written() {
+    let world = World::new().await;
+    let (session, other) = (world.session("alice").await, world.session("alice").await);
+    let upload = receiving(&session, "/a", b"1").await;
+    let elsewhere = receiving(&session, "/b", b"2").await;
+    assert!(matches!(
+        other.stat(&path("/a")).await,
+        Err(VfsError::NotFound { .. })
+    ));
+    assert_eq!(rows(&world, &session, "/a").await, [FileState::Receiving]);
+    assert_eq!(rows(&world, &session, "/b").await, []);
+    for upload in [upload, elsewhere] {
+        upload.finish(Completion::Closed).await.unwrap();
+    }
+    assert_eq!(names(&session, "/").await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn an_upload_of_nothing_that_is_given_up_leaves_no_trace() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    let upload = begin(&session, "/a", NEW).await.unwrap();
+    upload.interrupt().await.unwrap();
+    world.holdings.beginnings.settle().await;
+    assert_eq!(rows(&world, &session, "/a").await, []);
+    assert_eq!(world.storage.list_hidden().unwrap(), []);
+    assert_eq!(world.journal(JournalKind::Transfer).await, []);
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_at_once_can_be_resumed() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    let upload = receiving(&session, "/a", b"half").await;
+    upload.interrupt().await.unwrap();
+    assert_eq!(rows(&world, &session, "/a").await, [FileState::Partial]);
+    assert_eq!(session.stat(&path("/a")).await.unwrap().size_bytes, 4);
 }

@@ -10,7 +10,7 @@ use crate::journal::NewEntry;
 use crate::ledger::FileState;
 use crate::session::record;
 use crate::vfs::{Identity, Replace, Vfs, VfsError};
-use crate::{FileId, Right, VirtualPath};
+use crate::{Right, VirtualPath};
 
 /// Suffixes of names that `publish_on_rename` accounts upload to first.
 const TEMPORARY_SUFFIXES: [&[u8]; 3] = [b".part", b".filepart", b".tmp"];
@@ -21,13 +21,10 @@ impl Parts {
     }
 
     pub(super) async fn finish(self, completion: Completion) -> Result<UploadReceipt, VfsError> {
-        let id = match self.row.id().await {
-            Ok(id) => id,
-            Err(fault) => {
-                self.park(fault.word()).await?;
-                return Err(fault);
-            }
-        };
+        if let Some(fault) = self.row.fault() {
+            self.park(fault.word()).await?;
+            return Err(fault);
+        }
         let fault = {
             let progress = locked(&self.progress);
             match progress.poison {
@@ -63,9 +60,9 @@ impl Parts {
             }
         };
         if waits {
-            return self.wait_for_rename(id, size_bytes).await;
+            return self.wait_for_rename(size_bytes).await;
         }
-        match self.publish(id, identity, size_bytes).await {
+        match self.publish(identity, size_bytes).await {
             Ok(receipt) => Ok(receipt),
             Err(PublishError::NotTaken(fault)) => {
                 self.park(fault.word()).await?;
@@ -123,7 +120,6 @@ impl Parts {
 
     async fn publish(
         &self,
-        id: FileId,
         identity: Identity,
         size_bytes: u64,
     ) -> Result<UploadReceipt, PublishError> {
@@ -140,7 +136,7 @@ impl Parts {
         let publishing = Publishing {
             home: inner.home.clone(),
             account: inner.account.id,
-            file: id,
+            row: self.row.clone(),
             hidden: self.hidden.clone(),
             state: FileState::Receiving,
             from: self.path.clone(),
@@ -173,11 +169,14 @@ impl Parts {
         })
     }
 
-    async fn wait_for_rename(
-        &self,
-        id: FileId,
-        size_bytes: u64,
-    ) -> Result<UploadReceipt, VfsError> {
+    async fn wait_for_rename(&self, size_bytes: u64) -> Result<UploadReceipt, VfsError> {
+        let id = match self.row.id().await {
+            Ok(id) => id,
+            Err(fault) => {
+                self.park(fault.word()).await?;
+                return Err(fault);
+            }
+        };
         let inner = &self.session.inner;
         let now = inner.holdings.now();
         let mut entry =
@@ -193,9 +192,6 @@ impl Parts {
     /// Keeps what has arrived without a gap, hidden; nothing when there is
     /// nothing worth keeping.
     pub(super) async fn park(&self, why: &'static str) -> Result<(), VfsError> {
-        let Ok(id) = self.row.id().await else {
-            return self.discard_rowless(why).await;
-        };
         let (kept_bytes, changed, found_no_room) = {
             let progress = locked(&self.progress);
             let found_no_room = progress.poison.is_some_and(Poison::is_for_want_of_room);
@@ -217,6 +213,12 @@ impl Parts {
             let entry = changed.then(|| self.entry_of_interruption(why, 0));
             return self.discard_with(entry).await;
         }
+        let Ok(id) = self.row.id().await else {
+            // What the ledger does not know cannot be resumed.
+            return self
+                .discard_with(Some(self.entry_of_interruption(why, 0)))
+                .await;
+        };
         let file = Arc::clone(&self.file);
         let shortened = self
             .vfs()
@@ -269,7 +271,16 @@ impl Parts {
 
     async fn discard_with(&self, entry: Option<NewEntry>) -> Result<(), VfsError> {
         let holdings = &self.session.inner.holdings;
-        let id = self.row.id().await?;
+        let id = match self.row.take() {
+            Some(_unwritten) => None,
+            None => self.row.id().await.ok(),
+        };
+        let Some(id) = id else {
+            if let Some(entry) = &entry {
+                self.note_end(entry).await;
+            }
+            return holdings.discard_hidden(self.hidden.clone()).await;
+        };
         let state = FileState::Receiving;
         if !holdings
             .store
@@ -282,19 +293,16 @@ impl Parts {
         holdings.discard_hidden(self.hidden.clone()).await
     }
 
-    /// What the ledger does not know cannot be resumed.
-    async fn discard_rowless(&self, why: &'static str) -> Result<(), VfsError> {
-        let holdings = &self.session.inner.holdings;
-        let entry = self.entry_of_interruption(why, 0);
-        // The database failed a moment ago; the log has why in any case.
-        if let Err(error) = holdings.store.append(&entry).await {
+    /// For the journal, of an upload that has no row to tell of it.
+    async fn note_end(&self, entry: &NewEntry) {
+        // When the database fails, the log has why in any case.
+        if let Err(error) = self.session.inner.holdings.store.append(entry).await {
             tracing::warn!(
                 file.path = %self.path,
                 error = &error as &dyn std::error::Error,
                 "an upload without a row could not be recorded"
             );
         }
-        holdings.discard_hidden(self.hidden.clone()).await
     }
 
     fn receipt(&self, outcome: UploadOutcome) -> UploadReceipt {

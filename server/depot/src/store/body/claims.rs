@@ -4,8 +4,10 @@
 use layover_retention::Timestamp;
 
 use super::{Conn, Step, StoreError, run};
-use crate::ledger::{ClaimKind, ClaimRow, MoveClaim, RemovalClaim, Staging, TreeClaim};
-use crate::vfs::Identity;
+use crate::ledger::{
+    ClaimKind, ClaimRow, FreshStaging, MoveClaim, RemovalClaim, Staging, TreeClaim,
+};
+use crate::vfs::{HiddenName, Identity};
 use crate::{FileId, HomeId, NodeId, VirtualPath};
 
 type ClaimColumns = (
@@ -19,12 +21,19 @@ type ClaimColumns = (
     Option<i64>,
 );
 
+/// The file that a claim is about.
+enum FileOf<'a> {
+    Row(FileId),
+    /// Of the row that has this hidden file.
+    Hidden(&'a HiddenName),
+}
+
 /// One claim about to be laid.
 struct NewClaim<'a> {
     home: HomeId,
     path: &'a VirtualPath,
     kind: ClaimKind,
-    file: Option<FileId>,
+    file: Option<FileOf<'a>>,
     ends: Option<(&'a VirtualPath, Option<&'a VirtualPath>)>,
     identity: Identity,
     node: &'a NodeId,
@@ -41,23 +50,29 @@ fn claim_step(claim: NewClaim<'_>) -> Step {
         ),
         None => (None, None),
     };
+    let (file, hidden) = match claim.file {
+        Some(FileOf::Row(file)) => (Some(file.0), None),
+        Some(FileOf::Hidden(name)) => (None, Some(name.as_str())),
+        None => (None, None),
+    };
     Step::new(
         "INSERT INTO path_claims (home_id, path, kind, file_id, from_path, to_path, inode, \
          born_us, node_id, claimed_at_us) \
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
+         SELECT $1, $2, $3, COALESCE($4, (SELECT id FROM files WHERE temp_name = $11)), $5, $6, $7, $8, $9, $10 \
          WHERE NOT EXISTS (SELECT 1 FROM path_claims WHERE home_id = $1 AND kind = 'tree') \
          ON CONFLICT (home_id, path) DO NOTHING",
         [
             claim.home.0.into(),
             claim.path.as_bytes().to_vec().into(),
             claim.kind.as_str().into(),
-            claim.file.map(|file| file.0).into(),
+            file.into(),
             from.into(),
             to.into(),
             claim.identity.inode.into(),
             claim.identity.born_us.into(),
             claim.node.as_str().into(),
             claim.now.as_micros().into(),
+            hidden.into(),
         ],
     )
 }
@@ -72,11 +87,26 @@ pub(super) fn publish_step(staging: &Staging) -> Step {
         home: staging.home,
         path: &staging.to,
         kind: ClaimKind::Publish,
-        file: Some(staging.file),
+        file: Some(FileOf::Row(staging.file)),
         // Recovery gives a waiting upload its old name back.
         ends: Some((&staging.from, Some(&staging.to))),
         identity: staging.identity,
         node: &staging.node,
+        now: staging.now,
+    })
+}
+
+/// The same for a row that came just before, in the same transaction.
+pub(super) fn publish_fresh_step(staging: &FreshStaging<'_>) -> Step {
+    let upload = staging.upload;
+    claim_step(NewClaim {
+        home: upload.home,
+        path: &upload.path,
+        kind: ClaimKind::Publish,
+        file: Some(FileOf::Hidden(&upload.hidden)),
+        ends: Some((&upload.path, Some(&upload.path))),
+        identity: staging.identity,
+        node: &upload.node,
         now: staging.now,
     })
 }
@@ -89,7 +119,7 @@ pub(super) async fn claim_delete(
         home: removal.home,
         path: &removal.path,
         kind: ClaimKind::Delete,
-        file: Some(removal.file),
+        file: Some(FileOf::Row(removal.file)),
         ends: None,
         identity: removal.identity,
         node: &removal.node,
@@ -104,7 +134,7 @@ pub(super) async fn claim_move(conn: &mut Conn, moved: &MoveClaim) -> Result<boo
             home: moved.home,
             path,
             kind: ClaimKind::Move,
-            file: Some(moved.file),
+            file: Some(FileOf::Row(moved.file)),
             ends: Some((&moved.from, Some(&moved.to))),
             identity: moved.identity,
             node: &moved.node,

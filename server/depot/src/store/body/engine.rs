@@ -29,15 +29,15 @@ use super::super::dialect::{self, Words};
 use super::super::steps::Step;
 use super::super::{AccountRow, LoginRow, NewAccountRow, OwnSessions, SessionStart};
 use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};
-use super::{BEGIN_WRITE, Conn, Lease, Pool, Transaction, at_once, fault, run};
+use super::{BEGIN_WRITE, Conn, Lease, Pool, Transaction, at_once, fault, insert_at_once, run};
 use crate::account::{
     Account, AccountChange, AccountUse, Enabled, Entity, JobRun, LiveSession, NewEntity,
     RetentionStatus, StoredFile,
 };
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
-    Adoption, ApplianceKeep, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState, MoveClaim,
-    NewUpload, Publication, RemovalClaim, Staging, TreeClaim, Usage, Wishes,
+    Adoption, ApplianceKeep, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState, FreshStaging,
+    MoveClaim, NewUpload, Publication, RemovalClaim, Staging, TreeClaim, Usage, Wishes,
 };
 use crate::vfs::{HiddenName, StorageId};
 use crate::{
@@ -153,6 +153,12 @@ macro_rules! engine_door {
     (script $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
         pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
             at_once(&self.writer, $module::$name($($arg),*)).await
+        }
+    };
+    (insert $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
+        pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
+            let id = insert_at_once(&self.writer, $module::$name($($arg),*)).await?;
+            Ok(id.map(FileId))
         }
     };
     (write $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {

@@ -5,8 +5,8 @@ use layover_retention::Timestamp;
 use super::files::{bigint, change_used, columns_of, end_replaced};
 use super::{Conn, Step, StoreError, claims, expiry, journal, run};
 use crate::journal::NewEntry;
-use crate::ledger::{Claimed, FileState, NewUpload, Publication, Staging, Wishes};
-use crate::{FileId, NodeId};
+use crate::ledger::{Claimed, FileState, FreshStaging, NewUpload, Publication, Staging, Wishes};
+use crate::{FileId, HomeId, NodeId, VirtualPath};
 
 /// Begins a row as `receiving`.
 pub(crate) async fn begin_upload(
@@ -137,21 +137,12 @@ pub(crate) fn stage_at_once(staging: &Staging) -> Vec<Step> {
     let (dir, name) = columns_of(&staging.to);
     let (from_dir, from_name) = columns_of(&staging.from);
     vec![
-        // The first statement locks the home's row, so that claims of one home
-        // are laid one after the other on every engine.
-        Step::new(
-            "UPDATE homes SET used_bytes = used_bytes + $2 WHERE id = $1 \
-             AND used_bytes + $2 - COALESCE((SELECT f.size_bytes FROM files f WHERE f.home_id = $1 \
-             AND f.dir = $3 AND f.name = $4 AND f.state IN ('stored', 'deleting')), 0) <= $5",
-            [
-                staging.home.0.into(),
-                bigint(staging.size_bytes).into(),
-                dir.clone().into(),
-                name.clone().into(),
-                staging.quota_bytes.map_or(i64::MAX, bigint).into(),
-            ],
-        )
-        .must_change(),
+        room_step(
+            staging.home,
+            &staging.to,
+            staging.size_bytes,
+            staging.quota_bytes,
+        ),
         claims::publish_step(staging).must_change(),
         Step::new(
             "UPDATE files SET state = 'publishing', dir = $2, name = $3, size_bytes = $4, \
@@ -172,6 +163,59 @@ pub(crate) fn stage_at_once(staging: &Staging) -> Vec<Step> {
         )
         .must_change(),
     ]
+}
+
+/// The same for an upload that had no row: the row begins as `publishing`.
+pub(crate) fn stage_fresh(staging: &FreshStaging<'_>) -> Vec<Step> {
+    let upload = staging.upload;
+    let (dir, name) = columns_of(&upload.path);
+    vec![
+        room_step(
+            upload.home,
+            &upload.path,
+            staging.size_bytes,
+            staging.quota_bytes,
+        ),
+        Step::new(
+            "INSERT INTO files (home_id, dir, name, state, size_bytes, inode, born_us, \
+             uploaded_by, temp_name, node_id, touched_at_us, inherited_arrival_us) \
+             VALUES ($1, $2, $3, 'publishing', $4, $5, $6, $7, $8, $9, $10, $11) \
+             RETURNING id AS inserted_id",
+            [
+                upload.home.0.into(),
+                dir.into(),
+                name.into(),
+                bigint(staging.size_bytes).into(),
+                staging.identity.inode.into(),
+                staging.identity.born_us.into(),
+                upload.account.0.into(),
+                upload.hidden.as_str().into(),
+                upload.node.as_str().into(),
+                staging.now.as_micros().into(),
+                upload.inherited_arrival.map(Timestamp::as_micros).into(),
+            ],
+        ),
+        claims::publish_fresh_step(staging).must_change(),
+    ]
+}
+
+/// Room in the quota. Locks the home's row, so that claims of one home are laid
+/// one after the other on every engine: the first step of each of them.
+fn room_step(home: HomeId, to: &VirtualPath, size_bytes: u64, quota_bytes: Option<u64>) -> Step {
+    let (dir, name) = columns_of(to);
+    Step::new(
+        "UPDATE homes SET used_bytes = used_bytes + $2 WHERE id = $1 \
+         AND used_bytes + $2 - COALESCE((SELECT f.size_bytes FROM files f WHERE f.home_id = $1 \
+         AND f.dir = $3 AND f.name = $4 AND f.state IN ('stored', 'deleting')), 0) <= $5",
+        [
+            home.0.into(),
+            bigint(size_bytes).into(),
+            dir.into(),
+            name.into(),
+            quota_bytes.map_or(i64::MAX, bigint).into(),
+        ],
+    )
+    .must_change()
 }
 
 /// Takes a staged row back: the name was not taken after all.

@@ -6,8 +6,8 @@ use layover_retention::{DueCursor, Timestamp};
 use super::{HERE, THERE, entry, household, path, rule, time};
 use crate::journal::NewEntry;
 use crate::ledger::{
-    Adoption, ClaimKind, Claimed, EndedBy, FileRow, FileState, MoveClaim, NewUpload, Publication,
-    RemovalCause, RemovalClaim, Staging, TreeClaim, Wishes,
+    Adoption, ClaimKind, Claimed, EndedBy, FileRow, FileState, FreshStaging, MoveClaim, NewUpload,
+    Publication, RemovalCause, RemovalClaim, Staging, TreeClaim, Wishes,
 };
 use crate::store::Store;
 use crate::vfs::{HiddenName, Identity};
@@ -162,6 +162,73 @@ pub(super) async fn an_upload_published_at_once(store: &Store) {
     assert!(!store.publish_at_once(&second, wishes).await.unwrap());
     assert!(store.publish(&second).await.unwrap().is_some());
     assert_eq!(row_at(store, home, "/x").await.id, file);
+    assert_eq!(used(store, home).await, CONTENT_BYTES);
+}
+
+pub(super) async fn an_upload_that_gets_its_row_with_its_name(store: &Store) {
+    let (_, account, home) = household(store, "brief").await;
+    let upload = |name: &str| NewUpload {
+        home,
+        path: path(name),
+        account,
+        hidden: HiddenName::fresh().unwrap(),
+        inherited_arrival: Some(time(7)),
+        node: HERE.id(),
+        now: time(400),
+    };
+    let first = upload("/x");
+    let mut plan = FreshStaging {
+        upload: &first,
+        size_bytes: CONTENT_BYTES,
+        identity: identity(FileId(1)),
+        quota_bytes: Some(CONTENT_BYTES - 1),
+        now: time(401),
+    };
+    assert_eq!(store.stage_fresh(&plan).await.unwrap(), None, "no room");
+    assert_eq!(used(store, home).await, 0);
+    assert!(!store.hidden_is_known(&first.hidden).await.unwrap());
+    plan.quota_bytes = Some(CONTENT_BYTES);
+    let file = store.stage_fresh(&plan).await.unwrap().unwrap();
+    let row = store.row(file).await.unwrap().unwrap();
+    assert_eq!((row.state, row.path), (FileState::Publishing, path("/x")));
+    assert_eq!(
+        (row.size_bytes, row.hidden),
+        (CONTENT_BYTES, Some(first.hidden.clone()))
+    );
+    assert_eq!(row.identity, Some(plan.identity));
+    assert_eq!(row.inherited_arrival, Some(time(7)));
+    assert_eq!(row.uploaded_by, Some(account));
+    assert_eq!(row.touched_at, time(401));
+    assert_eq!(used(store, home).await, CONTENT_BYTES);
+    let claims = store.abandoned_claims(&HERE.id(), time(899)).await.unwrap();
+    let ours: Vec<_> = claims.iter().filter(|claim| claim.home == home).collect();
+    assert_eq!(ours.len(), 1);
+    assert_eq!(ours[0].file, Some(file));
+
+    // The name is claimed.
+    let second = upload("/x");
+    let other = FreshStaging {
+        upload: &second,
+        quota_bytes: None,
+        ..plan
+    };
+    assert_eq!(store.stage_fresh(&other).await.unwrap(), None);
+    assert!(!store.hidden_is_known(&second.hidden).await.unwrap());
+    assert_eq!(used(store, home).await, CONTENT_BYTES);
+
+    let wishes = store.wishes_now(account).await.unwrap();
+    let stored = publication(home, file, account, "/x");
+    assert!(store.publish_at_once(&stored, wishes).await.unwrap());
+    assert_eq!(row_at(store, home, "/x").await.id, file);
+    // Released: the next one may have the name, and takes no more room.
+    let third = FreshStaging {
+        quota_bytes: Some(CONTENT_BYTES),
+        ..other
+    };
+    let next = store.stage_fresh(&third).await.unwrap().unwrap();
+    assert_ne!(next, file);
+    let publication = publication(home, next, account, "/x");
+    assert!(store.publish(&publication).await.unwrap().is_some());
     assert_eq!(used(store, home).await, CONTENT_BYTES);
 }
 
