@@ -32,7 +32,7 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
 /// Threads that serve sessions, at least: storage may hold up all but one of
-/// them (`layover-depot`, `vfs/pace.rs`).
+/// them (`layover-depot`, `pace.rs`).
 const MIN_THREADS: usize = 4;
 
 /// Runs one command line, the name of the executable first.

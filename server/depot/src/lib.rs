@@ -20,6 +20,7 @@ mod journal;
 mod ledger;
 mod names;
 mod network;
+mod pace;
 mod password;
 mod path;
 mod recover;

@@ -143,7 +143,7 @@ pub(crate) enum Store {
 }
 
 /// Every function of the store: `read` is one statement on a reading
-/// connection, `single` one statement that writes, `script` a transaction of
+/// connection, `glance` the same, of what is asked for most, `single` one statement that writes, `script` a transaction of
 /// statements that need nothing from one another (false: nothing was done, a
 /// statement that must change a row did not), `insert` the same with the number of
 /// the row that one of them inserts, `write` a transaction,
@@ -152,7 +152,7 @@ pub(crate) enum Store {
 macro_rules! store_doors {
     ($callback:ident) => {
         $callback! {
-            read files::rows_at(home: HomeId, path: &VirtualPath) -> Vec<FileRow>;
+            glance files::rows_at(home: HomeId, path: &VirtualPath) -> Vec<FileRow>;
             read files::rows_in(home: HomeId, dir: &VirtualPath) -> Vec<FileRow>;
             read files::row(file: FileId) -> Option<FileRow>;
             single uploads::begin_upload(upload: &NewUpload) -> FileId;

@@ -10,7 +10,6 @@
 mod error;
 mod local;
 mod marker;
-mod pace;
 #[cfg(test)]
 pub(crate) mod recording;
 #[cfg(test)]
@@ -25,8 +24,7 @@ pub use error::VfsError;
 pub(crate) use local::LocalStorage;
 pub use marker::StorageId;
 
-use pace::Pace;
-
+use crate::pace::{MAX_DATABASE_IN_PLACE, Pace};
 use crate::{Fsync, HomeName, VirtualPath};
 
 /// Longest run of bytes one read or write may carry, in bytes. Front ends
@@ -279,7 +277,9 @@ impl Vfs {
     pub(crate) fn new(storage: Arc<dyn Storage>, fsync: Fsync) -> Vfs {
         let threads = tokio::runtime::Handle::try_current()
             .map_or(1, |runtime| runtime.metrics().num_workers());
-        let pace = Arc::new(Pace::new(storage.may_answer_at_once(), threads));
+        // One thread always goes on, whatever the disk and the database do.
+        let in_place = threads.saturating_sub(MAX_DATABASE_IN_PLACE + 1);
+        let pace = Arc::new(Pace::new(storage.may_answer_at_once(), in_place));
         Vfs {
             storage,
             pace,
@@ -354,7 +354,7 @@ mod tests {
     use super::*;
     use crate::timer::Stopwatch;
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
     async fn a_slow_disk_holds_up_others_once() {
         let dir = tempfile::tempdir().unwrap();
         let storage = Arc::new(LocalStorage::open(dir.path(), Fsync::Never).unwrap());

@@ -103,6 +103,11 @@ async fn insert_at_once(writer: &Pool, steps: Vec<Step>) -> Result<Option<i64>, 
     Ok(id)
 }
 
+/// PostgreSQL is always elsewhere.
+fn rows_in_place<T>(_: &Pool, _: &Step) -> Option<Vec<T>> {
+    None
+}
+
 /// A step with its values.
 fn bound(step: Step) -> Query<'static, Postgres, PgArguments> {
     let values = step.values.into_iter();

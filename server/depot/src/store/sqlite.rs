@@ -11,8 +11,10 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, Sql
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, Sqlite};
 
 mod connections;
+mod in_place;
 
 use connections::{Connections, Lease, WriteTx};
+use in_place::Done;
 
 use super::dialect::Words;
 use super::steps::{self, Step, Value};
@@ -67,6 +69,9 @@ const JOURNAL_SIZE_LIMIT: &str = "67108864";
 /// Does all steps as one transaction, in one go; false when a step that must
 /// change a row did not, and nothing was done.
 async fn at_once(writer: &Pool, steps: Vec<Step>) -> Result<bool, StoreError> {
+    if let Some(done) = writer.script_in_place(&steps) {
+        return Ok(done != Done::Refused);
+    }
     let text = steps::joined_transaction(BEGIN_WRITE, &steps);
     let mut transaction = writer.loan_for_transaction().await?;
     let done = transaction.conn()?.execute(bound(text, steps)).await;
@@ -85,6 +90,11 @@ async fn at_once(writer: &Pool, steps: Vec<Step>) -> Result<bool, StoreError> {
 
 /// The same; the number of the row that was inserted, as `inserted_id`.
 async fn insert_at_once(writer: &Pool, steps: Vec<Step>) -> Result<Option<i64>, StoreError> {
+    match writer.script_in_place(&steps) {
+        Some(Done::Kept(id)) => return Ok(id),
+        Some(Done::Refused) => return Ok(None),
+        None => {}
+    }
     let text = steps::joined_transaction(BEGIN_WRITE, &steps);
     let mut transaction = writer.loan_for_transaction().await?;
     match inserted(transaction.conn()?, bound(text, steps)).await {
@@ -98,6 +108,14 @@ async fn insert_at_once(writer: &Pool, steps: Vec<Step>) -> Result<Option<i64>, 
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The rows that a statement finds, when that can be seen in place.
+fn rows_in_place<T>(writer: &Pool, step: &Step) -> Option<Vec<T>>
+where
+    T: for<'a> TryFrom<&'a rusqlite::Row<'a>, Error = rusqlite::Error>,
+{
+    writer.rows_in_place(step)
 }
 
 /// Runs everything, and keeps what its one RETURNING says.
@@ -148,9 +166,9 @@ fn fault(source: sqlx::Error) -> StoreError {
 
 /// Opens the database for writing. While another process switches a fresh one
 /// to the write-ahead log, SQLite says "busy" without having waited; we wait.
-async fn writer(options: &SqliteConnectOptions) -> Result<Pool, OpenStoreError> {
+async fn writer(options: &SqliteConnectOptions, fsync: Fsync) -> Result<Pool, OpenStoreError> {
     let waiting = timer::Stopwatch::start();
-    let writer = Connections::new(options.clone(), 1, WRITER_TIMEOUT);
+    let writer = Connections::in_place(options.clone(), fsync, WRITER_TIMEOUT);
     loop {
         match writer.acquire().await.map_err(fault) {
             Ok(_) => return Ok(writer),
@@ -203,7 +221,7 @@ pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
     if how.missing == Missing::Refuse && data_dir::is_missing(&file) {
         return Err(absent());
     }
-    let writer = writer(&options).await?;
+    let writer = writer(&options, how.fsync).await?;
     let reader = Connections::new(options, READERS, WRITER_TIMEOUT);
     let words = Words {
         identity: "INTEGER PRIMARY KEY AUTOINCREMENT",

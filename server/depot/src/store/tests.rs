@@ -93,6 +93,15 @@ async fn the_suite_holds_on_every_engine() {
     }
 }
 
+// Where threads are to spare, SQLite's short scripts are done in place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_suite_holds_with_threads_to_spare() {
+    for test in stores().await {
+        store_suite(&test.store).await;
+        test.store.close().await;
+    }
+}
+
 macro_rules! names_of_doors {
     ($($kind:ident $module:ident::$name:ident ($($arg:ident : $ty:ty),*) -> $out:ty;)*) => {
         const DOORS: &[&str] = &[$(stringify!($name)),*];

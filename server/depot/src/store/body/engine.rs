@@ -29,7 +29,9 @@ use super::super::dialect::{self, Words};
 use super::super::steps::Step;
 use super::super::{AccountRow, LoginRow, NewAccountRow, OwnSessions, SessionStart};
 use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};
-use super::{BEGIN_WRITE, Conn, Lease, Pool, Transaction, at_once, fault, insert_at_once, run};
+use super::{
+    BEGIN_WRITE, Conn, Lease, Pool, Transaction, at_once, fault, insert_at_once, rows_in_place, run,
+};
 use crate::account::{
     Account, AccountChange, AccountUse, Enabled, Entity, JobRun, LiveSession, NewEntity,
     RetentionStatus, StoredFile,
@@ -132,6 +134,20 @@ impl<T> Verdict for Option<T> {
 macro_rules! engine_door {
     (read $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
         pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
+            let mut lease = self.read().await?;
+            let out = $module::$name(lease.conn()?, $($arg),*).await;
+            if let Err(error) = &out {
+                lease.close_if_gone(error);
+            }
+            out
+        }
+    };
+    // Its rows, as columns, are asked for in place first.
+    (glance $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
+        pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
+            if let Some(rows) = rows_in_place(&self.writer, &$module::rows_at_step($($arg),*)) {
+                return $module::file_rows(rows);
+            }
             let mut lease = self.read().await?;
             let out = $module::$name(lease.conn()?, $($arg),*).await;
             if let Err(error) = &out {

@@ -107,18 +107,26 @@ pub(crate) async fn rows_at(
     path: &VirtualPath,
 ) -> Result<Vec<FileRow>, StoreError> {
     let (dir, name) = columns_of(path);
-    let rows = sqlx::query_as(concat!(
-        "SELECT ",
-        file_columns!(),
-        " FROM files f WHERE f.home_id = $1 AND f.dir = $2 AND f.name = $3 AND f.state <> 'ended' \
-         ORDER BY f.touched_at_us DESC, f.id DESC"
-    ))
-    .bind(home.0)
-    .bind(dir)
-    .bind(name)
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query_as(ROWS_AT)
+        .bind(home.0)
+        .bind(dir)
+        .bind(name)
+        .fetch_all(conn)
+        .await?;
     file_rows(rows)
+}
+
+const ROWS_AT: &str = concat!(
+    "SELECT ",
+    file_columns!(),
+    " FROM files f WHERE f.home_id = $1 AND f.dir = $2 AND f.name = $3 AND f.state <> 'ended' \
+     ORDER BY f.touched_at_us DESC, f.id DESC"
+);
+
+/// The same, to be done in place; [`file_rows`] says what the rows are.
+pub(crate) fn rows_at_step(home: HomeId, path: &VirtualPath) -> Step {
+    let (dir, name) = columns_of(path);
+    Step::new(ROWS_AT, [home.0.into(), dir.into(), name.into()])
 }
 
 /// Rows that are not history, of one directory (not below it).

@@ -12,8 +12,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::in_place::{Done, InPlace};
+use crate::store::steps::Step;
 use crate::store::{OnLoan, StoreError};
-use crate::{data_dir, timer};
+use crate::{Fsync, data_dir, timer};
 
 /// Connections that take turns. Clones are the same ones.
 #[derive(Clone, Debug)]
@@ -31,12 +33,31 @@ struct Shared {
     turns: Arc<Semaphore>,
     count: u32,
     wait: Duration,
+    /// For what is done where it is asked for.
+    in_place: Option<InPlace>,
 }
 
 impl Connections {
     /// At most `count` connections, opened when they are needed; whoever waits
     /// for one waits at most `wait`.
     pub(super) fn new(options: SqliteConnectOptions, count: u32, wait: Duration) -> Self {
+        Self::with(options, count, wait, None)
+    }
+
+    /// One, whose short work may be done where it is asked for.
+    pub(super) fn in_place(options: SqliteConnectOptions, fsync: Fsync, wait: Duration) -> Self {
+        let threads = tokio::runtime::Handle::try_current()
+            .map_or(1, |runtime| runtime.metrics().num_workers());
+        let in_place = InPlace::new(options.clone(), fsync, threads);
+        Self::with(options, 1, wait, Some(in_place))
+    }
+
+    fn with(
+        options: SqliteConnectOptions,
+        count: u32,
+        wait: Duration,
+        in_place: Option<InPlace>,
+    ) -> Self {
         let permits = usize::try_from(count).unwrap_or(1);
         Self {
             shared: Arc::new(Shared {
@@ -46,8 +67,31 @@ impl Connections {
                 turns: Arc::new(Semaphore::new(permits)),
                 count,
                 wait,
+                in_place,
             }),
         }
+    }
+
+    /// Does a script here and now; `None` when somebody else is writing, or it is to
+    /// be done in the ordinary way for another reason.
+    pub(super) fn script_in_place(&self, steps: &[Step]) -> Option<Done> {
+        let in_place = self.shared.in_place.as_ref()?;
+        let _turn = self.shared.turns.try_acquire().ok()?;
+        self.shared.check_file().ok()?;
+        in_place.script(steps)
+    }
+
+    /// The rows that a statement finds, here and now, if that can be.
+    pub(super) fn rows_in_place<T>(&self, step: &Step) -> Option<Vec<T>>
+    where
+        T: for<'a> TryFrom<&'a rusqlite::Row<'a>, Error = rusqlite::Error>,
+    {
+        let in_place = self.shared.in_place.as_ref()?;
+        if self.shared.turns.is_closed() {
+            return None;
+        }
+        self.shared.check_file().ok()?;
+        in_place.rows(step)
     }
 
     /// A connection of one's own until it is dropped.
@@ -107,6 +151,9 @@ impl Connections {
         let all = self.shared.turns.acquire_many(self.shared.count).await;
         self.shared.turns.close();
         drop(all);
+        if let Some(in_place) = &self.shared.in_place {
+            in_place.close();
+        }
         let free = mem::take(&mut *self.shared.free());
         for conn in free {
             if let Err(error) = conn.close().await {

@@ -1,4 +1,5 @@
-//! Whether storage answers at once, judged by how it answered of late.
+//! Whether storage, or the database, answers at once, judged by how it answered
+//! of late.
 //!
 //! Most verbs on a file system take a few microseconds: less than the two
 //! changes of thread that a hop to a blocking thread costs, and the bytes just
@@ -28,11 +29,14 @@ const VERY_SLOW: Duration = Duration::from_millis(20);
 /// How long verbs hop after storage was found slow.
 const REST: Duration = Duration::from_secs(5);
 
+/// How many threads the database may hold up at once.
+pub(crate) const MAX_DATABASE_IN_PLACE: usize = 1;
+
 /// How storage has been answering. Times are microseconds since it was opened.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     opened: Stopwatch,
-    /// Verbs that run in place at once: one fewer than there are threads.
+    /// Verbs that run in place at once.
     max_in_place: usize,
     in_place: AtomicUsize,
     slow_at_us: AtomicU64,
@@ -41,7 +45,7 @@ pub(super) struct Pace {
 
 /// One of the verbs that may run in place.
 #[derive(Debug)]
-pub(super) struct InPlace<'a> {
+pub(crate) struct InPlace<'a> {
     pace: &'a Pace,
 }
 
@@ -52,15 +56,12 @@ impl Drop for InPlace<'_> {
 }
 
 impl Pace {
-    /// `threads`: how many serve sessions.
-    pub(super) fn new(may_answer_at_once: bool, threads: usize) -> Self {
+    /// At most `max_in_place` verbs run in place at once: fewer than there are
+    /// threads that serve sessions, whatever else runs in place there.
+    pub(crate) fn new(may_answer_at_once: bool, max_in_place: usize) -> Self {
         Self {
             opened: Stopwatch::start(),
-            max_in_place: if may_answer_at_once {
-                threads.saturating_sub(1)
-            } else {
-                0
-            },
+            max_in_place: if may_answer_at_once { max_in_place } else { 0 },
             in_place: AtomicUsize::new(0),
             slow_at_us: AtomicU64::new(0),
             hop_until_us: AtomicU64::new(0),
@@ -68,7 +69,7 @@ impl Pace {
     }
 
     /// Permission to run the next quick verb where it is asked for.
-    pub(super) fn in_place(&self) -> Option<InPlace<'_>> {
+    pub(crate) fn in_place(&self) -> Option<InPlace<'_>> {
         if micros(self.opened.elapsed()) < self.hop_until_us.load(Ordering::Relaxed) {
             return None;
         }
@@ -78,7 +79,7 @@ impl Pace {
     }
 
     /// Runs a quick verb and remembers how long it took.
-    pub(super) fn watch<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn watch<T>(&self, work: impl FnOnce() -> T) -> T {
         let watch = Stopwatch::start();
         let out = work();
         self.note(watch.elapsed());
@@ -108,10 +109,10 @@ mod tests {
     use super::*;
     use crate::timer;
 
-    const THREADS: usize = 4;
+    const IN_PLACE: usize = 3;
 
     fn pace_after(verbs: &[Duration]) -> Pace {
-        let pace = Pace::new(true, THREADS);
+        let pace = Pace::new(true, IN_PLACE);
         for took in verbs {
             pace.note(*took);
         }
@@ -126,7 +127,7 @@ mod tests {
         assert!(pace_after(&[VERY_SLOW - almost]).in_place().is_some());
         assert!(pace_after(&[VERY_SLOW]).in_place().is_none());
         for (apart, quick) in [(NEAR, true), (NEAR - Duration::from_millis(1), false)] {
-            let pace = Pace::new(true, THREADS);
+            let pace = Pace::new(true, IN_PLACE);
             timer::sleep(Duration::from_millis(1)).await;
             pace.note(SLOW);
             timer::sleep(apart).await;
@@ -146,16 +147,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_disk_that_hangs_never_holds_up_the_last_thread() {
-        let pace = Pace::new(true, THREADS);
-        let hanging: Vec<_> = (1..THREADS).map(|_| pace.in_place().unwrap()).collect();
+        let pace = Pace::new(true, IN_PLACE);
+        let hanging: Vec<_> = (0..IN_PLACE).map(|_| pace.in_place().unwrap()).collect();
         assert!(pace.in_place().is_none());
         drop(hanging);
         assert!(pace.in_place().is_some());
-        assert!(Pace::new(true, 1).in_place().is_none());
+        assert!(Pace::new(true, 0).in_place().is_none());
     }
 
     #[tokio::test]
     async fn storage_behind_a_network_is_never_waited_for() {
-        assert!(Pace::new(false, THREADS).in_place().is_none());
+        assert!(Pace::new(false, IN_PLACE).in_place().is_none());
     }
 }
