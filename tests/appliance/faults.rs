@@ -3,13 +3,14 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
+use layover_tests::account::PASSWORD;
 use layover_tests::openssh;
 use layover_tests::packet::{open, status};
-use layover_tests::sftp::Fault;
+use layover_tests::partner::Why;
 use layover_tests::skip::skip;
 use layover_tests::storage::Tmpfs;
 use layover_tests::wait::{self, PATIENCE};
-use layover_tests::{Account, Engine, Layover, Setup, on_both_engines};
+use layover_tests::{Account, Engine, Layover, Protocol, Setup, over_both_protocols};
 
 use crate::ledger;
 
@@ -37,7 +38,7 @@ fn serve_on_small_storage(engine: Engine) -> Option<Small> {
         }
     };
     let layover = Setup::new(engine).homes(&mount.join("homes")).prepare();
-    let account = layover.account("partner").add();
+    let account = layover.account("partner").password(PASSWORD).add();
     layover.start();
     Some(Small {
         layover,
@@ -47,49 +48,47 @@ fn serve_on_small_storage(engine: Engine) -> Option<Small> {
     })
 }
 
-on_both_engines!(
+over_both_protocols!(
     a_full_disk_refuses_the_upload_and_loses_nothing,
     a_read_only_disk_refuses_changes_and_still_serves_downloads,
 );
 
-fn a_full_disk_refuses_the_upload_and_loses_nothing(engine: Engine) {
+fn a_full_disk_refuses_the_upload_and_loses_nothing(protocol: Protocol, engine: Engine) {
     let Some(small) = serve_on_small_storage(engine) else {
         return;
     };
     let Small {
         layover, account, ..
     } = &small;
-    let mut sftp = account.sftp(layover);
-    sftp.put(b"/kept", b"kept content").expect("put");
+    let mut partner = account.partner(layover, protocol);
+    partner.put(b"/kept", b"kept content").expect("put");
     let large = vec![9; usize::try_from(ROOM_MIB).expect("small") * 1024 * 1024 + 1];
     for name in [&b"/large"[..], b"/kept"] {
-        let refused = sftp
+        let refused = partner
             .put(name, &large)
             .expect_err("more than the disk holds");
-        let Fault::Status { code, message } = refused else {
-            panic!("the session ended")
-        };
-        assert_eq!(code, status::FAILURE);
-        let message = message.to_lowercase();
+        assert_eq!(refused.why, Why::Other, "{refused:?}");
+        let message = refused.words.to_lowercase();
         assert!(
             message.contains("full") || message.contains("space"),
             "{message}"
         );
     }
-    assert_eq!(sftp.get(b"/kept").expect("get"), b"kept content");
-    assert_eq!(sftp.names(b"/").expect("list"), ["kept"]);
+    assert_eq!(partner.get(b"/kept").expect("get"), b"kept content");
+    assert_eq!(partner.names(b"/").expect("list"), [b"kept".to_vec()]);
     ledger::agrees_with_tree(layover, "partner");
     // The partials are the account's own to remove; then there is room again.
-    sftp.remove(b"/large").ok();
-    sftp.put(b"/kept", b"new content")
+    partner.remove(b"/large").ok();
+    partner
+        .put(b"/kept", b"new content")
         .expect("a small overwrite");
-    assert_eq!(sftp.get(b"/kept").expect("get"), b"new content");
+    assert_eq!(partner.get(b"/kept").expect("get"), b"new content");
     let ran = openssh::sftp(&account.by_key(layover), &[], "df /\n", PATIENCE).expect_ok();
     assert!(ran.stdout.contains('%'), "{ran}");
     ledger::agrees_with_tree(layover, "partner");
 }
 
-fn a_read_only_disk_refuses_changes_and_still_serves_downloads(engine: Engine) {
+fn a_read_only_disk_refuses_changes_and_still_serves_downloads(protocol: Protocol, engine: Engine) {
     let Some(small) = serve_on_small_storage(engine) else {
         return;
     };
@@ -99,27 +98,24 @@ fn a_read_only_disk_refuses_changes_and_still_serves_downloads(engine: Engine) {
         storage,
         ..
     } = &small;
-    let mut sftp = account.sftp(layover);
-    sftp.put(b"/kept", b"kept content").expect("put");
+    let mut partner = account.partner(layover, protocol);
+    partner.put(b"/kept", b"kept content").expect("put");
     storage.make_read_only();
     for (what, outcome) in [
-        ("new", sftp.put(b"/new", b"content")),
-        ("overwrite", sftp.put(b"/kept", b"content")),
-        ("remove", sftp.remove(b"/kept")),
-        ("rename", sftp.rename(b"/kept", b"/moved")),
-        ("mkdir", sftp.make_dir(b"/dir")),
+        ("new", partner.put(b"/new", b"content")),
+        ("overwrite", partner.put(b"/kept", b"content")),
+        ("remove", partner.remove(b"/kept")),
+        ("rename", partner.rename(b"/kept", b"/moved")),
+        ("mkdir", partner.make_dir(b"/dir")),
     ] {
-        let fault = outcome.expect_err(what);
-        assert!(
-            fault.code().is_some_and(|code| code != status::OK),
-            "{what}: {fault:?}"
-        );
+        let refused = outcome.expect_err(what);
+        assert_eq!(refused.why, Why::Other, "{what}: {refused:?}");
     }
-    assert_eq!(sftp.get(b"/kept").expect("get"), b"kept content");
+    assert_eq!(partner.get(b"/kept").expect("get"), b"kept content");
     storage.make_writable();
-    assert_eq!(sftp.names(b"/").expect("list"), ["kept"]);
-    sftp.put(b"/new", b"content").expect("writable again");
-    sftp.remove(b"/kept").expect("remove");
+    assert_eq!(partner.names(b"/").expect("list"), [b"kept".to_vec()]);
+    partner.put(b"/new", b"content").expect("writable again");
+    partner.remove(b"/kept").expect("remove");
     wait::until("the ledger to settle", PATIENCE, || {
         let stored = ledger::stored(layover, "partner");
         (stored.len() == 1 && stored.contains_key("/new")).then_some(())

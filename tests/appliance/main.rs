@@ -20,6 +20,7 @@ mod logins;
 mod names;
 mod operator;
 mod permissions;
+mod publishing;
 mod refusals;
 mod rename;
 mod transfers;
