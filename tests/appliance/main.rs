@@ -7,6 +7,7 @@ mod calendar;
 mod changes;
 mod clients;
 mod crash;
+mod crowds;
 mod demo;
 mod expiry;
 mod faults;

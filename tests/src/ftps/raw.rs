@@ -360,7 +360,10 @@ impl Data {
 fn connected(from: IpAddr, to: SocketAddr) -> Result<TcpStream, String> {
     let opened = block("connection", async {
         let socket = TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::new(from, 0))?;
+        // Bound to nothing, connections may share the port of one that has ended.
+        if from != Way::default().from {
+            socket.bind(SocketAddr::new(from, 0))?;
+        }
         socket.connect(to).await?.into_std()
     });
     let ready = opened.and_then(|stream| {
