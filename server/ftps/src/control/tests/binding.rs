@@ -23,6 +23,23 @@ async fn f16_the_ticket_of_another_account_opens_no_data_connection() {
 }
 
 #[tokio::test]
+async fn f16_the_ticket_of_the_same_account_at_another_address_opens_nothing() {
+    let world = World::new().await;
+    let elsewhere = std::net::Ipv4Addr::new(127, 0, 0, 2);
+    for version in [&TLS12, &TLS13] {
+        let mut here = world.logged_in_as(USER, world.tls_of(version)).await;
+        let there = world.logged_in_from(elsewhere, USER, world.tls_of(version));
+        let there = there.await;
+        let socket = here.data_socket().await;
+        assert_eq!(here.ask("STOR stolen").await.0, 150);
+        let _data = connect(&there.config, socket).await;
+        assert_eq!(here.reply().await.0, 522, "{version:?}");
+    }
+    assert!(world.entries("upload").await.is_empty());
+    assert_eq!(world.content("stolen"), None);
+}
+
+#[tokio::test]
 async fn parallel_connections_of_one_account_share_their_tickets() {
     let world = World::new().await;
     let mut first = world.logged_in().await;
