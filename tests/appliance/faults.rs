@@ -5,7 +5,6 @@ use std::process::{Child, Command, Stdio};
 
 use layover_tests::account::PASSWORD;
 use layover_tests::openssh;
-use layover_tests::packet::{open, status};
 use layover_tests::partner::Why;
 use layover_tests::skip::skip;
 use layover_tests::storage::Tmpfs;
@@ -123,6 +122,13 @@ fn a_read_only_disk_refuses_changes_and_still_serves_downloads(protocol: Protoco
     ledger::agrees_with_tree(layover, "partner");
 }
 
+over_both_protocols!(
+    Sqlite:
+    a_locked_database_refuses_in_time_and_loses_nothing,
+    a_database_that_is_locked_for_a_moment_costs_only_time,
+    a_database_removed_under_the_server_is_noticed_and_nothing_is_acknowledged,
+);
+
 /// Another process that keeps SQLite's write lock until this is dropped.
 struct WriteLock {
     python: Child,
@@ -163,22 +169,21 @@ impl Drop for WriteLock {
     }
 }
 
-#[test]
-fn a_locked_database_refuses_in_time_and_loses_nothing() {
+fn a_locked_database_refuses_in_time_and_loses_nothing(protocol: Protocol) {
     let layover = Setup::new(Engine::Sqlite).prepare();
-    let account = layover.account("partner").add();
+    let account = layover.account("partner").password(PASSWORD).add();
     layover.start();
-    let mut sftp = account.sftp(&layover);
-    sftp.put(b"/kept", b"kept content").expect("put");
+    let mut partner = account.partner(&layover, protocol);
+    partner.put(b"/kept", b"kept content").expect("put");
     let lock = WriteLock::take(&layover);
-    let refused = sftp
+    let refused = partner
         .put(b"/new", b"content")
         .expect_err("the database is locked");
-    assert_eq!(refused.code(), Some(status::FAILURE), "{refused:?}");
-    let refused = sftp
+    assert_eq!(refused.why, Why::Other, "{refused:?}");
+    let refused = partner
         .put(b"/kept", b"content")
         .expect_err("the database is locked");
-    assert_eq!(refused.code(), Some(status::FAILURE), "{refused:?}");
+    assert_eq!(refused.why, Why::Other, "{refused:?}");
     let ran = layover
         .run(&["account", "disable", "partner"])
         .expect_code(1);
@@ -187,57 +192,63 @@ fn a_locked_database_refuses_in_time_and_loses_nothing() {
         "the message should say why: {ran}"
     );
     // Whoever comes now must not think that it was the proof.
-    let ran = openssh::sftp(&account.by_key(&layover), &[], "pwd\n", PATIENCE);
-    assert!(!ran.ok(), "{ran}");
-    assert!(!ran.stderr.contains("Permission denied"), "{ran}");
+    match protocol {
+        Protocol::Sftp => {
+            let ran = openssh::sftp(&account.by_key(&layover), &[], "pwd\n", PATIENCE);
+            assert!(!ran.ok(), "{ran}");
+            assert!(!ran.stderr.contains("Permission denied"), "{ran}");
+        }
+        Protocol::Ftps => {
+            let tried = account.try_partner_at(protocol.address(&layover), protocol);
+            let told = tried.err().expect("no login");
+            assert!(told.starts_with("421 logins cannot be checked"), "{told}");
+        }
+    }
     drop(lock);
-    assert_eq!(sftp.get(b"/kept").expect("get"), b"kept content");
-    sftp.put(b"/new", b"content").expect("unlocked");
+    assert_eq!(partner.get(b"/kept").expect("get"), b"kept content");
+    partner.put(b"/new", b"content").expect("unlocked");
     ledger::agrees_with_tree(&layover, "partner");
 }
 
 /// A lock that is shorter than the busy time-out costs only time.
-#[test]
-fn a_database_that_is_locked_for_a_moment_costs_only_time() {
+fn a_database_that_is_locked_for_a_moment_costs_only_time(protocol: Protocol) {
     let layover = Setup::new(Engine::Sqlite).prepare();
-    let account = layover.account("partner").add();
+    let account = layover.account("partner").password(PASSWORD).add();
     layover.start();
-    let mut sftp = account.sftp(&layover);
-    let handle = sftp.open(b"/file", open::FRESH).expect("open");
-    sftp.write(&handle, 0, b"content").expect("write");
+    let mut partner = account.partner(&layover, protocol);
+    partner.begin_upload(b"/file", b"cont").expect("begin");
     let lock = WriteLock::take(&layover);
     std::thread::scope(|scope| {
-        let closing = scope.spawn(|| sftp.close(&handle));
+        let closing = scope.spawn(|| partner.finish_upload(b"ent"));
         wait::let_pass(std::time::Duration::from_secs(1));
         drop(lock);
-        closing.join().expect("no panic").expect("close");
+        closing.join().expect("no panic").expect("finish");
     });
     ledger::agrees_with_tree(&layover, "partner");
     assert!(ledger::stored(&layover, "partner").contains_key("/file"));
 }
 
 /// SQLite would go on with a removed file, and everything acknowledged since be lost.
-#[test]
-fn a_database_removed_under_the_server_is_noticed_and_nothing_is_acknowledged() {
+fn a_database_removed_under_the_server_is_noticed_and_nothing_is_acknowledged(protocol: Protocol) {
     let layover = Setup::new(Engine::Sqlite).prepare();
-    let account = layover.account("partner").add();
+    let account = layover.account("partner").password(PASSWORD).add();
     layover.start();
-    let mut sftp = account.sftp(&layover);
-    sftp.put(b"/kept", b"kept content").expect("put");
+    let mut partner = account.partner(&layover, protocol);
+    partner.put(b"/kept", b"kept content").expect("put");
     let database = layover.data_dir().join("layover.db");
     let away = layover.data_dir().join("away.db");
     std::fs::rename(&database, &away).expect("take it away");
-    let refused = sftp
+    let refused = partner
         .put(b"/new", b"content")
         .expect_err("nobody would know of it");
-    assert_eq!(refused.code(), Some(status::FAILURE), "{refused:?}");
+    assert_eq!(refused.why, Why::Other, "{refused:?}");
     assert!(
         layover.log().contains("was removed or replaced"),
         "{}",
         layover.log()
     );
     std::fs::rename(&away, &database).expect("put it back");
-    assert_eq!(sftp.get(b"/kept").expect("get"), b"kept content");
-    sftp.put(b"/new", b"content").expect("put");
+    assert_eq!(partner.get(b"/kept").expect("get"), b"kept content");
+    partner.put(b"/new", b"content").expect("put");
     ledger::agrees_with_tree(&layover, "partner");
 }

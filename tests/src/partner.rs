@@ -51,8 +51,22 @@ impl Protocol {
 
 /// Makes four tests out of a function that takes the [`Protocol`] and the
 /// [`Engine`](crate::Engine). The claim is the function's name: `claim::by_sftp_on_sqlite` and so on.
+/// After `Sqlite:` two, for what only an embedded database can do.
 #[macro_export]
 macro_rules! over_both_protocols {
+    (Sqlite: $($claim:ident),+ $(,)?) => {$(
+        mod $claim {
+            #[test]
+            fn by_sftp() {
+                super::$claim($crate::Protocol::Sftp);
+            }
+
+            #[test]
+            fn by_ftps() {
+                super::$claim($crate::Protocol::Ftps);
+            }
+        }
+    )+};
     ($($claim:ident),+ $(,)?) => {$(
         mod $claim {
             use $crate::Engine::{Postgres, Sqlite};
