@@ -92,11 +92,11 @@ def half(ftp, local, remote):
     print(ftp.voidresp())
 
 
-def many(ftp, count):
-    """Uploads so many small files, and says how many milliseconds each took."""
+def many(ftp, count, size):
+    """Uploads so many files of this size, and says how many milliseconds each took."""
     for number in range(count):
         begun = time.perf_counter()
-        ftp.storbinary("STOR /small-%d" % number, io.BytesIO(b"x" * 100))
+        ftp.storbinary("STOR /small-%d" % number, io.BytesIO(b"x" * size))
         print("%.3f" % (1000 * (time.perf_counter() - begun)))
 
 
@@ -112,7 +112,7 @@ def main():
     elif args.verb == "half":
         half(ftp, *args.paths)
     elif args.verb == "many":
-        many(ftp, int(args.paths[0]))
+        many(ftp, *map(int, args.paths))
     elif args.verb == "list":
         for name, facts in ftp.mlsd(args.paths[0]):
             print(name, facts["type"], facts.get("x.layover-expires", "-"))

@@ -38,9 +38,10 @@ const DECLINE_LINGER: Duration = Duration::from_secs(1);
 /// How long after a bare end the control connection must still be there.
 const CONTROL_OUTLIVES: Duration = Duration::from_millis(250);
 
-/// What comes in smaller pieces is acknowledged at once: behind it the client may
-/// hold back its next small packet. In a stream of larger ones that happens anyway.
-const SMALL_BYTES: usize = 64 * 1024;
+/// So much of a file's beginning is acknowledged as it comes: behind it the client may
+/// hold back the rest. In what is longer 40 ms are nothing, and an acknowledgement for
+/// each piece would cost.
+const EAGER_BYTES: u64 = 1024 * 1024;
 
 /// What a transfer needs of its control connection.
 pub(super) struct Carrier {
@@ -396,7 +397,7 @@ async fn receive_file(open: &mut Open, file: &Receiving, from: u64) -> Result<(u
             Ok(bytes) => bytes,
             Err(end) => break end,
         };
-        if bytes.len() < SMALL_BYTES {
+        if received < EAGER_BYTES {
             open.stream.acknowledge();
         }
         received = received.saturating_add(bytes.len() as u64);
