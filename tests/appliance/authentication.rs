@@ -443,7 +443,7 @@ fn a_certificate_counts_by_the_appliances_clock_too() {
     ] {
         let calendar = Calendar::start(&layover, now.parse().expect("a time"));
         let login = Login {
-            server: calendar.sftp_address(),
+            server: calendar.address(layover_tests::Protocol::Sftp),
             user: account.name.clone(),
             proof: Proof::Key(authority.user.clone()),
             client_dir: account.client_dir.clone(),

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use layover_retention::Timestamp;
+use layover_tests::account::PASSWORD;
 use layover_tests::calendar::Calendar;
-use layover_tests::packet::{open, status};
-use layover_tests::sftp::Sftp;
+use layover_tests::partner::{Partner, Why};
 use layover_tests::wait::{self, PATIENCE};
-use layover_tests::{Account, Engine, Layover, Setup, on_both_engines};
+use layover_tests::{Account, Engine, Layover, Protocol, Setup, over_both_protocols};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -19,12 +19,12 @@ fn monday() -> Timestamp {
 
 fn prepare(engine: Engine) -> (Layover, Account) {
     let layover = Setup::new(engine).prepare();
-    let account = layover.account("partner").add();
+    let account = layover.account("partner").password(PASSWORD).add();
     (layover, account)
 }
 
-fn log_in(calendar: &Calendar, account: &Account) -> Sftp {
-    account.sftp_at(calendar.sftp_address())
+fn log_in(calendar: &Calendar, account: &Account, protocol: Protocol) -> Box<dyn Partner> {
+    account.partner_at(calendar.address(protocol), protocol)
 }
 
 fn names_on_disk(layover: &Layover) -> Vec<String> {
@@ -35,22 +35,26 @@ fn names_on_disk(layover: &Layover) -> Vec<String> {
         .collect()
 }
 
-on_both_engines!(
+over_both_protocols!(
     a_file_renamed_on_day_four_still_expires_on_day_five,
     what_fell_due_during_ten_days_of_downtime_goes_at_the_start,
+    an_interrupted_upload_can_be_resumed_for_a_day_and_no_longer,
+    a_clock_set_back_deletes_nothing_and_a_file_arriving_then_lives_its_time,
 );
 
-fn a_file_renamed_on_day_four_still_expires_on_day_five(engine: Engine) {
+fn a_file_renamed_on_day_four_still_expires_on_day_five(protocol: Protocol, engine: Engine) {
     let (layover, account) = prepare(engine);
     let calendar = Calendar::start(&layover, monday());
-    log_in(&calendar, &account)
+    log_in(&calendar, &account, protocol)
         .put(b"/file", b"from day one")
         .expect("put");
     calendar.advance(4 * DAY);
-    let mut sftp = log_in(&calendar, &account);
-    sftp.rename(b"/file", b"/renamed")
+    let mut partner = log_in(&calendar, &account, protocol);
+    partner
+        .rename(b"/file", b"/renamed")
         .expect("rename on day four");
-    sftp.put(b"/file", b"from day four")
+    partner
+        .put(b"/file", b"from day four")
         .expect("put under the old name");
     calendar.advance(DAY - SECOND);
     assert_eq!(
@@ -58,18 +62,18 @@ fn a_file_renamed_on_day_four_still_expires_on_day_five(engine: Engine) {
         ["/file", "/renamed"],
         "a second before"
     );
-    let mut sftp = log_in(&calendar, &account);
+    let mut partner = log_in(&calendar, &account, protocol);
     assert_eq!(
-        sftp.get(b"/renamed").expect("get a second before"),
+        partner.get(b"/renamed").expect("get a second before"),
         b"from day one"
     );
     calendar.advance(SECOND);
     assert_eq!(names_on_disk(&layover), ["/file"], "on the second");
-    let mut sftp = log_in(&calendar, &account);
-    let gone = sftp.open(b"/renamed", open::READ).expect_err("expired");
-    assert_eq!(gone.code(), Some(status::NO_SUCH_FILE));
+    let mut partner = log_in(&calendar, &account, protocol);
+    let gone = partner.get(b"/renamed").expect_err("expired");
+    assert_eq!(gone.why, Why::NotFound);
     assert_eq!(
-        sftp.get(b"/file").expect("get the neighbour"),
+        partner.get(b"/file").expect("get the neighbour"),
         b"from day four"
     );
     calendar.advance(4 * DAY - SECOND);
@@ -79,15 +83,16 @@ fn a_file_renamed_on_day_four_still_expires_on_day_five(engine: Engine) {
     calendar.stop();
 }
 
-fn what_fell_due_during_ten_days_of_downtime_goes_at_the_start(engine: Engine) {
+fn what_fell_due_during_ten_days_of_downtime_goes_at_the_start(protocol: Protocol, engine: Engine) {
     let (layover, account) = prepare(engine);
     let calendar = Calendar::start(&layover, monday());
-    let mut sftp = log_in(&calendar, &account);
+    let mut partner = log_in(&calendar, &account, protocol);
     for index in 0..20 {
-        sftp.put(format!("/old-{index}").as_bytes(), b"content")
+        partner
+            .put(format!("/old-{index}").as_bytes(), b"content")
             .expect("put");
     }
-    drop(sftp);
+    drop(partner);
     calendar.stop();
     assert_eq!(names_on_disk(&layover).len(), 20);
     let calendar = Calendar::start(&layover, monday().saturating_add(10 * DAY));
@@ -95,7 +100,7 @@ fn what_fell_due_during_ten_days_of_downtime_goes_at_the_start(engine: Engine) {
     wait::until("the old files to go", PATIENCE, || {
         names_on_disk(&layover).is_empty().then_some(())
     });
-    log_in(&calendar, &account)
+    log_in(&calendar, &account, protocol)
         .put(b"/new", b"content")
         .expect("put");
     calendar.advance(HOUR);
@@ -103,20 +108,16 @@ fn what_fell_due_during_ten_days_of_downtime_goes_at_the_start(engine: Engine) {
     calendar.stop();
 }
 
-#[test]
-fn an_interrupted_upload_can_be_resumed_for_a_day_and_no_longer() {
-    let (layover, account) = prepare(Engine::Sqlite);
+fn an_interrupted_upload_can_be_resumed_for_a_day_and_no_longer(
+    protocol: Protocol,
+    engine: Engine,
+) {
+    let (layover, account) = prepare(engine);
     let calendar = Calendar::start(&layover, monday());
-    let mut sftp = log_in(&calendar, &account);
-    let handle = sftp.open(b"/file", open::FRESH).expect("open");
-    sftp.write(&handle, 0, b"half").expect("write");
-    drop(sftp);
-    let size = |calendar: &Calendar| {
-        log_in(calendar, &account)
-            .stat(b"/file")
-            .ok()
-            .and_then(|attrs| attrs.size_bytes)
-    };
+    let mut partner = log_in(&calendar, &account, protocol);
+    partner.begin_upload(b"/file", b"half").expect("begin");
+    drop(partner);
+    let size = |calendar: &Calendar| log_in(calendar, &account, protocol).size(b"/file").ok();
     wait::until("the partial to be kept", PATIENCE, || {
         (size(&calendar) == Some(4)).then_some(())
     });
@@ -129,16 +130,18 @@ fn an_interrupted_upload_can_be_resumed_for_a_day_and_no_longer() {
     calendar.stop();
 }
 
-#[test]
-fn a_clock_set_back_deletes_nothing_and_a_file_arriving_then_lives_its_time() {
-    let (layover, account) = prepare(Engine::Sqlite);
+fn a_clock_set_back_deletes_nothing_and_a_file_arriving_then_lives_its_time(
+    protocol: Protocol,
+    engine: Engine,
+) {
+    let (layover, account) = prepare(engine);
     let calendar = Calendar::start(&layover, monday().saturating_add(3 * DAY));
-    log_in(&calendar, &account)
+    log_in(&calendar, &account, protocol)
         .put(b"/file", b"content")
         .expect("put");
     calendar.stop();
     let calendar = Calendar::start(&layover, monday());
-    log_in(&calendar, &account)
+    log_in(&calendar, &account, protocol)
         .put(b"/earlier", b"content")
         .expect("put");
     calendar.advance(5 * DAY);

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use layover_tests::account::Account;
+use layover_tests::account::{Account, PASSWORD};
 use layover_tests::keys::{KeyKind, KeyPair};
-use layover_tests::packet::open;
 use layover_tests::ssh::Ssh;
 use layover_tests::wait;
-use layover_tests::{Engine, Layover, Setup, on_both_engines};
+use layover_tests::{Engine, Layover, Protocol, Setup, over_both_protocols};
 
 /// The promise, and what a busy machine may add to it.
 const SOON: Duration = Duration::from_secs(5 + 3);
@@ -16,30 +15,36 @@ fn serve(engine: Engine) -> (Layover, Account, Account) {
     let layover = Setup::new(engine)
         .set("gate", "ban_score", "1000000")
         .prepare();
-    let partner = layover.account("partner").password("correct-horse-7").add();
-    let neighbour = layover.account("neighbour").add();
+    let partner = layover.account("partner").password(PASSWORD).add();
+    let neighbour = layover.account("neighbour").password(PASSWORD).add();
     layover.start();
     (layover, partner, neighbour)
 }
 
 /// Runs `change` while `partner` and `neighbour` are logged in, in the middle of an upload: the
 /// partner's session ends, its upload is not published, and the neighbour's goes on.
-fn ends_the_session(engine: Engine, change: impl FnOnce(&Layover)) {
+fn ends_the_session(protocol: Protocol, engine: Engine, change: impl FnOnce(&Layover)) {
     let (layover, partner, neighbour) = serve(engine);
-    let mut ends = partner.sftp(&layover);
-    let mut stays = neighbour.sftp(&layover);
-    let handle = ends.open(b"/file", open::FRESH).expect("open");
-    ends.write(&handle, 0, b"half").expect("write");
+    let mut ends = partner.partner(&layover, protocol);
+    let mut stays = neighbour.partner(&layover, protocol);
+    ends.begin_upload(b"/file", b"half").expect("begin");
+    stays.begin_upload(b"/begun", b"first").expect("begin");
     change(&layover);
-    assert!(
-        ends.connection().closed_within(SOON),
-        "the session is still there"
-    );
+    assert!(ends.closed_within(SOON), "the session is still there");
     assert!(
         !layover.homes().join("partner/file").exists(),
         "half a file was published"
     );
-    stays.put(b"/file", b"the neighbour goes on").expect("put");
+    stays
+        .finish_upload(b", last")
+        .expect("the neighbour goes on");
+    assert_eq!(stays.get(b"/begun").expect("get"), b"first, last");
+}
+
+/// Whether the account cannot log in.
+fn turned_away(layover: &Layover, account: &Account, protocol: Protocol) -> bool {
+    let tried = account.try_partner_at(protocol.address(layover), protocol);
+    tried.is_err()
 }
 
 fn refused(layover: &Layover, account: &Account) -> bool {
@@ -49,54 +54,54 @@ fn refused(layover: &Layover, account: &Account) -> bool {
     }
 }
 
-on_both_engines!(
+over_both_protocols!(
     disabling_an_account_ends_its_sessions,
     removing_a_network_ends_its_sessions,
     removing_an_account_ends_its_sessions,
     killing_a_session_ends_it_and_nothing_else,
     a_new_account_can_log_in_soon,
+    a_network_that_runs_out_ends_its_sessions,
 );
 
-fn disabling_an_account_ends_its_sessions(engine: Engine) {
-    ends_the_session(engine, |layover| {
+fn disabling_an_account_ends_its_sessions(protocol: Protocol, engine: Engine) {
+    ends_the_session(protocol, engine, |layover| {
         layover.admin(&["account", "disable", "partner"]);
     });
 }
 
-fn removing_a_network_ends_its_sessions(engine: Engine) {
-    ends_the_session(engine, |layover| {
+fn removing_a_network_ends_its_sessions(protocol: Protocol, engine: Engine) {
+    ends_the_session(protocol, engine, |layover| {
         layover.admin(&["account", "allow", "remove", "partner", "127.0.0.0/8"]);
     });
 }
 
-fn removing_an_account_ends_its_sessions(engine: Engine) {
-    ends_the_session(engine, |layover| {
+fn removing_an_account_ends_its_sessions(protocol: Protocol, engine: Engine) {
+    ends_the_session(protocol, engine, |layover| {
         layover.admin(&["account", "remove", "partner"]);
     });
 }
 
-fn killing_a_session_ends_it_and_nothing_else(engine: Engine) {
+fn killing_a_session_ends_it_and_nothing_else(protocol: Protocol, engine: Engine) {
     let (layover, partner, _) = serve(engine);
-    let first = partner.sftp(&layover);
+    let mut first = partner.partner(&layover, protocol);
     let listed = layover.rows(&["session", "list"]);
     assert_eq!(listed.len(), 1, "{listed:?}");
     assert_eq!(listed[0]["account"], "partner");
     assert_eq!(listed[0]["peer"], "127.0.0.1");
-    let mut second = partner.sftp(&layover);
+    let mut second = partner.partner(&layover, protocol);
     layover.admin(&["session", "kill", listed[0]["id"].as_str().expect("an id")]);
-    assert!(
-        first.connection().closed_within(SOON),
-        "the session is still there"
-    );
+    assert!(first.closed_within(SOON), "the session is still there");
     second
         .put(b"/file", b"the other session goes on")
         .expect("put");
 }
 
-fn a_new_account_can_log_in_soon(engine: Engine) {
+fn a_new_account_can_log_in_soon(protocol: Protocol, engine: Engine) {
     let (layover, ..) = serve(engine);
-    let new = layover.account("new").add();
-    let accepted = wait::within(SOON, || (!refused(&layover, &new)).then_some(()));
+    let new = layover.account("new").password(PASSWORD).add();
+    let accepted = wait::within(SOON, || {
+        (!turned_away(&layover, &new, protocol)).then_some(())
+    });
     assert!(accepted.is_some(), "the new account cannot log in");
 }
 
@@ -122,10 +127,10 @@ fn a_disabled_account_is_refused_until_it_is_enabled() {
     });
 }
 
-#[test]
-fn a_network_that_runs_out_ends_its_sessions() {
-    let layover = Setup::new(Engine::Sqlite).prepare();
-    let partner = layover.account("partner").only_from(&[]).add();
+fn a_network_that_runs_out_ends_its_sessions(protocol: Protocol, engine: Engine) {
+    let layover = Setup::new(engine).prepare();
+    let plan = layover.account("partner").password(PASSWORD);
+    let partner = plan.only_from(&[]).add();
     layover.account("neighbour").add();
     let until = layover.json(&["status"]);
     drop(until);
@@ -140,13 +145,10 @@ fn a_network_that_runs_out_ends_its_sessions() {
         &soon,
     ]);
     layover.start();
-    let sftp = partner.sftp(&layover);
-    assert!(
-        sftp.connection()
-            .closed_within(Duration::from_secs(12) + SOON),
-        "still there"
-    );
-    assert!(refused(&layover, &partner));
+    let mut session = partner.partner(&layover, protocol);
+    let limit = Duration::from_secs(12) + SOON;
+    assert!(session.closed_within(limit), "still there");
+    assert!(turned_away(&layover, &partner, protocol));
 }
 
 /// A time from now on, as RFC 3339.

@@ -2,25 +2,24 @@
 //! that was acknowledged is missing, and the ledger agrees with the tree.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use layover_tests::account::Account;
+use layover_tests::account::PASSWORD;
 use layover_tests::content::{Dice, Seal, sealed, unseal};
 use layover_tests::load::heavy;
-use layover_tests::sftp::{Fault, Sftp};
+use layover_tests::partner::{Outcome, Partner, Why};
 use layover_tests::wait::{self, PATIENCE};
-use layover_tests::{Engine, Layover, Setup, on_both_engines, tree};
+use layover_tests::{Engine, Layover, Protocol, Setup, on_both_engines, over_both_protocols, tree};
 
 use crate::ledger;
 
 /// Kills per run.
 const KILLS: usize = 50;
 
-/// Uploaders at work when the server is killed.
-const UPLOADERS: u64 = 3;
+/// Uploaders at work when the server is killed: in each round some over SFTP, the others over FTPS.
+const UPLOADERS: u64 = 4;
 
 /// Names each uploader has for itself; few, so that most uploads overwrite.
 const OWN_NAMES: u64 = 5;
@@ -28,10 +27,12 @@ const OWN_NAMES: u64 = 5;
 /// Names all uploaders fight for.
 const SHARED_NAMES: u64 = 2;
 
-/// A kill comes at most this long after the first acknowledgement.
+/// A kill comes at most this long after each uploader's first acknowledgement.
 const LATEST_KILL_MS: u64 = 250;
 
 on_both_engines!(whatever_the_moment_of_a_kill_9_every_acknowledged_file_is_there_and_whole);
+
+over_both_protocols!(a_crash_in_the_middle_of_an_overwrite_leaves_the_old_file);
 
 fn whatever_the_moment_of_a_kill_9_every_acknowledged_file_is_there_and_whole(engine: Engine) {
     survive(engine, KILLS);
@@ -57,28 +58,33 @@ fn survive(engine: Engine, kills: usize) {
     let layover = Setup::new(engine)
         .set("gate", "ban_score", "1000000")
         .prepare();
-    let account = layover.account("partner").add();
+    let account = layover.account("partner").password(PASSWORD).add();
     layover.start();
     let mut uploaders: Vec<Uploader> = (0..UPLOADERS).map(Uploader::new).collect();
-    let mut sftp = account.sftp(&layover);
-    sftp.make_dir(b"/shared").expect("make folder");
+    let mut partner = account.partner(&layover, Protocol::Sftp);
+    partner.make_dir(b"/shared").expect("make folder");
     for uploader in &uploaders {
-        sftp.make_dir(&uploader.folder()).expect("make folder");
+        partner.make_dir(&uploader.folder()).expect("make folder");
     }
-    drop(sftp);
+    drop(partner);
     let mut shared = SharedNames::default();
     for round in 0..kills {
-        let acknowledged = AtomicU64::new(0);
+        let at_work = AtomicU64::new(0);
         let span = Duration::from_millis(dice.below(LATEST_KILL_MS));
         let seeds: Vec<u64> = uploaders.iter().map(|_| dice.number()).collect();
         std::thread::scope(|scope| {
-            let server = layover.sftp_address();
-            let (account, shared, count) = (&account, &shared, &acknowledged);
+            let (account, shared, at_work) = (&account, &shared, &at_work);
             for (uploader, seed) in uploaders.iter_mut().zip(seeds) {
-                scope.spawn(move || uploader.work(server, account, shared, count, seed));
+                let protocol = uploader.protocol(round);
+                let server = protocol.address(&layover);
+                scope.spawn(move || {
+                    // A login is cut by no kill: all are at work when it comes.
+                    let mut partner = account.partner_at(server, protocol);
+                    uploader.work(&mut *partner, shared, at_work, seed);
+                });
             }
-            wait::until("the first acknowledgement", PATIENCE, || {
-                (count.load(Ordering::Relaxed) > 0).then_some(())
+            wait::until("every uploader's first acknowledgement", PATIENCE, || {
+                (at_work.load(Ordering::Relaxed) == UPLOADERS).then_some(())
             });
             wait::let_pass(span);
             layover.kill_9();
@@ -161,38 +167,45 @@ impl Uploader {
         format!("/own-{}", self.id).into_bytes()
     }
 
+    /// Half of them by each protocol, and each of them by both in turn, so that what one left is
+    /// overwritten by the other.
+    fn protocol(&self, round: usize) -> Protocol {
+        match (self.id + round as u64) % 2 {
+            0 => Protocol::Sftp,
+            _ => Protocol::Ftps,
+        }
+    }
+
     /// Works until the connection is lost.
     fn work(
         &mut self,
-        server: SocketAddr,
-        account: &Account,
+        partner: &mut dyn Partner,
         shared: &SharedNames,
-        count: &AtomicU64,
+        at_work: &AtomicU64,
         seed: u64,
     ) {
         let mut dice = Dice::seeded(seed);
-        let Ok(mut ssh) = layover_tests::ssh::Ssh::connect(server) else {
-            return;
-        };
-        if !ssh.key(&account.name, &account.key).accepted() {
-            return;
-        }
-        let Ok(mut sftp) = ssh.sftp() else { return };
+        let mut is_first = true;
         loop {
-            match self.one_operation(&mut sftp, shared, &mut dice) {
-                Ok(()) => count.fetch_add(1, Ordering::Relaxed),
-                Err(Fault::Lost) => return,
-                Err(fault) => panic!("uploader {}: {:?}: {fault:?}", self.id, self.under_way),
-            };
+            match self.one_operation(partner, shared, &mut dice) {
+                Ok(()) if std::mem::take(&mut is_first) => {
+                    at_work.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(()) => {}
+                Err(refused) if refused.why == Why::Lost => return,
+                Err(refused) => {
+                    panic!("uploader {}: {:?}: {refused:?}", self.id, self.under_way)
+                }
+            }
         }
     }
 
     fn one_operation(
         &mut self,
-        sftp: &mut Sftp,
+        partner: &mut dyn Partner,
         shared: &SharedNames,
         dice: &mut Dice,
-    ) -> Result<(), Fault> {
+    ) -> Outcome {
         self.sequence += 1;
         let seal = Seal {
             uploader: self.id,
@@ -209,40 +222,40 @@ impl Uploader {
         match dice.below(10) {
             0 => {
                 let index = dice.below(SHARED_NAMES);
-                sftp.put(format!("/shared/{index}").as_bytes(), &content)?;
+                partner.put(format!("/shared/{index}").as_bytes(), &content)?;
                 let slot = &shared.acknowledged[usize::try_from(index).expect("small")];
                 slot.fetch_add(1, Ordering::Relaxed);
             }
             1 if self.acknowledged.contains_key(&name) => {
                 self.under_way = Some(UnderWay::Remove { name: name.clone() });
-                sftp.remove(format!("/{name}").as_bytes())?;
+                partner.remove(format!("/{name}").as_bytes())?;
                 self.acknowledged.remove(&name);
             }
             2 | 3 => {
                 let from = format!("{name}.part");
-                self.put(sftp, &from, &content)?;
+                self.put(partner, &from, &content)?;
                 self.under_way = Some(UnderWay::Move {
                     from: from.clone(),
                     to: name.clone(),
                     sequence: self.sequence,
                 });
-                sftp.posix_rename(format!("/{from}").as_bytes(), format!("/{name}").as_bytes())?;
+                partner.replace(format!("/{from}").as_bytes(), format!("/{name}").as_bytes())?;
                 self.acknowledged.remove(&from);
                 self.acknowledged.insert(name, self.sequence);
             }
-            _ => self.put(sftp, &name, &content)?,
+            _ => self.put(partner, &name, &content)?,
         }
         self.under_way = None;
         Ok(())
     }
 
-    fn put(&mut self, sftp: &mut Sftp, name: &str, content: &[u8]) -> Result<(), Fault> {
+    fn put(&mut self, partner: &mut dyn Partner, name: &str, content: &[u8]) -> Outcome {
         let name = name.to_owned();
         self.under_way = Some(UnderWay::Put {
             name: name.clone(),
             sequence: self.sequence,
         });
-        sftp.put(format!("/{name}").as_bytes(), content)?;
+        partner.put(format!("/{name}").as_bytes(), content)?;
         self.acknowledged.insert(name, self.sequence);
         Ok(())
     }
@@ -300,18 +313,17 @@ fn read_sealed(home: &Path, name: &str) -> Result<Option<Seal>, String> {
 
 /// A crash in the middle of one large upload leaves nothing at its name, and the old file when
 /// there was one.
-#[test]
-fn a_crash_in_the_middle_of_an_overwrite_leaves_the_old_file() {
-    let layover = Setup::new(Engine::Sqlite).prepare();
-    let account = layover.account("partner").add();
+fn a_crash_in_the_middle_of_an_overwrite_leaves_the_old_file(protocol: Protocol, engine: Engine) {
+    let layover = Setup::new(engine).prepare();
+    let account = layover.account("partner").password(PASSWORD).add();
     layover.start();
-    let mut sftp = account.sftp(&layover);
-    sftp.put(b"/old", b"old content").expect("put");
-    for name in [&b"/old"[..], b"/new"] {
-        let handle = sftp
-            .open(name, layover_tests::packet::open::FRESH)
-            .expect("open");
-        sftp.write_all(&handle, &[7; 300_000]).expect("write");
+    let mut partners = [(); 2].map(|()| account.partner(&layover, protocol));
+    let put = partners[0].put(b"/old", b"old content");
+    put.expect("put");
+    for (partner, name) in partners.iter_mut().zip([&b"/old"[..], b"/new"]) {
+        partner
+            .begin_upload(name, &[7; 300_000])
+            .expect("begin an upload");
     }
     layover.kill_9();
     layover.start();
@@ -322,9 +334,9 @@ fn a_crash_in_the_middle_of_an_overwrite_leaves_the_old_file() {
     );
     assert_eq!(tree::files(&home).len(), 1, "{:?}", tree::files(&home));
     ledger::agrees_with_tree(&layover, "partner");
-    let mut sftp = account.sftp(&layover);
-    assert_eq!(sftp.get(b"/old").expect("get"), b"old content");
-    assert_eq!(sftp.names(b"/").expect("list"), ["old"]);
+    let mut partner = account.partner(&layover, protocol);
+    assert_eq!(partner.get(b"/old").expect("get"), b"old content");
+    assert_eq!(partner.names(b"/").expect("list"), [b"old".to_vec()]);
     used_after_crash(&layover);
 }
 

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use layover_retention::Timestamp;
-use layover_tests::account::Account;
+use layover_tests::account::{Account, PASSWORD};
+use layover_tests::content::Dice;
 use layover_tests::openssh;
-use layover_tests::packet::{open, status};
+use layover_tests::partner::Why;
 use layover_tests::skip::skip;
 use layover_tests::storage::Undeletable;
-use layover_tests::wait::{self, PATIENCE};
-use layover_tests::{Engine, Layover, Setup, on_both_engines};
+use layover_tests::wait::{self, PATIENCE, Timer};
+use layover_tests::{Engine, Layover, Protocol, Setup, on_both_engines, over_both_protocols};
 use serde_json::Value;
 
 use crate::ledger;
@@ -25,7 +26,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn serve_with_keep(engine: Engine, keep: &str) -> (Layover, Account) {
     let layover = Setup::new(engine).prepare();
-    let account = layover.account("partner").with(&["--keep", keep]).add();
+    let plan = layover.account("partner").password(PASSWORD);
+    let account = plan.with(&["--keep", keep]).add();
     layover.start();
     (layover, account)
 }
@@ -56,22 +58,39 @@ fn removal(layover: &Layover, path: &str) -> Value {
     )
 }
 
-on_both_engines!(
+on_both_engines!(r01_the_partners_dates_decide_nothing);
+
+over_both_protocols!(
     a_file_is_gone_after_its_keep_and_one_sweep_period_and_its_neighbour_is_not,
-    r01_the_partners_dates_decide_nothing,
     a_changed_keep_holds_for_files_already_stored,
+    r01_listings_show_the_partners_date_all_the_same,
+    an_expired_file_is_neither_listed_nor_opened_although_no_sweep_ran,
+    a_download_under_way_at_expiry_gets_every_byte,
+    r02_files_of_a_removed_account_go_too,
+    r02_what_fell_due_while_the_server_was_down_goes_after_its_start,
+    an_overwrite_starts_the_clock_again_and_a_change_in_place_does_not,
+    an_overwrite_at_the_moment_of_expiry_is_never_swept,
 );
 
-fn a_file_is_gone_after_its_keep_and_one_sweep_period_and_its_neighbour_is_not(engine: Engine) {
+fn a_file_is_gone_after_its_keep_and_one_sweep_period_and_its_neighbour_is_not(
+    protocol: Protocol,
+    engine: Engine,
+) {
     let layover = Setup::new(engine).prepare();
-    let short = layover.account("partner").with(&["--keep", "5s"]).add();
-    let long = layover.account("neighbour").add();
+    let short = layover
+        .account("partner")
+        .password(PASSWORD)
+        .with(&["--keep", "5s"])
+        .add();
+    let long = layover.account("neighbour").password(PASSWORD).add();
     layover.start();
     short
-        .sftp(&layover)
+        .partner(&layover, protocol)
         .put(b"/file", b"goes soon")
         .expect("put");
-    long.sftp(&layover).put(b"/file", b"stays").expect("put");
+    long.partner(&layover, protocol)
+        .put(b"/file", b"stays")
+        .expect("put");
     let row = ledger::file(&layover, "partner", "/file");
     assert_eq!(
         row.expires_at().duration_since(row.arrived_at()),
@@ -86,7 +105,10 @@ fn a_file_is_gone_after_its_keep_and_one_sweep_period_and_its_neighbour_is_not(e
     let late = removed_at.duration_since(row.expires_at());
     assert!(late <= PERIOD + SLACK, "removed {late:?} late");
     assert_eq!(removals(&layover, "/file").len(), 1);
-    assert_eq!(long.sftp(&layover).get(b"/file").expect("get"), b"stays");
+    assert_eq!(
+        long.partner(&layover, protocol).get(b"/file").expect("get"),
+        b"stays"
+    );
     assert!(ledger::stored(&layover, "partner").is_empty());
 }
 
@@ -117,10 +139,10 @@ fn r01_the_partners_dates_decide_nothing(engine: Engine) {
     }
 }
 
-fn a_changed_keep_holds_for_files_already_stored(engine: Engine) {
+fn a_changed_keep_holds_for_files_already_stored(protocol: Protocol, engine: Engine) {
     let (layover, account) = serve_with_keep(engine, "2d");
     account
-        .sftp(&layover)
+        .partner(&layover, protocol)
         .put(b"/file", b"content")
         .expect("put");
     let before = ledger::file(&layover, "partner", "/file");
@@ -135,64 +157,59 @@ fn a_changed_keep_holds_for_files_already_stored(engine: Engine) {
     wait_until_gone(&stored_path(&layover, "file"));
 }
 
-#[test]
-fn r01_listings_show_the_partners_date_all_the_same() {
-    let (layover, account) = serve_with_keep(Engine::Sqlite, "5d");
-    let mut sftp = account.sftp(&layover);
-    sftp.put(b"/file", b"content").expect("put");
+fn r01_listings_show_the_partners_date_all_the_same(protocol: Protocol, engine: Engine) {
+    let (layover, account) = serve_with_keep(engine, "5d");
+    let mut partner = account.partner(&layover, protocol);
+    partner.put(b"/file", b"content").expect("put");
     let before = ledger::file(&layover, "partner", "/file");
-    for date_s in [981_173_106, 2_141_640_840] {
-        sftp.set_times(b"/file", date_s, date_s).expect("set times");
-        assert_eq!(sftp.stat(b"/file").expect("stat").modified_s, Some(date_s));
+    for date in ["2001-02-03T04:05:06Z", "2037-11-12T13:14:00Z"] {
+        let date: Timestamp = date.parse().expect("a time");
+        partner.set_modified(b"/file", date).expect("set times");
+        assert_eq!(partner.modified(b"/file").expect("modified"), date);
         let after = ledger::file(&layover, "partner", "/file");
         assert_eq!(after.arrived_at(), before.arrived_at());
         assert_eq!(after.expires_at(), before.expires_at());
     }
 }
 
-#[test]
-fn an_expired_file_is_neither_listed_nor_opened_although_no_sweep_ran() {
-    let layover = Setup::new(Engine::Sqlite)
+fn an_expired_file_is_neither_listed_nor_opened_although_no_sweep_ran(
+    protocol: Protocol,
+    engine: Engine,
+) {
+    let layover = Setup::new(engine)
         .set("retention", "sweep_every", "\"1h\"")
         .prepare();
-    let account = layover.account("partner").with(&["--keep", "3s"]).add();
+    let account = layover
+        .account("partner")
+        .password(PASSWORD)
+        .with(&["--keep", "3s"])
+        .add();
     layover.start();
-    let mut sftp = account.sftp(&layover);
-    sftp.put(b"/file", b"content").expect("put");
-    sftp.put(b"/other", b"content").expect("put");
-    wait::until("the file to expire", PATIENCE, || sftp.stat(b"/file").err());
-    wait::until("the other file to expire", PATIENCE, || {
-        sftp.stat(b"/other").err()
-    });
-    assert_eq!(
-        sftp.open(b"/file", open::READ).expect_err("open").code(),
-        Some(status::NO_SUCH_FILE)
-    );
-    assert!(sftp.names(b"/").expect("list").is_empty());
+    let mut partner = account.partner(&layover, protocol);
+    partner.put(b"/file", b"content").expect("put");
+    partner.put(b"/other", b"content").expect("put");
+    for path in [&b"/file"[..], b"/other"] {
+        let refused = wait::until("the file to expire", PATIENCE, || partner.size(path).err());
+        assert_eq!(refused.why, Why::NotFound, "{refused:?}");
+        let refused = partner.get(path).expect_err("get");
+        assert_eq!(refused.why, Why::NotFound, "{refused:?}");
+    }
+    assert!(partner.names(b"/").expect("list").is_empty());
     assert!(
         stored_path(&layover, "file").exists(),
         "a sweep ran, so this showed nothing"
     );
 }
 
-#[test]
-fn a_download_under_way_at_expiry_gets_every_byte() {
-    let (layover, account) = serve_with_keep(Engine::Sqlite, "2s");
-    let mut sftp = account.sftp(&layover);
-    let content = vec![42; 200_000];
-    sftp.put(b"/file", &content).expect("put");
-    let handle = sftp.open(b"/file", open::READ).expect("open");
+fn a_download_under_way_at_expiry_gets_every_byte(protocol: Protocol, engine: Engine) {
+    let (layover, account) = serve_with_keep(engine, "2s");
+    let mut partner = account.partner(&layover, protocol);
+    // More than all buffers on the way hold.
+    let content = Dice::seeded(3).bytes(32 << 20);
+    partner.put(b"/file", &content).expect("put");
+    let mut read = partner.begin_download(b"/file", 10).expect("open");
     wait_until_gone(&stored_path(&layover, "file"));
-    let mut read = Vec::new();
-    loop {
-        let chunk = sftp
-            .read(&handle, read.len() as u64, 32_768)
-            .expect("read after expiry");
-        if chunk.is_empty() {
-            break;
-        }
-        read.extend_from_slice(&chunk);
-    }
+    read.extend(partner.finish_download().expect("read after expiry"));
     assert!(
         read == content,
         "the download was cut to {} bytes",
@@ -228,11 +245,10 @@ fn r02_one_undeletable_file_never_stops_the_rest() {
     wait_until_gone(&stuck);
 }
 
-#[test]
-fn r02_files_of_a_removed_account_go_too() {
-    let (layover, account) = serve_with_keep(Engine::Sqlite, "4s");
+fn r02_files_of_a_removed_account_go_too(protocol: Protocol, engine: Engine) {
+    let (layover, account) = serve_with_keep(engine, "4s");
     account
-        .sftp(&layover)
+        .partner(&layover, protocol)
         .put(b"/file", b"content")
         .expect("put");
     layover.admin(&["account", "remove", "partner"]);
@@ -245,11 +261,13 @@ fn r02_files_of_a_removed_account_go_too() {
     removal(&layover, "/file");
 }
 
-#[test]
-fn r02_what_fell_due_while_the_server_was_down_goes_after_its_start() {
-    let (layover, account) = serve_with_keep(Engine::Sqlite, "2s");
+fn r02_what_fell_due_while_the_server_was_down_goes_after_its_start(
+    protocol: Protocol,
+    engine: Engine,
+) {
+    let (layover, account) = serve_with_keep(engine, "2s");
     account
-        .sftp(&layover)
+        .partner(&layover, protocol)
         .put(b"/file", b"content")
         .expect("put");
     layover.kill_9();
@@ -263,45 +281,84 @@ fn r02_what_fell_due_while_the_server_was_down_goes_after_its_start() {
     wait_until_gone(&path);
 }
 
-#[test]
-fn an_overwrite_starts_the_clock_again_and_a_change_in_place_does_not() {
-    let (layover, account) = serve_with_keep(Engine::Sqlite, "5d");
-    let mut sftp = account.sftp(&layover);
-    sftp.put(b"/file", b"0123456789").expect("put");
+fn an_overwrite_starts_the_clock_again_and_a_change_in_place_does_not(
+    protocol: Protocol,
+    engine: Engine,
+) {
+    let (layover, account) = serve_with_keep(engine, "5d");
+    let mut partner = account.partner(&layover, protocol);
+    partner.put(b"/file", b"0123456789").expect("put");
     let arrived = |layover: &Layover| ledger::file(layover, "partner", "/file").arrived_at();
     let first: Timestamp = arrived(&layover);
     // The ledger is shown in whole seconds.
     wait::until("the next second", PATIENCE, || {
         let now = layover.json(&["status"]);
         drop(now);
-        sftp.put(b"/probe", b"x").expect("put");
+        partner.put(b"/probe", b"x").expect("put");
         let probe = ledger::file(&layover, "partner", "/probe").arrived_at();
         (probe.duration_since(first) >= Duration::from_secs(1)).then_some(())
     });
-    let handle = sftp.open(b"/file", open::WRITE).expect("open for writing");
-    sftp.write(&handle, 2, b"xy").expect("write");
-    sftp.close(&handle).expect("close");
-    assert_eq!(sftp.get(b"/file").expect("get"), b"01xy456789");
+    partner.go_on(b"/file", 8, b"xy").expect("change");
+    assert_eq!(partner.get(b"/file").expect("get"), b"01234567xy");
     assert_eq!(
         arrived(&layover),
         first,
         "a change in place kept its arrival"
     );
-    let handle = sftp
-        .open(b"/file", open::WRITE | open::APPEND)
-        .expect("open for appending");
-    sftp.write(&handle, 0, b"!").expect("append");
-    sftp.close(&handle).expect("close");
-    assert_eq!(sftp.get(b"/file").expect("get"), b"01xy456789!");
+    partner.append(b"/file", b"!").expect("append");
+    assert_eq!(partner.get(b"/file").expect("get"), b"01234567xy!");
     assert_eq!(arrived(&layover), first, "an append kept its arrival");
-    sftp.rename(b"/file", b"/moved").expect("rename");
-    sftp.rename(b"/moved", b"/file").expect("rename back");
+    partner.rename(b"/file", b"/moved").expect("rename");
+    partner.rename(b"/moved", b"/file").expect("rename back");
     assert_eq!(arrived(&layover), first, "a rename kept its arrival");
-    sftp.put(b"/file", b"new content").expect("overwrite");
+    partner.put(b"/file", b"new content").expect("overwrite");
     assert!(
         arrived(&layover) > first,
         "new whole content starts a new clock"
     );
+}
+
+/// Sweep against overwrite, at many moments around the expiry: the file that the server took is
+/// there, with a time of its own, whatever the sweep was doing to the one before.
+fn an_overwrite_at_the_moment_of_expiry_is_never_swept(protocol: Protocol, engine: Engine) {
+    const NAMES: u64 = 6;
+    const ROUNDS: u64 = 3;
+    const KEEP: Duration = Duration::from_secs(2);
+    let (layover, account) = serve_with_keep(engine, "2s");
+    let mut dice = Dice::thrown(&format!("overwrites by {protocol:?} on {engine:?}"));
+    let mut partner = account.partner(&layover, protocol);
+    let mut judged = 0;
+    let mut put = |name: u64, round: u64| {
+        let (path, content) = (format!("/{name}"), format!("{name} of round {round}"));
+        let since = Timer::start();
+        partner
+            .put(path.as_bytes(), content.as_bytes())
+            .unwrap_or_else(|refused| panic!("{path}: {refused:?}"));
+        let there = partner.get(path.as_bytes());
+        let on_disk = stored_path(&layover, &name.to_string()).exists();
+        // A machine that took longer than the keep shows nothing.
+        if since.elapsed() < KEEP {
+            assert_eq!(there.as_deref(), Ok(content.as_bytes()), "{path}");
+            assert!(on_disk, "{path}");
+            judged += 1;
+        }
+    };
+    for round in 0..ROUNDS {
+        for name in 0..NAMES {
+            put(name, round);
+            // So that the next round meets each name somewhere around its expiry.
+            wait::let_pass(Duration::from_millis(2000 / NAMES + dice.below(30)));
+        }
+    }
+    drop(partner);
+    assert!(judged > NAMES, "only {judged} overwrites were judged");
+    for name in 0..NAMES {
+        wait_until_gone(&stored_path(&layover, &name.to_string()));
+    }
+    let told = layover.rows(&["journal", "--limit", "0", "--kind", "retention"]);
+    let failed = told.iter().find(|entry| entry["outcome"] != "ok");
+    assert_eq!(failed, None, "a sweep failed");
+    assert!(ledger::stored(&layover, "partner").is_empty());
 }
 
 #[test]

@@ -3,13 +3,13 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
+use layover_tests::account::PASSWORD;
 use layover_tests::openssh;
-use layover_tests::packet::{open, status};
-use layover_tests::sftp::Fault;
+use layover_tests::partner::Why;
 use layover_tests::skip::skip;
 use layover_tests::storage::Tmpfs;
 use layover_tests::wait::{self, PATIENCE};
-use layover_tests::{Account, Engine, Layover, Setup, on_both_engines};
+use layover_tests::{Account, Engine, Layover, Protocol, Setup, over_both_protocols};
 
 use crate::ledger;
 
@@ -37,7 +37,7 @@ fn serve_on_small_storage(engine: Engine) -> Option<Small> {
         }
     };
     let layover = Setup::new(engine).homes(&mount.join("homes")).prepare();
-    let account = layover.account("partner").add();
+    let account = layover.account("partner").password(PASSWORD).add();
     layover.start();
     Some(Small {
         layover,
@@ -47,49 +47,47 @@ fn serve_on_small_storage(engine: Engine) -> Option<Small> {
     })
 }
 
-on_both_engines!(
+over_both_protocols!(
     a_full_disk_refuses_the_upload_and_loses_nothing,
     a_read_only_disk_refuses_changes_and_still_serves_downloads,
 );
 
-fn a_full_disk_refuses_the_upload_and_loses_nothing(engine: Engine) {
+fn a_full_disk_refuses_the_upload_and_loses_nothing(protocol: Protocol, engine: Engine) {
     let Some(small) = serve_on_small_storage(engine) else {
         return;
     };
     let Small {
         layover, account, ..
     } = &small;
-    let mut sftp = account.sftp(layover);
-    sftp.put(b"/kept", b"kept content").expect("put");
+    let mut partner = account.partner(layover, protocol);
+    partner.put(b"/kept", b"kept content").expect("put");
     let large = vec![9; usize::try_from(ROOM_MIB).expect("small") * 1024 * 1024 + 1];
     for name in [&b"/large"[..], b"/kept"] {
-        let refused = sftp
+        let refused = partner
             .put(name, &large)
             .expect_err("more than the disk holds");
-        let Fault::Status { code, message } = refused else {
-            panic!("the session ended")
-        };
-        assert_eq!(code, status::FAILURE);
-        let message = message.to_lowercase();
+        assert_eq!(refused.why, Why::Other, "{refused:?}");
+        let message = refused.words.to_lowercase();
         assert!(
             message.contains("full") || message.contains("space"),
             "{message}"
         );
     }
-    assert_eq!(sftp.get(b"/kept").expect("get"), b"kept content");
-    assert_eq!(sftp.names(b"/").expect("list"), ["kept"]);
+    assert_eq!(partner.get(b"/kept").expect("get"), b"kept content");
+    assert_eq!(partner.names(b"/").expect("list"), [b"kept".to_vec()]);
     ledger::agrees_with_tree(layover, "partner");
     // The partials are the account's own to remove; then there is room again.
-    sftp.remove(b"/large").ok();
-    sftp.put(b"/kept", b"new content")
+    partner.remove(b"/large").ok();
+    partner
+        .put(b"/kept", b"new content")
         .expect("a small overwrite");
-    assert_eq!(sftp.get(b"/kept").expect("get"), b"new content");
+    assert_eq!(partner.get(b"/kept").expect("get"), b"new content");
     let ran = openssh::sftp(&account.by_key(layover), &[], "df /\n", PATIENCE).expect_ok();
     assert!(ran.stdout.contains('%'), "{ran}");
     ledger::agrees_with_tree(layover, "partner");
 }
 
-fn a_read_only_disk_refuses_changes_and_still_serves_downloads(engine: Engine) {
+fn a_read_only_disk_refuses_changes_and_still_serves_downloads(protocol: Protocol, engine: Engine) {
     let Some(small) = serve_on_small_storage(engine) else {
         return;
     };
@@ -99,33 +97,37 @@ fn a_read_only_disk_refuses_changes_and_still_serves_downloads(engine: Engine) {
         storage,
         ..
     } = &small;
-    let mut sftp = account.sftp(layover);
-    sftp.put(b"/kept", b"kept content").expect("put");
+    let mut partner = account.partner(layover, protocol);
+    partner.put(b"/kept", b"kept content").expect("put");
     storage.make_read_only();
     for (what, outcome) in [
-        ("new", sftp.put(b"/new", b"content")),
-        ("overwrite", sftp.put(b"/kept", b"content")),
-        ("remove", sftp.remove(b"/kept")),
-        ("rename", sftp.rename(b"/kept", b"/moved")),
-        ("mkdir", sftp.make_dir(b"/dir")),
+        ("new", partner.put(b"/new", b"content")),
+        ("overwrite", partner.put(b"/kept", b"content")),
+        ("remove", partner.remove(b"/kept")),
+        ("rename", partner.rename(b"/kept", b"/moved")),
+        ("mkdir", partner.make_dir(b"/dir")),
     ] {
-        let fault = outcome.expect_err(what);
-        assert!(
-            fault.code().is_some_and(|code| code != status::OK),
-            "{what}: {fault:?}"
-        );
+        let refused = outcome.expect_err(what);
+        assert_eq!(refused.why, Why::Other, "{what}: {refused:?}");
     }
-    assert_eq!(sftp.get(b"/kept").expect("get"), b"kept content");
+    assert_eq!(partner.get(b"/kept").expect("get"), b"kept content");
     storage.make_writable();
-    assert_eq!(sftp.names(b"/").expect("list"), ["kept"]);
-    sftp.put(b"/new", b"content").expect("writable again");
-    sftp.remove(b"/kept").expect("remove");
+    assert_eq!(partner.names(b"/").expect("list"), [b"kept".to_vec()]);
+    partner.put(b"/new", b"content").expect("writable again");
+    partner.remove(b"/kept").expect("remove");
     wait::until("the ledger to settle", PATIENCE, || {
         let stored = ledger::stored(layover, "partner");
         (stored.len() == 1 && stored.contains_key("/new")).then_some(())
     });
     ledger::agrees_with_tree(layover, "partner");
 }
+
+over_both_protocols!(
+    Sqlite:
+    a_locked_database_refuses_in_time_and_loses_nothing,
+    a_database_that_is_locked_for_a_moment_costs_only_time,
+    a_database_removed_under_the_server_is_noticed_and_nothing_is_acknowledged,
+);
 
 /// Another process that keeps SQLite's write lock until this is dropped.
 struct WriteLock {
@@ -167,22 +169,21 @@ impl Drop for WriteLock {
     }
 }
 
-#[test]
-fn a_locked_database_refuses_in_time_and_loses_nothing() {
+fn a_locked_database_refuses_in_time_and_loses_nothing(protocol: Protocol) {
     let layover = Setup::new(Engine::Sqlite).prepare();
-    let account = layover.account("partner").add();
+    let account = layover.account("partner").password(PASSWORD).add();
     layover.start();
-    let mut sftp = account.sftp(&layover);
-    sftp.put(b"/kept", b"kept content").expect("put");
+    let mut partner = account.partner(&layover, protocol);
+    partner.put(b"/kept", b"kept content").expect("put");
     let lock = WriteLock::take(&layover);
-    let refused = sftp
+    let refused = partner
         .put(b"/new", b"content")
         .expect_err("the database is locked");
-    assert_eq!(refused.code(), Some(status::FAILURE), "{refused:?}");
-    let refused = sftp
+    assert_eq!(refused.why, Why::Other, "{refused:?}");
+    let refused = partner
         .put(b"/kept", b"content")
         .expect_err("the database is locked");
-    assert_eq!(refused.code(), Some(status::FAILURE), "{refused:?}");
+    assert_eq!(refused.why, Why::Other, "{refused:?}");
     let ran = layover
         .run(&["account", "disable", "partner"])
         .expect_code(1);
@@ -191,57 +192,63 @@ fn a_locked_database_refuses_in_time_and_loses_nothing() {
         "the message should say why: {ran}"
     );
     // Whoever comes now must not think that it was the proof.
-    let ran = openssh::sftp(&account.by_key(&layover), &[], "pwd\n", PATIENCE);
-    assert!(!ran.ok(), "{ran}");
-    assert!(!ran.stderr.contains("Permission denied"), "{ran}");
+    match protocol {
+        Protocol::Sftp => {
+            let ran = openssh::sftp(&account.by_key(&layover), &[], "pwd\n", PATIENCE);
+            assert!(!ran.ok(), "{ran}");
+            assert!(!ran.stderr.contains("Permission denied"), "{ran}");
+        }
+        Protocol::Ftps => {
+            let tried = account.try_partner_at(protocol.address(&layover), protocol);
+            let told = tried.err().expect("no login");
+            assert!(told.starts_with("421 logins cannot be checked"), "{told}");
+        }
+    }
     drop(lock);
-    assert_eq!(sftp.get(b"/kept").expect("get"), b"kept content");
-    sftp.put(b"/new", b"content").expect("unlocked");
+    assert_eq!(partner.get(b"/kept").expect("get"), b"kept content");
+    partner.put(b"/new", b"content").expect("unlocked");
     ledger::agrees_with_tree(&layover, "partner");
 }
 
 /// A lock that is shorter than the busy time-out costs only time.
-#[test]
-fn a_database_that_is_locked_for_a_moment_costs_only_time() {
+fn a_database_that_is_locked_for_a_moment_costs_only_time(protocol: Protocol) {
     let layover = Setup::new(Engine::Sqlite).prepare();
-    let account = layover.account("partner").add();
+    let account = layover.account("partner").password(PASSWORD).add();
     layover.start();
-    let mut sftp = account.sftp(&layover);
-    let handle = sftp.open(b"/file", open::FRESH).expect("open");
-    sftp.write(&handle, 0, b"content").expect("write");
+    let mut partner = account.partner(&layover, protocol);
+    partner.begin_upload(b"/file", b"cont").expect("begin");
     let lock = WriteLock::take(&layover);
     std::thread::scope(|scope| {
-        let closing = scope.spawn(|| sftp.close(&handle));
+        let closing = scope.spawn(|| partner.finish_upload(b"ent"));
         wait::let_pass(std::time::Duration::from_secs(1));
         drop(lock);
-        closing.join().expect("no panic").expect("close");
+        closing.join().expect("no panic").expect("finish");
     });
     ledger::agrees_with_tree(&layover, "partner");
     assert!(ledger::stored(&layover, "partner").contains_key("/file"));
 }
 
 /// SQLite would go on with a removed file, and everything acknowledged since be lost.
-#[test]
-fn a_database_removed_under_the_server_is_noticed_and_nothing_is_acknowledged() {
+fn a_database_removed_under_the_server_is_noticed_and_nothing_is_acknowledged(protocol: Protocol) {
     let layover = Setup::new(Engine::Sqlite).prepare();
-    let account = layover.account("partner").add();
+    let account = layover.account("partner").password(PASSWORD).add();
     layover.start();
-    let mut sftp = account.sftp(&layover);
-    sftp.put(b"/kept", b"kept content").expect("put");
+    let mut partner = account.partner(&layover, protocol);
+    partner.put(b"/kept", b"kept content").expect("put");
     let database = layover.data_dir().join("layover.db");
     let away = layover.data_dir().join("away.db");
     std::fs::rename(&database, &away).expect("take it away");
-    let refused = sftp
+    let refused = partner
         .put(b"/new", b"content")
         .expect_err("nobody would know of it");
-    assert_eq!(refused.code(), Some(status::FAILURE), "{refused:?}");
+    assert_eq!(refused.why, Why::Other, "{refused:?}");
     assert!(
         layover.log().contains("was removed or replaced"),
         "{}",
         layover.log()
     );
     std::fs::rename(&away, &database).expect("put it back");
-    assert_eq!(sftp.get(b"/kept").expect("get"), b"kept content");
-    sftp.put(b"/new", b"content").expect("put");
+    assert_eq!(partner.get(b"/kept").expect("get"), b"kept content");
+    partner.put(b"/new", b"content").expect("put");
     ledger::agrees_with_tree(&layover, "partner");
 }

@@ -3,15 +3,16 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use layover_tests::account::PASSWORD;
 use layover_tests::wait::{self, PATIENCE};
-use layover_tests::{Account, Engine, Layover, Setup, on_both_engines};
+use layover_tests::{Account, Engine, Layover, Protocol, Setup, over_both_protocols};
 use serde_json::Value;
 
 use crate::ledger;
 
 fn serve(engine: Engine) -> (Layover, Account) {
     let layover = Setup::new(engine).prepare();
-    let account = layover.account("partner").add();
+    let account = layover.account("partner").password(PASSWORD).add();
     layover.start();
     (layover, account)
 }
@@ -36,21 +37,24 @@ fn wait_for_entry(layover: &Layover, kind: &str, action: &str) -> Value {
     })
 }
 
-on_both_engines!(each_transfer_is_told_once_with_its_values);
+over_both_protocols!(
+    each_transfer_is_told_once_with_its_values,
+    an_interrupted_upload_is_told_as_failed,
+);
 
-fn each_transfer_is_told_once_with_its_values(engine: Engine) {
+fn each_transfer_is_told_once_with_its_values(protocol: Protocol, engine: Engine) {
     let (layover, account) = serve(engine);
-    let mut sftp = account.sftp(&layover);
-    sftp.put(b"/file", b"0123456789").expect("put");
-    sftp.get(b"/file").expect("get");
-    sftp.remove(b"/file").expect("remove");
+    let mut partner = account.partner(&layover, protocol);
+    partner.put(b"/file", b"0123456789").expect("put");
+    partner.get(b"/file").expect("get");
+    partner.remove(b"/file").expect("remove");
     for action in ["upload", "download"] {
         let entry = wait_for_entry(&layover, "transfer", action);
         assert_eq!(entry["outcome"], "ok", "{entry}");
         assert_eq!(entry["account"], "partner", "{entry}");
         assert_eq!(entry["entity"], "acme", "{entry}");
         assert_eq!(entry["peer"], "127.0.0.1", "{entry}");
-        assert_eq!(entry["protocol"], "sftp", "{entry}");
+        assert_eq!(entry["protocol"], protocol.name(), "{entry}");
         assert_eq!(entry["path"], "/file", "{entry}");
         assert_eq!(entry["size_bytes"], 10, "{entry}");
         assert!(entry["duration_ms"].is_u64(), "{entry}");
@@ -165,15 +169,11 @@ fn the_journal_can_be_followed() {
     assert_eq!(entry["path"], "/news", "{entry}");
 }
 
-#[test]
-fn an_interrupted_upload_is_told_as_failed() {
-    let (layover, account) = serve(Engine::Sqlite);
-    let mut sftp = account.sftp(&layover);
-    let handle = sftp
-        .open(b"/file", layover_tests::packet::open::FRESH)
-        .expect("open");
-    sftp.write(&handle, 0, b"half").expect("write");
-    drop(sftp);
+fn an_interrupted_upload_is_told_as_failed(protocol: Protocol, engine: Engine) {
+    let (layover, account) = serve(engine);
+    let mut partner = account.partner(&layover, protocol);
+    partner.begin_upload(b"/file", b"half").expect("begin");
+    drop(partner);
     let entry = wait_for_entry(&layover, "transfer", "upload");
     assert_eq!(entry["outcome"], "failed", "{entry}");
     assert_eq!(entry["path"], "/file", "{entry}");

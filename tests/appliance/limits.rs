@@ -6,101 +6,124 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use layover_tests::account::PASSWORD;
 use layover_tests::content::{MIB, write_file};
 use layover_tests::openssh;
 use layover_tests::packet::{Body, open, request};
 use layover_tests::sftp::Sftp;
 use layover_tests::ssh::{Caller, Ssh};
 use layover_tests::wait::{self, PATIENCE};
-use layover_tests::{Engine, Layover, Setup};
+use layover_tests::{Engine, Layover, Protocol, Setup, over_both_protocols};
+
+over_both_protocols!(
+    connections_in_all_are_limited_and_a_freed_place_is_used,
+    g04_one_address_cannot_take_all_places,
+    g04_connections_before_login_are_limited_apart_from_those_after,
+    an_idle_session_ends_and_a_busy_one_does_not,
+    s07_what_a_dead_upload_left_gives_way_to_the_next_of_its_name,
+);
 
 const NEAR: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 fn serve(settings: &[(&str, &str)]) -> (Layover, layover_tests::Account) {
-    let mut setup = Setup::new(Engine::Sqlite);
+    serve_on(Engine::Sqlite, settings)
+}
+
+fn serve_on(engine: Engine, settings: &[(&str, &str)]) -> (Layover, layover_tests::Account) {
+    let mut setup = Setup::new(engine);
     for (key, value) in settings {
         setup = setup.set("gate", key, value);
     }
     let layover = setup.prepare();
-    let account = layover.account("partner").add();
+    let account = layover.account("partner").password(PASSWORD).add();
     layover.start();
     (layover, account)
 }
 
 /// Connects and waits for the greeting, which must come.
-fn greeted(from: IpAddr, layover: &Layover) -> Caller {
-    let mut caller = Caller::call(from, layover.sftp_address());
+fn greeted(from: IpAddr, layover: &Layover, protocol: Protocol) -> Caller {
+    let mut caller = Caller::call(from, protocol.address(layover));
     assert!(caller.is_greeted(), "{from} should have been let in");
     caller
 }
 
-fn turned_away(from: IpAddr, layover: &Layover) -> bool {
-    !Caller::call(from, layover.sftp_address()).is_greeted()
+fn turned_away(from: IpAddr, layover: &Layover, protocol: Protocol) -> bool {
+    !Caller::call(from, protocol.address(layover)).is_greeted()
 }
 
-fn wait_for_room(from: IpAddr, layover: &Layover) -> Caller {
+fn wait_for_room(from: IpAddr, layover: &Layover, protocol: Protocol) -> Caller {
     wait::until("a freed place", PATIENCE, || {
-        let mut caller = Caller::call(from, layover.sftp_address());
+        let mut caller = Caller::call(from, protocol.address(layover));
         caller.is_greeted().then_some(caller)
     })
 }
 
-#[test]
-fn connections_in_all_are_limited_and_a_freed_place_is_used() {
-    let (layover, _) = serve(&[("max_connections", "3")]);
+fn connections_in_all_are_limited_and_a_freed_place_is_used(protocol: Protocol, engine: Engine) {
+    let (layover, _) = serve_on(engine, &[("max_connections", "3")]);
     let mut callers = vec![
-        greeted(NEAR, &layover),
-        greeted(OTHER, &layover),
-        greeted(NEAR, &layover),
+        greeted(NEAR, &layover, protocol),
+        greeted(OTHER, &layover, protocol),
+        greeted(NEAR, &layover, protocol),
     ];
     assert!(
-        turned_away(NEAR, &layover),
+        turned_away(NEAR, &layover, protocol),
         "a fourth connection was let in"
     );
     assert!(
-        turned_away(OTHER, &layover),
+        turned_away(OTHER, &layover, protocol),
         "a fourth connection was let in"
     );
     callers.pop();
-    callers.push(wait_for_room(NEAR, &layover));
+    callers.push(wait_for_room(NEAR, &layover, protocol));
     assert!(
-        turned_away(NEAR, &layover),
+        turned_away(NEAR, &layover, protocol),
         "a fourth connection was let in"
     );
 }
 
-#[test]
-fn g04_one_address_cannot_take_all_places() {
-    let (layover, _) = serve(&[
-        ("max_connections", "100"),
-        ("max_connections_per_address", "2"),
-    ]);
-    let mut callers = vec![greeted(NEAR, &layover), greeted(NEAR, &layover)];
+fn g04_one_address_cannot_take_all_places(protocol: Protocol, engine: Engine) {
+    let (layover, _) = serve_on(
+        engine,
+        &[
+            ("max_connections", "100"),
+            ("max_connections_per_address", "2"),
+        ],
+    );
+    let mut callers = vec![
+        greeted(NEAR, &layover, protocol),
+        greeted(NEAR, &layover, protocol),
+    ];
     assert!(
-        turned_away(NEAR, &layover),
+        turned_away(NEAR, &layover, protocol),
         "a third connection of one address was let in"
     );
-    let _other = greeted(OTHER, &layover);
+    let _other = greeted(OTHER, &layover, protocol);
     callers.pop();
-    wait_for_room(NEAR, &layover);
+    wait_for_room(NEAR, &layover, protocol);
 }
 
-#[test]
-fn g04_connections_before_login_are_limited_apart_from_those_after() {
-    let (layover, account) = serve(&[("max_half_open", "2")]);
-    let logged_in = [account.sftp(&layover), account.sftp(&layover)];
-    let mut half_open = vec![greeted(NEAR, &layover), greeted(NEAR, &layover)];
+fn g04_connections_before_login_are_limited_apart_from_those_after(
+    protocol: Protocol,
+    engine: Engine,
+) {
+    let (layover, account) = serve_on(engine, &[("max_half_open", "2")]);
+    let logged_in = [
+        account.partner(&layover, protocol),
+        account.partner(&layover, protocol),
+    ];
+    let mut half_open = vec![
+        greeted(NEAR, &layover, protocol),
+        greeted(NEAR, &layover, protocol),
+    ];
     assert!(
-        turned_away(NEAR, &layover),
+        turned_away(NEAR, &layover, protocol),
         "a third connection before login was let in"
     );
     half_open.pop();
     wait::until("a freed place before login", PATIENCE, || {
-        let mut ssh = Ssh::connect(layover.sftp_address()).ok()?;
-        ssh.key(&account.name, &account.key)
-            .accepted()
-            .then_some(())
+        let tried = account.try_partner_at(protocol.address(&layover), protocol);
+        tried.ok()
     });
     drop(logged_in);
 }
@@ -111,8 +134,8 @@ fn g04_connections_before_login_are_limited_apart_from_those_after() {
 fn g04_a_connection_that_does_not_log_in_ends_after_the_login_grace() {
     let (layover, account) = serve(&[("login_grace", "\"2s\"")]);
     let limit = Duration::from_secs(10);
-    let mut silent = greeted(NEAR, &layover);
-    let mut slow = greeted(NEAR, &layover);
+    let mut silent = greeted(NEAR, &layover, Protocol::Sftp);
+    let mut slow = greeted(NEAR, &layover, Protocol::Sftp);
     assert!(slow.say(b"SSH-2.0-slow\r\n"));
     let lazy = Ssh::connect(layover.sftp_address()).expect("connect");
     let logged_in = account.sftp(&layover);
@@ -134,7 +157,7 @@ fn g04_a_connection_that_does_not_log_in_ends_after_the_login_grace() {
 #[test]
 fn a_banner_without_end_is_cut() {
     let (layover, _) = serve(&[]);
-    let mut caller = greeted(NEAR, &layover);
+    let mut caller = greeted(NEAR, &layover, Protocol::Sftp);
     let flood = vec![b'x'; 64 * 1024];
     let ended = (0..1024).any(|_| !caller.say(&flood));
     assert!(
@@ -151,7 +174,7 @@ fn an_ssh_packet_above_the_limit_ends_the_connection() {
     const LONGEST: u32 = 256 * 1024 + 33;
     let (layover, _) = serve(&[]);
     for (length, is_taken) in [(LONGEST, true), (LONGEST + 1, false), (u32::MAX, false)] {
-        let mut caller = greeted(NEAR, &layover);
+        let mut caller = greeted(NEAR, &layover, Protocol::Sftp);
         let head = [&b"SSH-2.0-x\r\n"[..], &length.to_be_bytes(), &[4; 16]].concat();
         assert!(caller.say(&head));
         let limit = if is_taken {
@@ -163,14 +186,13 @@ fn an_ssh_packet_above_the_limit_ends_the_connection() {
     }
 }
 
-#[test]
-fn an_idle_session_ends_and_a_busy_one_does_not() {
-    let (layover, account) = serve(&[("idle_timeout", "\"3s\"")]);
-    let idle = account.sftp(&layover);
-    let mut busy = account.sftp(&layover);
+fn an_idle_session_ends_and_a_busy_one_does_not(protocol: Protocol, engine: Engine) {
+    let (layover, account) = serve_on(engine, &[("idle_timeout", "\"3s\"")]);
+    let mut idle = account.partner(&layover, protocol);
+    let mut busy = account.partner(&layover, protocol);
     let ended = wait::within(Duration::from_secs(20), || {
-        busy.real_path(b"/").expect("the busy session goes on");
-        idle.connection().is_closed().then_some(())
+        busy.names(b"/").expect("the busy session goes on");
+        idle.closed_within(Duration::from_millis(50)).then_some(())
     });
     assert!(ended.is_some(), "the idle session is still there");
     busy.put(b"/file", b"content")
@@ -288,22 +310,25 @@ fn s07_a_dead_upload_gives_its_room_back() {
 }
 
 /// S07: what arrived without a gap stays for its account, and gives way to a new upload of the name.
-#[test]
-fn s07_what_a_dead_upload_left_gives_way_to_the_next_of_its_name() {
-    let (layover, account) = serve(&[STALL, ("idle_timeout", "\"1h\"")]);
+fn s07_what_a_dead_upload_left_gives_way_to_the_next_of_its_name(
+    protocol: Protocol,
+    engine: Engine,
+) {
+    let (layover, account) = serve_on(engine, &[STALL, ("idle_timeout", "\"1h\"")]);
     layover.admin(&["account", "set", "partner", "--quota", "1MiB"]);
     let large = vec![7; 900 * 1024];
-    let mut dead = account.sftp(&layover);
-    let handle = dead.open(b"/file", open::FRESH).expect("open");
-    dead.write_all(&handle, &large).expect("write");
-    wait_for_no_session(&layover);
-    let mut sftp = account.sftp(&layover);
-    assert_eq!(
-        sftp.stat(b"/file").expect("the partial").size_bytes,
-        Some(large.len() as u64)
-    );
-    sftp.put(b"/file", &large).expect("room for the next");
-    assert_eq!(sftp.get(b"/file").expect("get"), large);
+    let mut dead = account.partner(&layover, protocol);
+    dead.begin_upload(b"/file", &large).expect("begin");
+    // Over FTPS the transfer ends, and its session may go on.
+    let mut partner = account.partner(&layover, protocol);
+    wait::until("the partial", GONE, || {
+        (partner.size(b"/file").ok()? == large.len() as u64).then_some(())
+    });
+    wait::until("room for the next", GONE, || {
+        partner.put(b"/file", &large).ok()
+    });
+    assert_eq!(partner.get(b"/file").expect("get"), large);
+    drop(dead);
 }
 
 /// The tries on one connection are few, so that guessing costs connections.

@@ -1,45 +1,68 @@
 //! Names and paths that attack or merely surprise.
 
-use layover_tests::account::Account;
+use layover_tests::account::{Account, PASSWORD};
 use layover_tests::packet::{open, status};
-use layover_tests::{Engine, Layover, Setup};
+use layover_tests::partner::Why;
+use layover_tests::{Engine, Layover, Protocol, Setup, over_both_protocols};
 
 use crate::ledger;
 
 fn serve() -> (Layover, Account) {
-    let layover = Setup::new(Engine::Sqlite).prepare();
-    let account = layover.account("partner").add();
+    serve_on(Engine::Sqlite)
+}
+
+fn serve_on(engine: Engine) -> (Layover, Account) {
+    let layover = Setup::new(engine).prepare();
+    let account = layover.account("partner").password(PASSWORD).add();
     layover.start();
     (layover, account)
 }
 
-#[test]
-fn a_name_of_255_bytes_is_stored_and_one_of_256_is_refused() {
-    let (layover, account) = serve();
-    let mut sftp = account.sftp(&layover);
+over_both_protocols!(
+    a_name_of_255_bytes_is_stored_and_one_of_256_is_refused,
+    deep_folders_work_up_to_the_limit,
+    no_spelling_of_dot_dot_leaves_the_home,
+    a_link_in_the_tree_leads_nowhere,
+    s03_names_that_are_not_utf_8_come_back_byte_for_byte,
+    the_upload_area_cannot_be_reached_by_its_name,
+    control_characters_are_refused_and_the_session_goes_on,
+);
+
+/// Over SFTP more of them can be sent: see `nul_and_control_characters_...`.
+fn control_characters_are_refused_and_the_session_goes_on(protocol: Protocol, engine: Engine) {
+    let (layover, account) = serve_on(engine);
+    let mut partner = account.partner(&layover, protocol);
+    for name in [
+        &b"/carriage\rreturn"[..],
+        b"/tab\tulator",
+        b"/escape\x1b[2J",
+        b"/delete\x7f",
+        b"/bell\x07",
+    ] {
+        let refused = partner.put(name, b"content").expect_err("a bad name");
+        assert_eq!(refused.why, Why::Other, "{name:?}: {refused:?}");
+        let refused = partner.make_dir(name).expect_err("a bad name");
+        assert_eq!(refused.why, Why::Other, "{name:?}: {refused:?}");
+    }
+    assert!(partner.names(b"/").expect("list").is_empty());
+}
+
+fn a_name_of_255_bytes_is_stored_and_one_of_256_is_refused(protocol: Protocol, engine: Engine) {
+    let (layover, account) = serve_on(engine);
+    let mut partner = account.partner(&layover, protocol);
     let longest = [b"/", &[b'n'; 255][..]].concat();
     let too_long = [b"/", &[b'n'; 256][..]].concat();
-    sftp.put(&longest, b"content").expect("255 bytes");
-    assert_eq!(sftp.get(&longest).expect("get"), b"content");
-    assert!(
-        sftp.open(&too_long, open::FRESH)
-            .expect_err("256 bytes")
-            .code()
-            .is_some()
-    );
-    assert!(
-        sftp.make_dir(&too_long)
-            .expect_err("256 bytes")
-            .code()
-            .is_some()
-    );
-    assert!(
-        sftp.rename(&longest, &too_long)
-            .expect_err("256 bytes")
-            .code()
-            .is_some()
-    );
-    assert_eq!(sftp.get(&longest).expect("still there"), b"content");
+    partner.put(&longest, b"content").expect("255 bytes");
+    assert_eq!(partner.get(&longest).expect("get"), b"content");
+    for outcome in [
+        partner.put(&too_long, b"content"),
+        partner.make_dir(&too_long),
+        partner.rename(&longest, &too_long),
+    ] {
+        let refused = outcome.expect_err("256 bytes");
+        assert_eq!(refused.why, Why::Other, "{refused:?}");
+    }
+    assert_eq!(partner.get(&longest).expect("still there"), b"content");
     ledger::agrees_with_tree(&layover, "partner");
 }
 
@@ -66,25 +89,20 @@ fn a_path_of_4096_bytes_is_looked_up_and_one_of_4097_is_refused() {
     sftp.put(b"/file", b"the session goes on").expect("put");
 }
 
-#[test]
-fn deep_folders_work_up_to_the_limit() {
-    let (layover, account) = serve();
-    let mut sftp = account.sftp(&layover);
+fn deep_folders_work_up_to_the_limit(protocol: Protocol, engine: Engine) {
+    let (layover, account) = serve_on(engine);
+    let mut partner = account.partner(&layover, protocol);
     let mut path = Vec::new();
     for _ in 0..127 {
         path.extend_from_slice(b"/d");
-        sftp.make_dir(&path).expect("mkdir");
+        partner.make_dir(&path).expect("mkdir");
     }
     path.extend_from_slice(b"/f");
-    sftp.put(&path, b"content").expect("128 components");
-    assert_eq!(sftp.get(&path).expect("get"), b"content");
+    partner.put(&path, b"content").expect("128 components");
+    assert_eq!(partner.get(&path).expect("get"), b"content");
     path.extend_from_slice(b"/g");
-    assert!(
-        sftp.stat(&path)
-            .expect_err("129 components")
-            .code()
-            .is_some()
-    );
+    let refused = partner.size(&path).expect_err("129 components");
+    assert_eq!(refused.why, Why::Other, "{refused:?}");
     ledger::agrees_with_tree(&layover, "partner");
 }
 
@@ -117,13 +135,12 @@ fn nul_and_control_characters_are_refused_and_the_session_goes_on() {
 }
 
 /// `..` stops at the root: nothing of the operator's system is reached by any spelling.
-#[test]
-fn no_spelling_of_dot_dot_leaves_the_home() {
-    let (layover, account) = serve();
+fn no_spelling_of_dot_dot_leaves_the_home(protocol: Protocol, engine: Engine) {
+    let (layover, account) = serve_on(engine);
     let secret = layover.homes().join("secret");
     std::fs::write(&secret, "another's").expect("write secret");
-    let mut sftp = account.sftp(&layover);
-    sftp.make_dir(b"/dir").expect("mkdir");
+    let mut partner = account.partner(&layover, protocol);
+    partner.make_dir(b"/dir").expect("mkdir");
     for path in [
         &b"../secret"[..],
         b"/../secret",
@@ -133,46 +150,41 @@ fn no_spelling_of_dot_dot_leaves_the_home() {
         b"./../secret",
         b"/dir/./../..//secret",
     ] {
-        let got = sftp.get(path).expect_err("outside the home");
-        assert_eq!(
-            got.code(),
-            Some(status::NO_SUCH_FILE),
-            "{}",
-            path.escape_ascii()
-        );
+        let got = partner.get(path).expect_err("outside the home");
+        assert_eq!(got.why, Why::NotFound, "{}", path.escape_ascii());
     }
-    sftp.put(b"/../../escaped", b"content")
+    partner
+        .put(b"/../../escaped", b"content")
         .expect("stays inside");
     assert!(layover.homes().join("partner/escaped").exists());
     assert!(!layover.homes().join("escaped").exists());
-    assert_eq!(sftp.real_path(b"/dir/../..").expect("realpath"), b"/");
-    assert_eq!(sftp.real_path(b".").expect("realpath"), b"/");
+    assert_eq!(
+        partner.names(b"/dir/../..").expect("list"),
+        [b"dir".to_vec(), b"escaped".to_vec()]
+    );
     assert_eq!(std::fs::read(&secret).expect("read"), b"another's");
 }
 
-#[test]
-fn a_link_in_the_tree_leads_nowhere() {
-    let (layover, account) = serve();
+fn a_link_in_the_tree_leads_nowhere(protocol: Protocol, engine: Engine) {
+    let (layover, account) = serve_on(engine);
     let home = layover.homes().join("partner");
-    let mut sftp = account.sftp(&layover);
-    sftp.put(b"/file", b"content").expect("put");
+    let mut partner = account.partner(&layover, protocol);
+    partner.put(b"/file", b"content").expect("put");
     let outside = layover.scratch().join("outside");
     std::fs::create_dir(&outside).expect("make folder");
     std::fs::write(outside.join("secret"), "another's").expect("write secret");
     std::os::unix::fs::symlink(&outside, home.join("link")).expect("link");
     std::os::unix::fs::symlink(outside.join("secret"), home.join("direct")).expect("link");
     for path in [&b"/link/secret"[..], b"/direct", b"/link/../link/secret"] {
-        assert!(sftp.get(path).expect_err("through a link").code().is_some());
+        let refused = partner.get(path).expect_err("through a link");
+        assert_ne!(refused.why, Why::Lost, "{}", path.escape_ascii());
     }
-    sftp.put(b"/link/new", b"content")
+    partner
+        .put(b"/link/new", b"content")
         .expect_err("write through a link");
     assert!(!outside.join("new").exists());
-    assert!(
-        sftp.list(b"/link")
-            .expect_err("list through a link")
-            .code()
-            .is_some()
-    );
+    let refused = partner.names(b"/link").expect_err("list through a link");
+    assert_ne!(refused.why, Why::Lost, "{refused:?}");
 }
 
 #[test]
@@ -192,10 +204,9 @@ fn clients_cannot_make_links() {
 }
 
 /// S03.
-#[test]
-fn s03_names_that_are_not_utf_8_come_back_byte_for_byte() {
-    let (layover, account) = serve();
-    let mut sftp = account.sftp(&layover);
+fn s03_names_that_are_not_utf_8_come_back_byte_for_byte(protocol: Protocol, engine: Engine) {
+    let (layover, account) = serve_on(engine);
+    let mut partner = account.partner(&layover, protocol);
     let names: [&[u8]; 6] = [
         b"latin1-\xe4\xf6\xfc",
         b"\xff\xfe\x80",
@@ -205,33 +216,27 @@ fn s03_names_that_are_not_utf_8_come_back_byte_for_byte() {
         b"\"quotes\" 'and' \\ $(id) ; *?",
     ];
     for name in names {
-        sftp.put(&[b"/", name].concat(), name).expect("put");
+        partner.put(&[b"/", name].concat(), name).expect("put");
     }
-    let mut listed: Vec<Vec<u8>> = sftp
-        .list(b"/")
-        .expect("list")
-        .into_iter()
-        .map(|entry| entry.name)
-        .collect();
-    listed.sort();
+    let listed = partner.names(b"/").expect("list");
     let mut expected: Vec<Vec<u8>> = names.iter().map(|name| name.to_vec()).collect();
     expected.sort();
     assert_eq!(listed, expected);
     for name in names {
         let path = [b"/", name].concat();
-        assert_eq!(sftp.get(&path).expect("get"), name);
-        assert_eq!(sftp.real_path(&path).expect("realpath"), path);
+        assert_eq!(partner.get(&path).expect("get"), name);
+        assert_eq!(partner.size(&path).expect("size"), name.len() as u64);
     }
 }
 
-#[test]
-fn the_upload_area_cannot_be_reached_by_its_name() {
-    let (layover, account) = serve();
-    let mut sftp = account.sftp(&layover);
-    let handle = sftp.open(b"/unfinished", open::FRESH).expect("open");
-    sftp.write(&handle, 0, b"half").expect("write");
+fn the_upload_area_cannot_be_reached_by_its_name(protocol: Protocol, engine: Engine) {
+    let (layover, account) = serve_on(engine);
+    let mut partner = account.partner(&layover, protocol);
+    let mut uploader = account.partner(&layover, protocol);
+    let begun = uploader.begin_upload(b"/unfinished", b"half");
+    begun.expect("begin");
     assert!(
-        sftp.names(b"/").expect("list").is_empty(),
+        partner.names(b"/").expect("list").is_empty(),
         "an unfinished upload is listed"
     );
     let hidden: Vec<_> = std::fs::read_dir(layover.homes())
@@ -241,6 +246,9 @@ fn the_upload_area_cannot_be_reached_by_its_name() {
         .collect();
     for name in hidden {
         let path = format!("/../{}", name.to_string_lossy());
-        assert!(sftp.list(path.as_bytes()).is_err(), "{path} can be listed");
+        assert!(
+            partner.names(path.as_bytes()).is_err(),
+            "{path} can be listed"
+        );
     }
 }

@@ -48,6 +48,10 @@ fn an_interrupted_upload_shows_when_it_goes_and_can_be_removed(engine: Engine) {
         .open(b"/half", open::WRITE | open::CREAT)
         .expect("open");
     sftp.write(&handle, 0, b"half").expect("write");
+    // Its row is written beside the answers.
+    wait::until("the upload to be known", PATIENCE, || {
+        (files(&layover).len() == 1).then_some(())
+    });
     let busy = layover.run(&["file", "remove", "partner", "/half", "--partial"]);
     let busy = busy.expect_code(1);
     assert!(busy.stderr.contains("being uploaded"), "{busy}");

@@ -2,7 +2,9 @@
 
 import argparse
 import ftplib
+import io
 import ssl
+import time
 
 
 class Implicit(ftplib.FTP_TLS):
@@ -47,7 +49,7 @@ def arguments():
     parser.add_argument("--resume", action="store_true",
                         help="resume the control connection's session on data connections")
     parser.add_argument("--tls12", action="store_true")
-    parser.add_argument("verb", choices=["put", "get", "half", "list"])
+    parser.add_argument("verb", choices=["put", "get", "half", "list", "many"])
     parser.add_argument("paths", nargs="*")
     return parser.parse_args()
 
@@ -90,6 +92,14 @@ def half(ftp, local, remote):
     print(ftp.voidresp())
 
 
+def many(ftp, count, size):
+    """Uploads so many files of this size, and says how many milliseconds each took."""
+    for number in range(count):
+        begun = time.perf_counter()
+        ftp.storbinary("STOR /small-%d" % number, io.BytesIO(b"x" * size))
+        print("%.3f" % (1000 * (time.perf_counter() - begun)))
+
+
 def main():
     args = arguments()
     ftp = connect(args)
@@ -101,6 +111,8 @@ def main():
             print(ftp.retrbinary("RETR " + args.paths[0], target.write))
     elif args.verb == "half":
         half(ftp, *args.paths)
+    elif args.verb == "many":
+        many(ftp, *map(int, args.paths))
     elif args.verb == "list":
         for name, facts in ftp.mlsd(args.paths[0]):
             print(name, facts["type"], facts.get("x.layover-expires", "-"))

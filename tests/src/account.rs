@@ -9,6 +9,9 @@ use crate::layover::{ENTITY, Layover};
 use crate::sftp::Sftp;
 use crate::ssh::Ssh;
 
+/// A password for accounts that need one and whose password is not the point.
+pub const PASSWORD: &str = "correct-horse-7";
+
 /// An account to be made. Changes reach a running server only after its next look at the database;
 /// tests make their accounts before they start the server.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use layover_server::Appliance;
 use tokio::runtime::Runtime;
 
 use crate::layover::Layover;
+use crate::partner::Protocol;
 use crate::wait::{self, PATIENCE};
 
 /// A running appliance with a clock that stands still. Ends hard when dropped.
@@ -47,9 +48,12 @@ impl Calendar {
         }
     }
 
-    /// Where SFTP listens.
-    pub fn sftp_address(&self) -> SocketAddr {
-        self.appliance.addresses().sftp
+    /// Where it listens for partners who come by `protocol`.
+    pub fn address(&self, protocol: Protocol) -> SocketAddr {
+        match protocol {
+            Protocol::Sftp => self.appliance.addresses().sftp,
+            Protocol::Ftps => self.appliance.addresses().ftps,
+        }
     }
 
     /// The appliance's time.

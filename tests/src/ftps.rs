@@ -1,5 +1,7 @@
 //! FTPS with the clients that partners use: `curl`, `lftp` and Python's `ftplib`.
 
+pub mod raw;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;

@@ -2,6 +2,21 @@
 
 use std::sync::{Condvar, Mutex};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Lets this process have so many files open, if it may; says why not.
+pub fn allow_open_files(count: u64) -> Result<(), String> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= count) {
+        return Ok(());
+    }
+    let raised = Rlimit {
+        current: Some(count),
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, raised).map_err(|error| format!("{count} open files: {error}"))
+}
+
 static HEAVY: Gate = Gate {
     busy: Mutex::new(false),
     freed: Condvar::new(),

@@ -364,11 +364,11 @@ impl Caller {
         Some(bytes)
     }
 
-    /// Whether the server greets: its banner begins with `SSH-2.0-`.
+    /// Whether the server greets, as SSH or as FTP does.
     pub fn is_greeted(&mut self) -> bool {
         let heard = self.hear(PATIENCE).expect("a greeting or an end");
         assert!(
-            heard.is_empty() || heard.starts_with(b"SSH-2.0-"),
+            heard.is_empty() || heard.starts_with(b"SSH-2.0-") || heard.starts_with(b"220"),
             "{}",
             heard.escape_ascii()
         );

@@ -1,12 +1,12 @@
 //! Passwords: argon2id, as many at a time as there are cores, and always the
 //! same work, whether there is an account or not (G03).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::{self, Output, PasswordHash, PasswordHasher, Salt, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::Semaphore;
 
 use crate::Secret;
@@ -51,9 +51,29 @@ pub enum PasswordError {
 pub(crate) struct Passwords {
     cores: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
+    boards: Arc<Boards>,
     /// How many passwords were checked, for the tests of G03.
     #[cfg(test)]
     pub(crate) checks: Arc<AtomicUsize>,
+}
+
+/// The memory of checks, used again by the next ones: never more of it than checks ran
+/// at once. Memory that each check takes anew comes from whichever thread runs
+/// it, and the allocator keeps a share for each of them: half a GiB after a
+/// crowd of logins.
+#[derive(Debug, Default)]
+struct Boards(Mutex<Vec<Vec<Block>>>);
+
+impl Boards {
+    fn lend(&self) -> Vec<Block> {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.pop().unwrap_or_default()
+    }
+
+    fn take_back(&self, board: Vec<Block>) {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push(board);
+    }
 }
 
 /// A place in the queue; given back when dropped.
@@ -71,6 +91,7 @@ impl Passwords {
         Self {
             cores: Arc::new(Semaphore::new(cores)),
             waiting: Arc::default(),
+            boards: Arc::default(),
             #[cfg(test)]
             checks: Arc::default(),
         }
@@ -93,9 +114,14 @@ impl Passwords {
         };
         #[cfg(test)]
         self.checks.fetch_add(1, Ordering::AcqRel);
+        let boards = Arc::clone(&self.boards);
         let check = move || {
+            // Given back behind the memory, which so is that of the next check.
             let _held = (core, place);
-            verify_now(hash.as_deref(), &password)
+            let mut board = boards.lend();
+            let matches = verify_now(hash.as_deref(), &password, &mut board);
+            boards.take_back(board);
+            matches
         };
         Ok(tokio::task::spawn_blocking(check).await.unwrap_or(false))
     }
@@ -113,15 +139,37 @@ impl Passwords {
     }
 }
 
-fn verify_now(hash: Option<&str>, password: &Secret) -> bool {
+fn verify_now(hash: Option<&str>, password: &Secret, board: &mut Vec<Block>) -> bool {
     let fits = password.expose().len() <= MAX_PASSWORD_BYTES;
     let given = if fits { password.expose() } else { b"" };
     let stored = hash.filter(|_| fits).unwrap_or(NOBODY);
-    // The parameters are the stored hash's own.
-    let matches = PasswordHash::new(stored)
-        .and_then(|parsed| Argon2::default().verify_password(given, &parsed))
-        .is_ok();
-    matches && hash.is_some() && fits
+    let matches = PasswordHash::new(stored).and_then(|parsed| matches(given, &parsed, board));
+    matches == Ok(true) && hash.is_some() && fits
+}
+
+/// As `PasswordVerifier` does it, but for the memory. The parameters are the stored hash's own.
+fn matches(
+    password: &[u8],
+    stored: &PasswordHash<'_>,
+    board: &mut Vec<Block>,
+) -> password_hash::Result<bool> {
+    let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else {
+        return Ok(false);
+    };
+    let algorithm = Algorithm::try_from(stored.algorithm)?;
+    let version = stored.version.map(Version::try_from).transpose()?;
+    let params = Params::try_from(stored)?;
+    if board.len() < params.block_count() {
+        board.resize(params.block_count(), Block::default());
+    }
+    let mut salt_bytes = [0; Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut salt_bytes)?;
+    let argon2 = Argon2::new(algorithm, version.unwrap_or_default(), params);
+    let computed = Output::init_with(expected.len(), |out| {
+        Ok(argon2.hash_password_into_with_memory(password, salt, out, board)?)
+    })?;
+    // Compared in constant time.
+    Ok(computed == expected)
 }
 
 fn hash_now(password: &Secret) -> Result<String, PasswordError> {
@@ -148,9 +196,16 @@ mod tests {
             hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
             "{hash}"
         );
-        assert!(verify_now(Some(&hash), &Secret::new("correct horse")));
-        assert!(!verify_now(Some(&hash), &Secret::new("correct horsf")));
-        assert!(!verify_now(Some(&hash), &Secret::new("")));
+        // The memory of one check is no matter for the next.
+        let mut board = Vec::new();
+        let mut opens = |password: &str| {
+            let password = Secret::new(password);
+            verify_now(Some(&hash), &password, &mut board)
+        };
+        assert!(opens("correct horse"));
+        assert!(!opens("correct horsf"));
+        assert!(!opens(""));
+        assert!(opens("correct horse"));
     }
 
     #[test]
@@ -161,8 +216,13 @@ mod tests {
             (params.m_cost(), params.t_cost(), params.p_cost()),
             (MEMORY_KIB, PASSES, LANES)
         );
-        assert!(!verify_now(None, &Secret::new("")));
-        assert!(!verify_now(Some(NOBODY), &Secret::new("nobody")));
+        let mut board = Vec::new();
+        assert!(!verify_now(None, &Secret::new(""), &mut board));
+        assert!(!verify_now(
+            Some(NOBODY),
+            &Secret::new("nobody"),
+            &mut board
+        ));
     }
 
     #[tokio::test]
@@ -181,6 +241,51 @@ mod tests {
             passwords.hash(Secret::new("")).await,
             Err(PasswordError::Length)
         );
+    }
+
+    /// Hashes that another program made, with other parameters.
+    #[test]
+    fn a_stored_hash_is_checked_with_its_own_parameters() {
+        let (salt, mut board) = (SaltString::encode_b64(b"some salt").unwrap(), Vec::new());
+        for (algorithm, version, memory_kib, lanes) in [
+            (Algorithm::Argon2id, Version::V0x13, 64, 2),
+            (Algorithm::Argon2i, Version::V0x10, 4096, 1),
+            (Algorithm::Argon2d, Version::V0x13, 8, 1),
+        ] {
+            let params = Params::new(memory_kib, 3, lanes, Some(24)).unwrap();
+            let argon2 = Argon2::new(algorithm, version, params);
+            let hash = argon2.hash_password(b"correct horse", &salt).unwrap();
+            let hash = hash.to_string();
+            let right = Secret::new("correct horse");
+            assert!(verify_now(Some(&hash), &right, &mut board), "{hash}");
+            let wrong = Secret::new("wrong");
+            assert!(!verify_now(Some(&hash), &wrong, &mut board), "{hash}");
+        }
+        for broken in [
+            "",
+            "$argon2id$",
+            "$5$salt$hash",
+            "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ",
+        ] {
+            assert!(
+                !verify_now(Some(broken), &Secret::new(""), &mut board),
+                "{broken}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn checks_use_each_others_memory() {
+        let passwords = Passwords::new();
+        for _ in 0..3 {
+            let checks = [(); 4].map(|()| passwords.verify(None, Secret::new("x")));
+            let [a, b, c, d] = checks;
+            let (a, b, c, d) = tokio::join!(a, b, c, d);
+            assert_eq!([a, b, c, d], [Ok(false); 4]);
+        }
+        let cores = available_parallelism().map_or(1, std::num::NonZero::get);
+        let kept = passwords.boards.0.lock().unwrap().len();
+        assert!((1..=cores).contains(&kept), "{kept} for {cores} cores");
     }
 
     #[tokio::test]

@@ -286,7 +286,7 @@ impl Session {
     /// `NotFound`, `NotPermitted`, `SessionEnded`, `Storage`, `Database`.
     pub async fn stat(&self, path: &VirtualPath) -> Result<FileInfo, VfsError> {
         self.check_running()?;
-        let look = self.look(path).await?;
+        let look = self.look_to_read(path).await?;
         if let Some(directory) = look.directory() {
             if !rights::may_enter(&self.inner.terms(), path) {
                 return Err(self.not_permitted(path, Right::List));
@@ -363,7 +363,7 @@ impl Session {
                     && second_looks < MAX_SECOND_LOOKS =>
                 {
                     second_looks = second_looks.saturating_add(1);
-                    if let Some(file) = self.look(&at).await?.visible(now) {
+                    if let Some(file) = self.look_to_read(&at).await?.visible(now) {
                         listing.push((name, FileInfo::of(file.entry, file.expires_at)));
                     }
                 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use layover_depot::timer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::io::poll_read_buf;
 use tokio_util::sync::CancellationToken;
@@ -146,6 +147,21 @@ pub(crate) struct DataStream<S> {
     ended: Option<End>,
     stall_limit: Duration,
     cancel: CancellationToken,
+}
+
+impl DataStream<TcpStream> {
+    /// Acknowledges at once what has come so far.
+    ///
+    /// Most clients leave Nagle's algorithm on (RFC 9293 s.3.7.4): the first bytes of a
+    /// file wait for the acknowledgement of the handshake's last flight, and the
+    /// close_notify for that of the bytes, while our kernel delays both by 40 ms for an
+    /// answer of ours that never comes (F13). The kernel forgets the wish with
+    /// the next packet, so it must be told each time.
+    pub(crate) fn acknowledge(&self) {
+        let socket = &self.tls.get_ref().0.stream;
+        // Only speed is lost where it cannot be set.
+        let _ = socket2::SockRef::from(socket).set_tcp_quickack(true);
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> DataStream<S> {

@@ -1,7 +1,7 @@
 //! A depot of the calling test's own with two accounts, a server over it on
 //! loopback, and a client that says what it likes.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use rustls::ClientConfig;
 use rustls::SupportedProtocolVersion;
 use rustls::version::TLS13;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -114,7 +114,18 @@ impl World {
         user: &str,
         config: ClientConfig,
     ) -> Client<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(self.implicit).await.unwrap();
+        self.logged_in_from(Ipv4Addr::LOCALHOST, user, config).await
+    }
+
+    pub(crate) async fn logged_in_from(
+        &self,
+        address: Ipv4Addr,
+        user: &str,
+        config: ClientConfig,
+    ) -> Client<TlsStream<TcpStream>> {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        let stream = socket.connect(self.implicit).await.unwrap();
         let stream = tls_connect(&config, stream).await.unwrap();
         let mut client = Client::new(stream, config);
         assert_eq!(client.reply().await.0, 220);

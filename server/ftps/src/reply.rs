@@ -166,7 +166,7 @@ mod tests {
 
     // F18: what a name holds forges no reply and no Telnet command.
     #[test]
-    fn names_in_replies_are_harmless() {
+    fn f18_names_in_replies_are_harmless() {
         assert_eq!(
             Reply::new(550, b"a\r\n230 in\xff".to_vec()).encode(),
             b"550 a??230 in\xff\xff\r\n"

@@ -45,7 +45,7 @@ impl Session {
         self.check_running()?;
         self.require(path, Right::Read)?;
         for _ in 0..MAX_OPEN_TRIES {
-            let look = self.look(path).await?;
+            let look = self.look_to_read(path).await?;
             if look.directory().is_some() {
                 return Err(VfsError::IsDirectory { path: path.clone() });
             }

@@ -97,6 +97,20 @@ impl Session {
         Ok(look)
     }
 
+    /// As [`Session::look`], for who only reads: while a rename over the name is between
+    /// the tree and the ledger, the new file is there and its row is not yet, and the
+    /// name would seem to hold nothing. Waits for the end of such a change in this
+    /// process; must not be called while the name is locked.
+    pub(super) async fn look_to_read(&self, path: &VirtualPath) -> Result<Look, VfsError> {
+        let look = self.look(path).await?;
+        if !look.disagrees() {
+            return Ok(look);
+        }
+        // A change that does not end in time is no reason to tell nothing.
+        drop(self.inner.holdings.lock(self.inner.home.id, &[path]).await);
+        self.look(path).await
+    }
+
     async fn look_once(&self, path: &VirtualPath) -> Result<Look, VfsError> {
         let holdings = &self.inner.holdings;
         let place = self.inner.home.place(path);

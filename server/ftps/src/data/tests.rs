@@ -76,7 +76,7 @@ async fn an_upload_tells_how_it_ended() {
 }
 
 #[tokio::test]
-async fn our_end_comes_with_close_notify() {
+async fn f10_our_end_comes_with_close_notify() {
     // F10
     for version in [&TLS12, &TLS13] {
         let (mut stream, mut client) = pair(version).await;
@@ -107,8 +107,7 @@ async fn a_cut_download_has_no_close_notify() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_stalls_and_cancelling_ends_at_once() {
-    // F05
+async fn f05_silence_stalls_and_cancelling_ends_at_once() {
     let (ours, theirs) = tokio::io::duplex(65_536);
     let (mut stream, _client) = secured(&TLS13, ours, theirs).await;
     assert_eq!(stream.receive().await.unwrap_err(), End::Stalled);

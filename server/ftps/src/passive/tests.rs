@@ -31,7 +31,7 @@ async fn connect(from: IpAddr, port: u16) -> TcpStream {
 }
 
 #[tokio::test]
-async fn every_port_is_given_and_given_again() {
+async fn f12_every_port_is_given_and_given_again() {
     // F12: random tries failed long before the range was used up.
     let allocator = Allocator::new(range(50));
     for _ in 0..3 {
@@ -49,7 +49,7 @@ async fn every_port_is_given_and_given_again() {
 }
 
 #[tokio::test]
-async fn a_port_that_another_process_holds_is_passed_over_and_tried_again() {
+async fn f12_a_port_that_another_process_holds_is_passed_over_and_tried_again() {
     let ports = range(3);
     let foreign = std::net::TcpListener::bind((LOCAL, *ports.start())).unwrap();
     let allocator = Allocator::new(ports.clone());
@@ -64,8 +64,7 @@ async fn a_port_that_another_process_holds_is_passed_over_and_tried_again() {
 }
 
 #[tokio::test]
-async fn a_stranger_does_not_use_up_the_accept() {
-    // F11
+async fn f11_a_stranger_does_not_use_up_the_accept() {
     let allocator = Allocator::new(range(1));
     let listener = allocator.listen(LOCAL, CLIENT).unwrap();
     let port = listener.port();
@@ -109,8 +108,7 @@ async fn two_clients_that_share_a_port_get_their_own_connections() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_ends_with_the_time_or_the_transfer() {
-    // F05
+async fn f05_waiting_ends_with_the_time_or_the_transfer() {
     let allocator = Allocator::new(range(1));
     let listener = allocator.listen(LOCAL, CLIENT).unwrap();
     let port = listener.port();
@@ -124,8 +122,7 @@ async fn waiting_ends_with_the_time_or_the_transfer() {
 }
 
 #[test]
-fn the_announced_address_follows_the_clients_network() {
-    // F14
+fn f14_the_announced_address_follows_the_clients_network() {
     let public = Ipv4Addr::new(203, 0, 113, 7);
     let inside = "10.0.0.0/8".parse().unwrap();
     let announced = AnnouncedAddress::new(vec![(inside, None)], Some(public));
@@ -138,8 +135,7 @@ fn the_announced_address_follows_the_clients_network() {
 }
 
 #[tokio::test]
-async fn active_mode_reaches_the_control_peer_and_nobody_else() {
-    // F19
+async fn f19_active_mode_reaches_the_control_peer_and_nobody_else() {
     let target = TcpListener::bind((LOCAL, 0)).await.unwrap();
     let address = target.local_addr().unwrap();
     let cancel = CancellationToken::new();

@@ -105,7 +105,7 @@ async fn one_session_serves_many_data_connections() {
 }
 
 #[tokio::test]
-async fn a_ticket_opens_as_often_as_it_is_shown() {
+async fn f15_a_ticket_opens_as_often_as_it_is_shown() {
     let register = Arc::new(Register::default());
     let enrolled = Arc::new(Enrolled::new(&register, ControlId(7)).unwrap());
     let ticket = Issuing(Arc::clone(&enrolled)).encrypt(b"secret").unwrap();
@@ -123,6 +123,43 @@ async fn a_ticket_opens_as_often_as_it_is_shown() {
     assert_eq!(StoresServerSessions::take(&resuming, &damaged), None);
     assert_eq!(StoresServerSessions::take(&resuming, &ticket[..9]), None);
     assert_eq!(resuming.seen(), None);
+}
+
+/// A clock for both ends of a TLS connection, set by the test.
+#[derive(Debug, Default)]
+struct Stepped(AtomicU64);
+
+impl rustls::time_provider::TimeProvider for Stepped {
+    fn current_time(&self) -> Option<rustls::pki_types::UnixTime> {
+        let since_1970 = Duration::from_secs(self.0.load(Ordering::Relaxed));
+        Some(rustls::pki_types::UnixTime::since_unix_epoch(since_1970))
+    }
+}
+
+/// proftpd#1931: after hours of a session its tickets had expired.
+#[tokio::test]
+async fn f15_a_session_of_many_days_still_resumes_its_data_connections() {
+    const HOUR_S: u64 = 3600;
+    for version in VERSIONS {
+        let tls = tls();
+        // Within the certificate's time.
+        let clock = Arc::new(Stepped(AtomicU64::new(1_790_000_000)));
+        let mut config = client(&tls.identity(), version);
+        config.time_provider = clock.clone();
+        let mut session = tls.control().unwrap();
+        let mut served = ServerConfig::clone(&session.config);
+        served.time_provider = clock.clone();
+        session.config = Arc::new(served);
+        control(&session, &config).await;
+        // Once for each ticket of TLS 1.3, the second time just before seven days,
+        // after which RFC 8446 s.4.6.1 lets no client keep one.
+        for hours in [30, 137] {
+            clock.0.fetch_add(hours * HOUR_S, Ordering::Relaxed);
+            let (negotiated, binding) = data(&session, &config).await;
+            assert_eq!(binding, Binding::Bound, "{version:?} {hours} h later");
+            assert!(negotiated.resumed);
+        }
+    }
 }
 
 #[tokio::test]
@@ -193,7 +230,7 @@ async fn a_new_certificate_is_for_new_control_connections() {
 
 /// F04: each of these panicked an earlier engine's task.
 #[tokio::test(start_paused = true)]
-async fn a_failed_handshake_is_a_fault_that_says_why() {
+async fn f04_a_failed_handshake_is_a_fault_that_says_why() {
     let tls = tls();
     let session = tls.control().unwrap();
     let plaintext = async {

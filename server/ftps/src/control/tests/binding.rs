@@ -8,7 +8,7 @@ use crate::fixture::{OTHER, USER, World};
 use crate::tls::tests::connect;
 
 #[tokio::test]
-async fn the_ticket_of_another_account_opens_no_data_connection() {
+async fn f16_the_ticket_of_another_account_opens_no_data_connection() {
     let world = World::new().await;
     for version in [&TLS12, &TLS13] {
         let mut alice = world.logged_in_as(USER, world.tls_of(version)).await;
@@ -20,6 +20,23 @@ async fn the_ticket_of_another_account_opens_no_data_connection() {
         assert_eq!(alice.ask("SIZE stolen").await.0, 550);
     }
     assert!(world.entries("upload").await.is_empty());
+}
+
+#[tokio::test]
+async fn f16_the_ticket_of_the_same_account_at_another_address_opens_nothing() {
+    let world = World::new().await;
+    let elsewhere = std::net::Ipv4Addr::new(127, 0, 0, 2);
+    for version in [&TLS12, &TLS13] {
+        let mut here = world.logged_in_as(USER, world.tls_of(version)).await;
+        let there = world.logged_in_from(elsewhere, USER, world.tls_of(version));
+        let there = there.await;
+        let socket = here.data_socket().await;
+        assert_eq!(here.ask("STOR stolen").await.0, 150);
+        let _data = connect(&there.config, socket).await;
+        assert_eq!(here.reply().await.0, 522, "{version:?}");
+    }
+    assert!(world.entries("upload").await.is_empty());
+    assert_eq!(world.content("stolen"), None);
 }
 
 #[tokio::test]
@@ -37,7 +54,7 @@ async fn parallel_connections_of_one_account_share_their_tickets() {
 }
 
 #[tokio::test]
-async fn a_client_that_resumes_nothing_is_let_in_by_address_unless_it_must() {
+async fn f16_a_client_that_resumes_nothing_is_let_in_by_address_unless_it_must() {
     for (policy, expected) in [
         (SessionReuse::Auto, 226),
         (SessionReuse::Off, 226),
@@ -59,9 +76,8 @@ async fn a_client_that_resumes_nothing_is_let_in_by_address_unless_it_must() {
     }
 }
 
-// F11
 #[tokio::test]
-async fn a_stranger_at_the_data_port_does_not_use_up_the_accept() {
+async fn f11_a_stranger_at_the_data_port_does_not_use_up_the_accept() {
     let world = World::new().await;
     let mut client = world.logged_in().await;
     let (_, text) = client.ask("EPSV").await;

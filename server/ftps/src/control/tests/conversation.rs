@@ -4,9 +4,8 @@ use layover_depot::timer;
 
 use crate::fixture::{PASSWORD, PATIENCE, USER, World};
 
-// F01
 #[tokio::test]
-async fn bytes_in_the_clear_behind_auth_tls_end_the_connection() {
+async fn f01_bytes_in_the_clear_behind_auth_tls_end_the_connection() {
     let world = World::new().await;
     let mut client = world.plain().await;
     client.raw(b"AUTH TLS\r\nUSER alice\r\n").await;
@@ -72,9 +71,8 @@ async fn every_refused_login_has_the_same_answer_and_the_fifth_ends_the_connecti
     client.expect_end().await;
 }
 
-// F07
 #[tokio::test]
-async fn syntax_errors_are_answered_and_the_session_goes_on() {
+async fn f07_syntax_errors_are_answered_and_the_session_goes_on() {
     let world = World::new().await;
     let mut client = world.logged_in().await;
     for (line, code) in [
@@ -96,9 +94,8 @@ async fn syntax_errors_are_answered_and_the_session_goes_on() {
     assert_eq!(client.ask("NOOP").await.0, 200);
 }
 
-// F08
 #[tokio::test]
-async fn pipelined_commands_are_answered_in_their_order() {
+async fn f08_pipelined_commands_are_answered_in_their_order() {
     let world = World::new().await;
     let mut client = world.logged_in().await;
     assert_eq!(client.put("STOR a", b"12345").await.0, 226);
@@ -127,9 +124,8 @@ async fn a_rename_needs_both_names_next_to_each_other() {
     assert!(world.content("a").is_some() && world.content("b").is_none());
 }
 
-// F18
 #[tokio::test]
-async fn paths_are_relative_to_the_current_folder_and_never_leave_the_top() {
+async fn f18_paths_are_relative_to_the_current_folder_and_never_leave_the_top() {
     let world = World::new().await;
     let mut client = world.logged_in().await;
     assert_eq!(client.ask("MKD d").await.0, 257);
@@ -155,9 +151,8 @@ async fn paths_are_relative_to_the_current_folder_and_never_leave_the_top() {
     assert_eq!(client.reply().await.0, 553);
 }
 
-// F19
 #[tokio::test]
-async fn epsv_all_and_active_mode_are_kept_to() {
+async fn f19_epsv_all_and_active_mode_are_kept_to() {
     let world = World::with(|options| options.active_mode = crate::ActiveMode::Allowed).await;
     let mut client = world.logged_in().await;
     assert_eq!(client.ask("PORT 192,0,2,1,200,1").await.0, 501);
@@ -175,6 +170,24 @@ async fn epsv_all_and_active_mode_are_kept_to() {
         off.logged_in().await.ask("PORT 127,0,0,1,200,1").await.0,
         502
     );
+}
+
+#[tokio::test]
+async fn f14_pasv_tells_the_public_address_and_epsv_works_all_the_same() {
+    let public = std::net::Ipv4Addr::new(203, 0, 113, 7);
+    let everybody: ipnet::IpNet = "0.0.0.0/0".parse().unwrap();
+    let world =
+        World::with(|options| options.public_addresses = vec![(everybody, Some(public))]).await;
+    let mut client = world.logged_in().await;
+    let (code, text) = client.ask("PASV").await;
+    assert_eq!(code, 227);
+    assert!(text.contains("(203,0,113,7,"), "{text}");
+    // Over EPSV, to the address of the control connection.
+    assert_eq!(client.get("LIST").await.0.0, 226);
+    let inside = World::new().await;
+    let (code, text) = inside.logged_in().await.ask("PASV").await;
+    assert_eq!(code, 227);
+    assert!(text.contains("(127,0,0,1,"), "{text}");
 }
 
 #[tokio::test]

@@ -10,9 +10,8 @@ use crate::line::MAX_LINE_BYTES;
 
 const SHORT: Duration = Duration::from_secs(1);
 
-// F09
 #[tokio::test]
-async fn a_line_that_is_too_long_gets_500_and_the_end() {
+async fn f09_a_line_that_is_too_long_gets_500_and_the_end() {
     let world = World::new().await;
     let long = vec![b'x'; MAX_LINE_BYTES + 1];
     let mut plain = world.plain().await;
@@ -28,9 +27,8 @@ async fn a_line_that_is_too_long_gets_500_and_the_end() {
     assert_eq!(client.ask(&longest).await.0, 200);
 }
 
-// F05
 #[tokio::test]
-async fn who_does_not_log_in_in_time_is_ended_wherever_it_stands() {
+async fn f05_who_does_not_log_in_in_time_is_ended_wherever_it_stands() {
     let world = World::with(|options| options.login_grace = SHORT).await;
     let mut silent = world.plain().await;
     silent.expect_end().await;
@@ -53,9 +51,8 @@ async fn an_idle_session_ends_and_is_told_why() {
     client.expect_end().await;
 }
 
-// F05
 #[tokio::test]
-async fn transfers_that_stand_still_end_and_the_session_goes_on() {
+async fn f05_transfers_that_stand_still_end_and_the_session_goes_on() {
     let world = World::with(|options| options.stall_timeout = SHORT).await;
     let mut client = world.logged_in().await;
 

@@ -35,9 +35,8 @@ async fn a_file_goes_up_and_down_and_the_replies_tell_its_end() {
     assert_eq!(downloads[1].detail["suite"], "TLS13_AES_256_GCM_SHA384");
 }
 
-// F02
 #[tokio::test]
-async fn no_data_command_works_without_prot_p() {
+async fn f02_no_data_command_works_without_prot_p() {
     let world = World::new().await;
     let mut client = world.secured().await;
     client.ask("USER alice").await;
@@ -57,9 +56,8 @@ async fn no_data_command_works_without_prot_p() {
     assert_eq!(client.get("LIST").await.0.0, 226);
 }
 
-// F03
 #[tokio::test]
-async fn abor_stops_a_transfer_with_426_and_226_and_the_session_goes_on() {
+async fn f03_abor_stops_a_transfer_with_426_and_226_and_the_session_goes_on() {
     let world = World::new().await;
     let mut client = world.logged_in().await;
     let mut data = client.begin("STOR file").await;
@@ -75,7 +73,7 @@ async fn abor_stops_a_transfer_with_426_and_226_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn a_download_that_nobody_reads_is_stopped_by_abor() {
+async fn f03_a_download_that_nobody_reads_is_stopped_by_abor() {
     let world = World::new().await;
     let mut client = world.logged_in().await;
     client.put("STOR file", &vec![7; LARGE_BYTES]).await;
@@ -87,9 +85,8 @@ async fn a_download_that_nobody_reads_is_stopped_by_abor() {
     assert_eq!(downloads[0].outcome, layover_depot::Outcome::Failed);
 }
 
-// F04
 #[tokio::test]
-async fn a_data_connection_without_tls_gets_a_reply_and_the_session_goes_on() {
+async fn f04_a_data_connection_without_tls_gets_a_reply_and_the_session_goes_on() {
     let world = World::new().await;
     let mut client = world.logged_in().await;
     let mut socket = client.data_socket().await;
@@ -105,9 +102,8 @@ async fn a_data_connection_without_tls_gets_a_reply_and_the_session_goes_on() {
     assert_eq!(client.put("STOR file", b"x").await.0, 226);
 }
 
-// F06
 #[tokio::test]
-async fn rest_counts_for_one_transfer_even_when_that_fails() {
+async fn f06_rest_counts_for_one_transfer_even_when_that_fails() {
     let world = World::new().await;
     let mut client = world.logged_in().await;
     client.put("STOR file", &[1; 500]).await;
@@ -137,9 +133,8 @@ async fn rest_goes_on_at_its_byte_and_leaves_nothing_behind_the_end() {
     assert_eq!(client.ask("STOR file").await.0, 554);
 }
 
-// R04
 #[tokio::test]
-async fn an_upload_without_close_notify_stays_hidden_and_can_be_resumed() {
+async fn r04_an_upload_without_close_notify_stays_hidden_and_can_be_resumed() {
     let world = World::new().await;
     let mut client = world.logged_in().await;
     let mut data = client.begin("STOR file").await;
@@ -162,7 +157,7 @@ async fn an_upload_without_close_notify_stays_hidden_and_can_be_resumed() {
 }
 
 #[tokio::test]
-async fn a_tolerant_account_publishes_a_bare_end_and_never_a_reset_or_nothing() {
+async fn r04_a_tolerant_account_publishes_a_bare_end_and_never_a_reset_or_nothing() {
     let world = World::new().await;
     let mut client = world.logged_in_as(OTHER, world.tls_of(&TLS13)).await;
     let mut data = client.begin("STOR bare").await;
@@ -278,9 +273,8 @@ async fn stou_finds_a_name_that_is_free() {
     assert_eq!(world.content("report.1").as_deref(), Some(&b"2"[..]));
 }
 
-// F10
 #[tokio::test]
-async fn our_end_of_an_upload_comes_before_its_reply() {
+async fn f10_our_end_of_an_upload_comes_before_its_reply() {
     let world = World::new().await;
     let mut client = world.logged_in().await;
     let mut data = client.begin("STOR file").await;
@@ -310,7 +304,7 @@ async fn a_transfer_that_runs_may_finish_when_the_server_stops() {
 }
 
 #[tokio::test]
-async fn a_killed_client_of_a_tolerant_account_publishes_nothing() {
+async fn r04_a_killed_client_of_a_tolerant_account_publishes_nothing() {
     let world = World::new().await;
     let mut client = world.logged_in_as(OTHER, world.tls_of(&TLS13)).await;
     let mut data = client.begin("STOR killed").await;

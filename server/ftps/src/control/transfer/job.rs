@@ -38,6 +38,11 @@ const DECLINE_LINGER: Duration = Duration::from_secs(1);
 /// How long after a bare end the control connection must still be there.
 const CONTROL_OUTLIVES: Duration = Duration::from_millis(250);
 
+/// So much of a file's beginning is acknowledged as it comes: behind it the client may
+/// hold back the rest. In what is longer 40 ms are nothing, and an acknowledgement for
+/// each piece would cost.
+const EAGER_BYTES: u64 = 1024 * 1024;
+
 /// What a transfer needs of its control connection.
 pub(super) struct Carrier {
     pub(super) shared: Arc<Shared>,
@@ -124,11 +129,6 @@ impl Carrier {
                 (stream, None)
             }
         };
-        // A small file's close_notify waits in the client for our acknowledgement
-        // of its bytes, where the client leaves Nagle's algorithm on (F13).
-        if let Err(error) = socket2::SockRef::from(&stream).set_tcp_quickack(true) {
-            tracing::debug!(peer.addr = %self.peer, "no TCP_QUICKACK: {error}");
-        }
         let handshake = self
             .tls
             .accept(Counted::new(stream), HANDSHAKE_LIMIT.min(self.stall));
@@ -141,6 +141,7 @@ impl Carrier {
         let (tls, negotiated, binding) = shaken
             .map_err(|fault| Reply::new(425, format!("the data connection has no TLS: {fault}")))?;
         let stream = DataStream::new(tls, self.stall, self.cancel);
+        stream.acknowledge();
         let verdict = judge(&self.shared, self.owner, binding);
         let binding = match verdict {
             Ok(word) => word,
@@ -396,6 +397,9 @@ async fn receive_file(open: &mut Open, file: &Receiving, from: u64) -> Result<(u
             Ok(bytes) => bytes,
             Err(end) => break end,
         };
+        if received < EAGER_BYTES {
+            open.stream.acknowledge();
+        }
         received = received.saturating_add(bytes.len() as u64);
         open.moved.store(received, Ordering::Relaxed);
         let bytes = match &mut ascii {
