@@ -11,7 +11,9 @@ use layover_depot::{
 };
 use layover_retention::Keep;
 
-use crate::value::{AccountOrPath, KeepOrDefault, NewUntil, Since, SizeOrNone, VirtualPathArg};
+use crate::value::{
+    AccountOrPath, KeepOrDefault, NewUntil, ReuseOrDefault, Since, SizeOrNone, VirtualPathArg,
+};
 
 /// Hosted SFTP server with enforced retention.
 #[derive(Debug, Parser)]
@@ -209,6 +211,10 @@ pub(crate) struct AccountTraits {
     /// Most bytes its home may hold, e.g. 10GiB, or `none`
     #[arg(long, value_name = "SIZE")]
     pub(crate) quota: Option<SizeOrNone>,
+    /// Must its FTPS data connections resume the TLS session of their control
+    /// connection; `default` is [ftps] session_reuse
+    #[arg(long, value_name = "auto|require|off|default")]
+    pub(crate) session_reuse: Option<ReuseOrDefault>,
 }
 
 #[derive(Debug, Args)]

@@ -184,11 +184,7 @@ pub(crate) async fn ftps_options(
         tls: Arc::new(Tls::new(tls, identity)),
         passive_ports: ftps.passive_ports.first()..=ftps.passive_ports.last(),
         public_addresses,
-        session_reuse: match ftps.session_reuse {
-            SessionReuse::Auto => layover_ftps::SessionReuse::Auto,
-            SessionReuse::Require => layover_ftps::SessionReuse::Require,
-            SessionReuse::Off => layover_ftps::SessionReuse::Off,
-        },
+        session_reuse: session_reuse(settings),
         active_mode: if ftps.active_mode {
             ActiveMode::Allowed
         } else {
@@ -200,6 +196,16 @@ pub(crate) async fn ftps_options(
         stall_timeout: settings.gate.stall_timeout.as_duration(),
         clock,
     })
+}
+
+/// What FTPS data connections must prove where the account has no rule of its own.
+#[must_use]
+pub fn session_reuse(settings: &Settings) -> layover_depot::SessionReuse {
+    match settings.ftps.session_reuse {
+        SessionReuse::Auto => layover_depot::SessionReuse::Auto,
+        SessionReuse::Require => layover_depot::SessionReuse::Require,
+        SessionReuse::Off => layover_depot::SessionReuse::Off,
+    }
 }
 
 /// PASV tells IPv4 addresses alone; with another one, clients use EPSV.

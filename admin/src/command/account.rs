@@ -153,6 +153,7 @@ async fn add(
                 read_only: arguments.read_only,
                 tolerant_completion: arguments.tolerant_completion,
                 publish_on_rename: arguments.publish_on_rename,
+                session_reuse: arguments.traits.session_reuse.and_then(|reuse| reuse.0),
             },
         )
         .await?;
@@ -323,6 +324,7 @@ async fn show(
     fields.add("read-only", yes_no(view.read_only));
     fields.add("tolerant completion", yes_no(view.tolerant_completion));
     fields.add("publish on rename", yes_no(view.publish_on_rename));
+    fields.add("FTPS session reuse", view.reuse_text());
     fields.add("created", view.created_at.to_string());
     fields.add("last login", Cell::or_dash(view.last_login_at));
     fields.add("logs in by", view.credentials());
@@ -389,6 +391,7 @@ async fn set(
         && traits.auth.is_none()
         && traits.keep.is_none()
         && traits.quota.is_none()
+        && traits.session_reuse.is_none()
         && read_only
             .or(tolerant_completion)
             .or(publish_on_rename)
@@ -412,6 +415,7 @@ async fn set(
         read_only: read_only.map(bool::from),
         tolerant_completion: tolerant_completion.map(bool::from),
         publish_on_rename: publish_on_rename.map(bool::from),
+        session_reuse: traits.session_reuse.map(|reuse| reuse.0),
     };
     let files_moved = registry
         .change_account(&context.actor, &name, &change)

@@ -3,9 +3,10 @@
 use layover_config::Settings;
 use layover_depot::{
     Account, AccountUse, AllowedNetwork, AuthPolicy, AuthorizedKey, FolderPermission, KeyUse,
-    Network, Protocols, Rights,
+    Network, Protocols, Rights, SessionReuse,
 };
 use layover_retention::{Keep, RetentionPolicy, Timestamp};
+use layover_server::session_reuse;
 use serde::Serialize;
 
 use crate::credentials::Credentials;
@@ -29,6 +30,9 @@ pub(super) struct AccountView {
     pub(super) read_only: bool,
     pub(super) tolerant_completion: bool,
     pub(super) publish_on_rename: bool,
+    /// The account's own rule; `null` when the appliance decides.
+    pub(super) session_reuse: Option<SessionReuse>,
+    pub(super) effective_session_reuse: SessionReuse,
     pub(super) has_password: bool,
     /// Whether an authority is trusted to sign certificates that open it.
     pub(super) opened_by_certificate: bool,
@@ -63,6 +67,10 @@ impl AccountView {
             read_only: account.read_only,
             tolerant_completion: account.tolerant_completion,
             publish_on_rename: account.publish_on_rename,
+            session_reuse: account.session_reuse,
+            effective_session_reuse: account
+                .session_reuse
+                .unwrap_or_else(|| session_reuse(settings)),
             has_password: account.has_password,
             opened_by_certificate: Credentials::of(account).by_certificate(settings),
             created_at: account.created_at,
@@ -97,6 +105,15 @@ impl AccountView {
         } else {
             all.join(", ").into()
         }
+    }
+
+    /// The rule that counts, and whose it is.
+    pub(super) fn reuse_text(&self) -> String {
+        let source = match self.session_reuse {
+            Some(_) => "account",
+            None => "appliance",
+        };
+        format!("{} (set by the {source})", self.effective_session_reuse)
     }
 
     /// `1.0 MiB / 10.0 GiB`; a full quota stands out.

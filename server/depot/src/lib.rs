@@ -27,6 +27,7 @@ mod registry;
 mod rights;
 mod secret;
 mod session;
+mod session_reuse;
 mod shelf;
 mod store;
 pub mod timer;
@@ -70,6 +71,7 @@ pub use session::{
     Completion, CopySource, Download, EndReason, FileInfo, Listing, MAX_COPY_BYTES, MAX_LISTING,
     Session, Space, Upload, UploadMode, UploadOutcome, UploadPermit, UploadReceipt,
 };
+pub use session_reuse::{SessionReuse, SessionReuseError};
 pub use shelf::{DueFile, PartialSweep, Shelf};
 pub use store::{OpenStoreError, StoreError};
 pub use vfs::{CopyRange, FileKind, MAX_FILE_BYTES, MAX_IO_BYTES, Replace, StorageId, VfsError};

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_depot::{
-    Actor, Depot, Fsync, GateOptions, JournalEntry, JournalFilter, Network, NewAccount, NewEntity,
-    NewNetwork, Options as DepotOptions, Protocols, Role, Secret, timer,
+    AccountChange, Actor, Depot, Fsync, GateOptions, JournalEntry, JournalFilter, Network,
+    NewAccount, NewEntity, NewNetwork, Options as DepotOptions, Protocols, Role, Secret,
+    SessionReuse, timer,
 };
 use layover_retention::{Keep, ManualClock};
 use rustls::ClientConfig;
@@ -19,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::server::{ActiveMode, Entry, Options, Server, SessionReuse};
+use crate::server::{ActiveMode, Entry, Options, Server};
 use crate::tls::Tls;
 use crate::tls::tests::{client as tls_client, connect as tls_connect, tls};
 
@@ -124,6 +125,21 @@ impl World {
         client
     }
 
+    /// An operator changes the account's rule for data connections; servers notice.
+    pub(crate) async fn set_session_reuse(&self, account: &str, reuse: Option<SessionReuse>) {
+        let change = AccountChange {
+            session_reuse: Some(reuse),
+            ..AccountChange::default()
+        };
+        let (actor, name) = (Actor::new("operator"), account.parse().unwrap());
+        let registry = self.depot.registry();
+        registry
+            .change_account(&actor, &name, &change)
+            .await
+            .unwrap();
+        self.depot.refresh().await.unwrap();
+    }
+
     /// What a published file holds.
     pub(crate) fn content(&self, name: &str) -> Option<Vec<u8>> {
         let home = self.folder.path().join("homes").join(USER);
@@ -189,6 +205,7 @@ async fn depot(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Depot {
             read_only: false,
             tolerant_completion: name == OTHER,
             publish_on_rename: false,
+            session_reuse: None,
         };
         registry.add_account(&actor, &account).await.unwrap();
     }

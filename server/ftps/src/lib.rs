@@ -24,7 +24,7 @@ mod server;
 mod tls;
 mod wire;
 
-pub use server::{ActiveMode, Entry, Options, Server, SessionReuse};
+pub use server::{ActiveMode, Entry, Options, Server};
 pub use tls::{
     ClientCertificates, Identity, IdentityFault, IdentityWarning, MinVersion, Tls, TlsOptions,
     self_signed,

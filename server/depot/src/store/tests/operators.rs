@@ -10,7 +10,7 @@ use crate::store::{OwnSessions, SessionStart, Store};
 use crate::vfs::StorageId;
 use crate::{
     AuthPolicy, AuthorizedKey, EntityName, FileId, FolderPermission, KeyUse, NewNetwork, Protocol,
-    Protocols, Rights, SessionId,
+    Protocols, Rights, SessionId, SessionReuse,
 };
 
 fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -76,6 +76,7 @@ pub(super) async fn entities_and_accounts(store: &Store) {
         quota_bytes: Some(Some(1 << 40)),
         read_only: Some(true),
         auth: Some(AuthPolicy::KeyAndPassword),
+        session_reuse: Some(Some(SessionReuse::Require)),
         ..AccountChange::default()
     };
     store
@@ -94,8 +95,12 @@ pub(super) async fn entities_and_accounts(store: &Store) {
     );
     assert_eq!(changed.auth, AuthPolicy::KeyAndPassword);
     assert!(changed.read_only && !changed.enabled && !changed.publish_on_rename);
+    assert_eq!(changed.session_reuse, Some(SessionReuse::Require));
+    let standing = store.standing(&[account]).await.unwrap();
+    assert_eq!(standing[0].terms.session_reuse, Some(SessionReuse::Require));
     let cleared = AccountChange {
         keep: Some(None),
+        session_reuse: Some(None),
         ..AccountChange::default()
     };
     store
@@ -104,6 +109,7 @@ pub(super) async fn entities_and_accounts(store: &Store) {
         .unwrap();
     let cleared = store.account(&name("a1")).await.unwrap().unwrap();
     assert_eq!((cleared.keep, cleared.quota_bytes), (None, Some(1 << 40)));
+    assert_eq!(cleared.session_reuse, None);
     assert_eq!(store.list_accounts().await.unwrap(), [cleared]);
     assert!(store.generation().await.unwrap() > first);
 }
