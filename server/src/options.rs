@@ -9,7 +9,7 @@ use layover_config::{
     Algorithms, Fsync, Host, MinTls, SecretError, SecretRef, SessionReuse, Settings, Span,
 };
 use layover_depot::{GateOptions, Network, Role};
-use layover_ftps::{ActiveMode, ClientCertificates, Identity, MinVersion, Tls, TlsOptions};
+use layover_ftps::{ActiveMode, Identity, MinVersion, Tls, TlsOptions};
 use layover_retention::{Clock, Keep, KeepError};
 
 use crate::host_key::HostKey;
@@ -178,7 +178,6 @@ pub(crate) async fn ftps_options(
             MinTls::Tls12 => MinVersion::Tls12,
             MinTls::Tls13 => MinVersion::Tls13,
         },
-        client_certificates: ClientCertificates::Ignored,
     };
     Ok(layover_ftps::Options {
         tls: Arc::new(Tls::new(tls, identity)),

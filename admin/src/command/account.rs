@@ -1,4 +1,4 @@
-//! `layover account`, except its keys, networks and permissions.
+//! `layover account`, except its keys, certificates, networks and permissions.
 
 use layover_depot::{
     Account, AccountChange, AccountName, Enabled, EntityName, NewAccount, NewNetwork, Protocols,
@@ -63,7 +63,10 @@ pub(super) async fn run(context: &mut Context, command: AccountCommand) -> Resul
             set_password(context, registry, &name, source).await?;
         }
         // Led to their own files by `execute`.
-        AccountCommand::Key(_) | AccountCommand::Allow(_) | AccountCommand::Permission(_) => {}
+        AccountCommand::Key(_)
+        | AccountCommand::Certificate(_)
+        | AccountCommand::Allow(_)
+        | AccountCommand::Permission(_) => {}
     }
     depot.close().await;
     Ok(())
@@ -212,9 +215,7 @@ fn tell_what_is_missing(
                 format!("{missing}: the account cannot log in."),
                 Tone::Alarm,
             ),
-            &format!(
-                " Next: layover account key add {name} FILE, or layover account password {name} --generate"
-            ),
+            &format!(" Next: {}", credentials.next_steps(name)),
         )?;
     }
     Ok(())
@@ -337,6 +338,18 @@ async fn show(
                 key.fingerprint,
                 key.comment,
                 key.used_for()
+            ),
+        );
+    }
+    for certificate in &view.certificates {
+        fields.add(
+            "certificate",
+            format!(
+                "{} {} until {} ({})",
+                certificate.fingerprint,
+                certificate.subject,
+                certificate.not_after,
+                certificate.used_for()
             ),
         );
     }

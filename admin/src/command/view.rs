@@ -2,8 +2,8 @@
 
 use layover_config::Settings;
 use layover_depot::{
-    Account, AccountUse, AllowedNetwork, AuthPolicy, AuthorizedKey, FolderPermission, KeyUse,
-    Network, Protocols, Rights, SessionReuse,
+    Account, AccountUse, AllowedNetwork, AuthPolicy, AuthorizedCertificate, AuthorizedKey,
+    CertificateUse, FolderPermission, KeyUse, Network, Protocols, Rights, SessionReuse,
 };
 use layover_retention::{Keep, RetentionPolicy, Timestamp};
 use layover_server::session_reuse;
@@ -34,7 +34,7 @@ pub(super) struct AccountView {
     pub(super) session_reuse: Option<SessionReuse>,
     pub(super) effective_session_reuse: SessionReuse,
     pub(super) has_password: bool,
-    /// Whether an authority is trusted to sign certificates that open it.
+    /// Whether a TLS certificate opens it, or one that a trusted authority signs.
     pub(super) opened_by_certificate: bool,
     pub(super) created_at: Timestamp,
     /// As far as the journal goes back.
@@ -43,6 +43,7 @@ pub(super) struct AccountView {
     pub(super) used_bytes: u64,
     pub(super) networks: Vec<NetworkView>,
     pub(super) keys: Vec<KeyView>,
+    pub(super) certificates: Vec<CertificateView>,
     pub(super) permissions: Vec<PermissionView>,
 }
 
@@ -78,6 +79,11 @@ impl AccountView {
             used_bytes: used.used_bytes,
             networks: account.networks.iter().map(NetworkView::new).collect(),
             keys: account.keys.iter().map(KeyView::new).collect(),
+            certificates: account
+                .certificates
+                .iter()
+                .map(CertificateView::new)
+                .collect(),
             permissions: account
                 .permissions
                 .iter()
@@ -215,6 +221,47 @@ impl KeyView {
             (false, _) => "login".to_owned(),
             (true, true) => "cert-authority".to_owned(),
             (true, false) => format!("cert-authority for {}", self.principals.join(",")),
+        }
+    }
+}
+
+/// A TLS client certificate as JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct CertificateView {
+    pub(super) fingerprint: String,
+    pub(super) subject: String,
+    /// Whether it signs certificates instead of opening the account itself.
+    pub(super) authority: bool,
+    /// Names of which its certificates must bear one.
+    pub(super) names: Vec<String>,
+    pub(super) not_before: Timestamp,
+    pub(super) not_after: Timestamp,
+    pub(super) added_at: Timestamp,
+}
+
+impl CertificateView {
+    pub(super) fn new(certificate: &AuthorizedCertificate) -> Self {
+        let names = match &certificate.used_for {
+            CertificateUse::Login => None,
+            CertificateUse::Authority { names } => Some(names.iter().map(str::to_owned).collect()),
+        };
+        Self {
+            fingerprint: certificate.fingerprint.clone(),
+            subject: certificate.subject.clone(),
+            authority: names.is_some(),
+            names: names.unwrap_or_default(),
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            added_at: certificate.added_at,
+        }
+    }
+
+    /// What it is for, in a word.
+    pub(super) fn used_for(&self) -> String {
+        if self.authority {
+            format!("authority for {}", self.names.join(","))
+        } else {
+            "login".to_owned()
         }
     }
 }

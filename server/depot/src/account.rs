@@ -6,9 +6,9 @@ use layover_retention::{Keep, Timestamp};
 use serde::Serialize;
 
 use crate::{
-    AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedKey, EntityId, EntityName,
-    FileId, FileState, FolderPermission, HomeName, NewKey, NewNetwork, Protocol, Protocols, Secret,
-    SessionId, SessionReuse, VirtualPath,
+    AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedCertificate, AuthorizedKey,
+    EntityId, EntityName, FileId, FileState, FolderPermission, HomeName, NewKey, NewNetwork,
+    Protocol, Protocols, Secret, SessionId, SessionReuse, VirtualPath,
 };
 
 /// Who changed something: an operator's name, for the journal.
@@ -105,6 +105,8 @@ pub struct Account {
     pub networks: Vec<AllowedNetwork>,
     /// Its SSH keys.
     pub keys: Vec<AuthorizedKey>,
+    /// Its TLS client certificates, and authorities of such.
+    pub certificates: Vec<AuthorizedCertificate>,
     /// Its rights, folder by folder.
     pub permissions: Vec<FolderPermission>,
 }

@@ -12,6 +12,7 @@ mod adopt;
 mod auth_policy;
 mod authorized_key;
 mod certificate;
+mod client_certificate;
 mod data_dir;
 mod depot;
 mod gate;
@@ -44,6 +45,11 @@ pub use authorized_key::{
     MAX_PRINCIPALS, MAX_RSA_BITS, MIN_RSA_BITS, NewKey, parse_authorized_keys,
 };
 pub use certificate::{NotACertificate, UserCa, UserCaError, UserCertificate};
+pub use client_certificate::{
+    AuthorizedCertificate, CertificateError, CertificateNames, CertificateNamesError,
+    CertificateUse, MAX_CERTIFICATE_BYTES, MAX_CERTIFICATE_NAMES, MAX_CERTIFICATES_PER_ACCOUNT,
+    NewCertificate, PresentedCertificate,
+};
 pub use data_dir::DataDirError;
 pub use depot::{Depot, Fsync, OpenError, Options, Refresh, Role};
 pub use gate::{

@@ -25,7 +25,4 @@ mod tls;
 mod wire;
 
 pub use server::{ActiveMode, Entry, Options, Server};
-pub use tls::{
-    ClientCertificates, Identity, IdentityFault, IdentityWarning, MinVersion, Tls, TlsOptions,
-    self_signed,
-};
+pub use tls::{Identity, IdentityFault, IdentityWarning, MinVersion, Tls, TlsOptions, self_signed};

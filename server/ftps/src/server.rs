@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::control::{Arrival, ControlConnection};
 use crate::passive::{Allocator, AnnouncedAddress};
 use crate::plain;
-use crate::tls::{ControlId, Tls};
+use crate::tls::{ClientCertificates, ControlId, Tls};
 use crate::wire::Wire;
 
 /// Whether the server connects to clients (PORT, EPRT).
@@ -180,7 +180,12 @@ async fn serve_one(
             }
             Entry::Implicit => stream,
         };
-        let control = match shared.options.tls.control() {
+        let certificates = if shared.depot.gate().wants_client_certificates() {
+            ClientCertificates::Requested
+        } else {
+            ClientCertificates::Ignored
+        };
+        let control = match shared.options.tls.control(certificates) {
             Ok(control) => control,
             Err(fault) => {
                 tracing::error!(peer.addr = %peer, "TLS cannot begin: {fault}");

@@ -86,6 +86,7 @@ fn login_row(columns: AccountColumns, with: &mut Belongings) -> Result<LoginRow,
         created_at: Timestamp::from_micros(created),
         networks: with.networks.remove(&id).unwrap_or_default(),
         keys: with.keys.remove(&id).unwrap_or_default(),
+        certificates: with.certificates.remove(&id).unwrap_or_default(),
         permissions: with.permissions.remove(&id).unwrap_or_default(),
     };
     Ok(LoginRow {
@@ -290,6 +291,7 @@ pub(crate) async fn remove_account(
     let Some((home,)) = home else { return Ok(None) };
     for statement in [
         "DELETE FROM account_keys WHERE account_id = $1",
+        "DELETE FROM account_certificates WHERE account_id = $1",
         "DELETE FROM account_networks WHERE account_id = $1",
         "DELETE FROM account_permissions WHERE account_id = $1",
     ] {

@@ -9,8 +9,9 @@ use crate::ledger::ApplianceKeep;
 use crate::store::{OwnSessions, SessionStart, Store};
 use crate::vfs::StorageId;
 use crate::{
-    AuthPolicy, AuthorizedKey, EntityName, FileId, FolderPermission, KeyUse, NewNetwork, Protocol,
-    Protocols, Rights, SessionId, SessionReuse,
+    AuthPolicy, AuthorizedCertificate, AuthorizedKey, CertificateUse, EntityName, FileId,
+    FolderPermission, KeyUse, NewCertificate, NewNetwork, Protocol, Protocols, Rights, SessionId,
+    SessionReuse,
 };
 
 fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -237,6 +238,43 @@ pub(super) async fn credentials_networks_and_permissions(store: &Store) {
             .unwrap();
         assert!(!store.has_authorities().await.unwrap());
     }
+    let certificate = |fingerprint: &str, used_for| NewCertificate {
+        fingerprint: fingerprint.to_owned(),
+        subject: "CN=partner".to_owned(),
+        der: vec![0x30, 0, 0xff],
+        not_before: time(1),
+        not_after: time(99),
+        used_for,
+    };
+    let names = "partner,it@acme.example".parse().unwrap();
+    let authority = CertificateUse::Authority { names };
+    assert!(!store.has_certificates().await.unwrap());
+    for (fingerprint, used_for) in [("ab", CertificateUse::Login), ("cd", authority)] {
+        let certificate = certificate(fingerprint, used_for);
+        let added = entry("certificate.add");
+        let add = || store.add_certificate(account, &certificate, time(7), &added);
+        assert_eq!(add().await.unwrap(), Some(()));
+        assert_eq!(add().await.unwrap(), None);
+        let found = store.login("keyed").await.unwrap().unwrap();
+        let expected = AuthorizedCertificate {
+            fingerprint: certificate.fingerprint,
+            subject: certificate.subject,
+            der: certificate.der,
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            used_for: certificate.used_for,
+            added_at: time(7),
+        };
+        assert_eq!(found.account.certificates.last(), Some(&expected));
+    }
+    assert!(store.has_certificates().await.unwrap());
+    for fingerprint in ["ab", "cd"] {
+        let removed = entry("certificate.remove");
+        let remove = || store.remove_certificate(account, fingerprint, &removed);
+        assert_eq!(remove().await.unwrap(), Some(()));
+        assert_eq!(remove().await.unwrap(), None);
+    }
+    assert!(!store.has_certificates().await.unwrap());
     assert_eq!(row.account.permissions, [wider]);
     assert_eq!(row.account.networks.len(), 2);
     assert!(row.account.has_password);
