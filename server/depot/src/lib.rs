@@ -7,6 +7,7 @@
 //! files in `vfs/`, and nowhere else. The depot never decides how long a file
 //! stays (that is `layover-retention`) and never speaks a protocol.
 
+mod accept;
 mod account;
 mod adopt;
 mod auth_policy;
@@ -34,6 +35,7 @@ mod store;
 pub mod timer;
 mod vfs;
 
+pub use accept::{AcceptTroubles, Acceptor};
 pub use account::{
     Account, AccountChange, AccountUse, Actor, Enabled, Entity, FilesRemoved, JobRun, LiveSession,
     NetworkAdded, NewAccount, NewEntity, RemovedWhat, RetentionStatus, StoredFile,
