@@ -361,7 +361,7 @@ impl Gate {
         let factor = attempt.proof.factor();
         let admitted = self
             .standing(row.as_ref(), peer, attempt.protocol, factor)
-            .and_then(|()| certificate_came_first(row.as_ref(), &attempt));
+            .and_then(|()| self.certificate_came_first(row.as_ref(), &attempt, peer));
         let known = if admitted.is_ok() { row.as_ref() } else { None };
         let examined = self.examine(known, peer, &attempt.proof).await?;
         match (admitted.and(examined), row) {
@@ -464,6 +464,32 @@ impl Gate {
             Shown::ClientCertificate { certificate, .. } => certificate
                 .opens(&row.account.certificates, self.holdings.now())
                 .is_ok(),
+        }
+    }
+
+    /// Over FTPS the certificate comes with the handshake and is examined at USER.
+    /// So a password without it is in vain, and is not examined.
+    fn certificate_came_first(
+        &self,
+        row: Option<&LoginRow>,
+        attempt: &LoginAttempt,
+        peer: IpAddr,
+    ) -> Result<(), Reason> {
+        let Some(row) = row.filter(|row| row.account.auth == AuthPolicy::KeyAndPassword) else {
+            return Ok(());
+        };
+        if attempt.protocol != Protocol::Ftps || attempt.proof.factor() != Factor::Password {
+            return Ok(());
+        }
+        let came = attempt.first.as_ref().is_some_and(|first| {
+            first.awaits_password()
+                && first.user == attempt.user
+                && self.still_opens(&first.shown, row, peer)
+        });
+        if came {
+            Ok(())
+        } else {
+            Err(Reason::CertificateWanted)
         }
     }
 
@@ -722,21 +748,6 @@ impl Gate {
             .map_err(|source| LoginError::Unavailable { source })?;
         Err(LoginError::Refused)
     }
-}
-
-/// Over FTPS the certificate comes with the handshake and is examined at USER. So
-/// a password without it is in vain, and is not examined.
-fn certificate_came_first(row: Option<&LoginRow>, attempt: &LoginAttempt) -> Result<(), Reason> {
-    let both = row.is_some_and(|row| row.account.auth == AuthPolicy::KeyAndPassword);
-    let came = attempt
-        .first
-        .as_ref()
-        .is_some_and(|first| first.awaits_password() && first.user == attempt.user);
-    let is_password = attempt.proof.factor() == Factor::Password;
-    if attempt.protocol == Protocol::Ftps && both && is_password && !came {
-        return Err(Reason::CertificateWanted);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -303,10 +303,8 @@ async fn a_removed_certificate_does_not_count_for_the_second_proof_and_no_name_h
             .await
             .unwrap();
         let answer = log_in(&world, second()).await;
-        assert!(
-            matches!(answer, Err(LoginError::OneMore { .. })),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Err(LoginError::Refused)), "{answer:?}");
+        assert_eq!(reason(&world).await, "the account must show a certificate");
         // What was shown for alice is nothing for bob, whose policy is the same.
         let change = AccountChange {
             auth: Some(AuthPolicy::KeyAndPassword),
