@@ -6,12 +6,14 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use layover_depot::{
-    AccountName, AuthPolicy, EntityName, HomeName, JournalKind, Network, Protocols, Rights,
-    SessionId,
+    AccountName, AuthPolicy, CertificateNames, EntityName, HomeName, JournalKind, Network,
+    Protocols, Rights, SessionId,
 };
 use layover_retention::Keep;
 
-use crate::value::{AccountOrPath, KeepOrDefault, NewUntil, Since, SizeOrNone, VirtualPathArg};
+use crate::value::{
+    AccountOrPath, KeepOrDefault, NewUntil, ReuseOrDefault, Since, SizeOrNone, VirtualPathArg,
+};
 
 /// Hosted SFTP server with enforced retention.
 #[derive(Debug, Parser)]
@@ -150,6 +152,9 @@ pub(crate) enum AccountCommand {
     /// SSH public keys of an account
     #[command(subcommand)]
     Key(KeyCommand),
+    /// TLS client certificates that open an account over FTPS
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
     /// Networks an account may log in from
     #[command(subcommand)]
     Allow(AllowCommand),
@@ -209,6 +214,10 @@ pub(crate) struct AccountTraits {
     /// Most bytes its home may hold, e.g. 10GiB, or `none`
     #[arg(long, value_name = "SIZE")]
     pub(crate) quota: Option<SizeOrNone>,
+    /// Must its FTPS data connections resume the TLS session of their control
+    /// connection; `default` is [ftps] session_reuse
+    #[arg(long, value_name = "auto|require|off|default")]
+    pub(crate) session_reuse: Option<ReuseOrDefault>,
 }
 
 #[derive(Debug, Args)]
@@ -265,6 +274,36 @@ pub(crate) enum KeyCommand {
         /// The account
         name: AccountName,
         /// As `account key list` shows it
+        fingerprint: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertificateCommand {
+    /// Add the certificate of a PEM file (`-` reads standard input)
+    Add {
+        /// The account
+        name: AccountName,
+        /// File with one certificate in PEM form, or `-`
+        file: PathBuf,
+        /// The certificate is an authority's: certificates that it signed open the account
+        #[arg(long, requires = "names")]
+        authority: bool,
+        /// Names of which such a certificate must bear one, as its subject's common name, a
+        /// DNS name or an e-mail address
+        #[arg(long, value_name = "NAME,NAME", requires = "authority")]
+        names: Option<CertificateNames>,
+    },
+    /// List certificates
+    List {
+        /// The account
+        name: AccountName,
+    },
+    /// Remove a certificate by its fingerprint (SHA-256)
+    Remove {
+        /// The account
+        name: AccountName,
+        /// As `account certificate list` or `openssl x509 -fingerprint -sha256` shows it
         fingerprint: String,
     },
 }

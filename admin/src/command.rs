@@ -2,6 +2,7 @@
 
 mod account;
 mod allow;
+mod certificate;
 mod check;
 mod demo;
 mod entity;
@@ -44,6 +45,9 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Status { health } => status::run(&mut context, health).await,
         Command::Entity(command) => entity::run(&mut context, command).await,
         Command::Account(AccountCommand::Key(command)) => key::run(&mut context, command).await,
+        Command::Account(AccountCommand::Certificate(command)) => {
+            certificate::run(&mut context, command).await
+        }
         Command::Account(AccountCommand::Allow(command)) => allow::run(&mut context, command).await,
         Command::Account(AccountCommand::Permission(command)) => {
             permission::run(&mut context, command).await

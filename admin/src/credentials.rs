@@ -1,7 +1,7 @@
 //! Whether an account has what its policy makes it show.
 
 use layover_config::Settings;
-use layover_depot::{Account, AuthPolicy, KeyUse};
+use layover_depot::{Account, AuthPolicy, KeyUse, Protocol, Protocols};
 
 use crate::output::note;
 
@@ -14,8 +14,12 @@ pub(crate) struct Credentials {
     pub(crate) keys: usize,
     /// How many of these are authorities.
     pub(crate) authorities: usize,
+    /// TLS certificates, and authorities of such.
+    pub(crate) certificates: usize,
     /// Whether a password is set.
     pub(crate) has_password: bool,
+    /// How it may log in.
+    pub(crate) protocols: Protocols,
 }
 
 impl Credentials {
@@ -28,37 +32,61 @@ impl Credentials {
             authorities: authorities
                 .filter(|used_for| matches!(used_for, KeyUse::Authority { .. }))
                 .count(),
+            certificates: account.certificates.len(),
             has_password: account.has_password,
+            protocols: account.protocols,
         }
     }
 
-    /// Whether a certificate is among what may be shown, and somebody may sign one.
+    /// Whether a certificate is among what may be shown, and there is one, or
+    /// somebody who may sign one.
     pub(crate) fn by_certificate(self, settings: &Settings) -> bool {
         let trusted = self.authorities > 0 || !settings.sftp.trusted_user_ca_keys.is_empty();
-        trusted && self.auth != AuthPolicy::Password
+        (trusted || self.certificates > 0) && self.auth != AuthPolicy::Password
+    }
+
+    /// What gives this account something to log in with.
+    pub(crate) fn next_steps(self, name: &str) -> String {
+        let key = if self.protocols.contains(Protocol::Sftp) {
+            "key"
+        } else {
+            "certificate"
+        };
+        format!(
+            "layover account {key} add {name} FILE, or layover account password {name} --generate"
+        )
     }
 
     /// Warns on stderr of a change after which nobody can log in.
     pub(crate) fn warn_if_closed(account: &Account, settings: &Settings) {
-        if let Some(missing) = Self::of(account).missing(settings) {
+        let credentials = Self::of(account);
+        if let Some(missing) = credentials.missing(settings) {
             let name = &account.name;
             note(&format!(
                 "warning: {missing}: nobody can log in as `{name}` any more\n\
-                 next: layover account key add {name} FILE, layover account password {name} \
-                 --generate, or layover account set {name} --auth any"
+                 next: {}, or layover account set {name} --auth any",
+                credentials.next_steps(name.as_str())
             ));
         }
     }
 
     /// What is not there, so that nobody can log in. Where the appliance trusts an
-    /// authority, any account may get a certificate, which counts as a key.
+    /// authority, any account may get a certificate, which counts as a key over
+    /// SFTP; over FTPS a TLS certificate does.
     pub(crate) fn missing(self, settings: &Settings) -> Option<&'static str> {
-        let by_key = self.keys > 0 || !settings.sftp.trusted_user_ca_keys.is_empty();
+        let sftp = self.protocols.contains(Protocol::Sftp);
+        let by_ssh = self.keys > 0 || !settings.sftp.trusted_user_ca_keys.is_empty();
+        let by_tls = self.certificates > 0 && self.protocols.contains(Protocol::Ftps);
+        let by_key = (sftp && by_ssh) || by_tls;
         match (self.auth, by_key, self.has_password) {
-            (AuthPolicy::Any | AuthPolicy::KeyAndPassword, false, false) => {
+            (AuthPolicy::Any | AuthPolicy::KeyAndPassword, false, false) if sftp => {
                 Some("neither key nor password")
             }
-            (AuthPolicy::Key | AuthPolicy::KeyAndPassword, false, _) => Some("no key"),
+            (AuthPolicy::Any | AuthPolicy::KeyAndPassword, false, false) => {
+                Some("neither certificate nor password")
+            }
+            (AuthPolicy::Key | AuthPolicy::KeyAndPassword, false, _) if sftp => Some("no key"),
+            (AuthPolicy::Key | AuthPolicy::KeyAndPassword, false, _) => Some("no certificate"),
             (AuthPolicy::Password | AuthPolicy::KeyAndPassword, _, false) => Some("no password"),
             _ => None,
         }
@@ -96,7 +124,9 @@ mod tests {
                 auth,
                 keys,
                 authorities: 0,
+                certificates: 0,
                 has_password,
+                protocols: Protocols::ALL,
             };
             assert_eq!(credentials.missing(&plain), alone, "{credentials:?}");
             assert_eq!(
@@ -104,6 +134,34 @@ mod tests {
                 with_authority,
                 "{credentials:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_key_counts_over_sftp_and_a_certificate_over_ftps() {
+        let settings = Settings::default();
+        for (protocols, keys, certificates, missing) in [
+            (Protocols::ALL, 1, 0, None),
+            (Protocols::ALL, 0, 1, None),
+            (Protocols::ALL, 0, 0, Some("no key")),
+            (Protocols::of(&[Protocol::Sftp]), 0, 1, Some("no key")),
+            (
+                Protocols::of(&[Protocol::Ftps]),
+                1,
+                0,
+                Some("no certificate"),
+            ),
+            (Protocols::of(&[Protocol::Ftps]), 0, 1, None),
+        ] {
+            let credentials = Credentials {
+                auth: AuthPolicy::Key,
+                keys,
+                authorities: 0,
+                certificates,
+                has_password: true,
+                protocols,
+            };
+            assert_eq!(credentials.missing(&settings), missing, "{credentials:?}");
         }
     }
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use layover_config::ConfigErrors;
 use layover_depot::{
-    AccountName, DataDirError, KeyError, NameError, NetworkError, OpenError, OpenStoreError,
-    PathError, RegistryError, StoreError, VfsError,
+    AccountName, CertificateError, DataDirError, KeyError, NameError, NetworkError, OpenError,
+    OpenStoreError, PathError, RegistryError, StoreError, VfsError,
 };
 use layover_retention::Timestamp;
 use layover_server::{LogStartError, OptionsError, StartError};
@@ -52,12 +52,19 @@ pub(crate) enum CliError {
     Password(#[from] PasswordError),
     #[error("`{}` cannot be read", file.display())]
     KeyFileUnreadable { file: PathBuf, source: io::Error },
-    #[error("`{}` is too large for a file of public keys", file.display())]
+    #[error("`{}` is too large for a file of public keys or certificates", file.display())]
     KeyFileTooLarge { file: PathBuf },
     #[error("`{}` is a private key; it stays with its owner", file.display())]
     PrivateKey { file: PathBuf },
     #[error("`{}` cannot be used", file.display())]
     Key { file: PathBuf, source: KeyError },
+    #[error("`{}` contains a private key; it stays with its owner", file.display())]
+    PrivateKeyBeside { file: PathBuf },
+    #[error("`{}` cannot be used", file.display())]
+    Certificate {
+        file: PathBuf,
+        source: CertificateError,
+    },
     #[error("`{}` contains no public key", file.display())]
     NoKey { file: PathBuf },
     #[error("{until} is past: the network would never be allowed")]
@@ -137,11 +144,17 @@ impl CliError {
             }
             Self::Options(_) => "`layover check` shows every setting that is not as it must be",
             Self::PrivateKey { .. } => "give the file that ends in .pub",
+            Self::PrivateKeyBeside { file } => {
+                return Some(format!(
+                    "give a file with the certificate alone: openssl x509 -in {}",
+                    file.display()
+                ));
+            }
             Self::NoKey { .. } => {
                 "one key a line, as in ~/.ssh/authorized_keys or an id_*.pub file"
             }
             Self::KeyFileUnreadable { .. } => {
-                "name a file with public keys, or `-` to read them from standard input"
+                "name a file with what is to be added, or `-` to read it from standard input"
             }
             Self::NothingOfAccount { .. } => {
                 "`layover account list` shows who there is; a refused login is filed under the \

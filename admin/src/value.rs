@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use layover_depot::{AccountName, NameError, VirtualPath};
+use layover_depot::{AccountName, NameError, SessionReuse, SessionReuseError, VirtualPath};
 use layover_retention::{Keep, Timestamp};
 
 /// One day; a date without a time means the whole day.
@@ -139,6 +139,21 @@ impl FromStr for KeepOrDefault {
         match text {
             "default" => Ok(Self(None)),
             keep => keep.parse().map(|keep| Self(Some(keep))),
+        }
+    }
+}
+
+/// A rule for FTPS data connections, or the appliance's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReuseOrDefault(pub(crate) Option<SessionReuse>);
+
+impl FromStr for ReuseOrDefault {
+    type Err = SessionReuseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "default" => Ok(Self(None)),
+            rule => rule.parse().map(|rule| Self(Some(rule))),
         }
     }
 }

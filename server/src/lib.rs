@@ -26,7 +26,7 @@ pub use host_key::{HostKey, HostKeyError, existing as existing_host_keys, genera
 pub use jobs::JobStatus;
 pub use listener::BindError;
 pub use logging::{LogStartError, start as start_logging};
-pub use options::{OptionsError, RetentionRule, depot_options, retention_rule};
+pub use options::{OptionsError, RetentionRule, depot_options, retention_rule, session_reuse};
 pub use signals::{Request, Signals};
 pub use tls_certificate::{
     TlsCertificateError, generated_path as generated_tls_certificate_path,

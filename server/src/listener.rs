@@ -7,15 +7,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use layover_depot::timer::{self, Stopwatch};
-use layover_depot::{ConnectionSlot, Depot, normalise_ip};
+use layover_depot::timer::Stopwatch;
+use layover_depot::{AcceptTroubles, Acceptor, ConnectionSlot, Depot, normalise_ip};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-
-/// The pause after an accept that failed for want of descriptors or memory: the
-/// connection stays in the kernel's queue, and asking again at once would only
-/// burn the processor.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Refused connections are summed up in the log no more often than this.
 const REFUSALS_EVERY: Duration = Duration::from_secs(60);
@@ -59,30 +54,16 @@ impl Listener {
         F: Fn(Admitted) + Send,
     {
         let mut refusals = Refusals::new();
-        let mut starved = false;
+        let mut acceptor = Acceptor::new(AcceptTroubles::default());
         loop {
-            let accepted = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                accepted = self.socket.accept() => accepted,
+                accepted = acceptor.next(|| self.socket.accept()) => accepted,
             };
-            match accepted {
-                Ok((stream, peer)) => {
-                    if std::mem::take(&mut starved) {
-                        tracing::info!("connections are accepted again");
-                    }
-                    match depot.gate().admit(normalise_ip(peer.ip())) {
-                        Ok(slot) => serve(Admitted { stream, peer, slot }),
-                        Err(reason) => refusals.count(peer, &reason),
-                    }
-                }
-                Err(error) if belongs_to_one_peer(&error) => {}
-                Err(error) => {
-                    if !std::mem::replace(&mut starved, true) {
-                        tracing::error!(%error, "connections cannot be accepted: {error}");
-                    }
-                    pause(&stop).await;
-                }
+            match depot.gate().admit(normalise_ip(peer.ip())) {
+                Ok(slot) => serve(Admitted { stream, peer, slot }),
+                Err(reason) => refusals.count(peer, &reason),
             }
         }
     }
@@ -97,24 +78,6 @@ pub(crate) struct Admitted {
     pub(crate) peer: SocketAddr,
     /// Its place within the limits; freed when dropped.
     pub(crate) slot: ConnectionSlot,
-}
-
-/// The peer went away between its SYN and our accept; nobody else is concerned.
-fn belongs_to_one_peer(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
-    )
-}
-
-async fn pause(stop: &CancellationToken) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = timer::sleep(ACCEPT_PAUSE) => {}
-    }
 }
 
 /// Counts refused connections, so that a scan does not fill the log.

@@ -9,7 +9,7 @@ use layover_config::{
     Algorithms, Fsync, Host, MinTls, SecretError, SecretRef, SessionReuse, Settings, Span,
 };
 use layover_depot::{GateOptions, Network, Role};
-use layover_ftps::{ActiveMode, ClientCertificates, Identity, MinVersion, Tls, TlsOptions};
+use layover_ftps::{ActiveMode, Identity, MinVersion, Tls, TlsOptions};
 use layover_retention::{Clock, Keep, KeepError};
 
 use crate::host_key::HostKey;
@@ -178,17 +178,12 @@ pub(crate) async fn ftps_options(
             MinTls::Tls12 => MinVersion::Tls12,
             MinTls::Tls13 => MinVersion::Tls13,
         },
-        client_certificates: ClientCertificates::Ignored,
     };
     Ok(layover_ftps::Options {
         tls: Arc::new(Tls::new(tls, identity)),
         passive_ports: ftps.passive_ports.first()..=ftps.passive_ports.last(),
         public_addresses,
-        session_reuse: match ftps.session_reuse {
-            SessionReuse::Auto => layover_ftps::SessionReuse::Auto,
-            SessionReuse::Require => layover_ftps::SessionReuse::Require,
-            SessionReuse::Off => layover_ftps::SessionReuse::Off,
-        },
+        session_reuse: session_reuse(settings),
         active_mode: if ftps.active_mode {
             ActiveMode::Allowed
         } else {
@@ -200,6 +195,16 @@ pub(crate) async fn ftps_options(
         stall_timeout: settings.gate.stall_timeout.as_duration(),
         clock,
     })
+}
+
+/// What FTPS data connections must prove where the account has no rule of its own.
+#[must_use]
+pub fn session_reuse(settings: &Settings) -> layover_depot::SessionReuse {
+    match settings.ftps.session_reuse {
+        SessionReuse::Auto => layover_depot::SessionReuse::Auto,
+        SessionReuse::Require => layover_depot::SessionReuse::Require,
+        SessionReuse::Off => layover_depot::SessionReuse::Off,
+    }
 }
 
 /// PASV tells IPv4 addresses alone; with another one, clients use EPSV.

@@ -100,6 +100,7 @@ async fn add_account(appliance: &Appliance, name: &str) {
         read_only: false,
         tolerant_completion: false,
         publish_on_rename: false,
+        session_reuse: None,
     };
     registry
         .add_account(&actor, &account)

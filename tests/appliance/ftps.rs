@@ -225,6 +225,45 @@ fn f16_where_resumption_is_required_who_cannot_is_told_and_leaves_nothing() {
 }
 
 #[test]
+fn f16_an_accounts_own_rule_for_session_reuse_goes_before_the_appliances() {
+    for (appliance, strict, lax) in [
+        ("auto", Some("require"), None),
+        ("require", None, Some("auto")),
+    ] {
+        let setting = format!("\"{appliance}\"");
+        let setup = Setup::new(Engine::Sqlite).set("ftps", "session_reuse", &setting);
+        let layover = setup.prepare();
+        let add = |name: &str, rule: Option<&str>| {
+            let plan = layover.account(name).password("correct-horse-7");
+            match rule {
+                Some(rule) => plan.with(&["--session-reuse", rule]).add(),
+                None => plan.add(),
+            }
+        };
+        let (strict, lax) = (add("strict", strict), add("lax", lax));
+        layover.start();
+        let source = strict.client_dir.join("source");
+        let sum = write_file(&source, 1000, 3);
+        let from = source.to_string_lossy();
+        let login = |account| FtpsLogin {
+            layover: &layover,
+            account,
+            entry: Entry::Explicit,
+        };
+        let ran = login(&strict).ftplib(&["put", &from, "/file"], LONG);
+        assert!(!ran.ok() && ran.stderr.contains("522"), "{ran}");
+        assert!(!layover.homes().join("strict/file").exists());
+        login(&lax)
+            .ftplib(&["put", &from, "/file"], LONG)
+            .expect_ok();
+        assert_eq!(sha256(&layover.homes().join("lax/file")), sum);
+        // Who resumes comes in everywhere.
+        let resuming = ["--tls12", "--resume", "put", &from, "/bound"];
+        login(&strict).ftplib(&resuming, LONG).expect_ok();
+    }
+}
+
+#[test]
 fn an_account_for_sftp_only_cannot_log_in_over_ftps() {
     let layover = Setup::new(Engine::Sqlite).prepare();
     let plan = layover.account("partner").password("correct-horse-7");

@@ -1,13 +1,15 @@
 //! Every limit on connections, just below and just above it (G04).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use layover_tests::account::PASSWORD;
 use layover_tests::content::{MIB, write_file};
+use layover_tests::ftps::Entry;
 use layover_tests::openssh;
 use layover_tests::packet::{Body, open, request};
 use layover_tests::sftp::Sftp;
@@ -391,4 +393,46 @@ fn s07_a_client_that_reads_nothing_is_ended_by_an_operator() {
     layover.run(&["account", "disable", "partner"]).expect_ok();
     wait_for_no_session(&layover);
     drop(sftp);
+}
+
+/// How often the log has this text.
+fn told(layover: &Layover, text: &str) -> usize {
+    layover.log().matches(text).count()
+}
+
+/// While there is no descriptor for a connection it waits in the kernel's queue, and the server
+/// neither spins nor fills its log.
+#[test]
+fn a_want_of_descriptors_is_waited_out() {
+    const FAILED: &str = "connections cannot be accepted";
+    let (layover, account) = serve(&[]);
+    let pid = i32::try_from(layover.pid()).ok().and_then(Pid::from_raw);
+    let limit_to = |limit| prlimit(pid, Resource::Nofile, limit).expect("set the limit");
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // Below every descriptor that is open: none is free under it. The server's
+    // own limit is as high as ours can be.
+    let before = limit_to(Rlimit {
+        current: Some(3),
+        maximum,
+    });
+    let mut sftp = Caller::call(NEAR, layover.sftp_address());
+    let ftps = TcpStream::connect(layover.ftps_address(Entry::Explicit)).expect("the kernel's");
+    wait::until("both listeners to fail", PATIENCE, || {
+        (told(&layover, FAILED) >= 2).then_some(())
+    });
+    limit_to(before);
+    assert!(sftp.is_greeted(), "it waited and is served");
+    ftps.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+    let mut greeting = String::new();
+    BufReader::new(ftps)
+        .read_line(&mut greeting)
+        .expect("a greeting");
+    assert!(greeting.starts_with("220"), "{greeting}");
+    account
+        .sftp(&layover)
+        .put(b"/file", b"content")
+        .expect("put");
+    // Once per listener, and again after ten seconds at the earliest.
+    let count = told(&layover, FAILED);
+    assert!(count <= 16, "told {count} times");
 }

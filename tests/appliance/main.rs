@@ -5,6 +5,7 @@ mod algorithms;
 mod authentication;
 mod calendar;
 mod changes;
+mod client_certificates;
 mod clients;
 mod crash;
 mod crowds;

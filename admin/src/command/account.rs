@@ -1,4 +1,4 @@
-//! `layover account`, except its keys, networks and permissions.
+//! `layover account`, except its keys, certificates, networks and permissions.
 
 use layover_depot::{
     Account, AccountChange, AccountName, Enabled, EntityName, NewAccount, NewNetwork, Protocols,
@@ -63,7 +63,10 @@ pub(super) async fn run(context: &mut Context, command: AccountCommand) -> Resul
             set_password(context, registry, &name, source).await?;
         }
         // Led to their own files by `execute`.
-        AccountCommand::Key(_) | AccountCommand::Allow(_) | AccountCommand::Permission(_) => {}
+        AccountCommand::Key(_)
+        | AccountCommand::Certificate(_)
+        | AccountCommand::Allow(_)
+        | AccountCommand::Permission(_) => {}
     }
     depot.close().await;
     Ok(())
@@ -153,6 +156,7 @@ async fn add(
                 read_only: arguments.read_only,
                 tolerant_completion: arguments.tolerant_completion,
                 publish_on_rename: arguments.publish_on_rename,
+                session_reuse: arguments.traits.session_reuse.and_then(|reuse| reuse.0),
             },
         )
         .await?;
@@ -211,9 +215,7 @@ fn tell_what_is_missing(
                 format!("{missing}: the account cannot log in."),
                 Tone::Alarm,
             ),
-            &format!(
-                " Next: layover account key add {name} FILE, or layover account password {name} --generate"
-            ),
+            &format!(" Next: {}", credentials.next_steps(name)),
         )?;
     }
     Ok(())
@@ -323,6 +325,7 @@ async fn show(
     fields.add("read-only", yes_no(view.read_only));
     fields.add("tolerant completion", yes_no(view.tolerant_completion));
     fields.add("publish on rename", yes_no(view.publish_on_rename));
+    fields.add("FTPS session reuse", view.reuse_text());
     fields.add("created", view.created_at.to_string());
     fields.add("last login", Cell::or_dash(view.last_login_at));
     fields.add("logs in by", view.credentials());
@@ -335,6 +338,18 @@ async fn show(
                 key.fingerprint,
                 key.comment,
                 key.used_for()
+            ),
+        );
+    }
+    for certificate in &view.certificates {
+        fields.add(
+            "certificate",
+            format!(
+                "{} {} until {} ({})",
+                certificate.fingerprint,
+                certificate.subject,
+                certificate.not_after,
+                certificate.used_for()
             ),
         );
     }
@@ -389,6 +404,7 @@ async fn set(
         && traits.auth.is_none()
         && traits.keep.is_none()
         && traits.quota.is_none()
+        && traits.session_reuse.is_none()
         && read_only
             .or(tolerant_completion)
             .or(publish_on_rename)
@@ -412,6 +428,7 @@ async fn set(
         read_only: read_only.map(bool::from),
         tolerant_completion: tolerant_completion.map(bool::from),
         publish_on_rename: publish_on_rename.map(bool::from),
+        session_reuse: traits.session_reuse.map(|reuse| reuse.0),
     };
     let files_moved = registry
         .change_account(&context.actor, &name, &change)

@@ -113,6 +113,7 @@ async fn prepare_account(depot: &Depot, password: &str) -> Result<(), CliError> 
         read_only: false,
         tolerant_completion: false,
         publish_on_rename: false,
+        session_reuse: None,
     };
     registry.add_account(&actor, &account).await?;
     Ok(())

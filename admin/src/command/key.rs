@@ -76,6 +76,26 @@ pub(super) async fn run(context: &mut Context, command: KeyCommand) -> Result<()
 
 /// Reads public keys; `-` means standard input.
 pub(super) fn keys_from_file(file: &Path) -> Result<Vec<NewKey>, CliError> {
+    let text = text_of_file(file)?;
+    if text.contains("PRIVATE KEY-----") {
+        return Err(CliError::PrivateKey {
+            file: file.to_owned(),
+        });
+    }
+    let keys = parse_authorized_keys(&text).map_err(|source| CliError::Key {
+        file: file.to_owned(),
+        source,
+    })?;
+    if keys.is_empty() {
+        return Err(CliError::NoKey {
+            file: file.to_owned(),
+        });
+    }
+    Ok(keys)
+}
+
+/// The text of a file of public keys or certificates; `-` means standard input.
+pub(super) fn text_of_file(file: &Path) -> Result<String, CliError> {
     let unreadable = |source| CliError::KeyFileUnreadable {
         file: file.to_owned(),
         source,
@@ -100,21 +120,7 @@ pub(super) fn keys_from_file(file: &Path) -> Result<Vec<NewKey>, CliError> {
             file: file.to_owned(),
         });
     }
-    if text.contains("PRIVATE KEY-----") {
-        return Err(CliError::PrivateKey {
-            file: file.to_owned(),
-        });
-    }
-    let keys = parse_authorized_keys(&text).map_err(|source| CliError::Key {
-        file: file.to_owned(),
-        source,
-    })?;
-    if keys.is_empty() {
-        return Err(CliError::NoKey {
-            file: file.to_owned(),
-        });
-    }
-    Ok(keys)
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use layover_config::Settings;
 use layover_depot::{
-    Account, AccountUse, AllowedNetwork, AuthPolicy, AuthorizedKey, FolderPermission, KeyUse,
-    Network, Protocols, Rights,
+    Account, AccountUse, AllowedNetwork, AuthPolicy, AuthorizedCertificate, AuthorizedKey,
+    CertificateUse, FolderPermission, KeyUse, Network, Protocols, Rights, SessionReuse,
 };
 use layover_retention::{Keep, RetentionPolicy, Timestamp};
+use layover_server::session_reuse;
 use serde::Serialize;
 
 use crate::credentials::Credentials;
@@ -29,8 +30,11 @@ pub(super) struct AccountView {
     pub(super) read_only: bool,
     pub(super) tolerant_completion: bool,
     pub(super) publish_on_rename: bool,
+    /// The account's own rule; `null` when the appliance decides.
+    pub(super) session_reuse: Option<SessionReuse>,
+    pub(super) effective_session_reuse: SessionReuse,
     pub(super) has_password: bool,
-    /// Whether an authority is trusted to sign certificates that open it.
+    /// Whether a TLS certificate opens it, or one that a trusted authority signs.
     pub(super) opened_by_certificate: bool,
     pub(super) created_at: Timestamp,
     /// As far as the journal goes back.
@@ -39,6 +43,7 @@ pub(super) struct AccountView {
     pub(super) used_bytes: u64,
     pub(super) networks: Vec<NetworkView>,
     pub(super) keys: Vec<KeyView>,
+    pub(super) certificates: Vec<CertificateView>,
     pub(super) permissions: Vec<PermissionView>,
 }
 
@@ -63,6 +68,10 @@ impl AccountView {
             read_only: account.read_only,
             tolerant_completion: account.tolerant_completion,
             publish_on_rename: account.publish_on_rename,
+            session_reuse: account.session_reuse,
+            effective_session_reuse: account
+                .session_reuse
+                .unwrap_or_else(|| session_reuse(settings)),
             has_password: account.has_password,
             opened_by_certificate: Credentials::of(account).by_certificate(settings),
             created_at: account.created_at,
@@ -70,6 +79,11 @@ impl AccountView {
             used_bytes: used.used_bytes,
             networks: account.networks.iter().map(NetworkView::new).collect(),
             keys: account.keys.iter().map(KeyView::new).collect(),
+            certificates: account
+                .certificates
+                .iter()
+                .map(CertificateView::new)
+                .collect(),
             permissions: account
                 .permissions
                 .iter()
@@ -97,6 +111,15 @@ impl AccountView {
         } else {
             all.join(", ").into()
         }
+    }
+
+    /// The rule that counts, and whose it is.
+    pub(super) fn reuse_text(&self) -> String {
+        let source = match self.session_reuse {
+            Some(_) => "account",
+            None => "appliance",
+        };
+        format!("{} (set by the {source})", self.effective_session_reuse)
     }
 
     /// `1.0 MiB / 10.0 GiB`; a full quota stands out.
@@ -198,6 +221,47 @@ impl KeyView {
             (false, _) => "login".to_owned(),
             (true, true) => "cert-authority".to_owned(),
             (true, false) => format!("cert-authority for {}", self.principals.join(",")),
+        }
+    }
+}
+
+/// A TLS client certificate as JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct CertificateView {
+    pub(super) fingerprint: String,
+    pub(super) subject: String,
+    /// Whether it signs certificates instead of opening the account itself.
+    pub(super) authority: bool,
+    /// Names of which its certificates must bear one.
+    pub(super) names: Vec<String>,
+    pub(super) not_before: Timestamp,
+    pub(super) not_after: Timestamp,
+    pub(super) added_at: Timestamp,
+}
+
+impl CertificateView {
+    pub(super) fn new(certificate: &AuthorizedCertificate) -> Self {
+        let names = match &certificate.used_for {
+            CertificateUse::Login => None,
+            CertificateUse::Authority { names } => Some(names.iter().map(str::to_owned).collect()),
+        };
+        Self {
+            fingerprint: certificate.fingerprint.clone(),
+            subject: certificate.subject.clone(),
+            authority: names.is_some(),
+            names: names.unwrap_or_default(),
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            added_at: certificate.added_at,
+        }
+    }
+
+    /// What it is for, in a word.
+    pub(super) fn used_for(&self) -> String {
+        if self.authority {
+            format!("authority for {}", self.names.join(","))
+        } else {
+            "login".to_owned()
         }
     }
 }

@@ -124,6 +124,8 @@ fn an_account_shows_what_it_was_made_with() {
         "sftp",
         "--home",
         "shared",
+        "--session-reuse",
+        "require",
     ]);
     let shown = place.json(&["account", "show", "partner"]);
     assert_eq!(added, shown, "add and show tell the same");
@@ -136,6 +138,7 @@ fn an_account_shows_what_it_was_made_with() {
     assert_eq!(shown["read_only"], true);
     assert_eq!(shown["publish_on_rename"], true);
     assert_eq!(shown["tolerant_completion"], false);
+    assert_eq!(shown["session_reuse"], "require");
     assert_eq!(shown["enabled"], true);
     assert_eq!(shown["has_password"], false);
     assert_eq!(shown["protocols"], json!(["sftp"]));
@@ -151,6 +154,40 @@ fn an_account_shows_what_it_was_made_with() {
         "{networks:?}"
     );
     assert_eq!(place.json(&["account", "list"]), json!([shown]));
+}
+
+#[test]
+fn session_reuse_is_the_accounts_own_or_the_appliances() {
+    let place = Place::new();
+    place.run(&["entity", "add", "acme"]).ok();
+    let added = place.json(&["account", "add", "partner", "--entity", "acme"]);
+    assert_eq!(added["session_reuse"], json!(null));
+    assert_eq!(added["effective_session_reuse"], "auto");
+    for (word, own, effective) in [
+        ("off", json!("off"), "off"),
+        ("require", json!("require"), "require"),
+        ("auto", json!("auto"), "auto"),
+        ("default", json!(null), "auto"),
+    ] {
+        let set = place.json(&["account", "set", "partner", "--session-reuse", word]);
+        assert_eq!(set["session_reuse"], own, "{word}");
+        assert_eq!(set["effective_session_reuse"], effective, "{word}");
+    }
+    let shown = place.run(&["account", "show", "partner"]).ok();
+    let text = "auto (set by the appliance)";
+    assert!(shown.stdout.contains(text), "{shown:?}");
+    let words: Vec<_> = place
+        .json(&["journal", "--kind", "admin"])
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["action"] == "account.set")
+        .map(|entry| entry["detail"]["session_reuse"].clone())
+        .collect();
+    assert_eq!(words, ["off", "require", "auto", "appliance"]);
+    place
+        .run(&["account", "set", "partner", "--session-reuse", "on"])
+        .refused(2, "no rule for session reuse");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod absent;
 mod accounts;
 mod appliance;
 mod bad_input;
+mod certificates;
 mod demo;
 mod files;
 mod journal;

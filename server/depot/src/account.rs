@@ -6,9 +6,9 @@ use layover_retention::{Keep, Timestamp};
 use serde::Serialize;
 
 use crate::{
-    AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedKey, EntityId, EntityName,
-    FileId, FileState, FolderPermission, HomeName, NewKey, NewNetwork, Protocol, Protocols, Secret,
-    SessionId, VirtualPath,
+    AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedCertificate, AuthorizedKey,
+    EntityId, EntityName, FileId, FileState, FolderPermission, HomeName, NewKey, NewNetwork,
+    Protocol, Protocols, Secret, SessionId, SessionReuse, VirtualPath,
 };
 
 /// Who changed something: an operator's name, for the journal.
@@ -95,6 +95,8 @@ pub struct Account {
     pub tolerant_completion: bool,
     /// Publish an upload under a temporary suffix when it is renamed.
     pub publish_on_rename: bool,
+    /// FTPS: what data connections must prove, over what the appliance says.
+    pub session_reuse: Option<SessionReuse>,
     /// Whether a password is set.
     pub has_password: bool,
     /// When the operator created it.
@@ -103,6 +105,8 @@ pub struct Account {
     pub networks: Vec<AllowedNetwork>,
     /// Its SSH keys.
     pub keys: Vec<AuthorizedKey>,
+    /// Its TLS client certificates, and authorities of such.
+    pub certificates: Vec<AuthorizedCertificate>,
     /// Its rights, folder by folder.
     pub permissions: Vec<FolderPermission>,
 }
@@ -137,6 +141,8 @@ pub struct NewAccount {
     pub tolerant_completion: bool,
     /// Publish an upload under a temporary suffix when it is renamed.
     pub publish_on_rename: bool,
+    /// FTPS: what data connections must prove, over what the appliance says.
+    pub session_reuse: Option<SessionReuse>,
 }
 
 /// What to change; `None` leaves it as it is, `Some(None)` takes it away.
@@ -156,6 +162,8 @@ pub struct AccountChange {
     pub tolerant_completion: Option<bool>,
     /// Publish an upload under a temporary suffix when it is renamed.
     pub publish_on_rename: Option<bool>,
+    /// FTPS: what data connections must prove.
+    pub session_reuse: Option<Option<SessionReuse>>,
 }
 
 /// Whether an account may log in.

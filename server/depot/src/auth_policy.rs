@@ -5,16 +5,16 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use crate::Protocol;
-
 /// What an account must show to log in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AuthPolicy {
-    /// A password; keys open nothing.
+    /// A password; keys and certificates open nothing.
     Password,
-    /// An SSH key or certificate; the password opens nothing.
+    /// An SSH key or certificate, over FTPS a TLS client certificate; the password
+    /// opens nothing.
     Key,
-    /// Both, in either order (RFC 4252 s.5.1, partial success).
+    /// Both: over SFTP in either order (RFC 4252 s.5.1, partial success), over
+    /// FTPS the certificate first, because it comes with the handshake.
     KeyAndPassword,
     /// Either.
     #[default]
@@ -53,16 +53,6 @@ impl AuthPolicy {
     #[must_use]
     pub const fn needs_password(self) -> bool {
         matches!(self, Self::Password | Self::KeyAndPassword)
-    }
-
-    /// Whether `protocol` can carry what this policy asks for.
-    #[must_use]
-    pub const fn is_possible_over(self, protocol: Protocol) -> bool {
-        match protocol {
-            Protocol::Sftp => true,
-            // FTP has USER and PASS, and no place for an SSH key (RFC 959 s.4.1.1).
-            Protocol::Ftps => !self.needs_key(),
-        }
     }
 }
 
@@ -103,23 +93,6 @@ mod tests {
         }
         for bad in ["", "Any", "password+key", "key,password", "none"] {
             assert!(bad.parse::<AuthPolicy>().is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn what_needs_a_key_is_impossible_over_ftps() {
-        for (policy, over_ftps) in [
-            (AuthPolicy::Password, true),
-            (AuthPolicy::Key, false),
-            (AuthPolicy::KeyAndPassword, false),
-            (AuthPolicy::Any, true),
-        ] {
-            assert_eq!(
-                policy.is_possible_over(Protocol::Ftps),
-                over_ftps,
-                "{policy}"
-            );
-            assert!(policy.is_possible_over(Protocol::Sftp), "{policy}");
         }
     }
 }

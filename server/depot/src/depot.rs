@@ -406,6 +406,9 @@ impl Depot {
         inner
             .gate
             .set_account_authorities(store.has_authorities().await?);
+        inner
+            .gate
+            .set_client_certificates(store.has_certificates().await?);
         let accounts = inner.gate.live().accounts();
         let mut ended_sessions = 0;
         if !accounts.is_empty() {

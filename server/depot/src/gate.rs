@@ -24,6 +24,7 @@ use proof::{Factor, Shown, fingerprint};
 pub use proof::{FirstProof, Proof};
 
 use crate::certificate::{CertificateFault, Request, UserCa, UserCertificate};
+use crate::client_certificate::ClientCertificateFault;
 use crate::holdings::{Holdings, HomeRef};
 use crate::journal::{JournalKind, NewEntry, Outcome};
 use crate::password::Passwords;
@@ -100,8 +101,8 @@ enum Reason {
     NetworkNotAllowed,
     #[error("protocol not allowed for the account")]
     ProtocolNotAllowed,
-    #[error("the account must show a key, which this protocol cannot carry")]
-    KeyImpossible,
+    #[error("the account must show a certificate")]
+    CertificateWanted,
     #[error("the account logs in by password alone")]
     KeyNotWanted,
     #[error("the account logs in by key alone")]
@@ -122,6 +123,8 @@ enum Reason {
     KeyExpired,
     #[error(transparent)]
     Certificate(#[from] CertificateFault),
+    #[error(transparent)]
+    ClientCertificate(#[from] ClientCertificateFault),
     #[error("account changed during the login")]
     ChangedMeanwhile,
 }
@@ -164,6 +167,8 @@ pub struct Gate {
     admission: Admission,
     live: LiveSessions,
     authorities: Arc<Authorities>,
+    /// Whether a TLS client certificate opens some account.
+    client_certificates: Arc<AtomicBool>,
 }
 
 /// Who may sign certificates.
@@ -183,6 +188,7 @@ impl Gate {
             admission: Admission::new(options),
             live: LiveSessions::default(),
             authorities: Arc::default(),
+            client_certificates: Arc::default(),
         }
     }
 
@@ -213,6 +219,18 @@ impl Gate {
     /// Whether some account has an authority of its own, from now on.
     pub(crate) fn set_account_authorities(&self, some: bool) {
         self.authorities.of_accounts.store(some, Ordering::Release);
+    }
+
+    /// Whether a TLS client certificate opens some account, from now on.
+    pub(crate) fn set_client_certificates(&self, some: bool) {
+        self.client_certificates.store(some, Ordering::Release);
+    }
+
+    /// Whether TLS clients are to be asked for a certificate: where none opens any
+    /// account, not even a client that stumbles over the question is asked.
+    #[must_use]
+    pub fn wants_client_certificates(&self) -> bool {
+        self.client_certificates.load(Ordering::Acquire)
     }
 
     fn takes_certificates(&self) -> bool {
@@ -341,14 +359,23 @@ impl Gate {
         // Networks come first: a password or key is examined only for a peer
         // that could log in with it, but the work is the same for all (G01).
         let factor = attempt.proof.factor();
-        let admitted = self.standing(row.as_ref(), peer, attempt.protocol, factor);
+        let admitted = self
+            .standing(row.as_ref(), peer, attempt.protocol, factor)
+            .and_then(|()| self.certificate_came_first(row.as_ref(), &attempt, peer));
         let known = if admitted.is_ok() { row.as_ref() } else { None };
         let examined = self.examine(known, peer, &attempt.proof).await?;
         match (admitted.and(examined), row) {
-            (Ok(shown), Some(row)) => match self.still_missing(&attempt, peer, &row, shown) {
-                None => self.enter(&attempt, peer, row).await,
-                Some(first) => self.ask_for_more(&attempt, peer, &row, first).await,
-            },
+            (Ok(shown), Some(row)) => {
+                let mut attempt = attempt;
+                if let Some(authority) = shown.authority() {
+                    let detail = &mut attempt.detail;
+                    detail.insert("authority".to_owned(), authority.into());
+                }
+                match self.still_missing(&attempt, peer, &row, shown) {
+                    None => self.enter(&attempt, peer, row).await,
+                    Some(first) => self.ask_for_more(&attempt, peer, &row, first).await,
+                }
+            }
             (Ok(_), None) => {
                 self.refuse(&attempt, peer, None, Reason::UnknownAccount)
                     .await
@@ -375,6 +402,17 @@ impl Gate {
                 self.check_certificate(account, peer, certificate)?;
                 Ok(Shown::Certificate(certificate.clone()))
             }),
+            Proof::ClientCertificate(certificate) => {
+                let certificates = row.map(|row| row.account.certificates.as_slice());
+                let now = self.holdings.now();
+                let opened = certificate.opens(certificates.unwrap_or_default(), now);
+                opened
+                    .map(|authority| Shown::ClientCertificate {
+                        certificate: certificate.clone(),
+                        authority,
+                    })
+                    .map_err(Reason::from)
+            }
             Proof::WeakSignature { algorithm, .. } if algorithm == "ssh-rsa" => {
                 Err(Reason::Sha1Signature)
             }
@@ -423,6 +461,35 @@ impl Gate {
             Shown::Certificate(certificate) => self
                 .check_certificate(&row.account, peer, certificate)
                 .is_ok(),
+            Shown::ClientCertificate { certificate, .. } => certificate
+                .opens(&row.account.certificates, self.holdings.now())
+                .is_ok(),
+        }
+    }
+
+    /// Over FTPS the certificate comes with the handshake and is examined at USER.
+    /// So a password without it is in vain, and is not examined.
+    fn certificate_came_first(
+        &self,
+        row: Option<&LoginRow>,
+        attempt: &LoginAttempt,
+        peer: IpAddr,
+    ) -> Result<(), Reason> {
+        let Some(row) = row.filter(|row| row.account.auth == AuthPolicy::KeyAndPassword) else {
+            return Ok(());
+        };
+        if attempt.protocol != Protocol::Ftps || attempt.proof.factor() != Factor::Password {
+            return Ok(());
+        }
+        let came = attempt.first.as_ref().is_some_and(|first| {
+            first.awaits_password()
+                && first.user == attempt.user
+                && self.still_opens(&first.shown, row, peer)
+        });
+        if came {
+            Ok(())
+        } else {
+            Err(Reason::CertificateWanted)
         }
     }
 
@@ -488,11 +555,12 @@ impl Gate {
             Err(Reason::NetworkNotAllowed)
         } else if !account.protocols.contains(protocol) {
             Err(Reason::ProtocolNotAllowed)
-        } else if !account.auth.is_possible_over(protocol) {
-            Err(Reason::KeyImpossible)
         } else {
             match (account.auth, factor) {
                 (AuthPolicy::Password, Factor::Key) => Err(Reason::KeyNotWanted),
+                (AuthPolicy::Key, Factor::Password) if protocol == Protocol::Ftps => {
+                    Err(Reason::CertificateWanted)
+                }
                 (AuthPolicy::Key, Factor::Password) => Err(Reason::PasswordNotWanted),
                 _ => Ok(()),
             }
@@ -561,7 +629,7 @@ impl Gate {
         .account(&attempt.user)
         .peer(peer)
         .protocol(attempt.protocol)
-        .with("method", attempt.proof.factor().method());
+        .with("method", attempt.proof.method());
         entry.detail.extend(attempt.detail.clone());
         if let Some(client) = &attempt.client_version {
             entry = entry.with("client", client.as_str());
@@ -569,7 +637,7 @@ impl Gate {
         if let Some(first) = &attempt.first
             && first.user == attempt.user
         {
-            entry = entry.with("after", first.shown.factor().method());
+            entry = entry.with("after", first.shown.method());
         }
         match &attempt.proof {
             Proof::Password(_) => entry,
@@ -581,6 +649,9 @@ impl Gate {
                 .with("authority", certificate.authority_fingerprint())
                 .with("certificate", certificate.key_id())
                 .with("serial", certificate.serial()),
+            Proof::ClientCertificate(certificate) => entry
+                .with("fingerprint", certificate.fingerprint())
+                .with("certificate", certificate.subject()),
         }
     }
 

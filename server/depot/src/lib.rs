@@ -7,11 +7,13 @@
 //! files in `vfs/`, and nowhere else. The depot never decides how long a file
 //! stays (that is `layover-retention`) and never speaks a protocol.
 
+mod accept;
 mod account;
 mod adopt;
 mod auth_policy;
 mod authorized_key;
 mod certificate;
+mod client_certificate;
 mod data_dir;
 mod depot;
 mod gate;
@@ -28,11 +30,13 @@ mod registry;
 mod rights;
 mod secret;
 mod session;
+mod session_reuse;
 mod shelf;
 mod store;
 pub mod timer;
 mod vfs;
 
+pub use accept::{AcceptTroubles, Acceptor};
 pub use account::{
     Account, AccountChange, AccountUse, Actor, Enabled, Entity, FilesRemoved, JobRun, LiveSession,
     NetworkAdded, NewAccount, NewEntity, RemovedWhat, RetentionStatus, StoredFile,
@@ -44,6 +48,11 @@ pub use authorized_key::{
     MAX_PRINCIPALS, MAX_RSA_BITS, MIN_RSA_BITS, NewKey, parse_authorized_keys,
 };
 pub use certificate::{NotACertificate, UserCa, UserCaError, UserCertificate};
+pub use client_certificate::{
+    AuthorizedCertificate, CertificateError, CertificateNames, CertificateNamesError,
+    CertificateUse, MAX_CERTIFICATE_BYTES, MAX_CERTIFICATE_NAMES, MAX_CERTIFICATES_PER_ACCOUNT,
+    NewCertificate, PresentedCertificate,
+};
 pub use data_dir::DataDirError;
 pub use depot::{Depot, Fsync, OpenError, Options, Refresh, Role};
 pub use gate::{
@@ -71,6 +80,7 @@ pub use session::{
     Completion, CopySource, Download, EndReason, FileInfo, Listing, MAX_COPY_BYTES, MAX_LISTING,
     Session, Space, Upload, UploadMode, UploadOutcome, UploadPermit, UploadReceipt,
 };
+pub use session_reuse::{SessionReuse, SessionReuseError};
 pub use shelf::{DueFile, PartialSweep, Shelf};
 pub use store::{OpenStoreError, StoreError};
 pub use vfs::{CopyRange, FileKind, MAX_FILE_BYTES, MAX_IO_BYTES, Replace, StorageId, VfsError};

@@ -204,6 +204,7 @@ impl Registry {
             read_only: account.read_only,
             tolerant_completion: account.tolerant_completion,
             publish_on_rename: account.publish_on_rename,
+            session_reuse: account.session_reuse,
             password_hash,
             keys: account
                 .keys
@@ -218,7 +219,7 @@ impl Registry {
             .iter()
             .map(|network| network.network.to_string())
             .collect();
-        let entry = self
+        let mut entry = self
             .entry(actor, "account.add")
             .account(name)
             .entity(&account.entity)
@@ -226,6 +227,9 @@ impl Registry {
             .with("networks", networks)
             .with("protocols", account.protocols.to_string())
             .with("auth", account.auth.as_str());
+        if let Some(reuse) = account.session_reuse {
+            entry = entry.with("session_reuse", reuse.as_str());
+        }
         if self
             .holdings
             .store
@@ -337,6 +341,10 @@ fn describe(mut entry: NewEntry, change: &AccountChange) -> NewEntry {
     }
     if let Some(keep) = change.keep {
         entry = entry.with("keep", keep.map_or_else(inherited, |keep| keep.to_string()));
+    }
+    if let Some(reuse) = change.session_reuse {
+        let word = reuse.map_or("appliance", crate::SessionReuse::as_str);
+        entry = entry.with("session_reuse", word);
     }
     if let Some(quota) = change.quota_bytes {
         entry = entry.with("quota_bytes", quota);

@@ -35,7 +35,7 @@ use terms::Terms;
 
 use crate::holdings::{Holdings, HomeRef};
 use crate::vfs::{Entry, FileKind, VfsError};
-use crate::{Account, AccountName, Protocol, Right, SessionId, VirtualPath};
+use crate::{Account, AccountName, Protocol, Right, SessionId, SessionReuse, VirtualPath};
 
 /// Entries that one listing carries. A directory with more must be split by
 /// the partner; the bound keeps one listing below about 50 MB.
@@ -247,6 +247,13 @@ impl Session {
     #[must_use]
     pub fn peer(&self) -> IpAddr {
         self.inner.peer
+    }
+
+    /// FTPS: what its data connections must prove, as the operator has it now;
+    /// none when the appliance's rule counts.
+    #[must_use]
+    pub fn session_reuse(&self) -> Option<SessionReuse> {
+        self.inner.terms().session_reuse
     }
 
     /// How long a file stays that it uploaded just now: for the greeting. The

@@ -33,7 +33,7 @@ use crate::ledger::{
 use crate::vfs::{HiddenName, StorageId};
 use crate::{
     AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FolderPermission, HomeId,
-    HomeName, Network, NewNetwork, NodeId, SessionId, VirtualPath,
+    HomeName, Network, NewCertificate, NewNetwork, NodeId, SessionId, VirtualPath,
 };
 
 pub(crate) use rows::{AccountRow, LoginRow, NewAccountRow, OwnSessions, SessionStart};
@@ -208,6 +208,8 @@ macro_rules! store_doors {
             write accounts::set_password(account: AccountId, hash: Option<&str>, entry: &NewEntry) -> ();
             judge belongings::add_key(account: AccountId, key: &AuthorizedKey, entry: &NewEntry) -> Option<()>;
             judge belongings::remove_key(account: AccountId, fingerprint: &str, entry: &NewEntry) -> Option<()>;
+            judge belongings::add_certificate(account: AccountId, certificate: &NewCertificate, now: Timestamp, entry: &NewEntry) -> Option<()>;
+            judge belongings::remove_certificate(account: AccountId, fingerprint: &str, entry: &NewEntry) -> Option<()>;
             judge belongings::add_network(account: AccountId, network: &NewNetwork, now: Timestamp, entry: &NewEntry) -> Option<()>;
             judge belongings::change_network(account: AccountId, network: &NewNetwork, entry: &NewEntry) -> Option<()>;
             judge belongings::remove_network(account: AccountId, network: &Network, entry: &NewEntry) -> Option<()>;
@@ -216,6 +218,7 @@ macro_rules! store_doors {
             read accounts::login(name: &str) -> Option<LoginRow>;
             read belongings::live_networks(now: Timestamp) -> Vec<Network>;
             read belongings::has_authorities() -> bool;
+            read belongings::has_certificates() -> bool;
             read accounts::standing(accounts: &[AccountId]) -> Vec<AccountRow>;
 
             judge sessions::begin_session(start: &SessionStart, entry: &NewEntry) -> Option<()>;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_depot::timer::{self, Stopwatch};
-use layover_depot::{ConnectionSlot, PathError, Session, VfsError, VirtualPath};
+use layover_depot::{ConnectionSlot, FirstProof, PathError, Session, VfsError, VirtualPath};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -97,6 +97,11 @@ pub(crate) struct ControlConnection {
     user: Option<String>,
     client: Option<String>,
     failed_logins: usize,
+    refused_certificates: usize,
+    /// The certificate was right, and the account asks for the password, too.
+    first: Option<Box<FirstProof>>,
+    /// The certificate let this session in, and no password was asked for.
+    is_certified: bool,
     session: Option<Session>,
     /// PROT P was given.
     is_private: bool,
@@ -131,6 +136,9 @@ impl ControlConnection {
             user: None,
             client: None,
             failed_logins: 0,
+            refused_certificates: 0,
+            first: None,
+            is_certified: false,
             session: None,
             // RFC 4217 s.12.6 calls for it with implicit TLS, where clients
             // often do not ask.
@@ -256,6 +264,7 @@ impl ControlConnection {
             Command::Quit => {
                 return Err(Ending::Told(Reply::new(221, "Goodbye"), "quit"));
             }
+            Command::User(name) => return self.name_user(&name).await,
             Command::Pass(password) => return self.log_in(&password).await,
             Command::Rein => {
                 self.reinitialise().await;
@@ -322,7 +331,6 @@ impl ControlConnection {
             }
             Command::Prot(b'S' | b'E') => Reply::new(536, "use PROT P"),
             Command::Prot(_) => Reply::new(504, "use PROT P"),
-            Command::User(name) => self.name_user(&name)?,
             Command::Clnt(name) => {
                 self.client = Some(String::from_utf8_lossy(&name).trim().to_owned());
                 Reply::new(200, "noted")

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_depot::{
-    Actor, Depot, Fsync, GateOptions, JournalEntry, JournalFilter, Network, NewAccount, NewEntity,
-    NewNetwork, Options as DepotOptions, Protocols, Role, Secret, timer,
+    AccountChange, Actor, AuthPolicy, CertificateUse, Depot, Fsync, GateOptions, JournalEntry,
+    JournalFilter, Network, NewAccount, NewCertificate, NewEntity, NewNetwork,
+    Options as DepotOptions, Protocols, Role, Secret, SessionReuse, timer,
 };
 use layover_retention::{Keep, ManualClock};
 use rustls::ClientConfig;
@@ -19,9 +20,11 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::server::{ActiveMode, Entry, Options, Server, SessionReuse};
+use crate::server::{ActiveMode, Entry, Options, Server};
 use crate::tls::Tls;
-use crate::tls::tests::{client as tls_client, connect as tls_connect, tls};
+use crate::tls::tests::{
+    Certified, certified_client, client as tls_client, connect as tls_connect, tls,
+};
 
 pub(crate) const USER: &str = "alice";
 pub(crate) const OTHER: &str = "bob";
@@ -135,6 +138,67 @@ impl World {
         client
     }
 
+    /// An operator gives an account this certificate; servers notice.
+    pub(crate) async fn trust(&self, account: &str, certified: &Certified) {
+        let now = "2026-11-21T04:00:00Z".parse().unwrap();
+        let certificate =
+            NewCertificate::from_pem(certified.pem.as_bytes(), CertificateUse::Login, now).unwrap();
+        let (actor, name) = (Actor::new("operator"), account.parse().unwrap());
+        let registry = self.depot.registry();
+        registry
+            .add_certificate(&actor, &name, &certificate)
+            .await
+            .unwrap();
+        self.depot.refresh().await.unwrap();
+    }
+
+    /// An operator changes what an account must show.
+    pub(crate) async fn set_auth(&self, account: &str, auth: AuthPolicy) {
+        let change = AccountChange {
+            auth: Some(auth),
+            ..AccountChange::default()
+        };
+        let (actor, name) = (Actor::new("operator"), account.parse().unwrap());
+        let registry = self.depot.registry();
+        registry
+            .change_account(&actor, &name, &change)
+            .await
+            .unwrap();
+    }
+
+    /// A connection over the implicit port, greeted.
+    pub(crate) async fn greeted(&self, config: ClientConfig) -> Client<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(self.implicit).await.unwrap();
+        let stream = tls_connect(&config, stream).await.unwrap();
+        let mut client = Client::new(stream, config);
+        assert_eq!(client.reply().await.0, 220);
+        client
+    }
+
+    /// A client's TLS with a certificate.
+    pub(crate) fn tls_with(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        certified: &Certified,
+    ) -> ClientConfig {
+        certified_client(&self.tls.identity(), version, certified)
+    }
+
+    /// An operator changes the account's rule for data connections; servers notice.
+    pub(crate) async fn set_session_reuse(&self, account: &str, reuse: Option<SessionReuse>) {
+        let change = AccountChange {
+            session_reuse: Some(reuse),
+            ..AccountChange::default()
+        };
+        let (actor, name) = (Actor::new("operator"), account.parse().unwrap());
+        let registry = self.depot.registry();
+        registry
+            .change_account(&actor, &name, &change)
+            .await
+            .unwrap();
+        self.depot.refresh().await.unwrap();
+    }
+
     /// What a published file holds.
     pub(crate) fn content(&self, name: &str) -> Option<Vec<u8>> {
         let home = self.folder.path().join("homes").join(USER);
@@ -194,12 +258,13 @@ async fn depot(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Depot {
             keys: Vec::new(),
             password: Some(Secret::new(PASSWORD)),
             protocols: Protocols::ALL,
-            auth: layover_depot::AuthPolicy::Any,
+            auth: AuthPolicy::Any,
             keep: None,
             quota_bytes: None,
             read_only: false,
             tolerant_completion: name == OTHER,
             publish_on_rename: false,
+            session_reuse: None,
         };
         registry.add_account(&actor, &account).await.unwrap();
     }

@@ -24,8 +24,5 @@ mod server;
 mod tls;
 mod wire;
 
-pub use server::{ActiveMode, Entry, Options, Server, SessionReuse};
-pub use tls::{
-    ClientCertificates, Identity, IdentityFault, IdentityWarning, MinVersion, Tls, TlsOptions,
-    self_signed,
-};
+pub use server::{ActiveMode, Entry, Options, Server};
+pub use tls::{Identity, IdentityFault, IdentityWarning, MinVersion, Tls, TlsOptions, self_signed};

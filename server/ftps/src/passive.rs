@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use layover_depot::timer;
+use layover_depot::{AcceptTroubles, Acceptor, timer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,8 @@ struct Shared {
     ports: RangeInclusive<u16>,
     taken: Mutex<Taken>,
     strangers: AtomicU64,
+    /// What all who wait at a port have told.
+    troubles: AcceptTroubles,
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +100,7 @@ impl Allocator {
                 ports,
                 taken: Mutex::default(),
                 strangers: AtomicU64::new(0),
+                troubles: AcceptTroubles::default(),
             }),
         }
     }
@@ -274,17 +277,17 @@ impl PassiveListener {
             mut mailbox,
             place,
         } = self;
+        let mut acceptor = Acceptor::new(lease.shared.troubles.clone());
         let arrival = async {
             loop {
                 tokio::select! {
                     biased;
                     Ok(stream) = &mut mailbox => return stream,
-                    accepted = place.socket.listener.accept() => match accepted {
-                        Ok((stream, from)) => place.socket.hand_over(stream, from, &lease.shared),
-                        // A connection that ended before it was taken, or no
-                        // file descriptor left: neither ends the waiting.
-                        Err(_) => tokio::task::yield_now().await,
-                    },
+                    // A connection that ended before it was taken, or no file
+                    // descriptor left: neither ends the waiting.
+                    (stream, from) = acceptor.next(|| place.socket.listener.accept()) => {
+                        place.socket.hand_over(stream, from, &lease.shared);
+                    }
                 }
             }
         };

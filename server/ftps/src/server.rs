@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use layover_depot::timer::{self, Stopwatch};
-use layover_depot::{AccountId, ConnectionSlot, Depot};
+use layover_depot::{AccountId, ConnectionSlot, Depot, SessionReuse};
 use layover_retention::Clock;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -18,21 +18,8 @@ use tokio_util::sync::CancellationToken;
 use crate::control::{Arrival, ControlConnection};
 use crate::passive::{Allocator, AnnouncedAddress};
 use crate::plain;
-use crate::tls::{ControlId, Tls};
+use crate::tls::{ClientCertificates, ControlId, Tls};
 use crate::wire::Wire;
-
-/// Must a data connection resume the TLS session of its control connection?
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SessionReuse {
-    /// What resumes must fit; what does not resume comes in by address, random
-    /// port and single use.
-    #[default]
-    Auto,
-    /// Only what resumes its own control connection's session.
-    Require,
-    /// Nothing is checked.
-    Off,
-}
 
 /// Whether the server connects to clients (PORT, EPRT).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +49,7 @@ pub struct Options {
     /// What PASV tells clients of these networks; the first that fits counts.
     /// `None`, and no rule: the address that the client came to.
     pub public_addresses: Vec<(IpNet, Option<Ipv4Addr>)>,
-    /// The binding of data connections.
+    /// The binding of data connections, where the account has no rule of its own.
     pub session_reuse: SessionReuse,
     /// PORT and EPRT.
     pub active_mode: ActiveMode,
@@ -193,7 +180,12 @@ async fn serve_one(
             }
             Entry::Implicit => stream,
         };
-        let control = match shared.options.tls.control() {
+        let certificates = if shared.depot.gate().wants_client_certificates() {
+            ClientCertificates::Requested
+        } else {
+            ClientCertificates::Ignored
+        };
+        let control = match shared.options.tls.control(certificates) {
             Ok(control) => control,
             Err(fault) => {
                 tracing::error!(peer.addr = %peer, "TLS cannot begin: {fault}");

@@ -7,7 +7,7 @@
 //! connection:
 //!
 //! ```text
-//! let control = tls.control()?;
+//! let control = tls.control(ClientCertificates::Ignored)?;
 //! let (stream, negotiated) = control.accept(tcp, limit).await?;
 //! // per transfer
 //! let (stream, negotiated, binding) = control.data().accept(tcp, limit).await?;
@@ -20,14 +20,7 @@
 //! Handshakes compute inside the task that polls them, so at most as many run
 //! at once as the runtime has workers.
 
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the gate, which does not take client certificates yet, will vouch with it"
-    )
-)]
-pub(crate) mod client;
+mod client;
 mod fault;
 mod identity;
 mod resumption;
@@ -37,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use layover_depot::timer;
+use layover_depot::{PresentedCertificate, timer};
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -47,7 +40,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-pub(crate) use client::ClientCertificate;
 pub(crate) use fault::HandshakeFault;
 pub use identity::{Identity, IdentityFault, IdentityWarning, self_signed};
 
@@ -71,14 +63,14 @@ pub enum MinVersion {
     Tls13,
 }
 
-/// Whether clients are asked for a certificate. None is ever required by the
-/// handshake: accounts decide.
+/// Whether the client of a control connection is asked for a certificate. None is
+/// ever required by the handshake: accounts decide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientCertificates {
-    /// They are not asked.
+pub(crate) enum ClientCertificates {
+    /// It is not asked.
     #[default]
     Ignored,
-    /// They are asked and may present none.
+    /// It is asked and may present none.
     Requested,
 }
 
@@ -87,8 +79,6 @@ pub enum ClientCertificates {
 pub struct TlsOptions {
     /// The lowest version.
     pub min_version: MinVersion,
-    /// Client certificates.
-    pub client_certificates: ClientCertificates,
 }
 
 /// A control connection, for the binding of data connections. Never used twice
@@ -130,15 +120,22 @@ impl Tls {
         self.identity.load_full()
     }
 
-    /// TLS for one control connection and its data connections.
+    /// TLS for one control connection, whose client is asked for a certificate or
+    /// not, and for its data connections, where nobody is: those that resume carry
+    /// the session's, and others prove nothing by one.
     ///
     /// # Errors
     /// [`HandshakeFault::Unable`] when the operating system gives no random
     /// bytes.
-    pub(crate) fn control(&self) -> Result<ControlTls, HandshakeFault> {
+    pub(crate) fn control(
+        &self,
+        certificates: ClientCertificates,
+    ) -> Result<ControlTls, HandshakeFault> {
         let id = ControlId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let enrolled = Enrolled::new(&self.register, id).ok_or(HandshakeFault::Unable)?;
-        let mut config = base_config(self.options, &self.identity.load())?;
+        let identity = self.identity.load();
+        let mut config = base_config(self.options, &identity, certificates)?;
+        let data = base_config(self.options, &identity, ClientCertificates::Ignored)?;
         let issuing = Arc::new(Issuing(Arc::new(enrolled)));
         config.session_storage = issuing.clone();
         config.ticketer = issuing;
@@ -147,6 +144,7 @@ impl Tls {
             id,
             register: Arc::clone(&self.register),
             config: Arc::new(config),
+            data,
         })
     }
 
@@ -163,6 +161,8 @@ pub(crate) struct ControlTls {
     id: ControlId,
     register: Arc<Register>,
     config: Arc<ServerConfig>,
+    /// What data connections begin with.
+    data: ServerConfig,
 }
 
 impl ControlTls {
@@ -186,7 +186,7 @@ impl ControlTls {
     /// TLS for one data connection.
     pub(crate) fn data(&self) -> DataTls {
         let resuming = Arc::new(Resuming::new(&self.register));
-        let mut config = ServerConfig::clone(&self.config);
+        let mut config = self.data.clone();
         config.session_storage = resuming.clone();
         config.ticketer = resuming.clone();
         // A client that closes with a ticket unread resets the connection, and
@@ -250,9 +250,9 @@ pub(crate) struct Negotiated {
     pub(crate) suite: &'static str,
     /// Whether an earlier TLS session was resumed.
     pub(crate) resumed: bool,
-    /// The certificate that the client presented; in a resumed session that of
-    /// the first handshake.
-    pub(crate) client_certificate: Option<ClientCertificate>,
+    /// The certificate that the client presented and whose key it holds; in a
+    /// resumed session that of the first handshake.
+    pub(crate) client_certificate: Option<PresentedCertificate>,
 }
 
 impl Negotiated {
@@ -270,7 +270,7 @@ impl Negotiated {
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
             client_certificate: connection
                 .peer_certificates()
-                .and_then(ClientCertificate::new),
+                .and_then(PresentedCertificate::proven),
         }
     }
 }
@@ -302,7 +302,11 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
 }
 
-fn base_config(options: TlsOptions, identity: &Identity) -> Result<ServerConfig, HandshakeFault> {
+fn base_config(
+    options: TlsOptions,
+    identity: &Identity,
+    certificates: ClientCertificates,
+) -> Result<ServerConfig, HandshakeFault> {
     let provider = provider();
     let versions: &[_] = match options.min_version {
         MinVersion::Tls12 => &[&TLS13, &TLS12],
@@ -311,7 +315,7 @@ fn base_config(options: TlsOptions, identity: &Identity) -> Result<ServerConfig,
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|_| HandshakeFault::Unable)?;
-    let builder = match options.client_certificates {
+    let builder = match certificates {
         ClientCertificates::Ignored => builder.with_no_client_auth(),
         ClientCertificates::Requested => {
             builder.with_client_cert_verifier(Arc::new(AnyClient::new(provider)))

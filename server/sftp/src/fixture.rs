@@ -75,6 +75,7 @@ impl World {
             read_only: false,
             tolerant_completion: false,
             publish_on_rename: false,
+            session_reuse: None,
         };
         registry.add_account(&actor, &account).await.unwrap();
         depot.refresh().await.unwrap();

@@ -169,7 +169,8 @@ async fn accounts(
         findings.push(Finding::notice(
             "credentials",
             format!("not what they must show, cannot log in: {names}"),
-            "layover account key add NAME FILE, or layover account password NAME --generate",
+            "layover account key add NAME FILE, layover account certificate add NAME FILE, or \
+             layover account password NAME --generate",
         ));
     }
     Ok(findings)

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use sha2::Digest as _;
 
 use crate::certificate::UserCertificate;
-use crate::{AccountId, Protocol, Secret};
+use crate::{AccountId, PresentedCertificate, Protocol, Secret};
 
 /// What a peer shows to prove who it is.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub enum Proof {
     /// A certificate whose two signatures, the authority's and that of the
     /// certified key, the front end has verified.
     Certificate(UserCertificate),
+    /// A TLS client certificate whose key the peer was proven to hold.
+    ClientCertificate(PresentedCertificate),
     /// A public key offered with a signature that is not taken, SHA-1 above
     /// all. It opens nothing, and nothing of it was verified; the refusal and
     /// its reason belong into the journal.
@@ -45,17 +47,19 @@ impl Proof {
     pub(super) fn factor(&self) -> Factor {
         match self {
             Self::Password(_) => Factor::Password,
-            Self::Key { .. } | Self::Certificate(_) | Self::WeakSignature { .. } => Factor::Key,
+            Self::Key { .. }
+            | Self::Certificate(_)
+            | Self::ClientCertificate(_)
+            | Self::WeakSignature { .. } => Factor::Key,
         }
     }
-}
 
-impl Factor {
-    /// As SSH names the method (RFC 4252 s.7, s.8).
-    pub(super) fn method(self) -> &'static str {
+    /// As SSH names the method (RFC 4252 s.7, s.8); TLS has no word of its own.
+    pub(super) fn method(&self) -> &'static str {
         match self {
-            Self::Password => "password",
-            Self::Key => "publickey",
+            Self::Password(_) => "password",
+            Self::Key { .. } | Self::Certificate(_) | Self::WeakSignature { .. } => "publickey",
+            Self::ClientCertificate(_) => "certificate",
         }
     }
 }
@@ -71,13 +75,34 @@ pub(super) enum Shown {
         blob: Vec<u8>,
     },
     Certificate(UserCertificate),
+    ClientCertificate {
+        certificate: PresentedCertificate,
+        /// The fingerprint of the authority that vouches for it.
+        authority: Option<String>,
+    },
 }
 
 impl Shown {
     pub(super) fn factor(&self) -> Factor {
         match self {
             Self::Password { .. } => Factor::Password,
-            Self::Key { .. } | Self::Certificate(_) => Factor::Key,
+            Self::Key { .. } | Self::Certificate(_) | Self::ClientCertificate { .. } => Factor::Key,
+        }
+    }
+
+    pub(super) fn method(&self) -> &'static str {
+        match self {
+            Self::Password { .. } => "password",
+            Self::Key { .. } | Self::Certificate(_) => "publickey",
+            Self::ClientCertificate { .. } => "certificate",
+        }
+    }
+
+    /// Who vouches for a TLS client certificate.
+    pub(super) fn authority(&self) -> Option<&str> {
+        match self {
+            Self::ClientCertificate { authority, .. } => authority.as_deref(),
+            _ => None,
         }
     }
 }

@@ -1,11 +1,12 @@
-//! What hangs on an account: password, keys, networks, folder permissions.
+//! What hangs on an account: password, keys, certificates, networks, folder permissions.
 
 use super::{MAX_REASON_BYTES, Registry, RegistryError};
 use crate::account::{Account, Actor, NetworkAdded};
+use crate::client_certificate::normalised_fingerprint;
 use crate::journal::NewEntry;
 use crate::{
-    AccountName, AuthorizedKey, FolderPermission, MAX_KEYS_PER_ACCOUNT, Network, NewKey,
-    NewNetwork, Rights, Secret, VirtualPath,
+    AccountName, AuthorizedKey, CertificateUse, FolderPermission, MAX_CERTIFICATES_PER_ACCOUNT,
+    MAX_KEYS_PER_ACCOUNT, Network, NewCertificate, NewKey, NewNetwork, Rights, Secret, VirtualPath,
 };
 
 /// Networks that one account may have.
@@ -91,6 +92,65 @@ impl Registry {
                     fingerprint,
                 }
             })
+    }
+
+    /// Adds a TLS client certificate, or an authority of such.
+    ///
+    /// # Errors
+    /// `UnknownAccount`, `CertificateExists`, `TooMany`, `Store`.
+    pub async fn add_certificate(
+        &self,
+        actor: &Actor,
+        name: &AccountName,
+        certificate: &NewCertificate,
+    ) -> Result<(), RegistryError> {
+        let account = self.account(name).await?;
+        let count = account.certificates.len() + 1;
+        at_most(name, "certificates", count, MAX_CERTIFICATES_PER_ACCOUNT)?;
+        let mut entry = self
+            .account_entry(actor, "account.certificate.add", &account)
+            .with("fingerprint", certificate.fingerprint.as_str())
+            .with("subject", certificate.subject.as_str())
+            .with("not_after", certificate.not_after.to_string());
+        if let CertificateUse::Authority { names } = &certificate.used_for {
+            entry = entry.with("authority_for", names.to_string());
+        }
+        let now = self.holdings.now();
+        self.holdings
+            .store
+            .add_certificate(account.id, certificate, now, &entry)
+            .await?
+            .ok_or_else(|| RegistryError::CertificateExists {
+                name: name.clone(),
+                fingerprint: certificate.fingerprint.clone(),
+            })
+    }
+
+    /// Removes the certificate of this fingerprint; colons and capitals do not
+    /// matter. Returns the fingerprint as it was kept.
+    ///
+    /// # Errors
+    /// `UnknownAccount`, `UnknownCertificate`, `Store`.
+    pub async fn remove_certificate(
+        &self,
+        actor: &Actor,
+        name: &AccountName,
+        fingerprint: &str,
+    ) -> Result<String, RegistryError> {
+        let account = self.account(name).await?;
+        let fingerprint = normalised_fingerprint(fingerprint);
+        let entry = self
+            .account_entry(actor, "account.certificate.remove", &account)
+            .with("fingerprint", fingerprint.as_str());
+        self.holdings
+            .store
+            .remove_certificate(account.id, &fingerprint, &entry)
+            .await?
+            .ok_or_else(|| RegistryError::UnknownCertificate {
+                name: name.clone(),
+                fingerprint: fingerprint.chars().take(80).collect(),
+            })?;
+        Ok(fingerprint)
     }
 
     /// Allows a network; one that is allowed already gets this reason and this

@@ -142,6 +142,24 @@ pub enum RegistryError {
         /// What was asked for.
         fingerprint: String,
     },
+    /// The account has this certificate.
+    #[error("account `{name}` has the certificate {fingerprint} already")]
+    CertificateExists {
+        /// The account.
+        name: AccountName,
+        /// The certificate.
+        fingerprint: String,
+    },
+    /// The account has no such certificate.
+    #[error(
+        "account `{name}` has no certificate {fingerprint}; see: layover account certificate list {name}"
+    )]
+    UnknownCertificate {
+        /// The account.
+        name: AccountName,
+        /// What was asked for.
+        fingerprint: String,
+    },
     /// The account has this network.
     #[error("account `{name}` is allowed from {network} already")]
     NetworkExists {

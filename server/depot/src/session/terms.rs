@@ -2,7 +2,7 @@
 //! operator changes it.
 
 use super::rights;
-use crate::{Account, FolderPermission, Right, VirtualPath};
+use crate::{Account, FolderPermission, Right, SessionReuse, VirtualPath};
 
 /// The changeable part of what a session may do. How long its files stay is
 /// not here: the ledger reads that when a file is published.
@@ -18,6 +18,8 @@ pub(crate) struct Terms {
     pub(crate) tolerant_completion: bool,
     /// Publish an upload under a temporary suffix when it is renamed.
     pub(crate) publish_on_rename: bool,
+    /// FTPS: what data connections must prove, over what the appliance says.
+    pub(crate) session_reuse: Option<SessionReuse>,
 }
 
 impl Terms {
@@ -29,6 +31,7 @@ impl Terms {
             quota_bytes: account.quota_bytes,
             tolerant_completion: account.tolerant_completion,
             publish_on_rename: account.publish_on_rename,
+            session_reuse: account.session_reuse,
         }
     }
 

@@ -35,6 +35,7 @@ const STEPS: &[(i64, &str, &str)] = &[
         "authentication",
         include_str!("../../migrations/0004_authentication.sql"),
     ),
+    (5, "ftps", include_str!("../../migrations/0005_ftps.sql")),
     (
         6,
         "claims_compact",

@@ -7,7 +7,7 @@ use layover_retention::{Keep, Timestamp};
 use crate::session::terms::Terms;
 use crate::{
     Account, AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedKey, EntityId, HomeId,
-    HomeName, NewNetwork, NodeId, Protocol, Protocols, SessionId,
+    HomeName, NewNetwork, NodeId, Protocol, Protocols, SessionId, SessionReuse,
 };
 
 /// An account to be inserted: everything is checked and hashed.
@@ -26,6 +26,7 @@ pub(crate) struct NewAccountRow {
     pub(crate) read_only: bool,
     pub(crate) tolerant_completion: bool,
     pub(crate) publish_on_rename: bool,
+    pub(crate) session_reuse: Option<SessionReuse>,
     pub(crate) password_hash: Option<String>,
     pub(crate) keys: Vec<AuthorizedKey>,
     pub(crate) networks: Vec<NewNetwork>,

@@ -192,6 +192,7 @@ fn account_row(name: &str, entity: EntityId, home: &str) -> NewAccountRow {
         read_only: false,
         tolerant_completion: false,
         publish_on_rename: false,
+        session_reuse: None,
         password_hash: None,
         keys: Vec::new(),
         networks: Vec::new(),

@@ -1,8 +1,9 @@
 //! What an account must show: policies, two proofs, certificates.
 
 use layover_depot::{
-    AccountChange, AuthPolicy, FirstProof, LoginAttempt, LoginError, NewKey, Proof, Protocol,
-    Secret, Session, UserCa, UserCertificate, parse_authorized_keys,
+    AccountChange, AuthPolicy, CertificateUse, FirstProof, LoginAttempt, LoginError,
+    NewCertificate, NewKey, PresentedCertificate, Proof, Protocol, Secret, Session, UserCa,
+    UserCertificate, parse_authorized_keys,
 };
 use layover_depot::{JournalEntry, JournalKind, Outcome};
 use ssh_key::PrivateKey;
@@ -73,6 +74,46 @@ async fn log_in(world: &World, login: LoginAttempt) -> Result<Session, LoginErro
     world.depot.gate().login(login).await
 }
 
+/// A TLS client certificate.
+struct Certified(rcgen::Certificate);
+
+impl Certified {
+    /// From the first day of one year to that of another.
+    fn new(years: (i32, i32)) -> Self {
+        let mut params = rcgen::CertificateParams::default();
+        params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        Self(params.self_signed(&key).unwrap())
+    }
+
+    fn proof(&self) -> Proof {
+        let chain = [self.0.der().clone()];
+        Proof::ClientCertificate(PresentedCertificate::proven(&chain).unwrap())
+    }
+
+    /// Gives it to the account; returns its fingerprint.
+    async fn trust(&self, world: &World, account: &str) -> String {
+        let early = "2020-01-01T00:00:00Z".parse().unwrap();
+        let pem = self.0.pem();
+        let new = NewCertificate::from_pem(pem.as_bytes(), CertificateUse::Login, early).unwrap();
+        let registry = world.depot.registry();
+        registry
+            .add_certificate(&actor(), &name(account), &new)
+            .await
+            .unwrap();
+        world.depot.refresh().await.unwrap();
+        new.fingerprint
+    }
+}
+
+fn over_ftps(user: &str, proof: Proof) -> LoginAttempt {
+    LoginAttempt {
+        protocol: Protocol::Ftps,
+        ..attempt(user, proof)
+    }
+}
+
 /// The first of two proofs.
 async fn half(world: &World, proof: Proof) -> FirstProof {
     let answer = log_in(world, attempt("alice", proof)).await;
@@ -108,7 +149,7 @@ enum Answer {
 #[tokio::test]
 async fn every_policy_takes_what_it_names_and_nothing_else() {
     use Answer::{In, OneMore, Refused};
-    let no_key = "the account must show a key, which this protocol cannot carry";
+    let wanted = "the account must show a certificate";
     for (auth, protocol, by_password, by_key) in [
         (AuthPolicy::Any, Protocol::Sftp, In, In),
         (
@@ -126,22 +167,32 @@ async fn every_policy_takes_what_it_names_and_nothing_else() {
         (AuthPolicy::KeyAndPassword, Protocol::Sftp, OneMore, OneMore),
         (AuthPolicy::Any, Protocol::Ftps, In, In),
         (
-            AuthPolicy::Key,
+            AuthPolicy::Password,
             Protocol::Ftps,
-            Refused(no_key),
-            Refused(no_key),
+            In,
+            Refused("the account logs in by password alone"),
         ),
+        (AuthPolicy::Key, Protocol::Ftps, Refused(wanted), In),
+        // The certificate comes first, with the handshake.
         (
             AuthPolicy::KeyAndPassword,
             Protocol::Ftps,
-            Refused(no_key),
-            Refused(no_key),
+            Refused(wanted),
+            OneMore,
         ),
     ] {
         for world in worlds().await {
             add_key(&world, "alice", line("", KEY)).await;
             set_policy(&world, auth).await;
-            for (proof, expected) in [(password(), &by_password), (key(KEY), &by_key)] {
+            let certified = match protocol {
+                Protocol::Sftp => key(KEY),
+                Protocol::Ftps => {
+                    let certificate = Certified::new((2026, 2027));
+                    certificate.trust(&world, "alice").await;
+                    certificate.proof()
+                }
+            };
+            for (proof, expected) in [(password(), &by_password), (certified, &by_key)] {
                 let login = LoginAttempt {
                     protocol,
                     ..attempt("alice", proof)
@@ -167,6 +218,119 @@ async fn every_policy_takes_what_it_names_and_nothing_else() {
             assert_eq!(acceptable, !matches!(by_key, Refused(_)), "{auth}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_tls_certificate_opens_its_account_while_it_is_valid_and_given() {
+    for world in worlds().await {
+        let gate = world.depot.gate();
+        world.depot.refresh().await.unwrap();
+        assert!(!gate.wants_client_certificates());
+        let certified = Certified::new((2026, 2027));
+        let fingerprint = certified.trust(&world, "alice").await;
+        assert!(gate.wants_client_certificates());
+        let session = log_in(&world, over_ftps("alice", certified.proof()))
+            .await
+            .unwrap();
+        let entered = last(&world).await;
+        assert_eq!(entered.detail["method"], "certificate");
+        assert_eq!(entered.detail["fingerprint"], *fingerprint);
+        for (proof, expected) in [
+            (
+                Certified::new((2026, 2027)).proof(),
+                "certificate not known",
+            ),
+            {
+                let over = Certified::new((2024, 2026));
+                over.trust(&world, "alice").await;
+                (over.proof(), "certificate expired")
+            },
+            {
+                let ahead = Certified::new((2027, 2028));
+                ahead.trust(&world, "alice").await;
+                (ahead.proof(), "certificate not yet valid")
+            },
+        ] {
+            let answer = log_in(&world, over_ftps("alice", proof)).await;
+            assert!(matches!(answer, Err(LoginError::Refused)), "{answer:?}");
+            assert_eq!(reason(&world).await, expected);
+        }
+        // The networks come before it, as before everything (G01).
+        let elsewhere = LoginAttempt {
+            peer: "198.51.100.1".parse().unwrap(),
+            ..over_ftps("alice", certified.proof())
+        };
+        assert!(log_in(&world, elsewhere).await.is_err());
+        assert_eq!(reason(&world).await, "network not allowed for the account");
+        let registry = world.depot.registry();
+        let as_people_write = fingerprint.to_uppercase();
+        registry
+            .remove_certificate(&actor(), &name("alice"), &as_people_write)
+            .await
+            .unwrap();
+        let answer = log_in(&world, over_ftps("alice", certified.proof())).await;
+        assert!(matches!(answer, Err(LoginError::Refused)), "{answer:?}");
+        assert_eq!(reason(&world).await, "certificate not known");
+        // As with keys, it counts from the next login.
+        world.depot.refresh().await.unwrap();
+        assert!(session.stat(&crate::world::at("/")).await.is_ok());
+        session.end("done").await;
+    }
+}
+
+#[tokio::test]
+async fn a_removed_certificate_does_not_count_for_the_second_proof_and_no_name_has_anothers() {
+    for world in worlds().await {
+        world.add("bob", |_| {}).await;
+        set_policy(&world, AuthPolicy::KeyAndPassword).await;
+        let certified = Certified::new((2026, 2027));
+        let fingerprint = certified.trust(&world, "alice").await;
+        let answer = log_in(&world, over_ftps("alice", certified.proof())).await;
+        let Err(LoginError::OneMore { first }) = answer else {
+            unreachable!("{answer:?}");
+        };
+        assert!(first.awaits_password());
+        let second = || LoginAttempt {
+            first: Some((*first).clone()),
+            ..over_ftps("alice", password())
+        };
+        log_in(&world, second()).await.unwrap().end("done").await;
+        let entered = last_login(&world).await;
+        assert_eq!(entered.detail["after"], "certificate");
+        let registry = world.depot.registry();
+        registry
+            .remove_certificate(&actor(), &name("alice"), &fingerprint)
+            .await
+            .unwrap();
+        let answer = log_in(&world, second()).await;
+        assert!(matches!(answer, Err(LoginError::Refused)), "{answer:?}");
+        assert_eq!(reason(&world).await, "the account must show a certificate");
+        // What was shown for alice is nothing for bob, whose policy is the same.
+        let change = AccountChange {
+            auth: Some(AuthPolicy::KeyAndPassword),
+            ..AccountChange::default()
+        };
+        registry
+            .change_account(&actor(), &name("bob"), &change)
+            .await
+            .unwrap();
+        let foreign = LoginAttempt {
+            user: "bob".to_owned(),
+            ..second()
+        };
+        let answer = log_in(&world, foreign).await;
+        assert!(matches!(answer, Err(LoginError::Refused)), "{answer:?}");
+        assert_eq!(reason(&world).await, "the account must show a certificate");
+    }
+}
+
+/// The last entry about somebody who came in.
+async fn last_login(world: &World) -> JournalEntry {
+    let entries = world.journal(JournalKind::Login).await;
+    let entered = entries
+        .into_iter()
+        .rfind(|entry| entry.action == "login" && entry.outcome == Outcome::Ok);
+    entered.unwrap()
 }
 
 #[tokio::test]

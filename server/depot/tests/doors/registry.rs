@@ -27,6 +27,7 @@ pub(crate) fn account(text: &str, entity: &str) -> NewAccount {
         read_only: false,
         tolerant_completion: false,
         publish_on_rename: false,
+        session_reuse: None,
     }
 }
 

@@ -126,6 +126,7 @@ impl World {
             read_only: false,
             tolerant_completion: false,
             publish_on_rename: false,
+            session_reuse: None,
         };
         tweak(&mut account);
         self.depot

@@ -8,7 +8,7 @@ mod lists;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use layover_depot::{UploadMode, VfsError};
+use layover_depot::{Session, SessionReuse, UploadMode, VfsError};
 use tokio_util::sync::CancellationToken;
 
 use super::{ControlConnection, DataPlace, Ending, Fault, ended_by_operator, refuse, stopping};
@@ -74,6 +74,7 @@ impl ControlConnection {
             cancel: cancel.clone(),
             moved: Arc::clone(&moved),
             stall: self.stall(),
+            session_reuse: self.session_reuse(),
             is_ascii: self.representation == Type::Ascii,
         };
         let job = Job { carrier };
@@ -82,6 +83,12 @@ impl ControlConnection {
             Plan::Download(file) => self.beside(job.download(file), cancel, moved).await,
             Plan::Upload(file) => self.beside(job.upload(*file), cancel, moved).await,
         }
+    }
+
+    /// What the data connections of who is logged in must prove.
+    fn session_reuse(&self) -> SessionReuse {
+        let of_account = self.session.as_ref().and_then(Session::session_reuse);
+        of_account.unwrap_or(self.shared.options.session_reuse)
     }
 
     /// Reads the control connection until `transfer` ends, and gives its reply.

@@ -6,6 +6,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::tls::ClientCertificates;
 use crate::tls::tests::{client, connect, tls};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -27,7 +28,7 @@ async fn secured<S: AsyncRead + AsyncWrite + Unpin>(
     theirs: S,
 ) -> (DataStream<S>, tokio_rustls::client::TlsStream<S>) {
     let tls = tls();
-    let session = tls.control().unwrap();
+    let session = tls.control(ClientCertificates::Ignored).unwrap();
     let config: ClientConfig = client(&tls.identity(), version);
     let (served, connected) = tokio::join!(
         session.data().accept(Counted::new(ours), LIMIT),

@@ -39,6 +39,64 @@ pub(crate) fn client(
     config
 }
 
+/// As [`client`], with a certificate of its own.
+pub(crate) fn certified_client(
+    identity: &Identity,
+    version: &'static rustls::SupportedProtocolVersion,
+    certificate: &Certified,
+) -> ClientConfig {
+    let mut config = client(identity, version);
+    config.client_auth_cert_resolver = Arc::new(Presenting(certificate.presented()));
+    config
+}
+
+/// A certificate and its key.
+#[derive(Clone)]
+pub(crate) struct Certified {
+    pub(crate) chain: Vec<rustls_pki_types::CertificateDer<'static>>,
+    pub(crate) pem: String,
+    key: Arc<dyn rustls::sign::SigningKey>,
+}
+
+impl Certified {
+    /// One that signed itself, valid in 2026.
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2027, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let der = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        Self {
+            chain: vec![certificate.der().clone()],
+            pem: certificate.pem(),
+            key: provider().key_provider.load_private_key(der).unwrap(),
+        }
+    }
+
+    fn presented(&self) -> Arc<CertifiedKey> {
+        Arc::new(CertifiedKey::new(self.chain.clone(), Arc::clone(&self.key)))
+    }
+}
+
+/// Shows it to every server that asks.
+#[derive(Debug)]
+struct Presenting(Arc<CertifiedKey>);
+
+impl rustls::client::ResolvesClientCert for Presenting {
+    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
 pub(crate) async fn connect<S>(
     config: &ClientConfig,
     stream: S,
@@ -82,7 +140,7 @@ async fn a_resumed_data_connection_is_bound_to_its_control_connection() {
     for version in VERSIONS {
         let tls = tls();
         let config = client(&tls.identity(), version);
-        let session = tls.control().unwrap();
+        let session = tls.control(ClientCertificates::Ignored).unwrap();
         assert!(!control(&session, &config).await.resumed);
         let (negotiated, binding) = data(&session, &config).await;
         assert_eq!(binding, Binding::Bound, "{version:?}");
@@ -95,7 +153,7 @@ async fn one_session_serves_many_data_connections() {
     // rustls' client uses a ticket of TLS 1.3 only once, so TLS 1.2 shows it.
     let tls = tls();
     let config = client(&tls.identity(), &TLS12);
-    let session = tls.control().unwrap();
+    let session = tls.control(ClientCertificates::Ignored).unwrap();
     control(&session, &config).await;
     for _ in 0..20 {
         assert_eq!(data(&session, &config).await.1, Binding::Bound);
@@ -167,7 +225,10 @@ async fn another_sessions_ticket_names_its_owner() {
     for version in VERSIONS {
         let tls = tls();
         let config = client(&tls.identity(), version);
-        let (a, b) = (tls.control().unwrap(), tls.control().unwrap());
+        let (a, b) = (
+            tls.control(ClientCertificates::Ignored).unwrap(),
+            tls.control(ClientCertificates::Ignored).unwrap(),
+        );
         control(&a, &config).await;
         let (_, binding) = data(&b, &config).await;
         assert_eq!(binding, Binding::OtherSession(a.id()), "{version:?}");
@@ -178,7 +239,7 @@ async fn another_sessions_ticket_names_its_owner() {
 async fn a_client_without_session_is_fresh_and_stays_so() {
     for version in VERSIONS {
         let tls = tls();
-        let session = tls.control().unwrap();
+        let session = tls.control(ClientCertificates::Ignored).unwrap();
         control(&session, &client(&tls.identity(), version)).await;
         let stranger = client(&tls.identity(), version);
         for _ in 0..2 {
@@ -194,19 +255,19 @@ async fn a_control_connection_resumes_nothing_and_its_session_ends_with_it() {
     for version in VERSIONS {
         let tls = tls();
         let config = client(&tls.identity(), version);
-        let first = tls.control().unwrap();
+        let first = tls.control(ClientCertificates::Ignored).unwrap();
         control(&first, &config).await;
-        let second = tls.control().unwrap();
+        let second = tls.control(ClientCertificates::Ignored).unwrap();
         assert!(
             !control(&second, &client(&tls.identity(), version))
                 .await
                 .resumed
         );
-        let other = tls.control().unwrap();
+        let other = tls.control(ClientCertificates::Ignored).unwrap();
         assert!(!control(&other, &config).await.resumed);
         drop((first, second, other));
         assert_eq!(tls.kept(), (0, 0));
-        let later = tls.control().unwrap();
+        let later = tls.control(ClientCertificates::Ignored).unwrap();
         assert_eq!(data(&later, &config).await.1, Binding::Fresh, "{version:?}");
     }
 }
@@ -215,10 +276,10 @@ async fn a_control_connection_resumes_nothing_and_its_session_ends_with_it() {
 async fn a_new_certificate_is_for_new_control_connections() {
     let tls = tls();
     let old = client(&tls.identity(), &TLS13);
-    let open = tls.control().unwrap();
+    let open = tls.control(ClientCertificates::Ignored).unwrap();
     tls.reload(identity("new.example.com"));
     control(&open, &old).await;
-    let session = tls.control().unwrap();
+    let session = tls.control(ClientCertificates::Ignored).unwrap();
     control(&session, &client(&tls.identity(), &TLS13)).await;
     let (ours, theirs) = duplex(65_536);
     let (served, _) = tokio::join!(session.accept(ours, LIMIT), connect(&old, theirs));
@@ -232,7 +293,7 @@ async fn a_new_certificate_is_for_new_control_connections() {
 #[tokio::test(start_paused = true)]
 async fn f04_a_failed_handshake_is_a_fault_that_says_why() {
     let tls = tls();
-    let session = tls.control().unwrap();
+    let session = tls.control(ClientCertificates::Ignored).unwrap();
     let plaintext = async {
         let (ours, mut theirs) = duplex(65_536);
         theirs.write_all(b"USER anonymous\r\n").await.unwrap();
@@ -255,10 +316,9 @@ async fn f04_a_failed_handshake_is_a_fault_that_says_why() {
 async fn tls_1_2_is_refused_where_1_3_is_the_minimum() {
     let options = TlsOptions {
         min_version: MinVersion::Tls13,
-        ..TlsOptions::default()
     };
     let tls = Tls::new(options, identity("ftp.example.com"));
-    let session = tls.control().unwrap();
+    let session = tls.control(ClientCertificates::Ignored).unwrap();
     let config = client(&tls.identity(), &TLS12);
     let (ours, theirs) = duplex(65_536);
     let (served, _) = tokio::join!(session.accept(ours, LIMIT), connect(&config, theirs));
@@ -307,42 +367,108 @@ fn a_self_signed_certificate_lasts_ten_years_and_then_warns() {
     assert_eq!(identity.fingerprint().len(), 64);
 }
 
-/// A certificate for `usage` with this name, signed by a CA; both, the CA as PEM.
-fn issued(usage: rcgen::ExtendedKeyUsagePurpose, name: &str) -> (String, ClientCertificate) {
-    let ca_key = rcgen::KeyPair::generate().unwrap();
-    let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
-    let issuer = rcgen::Issuer::new(ca, ca_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(vec![format!("{name}.example")]).unwrap();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, name);
-    params.extended_key_usages = vec![usage];
-    let certificate = params.signed_by(&key, &issuer).unwrap();
-    let presented = ClientCertificate::new(&[certificate.der().clone()]).unwrap();
-    (ca_pem, presented)
+#[tokio::test]
+async fn a_certificate_is_taken_where_it_is_asked_for_and_only_on_the_control_connection() {
+    for version in VERSIONS {
+        let tls = tls();
+        let certified = Certified::new("partner");
+        let config = certified_client(&tls.identity(), version, &certified);
+        let session = tls.control(ClientCertificates::Requested).unwrap();
+        let negotiated = control(&session, &config).await;
+        let expected = PresentedCertificate::proven(&certified.chain);
+        assert_eq!(negotiated.client_certificate, expected, "{version:?}");
+        // A data connection that resumes is as good as ever.
+        assert_eq!(data(&session, &config).await.1, Binding::Bound);
+        // One that does not is not asked.
+        let fresh = certified_client(&tls.identity(), version, &certified);
+        let (negotiated, binding) = data(&session, &fresh).await;
+        assert_eq!(binding, Binding::Fresh, "{version:?}");
+        assert_eq!(negotiated.client_certificate, None, "{version:?}");
+        // Nor is anybody where no account is opened by one.
+        let session = tls.control(ClientCertificates::Ignored).unwrap();
+        let negotiated = control(&session, &config).await;
+        assert_eq!(negotiated.client_certificate, None, "{version:?}");
+    }
 }
 
-#[test]
-fn a_ca_vouches_for_its_own_clients_by_name() {
-    use super::client::{ClientRoots, VouchFault};
-    use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
-    let now_s = 1_790_000_000;
-    let (ca, partner) = issued(ClientAuth, "partner");
-    let roots = ClientRoots::from_pem(ca.as_bytes()).unwrap();
-    assert_eq!(roots.vouch(&partner, "partner", now_s), Ok(()));
-    assert_eq!(roots.vouch(&partner, "partner.example", now_s), Ok(()));
-    let other = roots.vouch(&partner, "other", now_s);
-    assert_eq!(other, Err(VouchFault::OtherName));
-    let (_, foreign) = issued(ClientAuth, "partner");
-    let untrusted = roots.vouch(&foreign, "partner", now_s);
-    assert!(matches!(untrusted, Err(VouchFault::Untrusted { .. })));
-    let (ca, server) = issued(ServerAuth, "partner");
-    let roots = ClientRoots::from_pem(ca.as_bytes()).unwrap();
-    let wrong_use = roots.vouch(&server, "partner", now_s);
-    assert!(matches!(wrong_use, Err(VouchFault::Untrusted { .. })));
-    assert!(ClientRoots::from_pem(b"").is_err());
+#[tokio::test]
+async fn whoever_has_no_certificate_is_asked_in_vain() {
+    for version in VERSIONS {
+        let tls = tls();
+        let config = client(&tls.identity(), version);
+        let session = tls.control(ClientCertificates::Requested).unwrap();
+        let negotiated = control(&session, &config).await;
+        assert_eq!(negotiated.client_certificate, None, "{version:?}");
+        assert_eq!(data(&session, &config).await.1, Binding::Bound);
+    }
+}
+
+/// What the handshake of this client ends with.
+async fn refused(
+    certified: &Certified,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> HandshakeFault {
+    let tls = tls();
+    let config = certified_client(&tls.identity(), version, certified);
+    let session = tls.control(ClientCertificates::Requested).unwrap();
+    let (ours, theirs) = duplex(262_144);
+    let client = async {
+        // With TLS 1.3 the client is done before the server has judged.
+        if let Ok(mut stream) = connect(&config, theirs).await {
+            let _ = stream.read(&mut [0; 1]).await;
+        }
+    };
+    let (served, ()) = tokio::join!(session.accept(ours, LIMIT), client);
+    served.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_certificate_is_worth_nothing_without_its_key() {
+    for version in VERSIONS {
+        let stolen = Certified {
+            chain: Certified::new("partner").chain,
+            ..Certified::new("thief")
+        };
+        let fault = refused(&stolen, version).await;
+        assert!(
+            matches!(fault, HandshakeFault::ClientCertificate { .. }),
+            "{version:?}: {fault}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_chain_holds_a_few_certificates_and_no_more() {
+    use super::client::{MAX_CHAIN_BYTES, MAX_INTERMEDIATES};
+    // What is sent along may be anything; its length alone counts here.
+    let filler = |bytes: usize| rustls_pki_types::CertificateDer::from(vec![0; bytes]);
+    let leaf = Certified::new("partner");
+    let length = leaf.chain[0].len();
+    let with = |more: Vec<_>| {
+        let mut certified = leaf.clone();
+        certified.chain.extend(more);
+        certified
+    };
+    for version in VERSIONS {
+        for most in [
+            with(vec![filler(100); MAX_INTERMEDIATES]),
+            with(vec![filler(MAX_CHAIN_BYTES - length)]),
+        ] {
+            let tls = tls();
+            let config = certified_client(&tls.identity(), version, &most);
+            let session = tls.control(ClientCertificates::Requested).unwrap();
+            let negotiated = control(&session, &config).await;
+            assert!(negotiated.client_certificate.is_some(), "{version:?}");
+            // The ticket holds it, too.
+            assert_eq!(data(&session, &config).await.1, Binding::Bound);
+        }
+        for more in [
+            with(vec![filler(100); MAX_INTERMEDIATES + 1]),
+            with(vec![filler(MAX_CHAIN_BYTES - length + 1)]),
+        ] {
+            let fault = refused(&more, version).await;
+            let is_named = matches!(fault, HandshakeFault::ClientCertificate { .. });
+            assert!(is_named, "{version:?}: {fault}");
+        }
+    }
 }

@@ -11,13 +11,13 @@ use crate::journal::NewEntry;
 use crate::ledger::ApplianceKeep;
 use crate::session::terms::Terms;
 use crate::store::{AccountRow, LoginRow, NewAccountRow, keep_of};
-use crate::{AccountId, AccountName, AuthPolicy, EntityName, HomeId, HomeName};
+use crate::{AccountId, AccountName, AuthPolicy, EntityName, HomeId, HomeName, SessionReuse};
 
 macro_rules! account_columns {
     () => {
         "SELECT a.id, a.name, e.name, h.name, a.home_id, a.enabled, a.protocols, a.auth, a.keep_s, \
          a.quota_bytes, a.read_only, a.tolerant_completion, a.publish_on_rename, \
-         a.password_hash, a.created_at_us \
+         a.password_hash, a.created_at_us, a.session_reuse \
          FROM accounts a JOIN entities e ON e.id = a.entity_id JOIN homes h ON h.id = a.home_id \
          WHERE a.removed_at_us IS NULL"
     };
@@ -39,6 +39,7 @@ type AccountColumns = (
     i64,
     Option<String>,
     i64,
+    Option<String>,
 );
 
 fn login_row(columns: AccountColumns, with: &mut Belongings) -> Result<LoginRow, StoreError> {
@@ -58,6 +59,7 @@ fn login_row(columns: AccountColumns, with: &mut Belongings) -> Result<LoginRow,
         on_rename,
         password_hash,
         created,
+        session_reuse,
     ) = columns;
     let broken = |what| StoreError::Corrupt {
         table: "accounts",
@@ -79,10 +81,12 @@ fn login_row(columns: AccountColumns, with: &mut Belongings) -> Result<LoginRow,
         read_only: read_only != 0,
         tolerant_completion: tolerant != 0,
         publish_on_rename: on_rename != 0,
+        session_reuse: reuse_of(session_reuse).map_err(broken)?,
         has_password: password_hash.is_some(),
         created_at: Timestamp::from_micros(created),
         networks: with.networks.remove(&id).unwrap_or_default(),
         keys: with.keys.remove(&id).unwrap_or_default(),
+        certificates: with.certificates.remove(&id).unwrap_or_default(),
         permissions: with.permissions.remove(&id).unwrap_or_default(),
     };
     Ok(LoginRow {
@@ -90,6 +94,11 @@ fn login_row(columns: AccountColumns, with: &mut Belongings) -> Result<LoginRow,
         home: HomeId(home_id),
         password_hash,
     })
+}
+
+fn reuse_of(word: Option<String>) -> Result<Option<SessionReuse>, &'static str> {
+    word.map(|word| word.parse().map_err(|_| "session_reuse"))
+        .transpose()
 }
 
 /// What a login is checked against. An unknown name costs the same statements
@@ -161,8 +170,9 @@ pub(crate) async fn add_account(
     .await?;
     let row: Option<(i64,)> = sqlx::query_as(
         "INSERT INTO accounts (name, entity_id, home_id, enabled, protocols, keep_s, quota_bytes, \
-         read_only, tolerant_completion, publish_on_rename, password_hash, created_at_us, auth) \
-         SELECT $1, h.entity_id, h.id, 1, $4, $5, $6, $7, $8, $9, $10, $11, $13 FROM homes h \
+         read_only, tolerant_completion, publish_on_rename, password_hash, created_at_us, auth, \
+         session_reuse) \
+         SELECT $1, h.entity_id, h.id, 1, $4, $5, $6, $7, $8, $9, $10, $11, $13, $14 FROM homes h \
          WHERE h.name = $2 AND h.entity_id = $3 AND ($12 = 1 OR NOT EXISTS \
          (SELECT 1 FROM files f WHERE f.home_id = h.id AND f.state <> 'ended')) \
          ON CONFLICT (name) WHERE removed_at_us IS NULL DO NOTHING RETURNING id",
@@ -180,6 +190,7 @@ pub(crate) async fn add_account(
     .bind(new.now.as_micros())
     .bind(i64::from(new.takes_files_over))
     .bind(new.auth.as_str())
+    .bind(new.session_reuse.map(SessionReuse::as_str))
     .fetch_optional(&mut *conn)
     .await?;
     let Some((id,)) = row else { return Ok(None) };
@@ -222,6 +233,13 @@ pub(crate) async fn change_account(
         sqlx::query("UPDATE accounts SET quota_bytes = $2 WHERE id = $1")
             .bind(account.0)
             .bind(quota_bytes.map(bigint))
+            .execute(&mut *conn)
+            .await?;
+    }
+    if let Some(session_reuse) = change.session_reuse {
+        sqlx::query("UPDATE accounts SET session_reuse = $2 WHERE id = $1")
+            .bind(account.0)
+            .bind(session_reuse.map(SessionReuse::as_str))
             .execute(&mut *conn)
             .await?;
     }
@@ -273,6 +291,7 @@ pub(crate) async fn remove_account(
     let Some((home,)) = home else { return Ok(None) };
     for statement in [
         "DELETE FROM account_keys WHERE account_id = $1",
+        "DELETE FROM account_certificates WHERE account_id = $1",
         "DELETE FROM account_networks WHERE account_id = $1",
         "DELETE FROM account_permissions WHERE account_id = $1",
     ] {
@@ -301,6 +320,8 @@ pub(crate) async fn set_password(
     note_change(conn, entry).await
 }
 
+type StandingColumns = (i64, String, Option<i64>, i64, i64, i64, Option<String>);
+
 /// What sessions of these accounts may do, and whether they may go on; a removed
 /// account is not enabled.
 pub(crate) async fn standing(
@@ -310,14 +331,15 @@ pub(crate) async fn standing(
     let mut standing = Vec::with_capacity(accounts.len());
     for account in accounts {
         let id = account.0;
-        let row: Option<(i64, String, Option<i64>, i64, i64, i64)> = sqlx::query_as(
+        let row: Option<StandingColumns> = sqlx::query_as(
             "SELECT enabled, protocols, quota_bytes, read_only, tolerant_completion, \
-             publish_on_rename FROM accounts WHERE id = $1",
+             publish_on_rename, session_reuse FROM accounts WHERE id = $1",
         )
         .bind(id)
         .fetch_optional(&mut *conn)
         .await?;
-        let Some((enabled, protocols, quota, read_only, tolerant, on_rename)) = row else {
+        let Some((enabled, protocols, quota, read_only, tolerant, on_rename, session_reuse)) = row
+        else {
             continue;
         };
         let broken = |what| StoreError::Corrupt {
@@ -344,6 +366,7 @@ pub(crate) async fn standing(
                     .transpose()?,
                 tolerant_completion: tolerant != 0,
                 publish_on_rename: on_rename != 0,
+                session_reuse: reuse_of(session_reuse).map_err(broken)?,
             },
         });
     }

@@ -8,8 +8,8 @@ use super::sessions::{note_change, note_if_changed};
 use super::{Conn, StoreError};
 use crate::journal::NewEntry;
 use crate::{
-    AccountId, AllowedNetwork, AuthorizedKey, FolderPermission, FromPattern, KeyUse, Network,
-    NewNetwork, VirtualPath,
+    AccountId, AllowedNetwork, AuthorizedCertificate, AuthorizedKey, CertificateUse,
+    FolderPermission, FromPattern, KeyUse, Network, NewCertificate, NewNetwork, VirtualPath,
 };
 
 /// Which accounts' keys, networks and permissions are read.
@@ -28,6 +28,7 @@ impl Range {
 pub(super) struct Belongings {
     pub(super) networks: HashMap<i64, Vec<AllowedNetwork>>,
     pub(super) keys: HashMap<i64, Vec<AuthorizedKey>>,
+    pub(super) certificates: HashMap<i64, Vec<AuthorizedCertificate>>,
     pub(super) permissions: HashMap<i64, Vec<FolderPermission>>,
 }
 
@@ -36,6 +37,7 @@ impl Belongings {
         Ok(Self {
             networks: networks(conn, range).await?,
             keys: keys(conn, range).await?,
+            certificates: certificates(conn, range).await?,
             permissions: permissions(conn, range).await?,
         })
     }
@@ -148,6 +150,62 @@ async fn keys(
     Ok(by_account)
 }
 
+type CertificateColumns = (
+    i64,
+    i64,
+    String,
+    String,
+    Vec<u8>,
+    i64,
+    i64,
+    i64,
+    String,
+    i64,
+);
+
+async fn certificates(
+    conn: &mut Conn,
+    range: Range,
+) -> Result<HashMap<i64, Vec<AuthorizedCertificate>>, StoreError> {
+    let rows: Vec<CertificateColumns> = sqlx::query_as(
+        "SELECT id, account_id, fingerprint, subject, der, not_before_us, not_after_us, \
+         authority, names, added_at_us FROM account_certificates \
+         WHERE account_id BETWEEN $1 AND $2 ORDER BY account_id, id",
+    )
+    .bind(range.0)
+    .bind(range.1)
+    .fetch_all(conn)
+    .await?;
+    let mut by_account: HashMap<i64, Vec<AuthorizedCertificate>> = HashMap::new();
+    for (id, account, fingerprint, subject, der, not_before, not_after, authority, names, added) in
+        rows
+    {
+        let used_for = if authority == 0 {
+            CertificateUse::Login
+        } else {
+            let names = names.parse().map_err(|_| StoreError::Corrupt {
+                table: "account_certificates",
+                id,
+                what: "names",
+            })?;
+            CertificateUse::Authority { names }
+        };
+        by_account
+            .entry(account)
+            .or_default()
+            .push(AuthorizedCertificate {
+                fingerprint,
+                subject,
+                der,
+                not_before: Timestamp::from_micros(not_before),
+                not_after: Timestamp::from_micros(not_after),
+                used_for,
+                added_at: Timestamp::from_micros(added),
+            });
+    }
+    Ok(by_account)
+}
+
 pub(super) async fn permissions(
     conn: &mut Conn,
     range: Range,
@@ -233,6 +291,62 @@ pub(crate) async fn remove_key(
         .execute(&mut *conn)
         .await?;
     note_if_changed(conn, done.rows_affected(), entry).await
+}
+
+/// `None` when the account has this certificate.
+pub(crate) async fn add_certificate(
+    conn: &mut Conn,
+    account: AccountId,
+    certificate: &NewCertificate,
+    now: Timestamp,
+    entry: &NewEntry,
+) -> Result<Option<()>, StoreError> {
+    let (authority, names) = match &certificate.used_for {
+        CertificateUse::Login => (0_i64, String::new()),
+        CertificateUse::Authority { names } => (1, names.to_string()),
+    };
+    let done = sqlx::query(
+        "INSERT INTO account_certificates (account_id, fingerprint, subject, der, \
+         not_before_us, not_after_us, authority, names, added_at_us) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+         ON CONFLICT (account_id, fingerprint) DO NOTHING",
+    )
+    .bind(account.0)
+    .bind(certificate.fingerprint.clone())
+    .bind(certificate.subject.clone())
+    .bind(certificate.der.clone())
+    .bind(certificate.not_before.as_micros())
+    .bind(certificate.not_after.as_micros())
+    .bind(authority)
+    .bind(names)
+    .bind(now.as_micros())
+    .execute(&mut *conn)
+    .await?;
+    note_if_changed(conn, done.rows_affected(), entry).await
+}
+
+/// `None` when the account has no such certificate.
+pub(crate) async fn remove_certificate(
+    conn: &mut Conn,
+    account: AccountId,
+    fingerprint: &str,
+    entry: &NewEntry,
+) -> Result<Option<()>, StoreError> {
+    let done =
+        sqlx::query("DELETE FROM account_certificates WHERE account_id = $1 AND fingerprint = $2")
+            .bind(account.0)
+            .bind(fingerprint.to_owned())
+            .execute(&mut *conn)
+            .await?;
+    note_if_changed(conn, done.rows_affected(), entry).await
+}
+
+/// Whether a TLS client certificate opens some account.
+pub(crate) async fn has_certificates(conn: &mut Conn) -> Result<bool, StoreError> {
+    let row: Option<(i64,)> = sqlx::query_as("SELECT id FROM account_certificates LIMIT 1")
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.is_some())
 }
 
 pub(super) async fn insert_network(

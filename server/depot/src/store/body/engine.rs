@@ -44,7 +44,7 @@ use crate::ledger::{
 use crate::vfs::{HiddenName, StorageId};
 use crate::{
     AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FolderPermission, HomeId,
-    HomeName, Network, NewNetwork, NodeId, SessionId, VirtualPath,
+    HomeName, Network, NewCertificate, NewNetwork, NodeId, SessionId, VirtualPath,
 };
 
 /// How long closing waits for statements that are under way.

@@ -9,8 +9,9 @@ use crate::ledger::ApplianceKeep;
 use crate::store::{OwnSessions, SessionStart, Store};
 use crate::vfs::StorageId;
 use crate::{
-    AuthPolicy, AuthorizedKey, EntityName, FileId, FolderPermission, KeyUse, NewNetwork, Protocol,
-    Protocols, Rights, SessionId,
+    AuthPolicy, AuthorizedCertificate, AuthorizedKey, CertificateUse, EntityName, FileId,
+    FolderPermission, KeyUse, NewCertificate, NewNetwork, Protocol, Protocols, Rights, SessionId,
+    SessionReuse,
 };
 
 fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -76,6 +77,7 @@ pub(super) async fn entities_and_accounts(store: &Store) {
         quota_bytes: Some(Some(1 << 40)),
         read_only: Some(true),
         auth: Some(AuthPolicy::KeyAndPassword),
+        session_reuse: Some(Some(SessionReuse::Require)),
         ..AccountChange::default()
     };
     store
@@ -94,8 +96,12 @@ pub(super) async fn entities_and_accounts(store: &Store) {
     );
     assert_eq!(changed.auth, AuthPolicy::KeyAndPassword);
     assert!(changed.read_only && !changed.enabled && !changed.publish_on_rename);
+    assert_eq!(changed.session_reuse, Some(SessionReuse::Require));
+    let standing = store.standing(&[account]).await.unwrap();
+    assert_eq!(standing[0].terms.session_reuse, Some(SessionReuse::Require));
     let cleared = AccountChange {
         keep: Some(None),
+        session_reuse: Some(None),
         ..AccountChange::default()
     };
     store
@@ -104,6 +110,7 @@ pub(super) async fn entities_and_accounts(store: &Store) {
         .unwrap();
     let cleared = store.account(&name("a1")).await.unwrap().unwrap();
     assert_eq!((cleared.keep, cleared.quota_bytes), (None, Some(1 << 40)));
+    assert_eq!(cleared.session_reuse, None);
     assert_eq!(store.list_accounts().await.unwrap(), [cleared]);
     assert!(store.generation().await.unwrap() > first);
 }
@@ -231,6 +238,43 @@ pub(super) async fn credentials_networks_and_permissions(store: &Store) {
             .unwrap();
         assert!(!store.has_authorities().await.unwrap());
     }
+    let certificate = |fingerprint: &str, used_for| NewCertificate {
+        fingerprint: fingerprint.to_owned(),
+        subject: "CN=partner".to_owned(),
+        der: vec![0x30, 0, 0xff],
+        not_before: time(1),
+        not_after: time(99),
+        used_for,
+    };
+    let names = "partner,it@acme.example".parse().unwrap();
+    let authority = CertificateUse::Authority { names };
+    assert!(!store.has_certificates().await.unwrap());
+    for (fingerprint, used_for) in [("ab", CertificateUse::Login), ("cd", authority)] {
+        let certificate = certificate(fingerprint, used_for);
+        let added = entry("certificate.add");
+        let add = || store.add_certificate(account, &certificate, time(7), &added);
+        assert_eq!(add().await.unwrap(), Some(()));
+        assert_eq!(add().await.unwrap(), None);
+        let found = store.login("keyed").await.unwrap().unwrap();
+        let expected = AuthorizedCertificate {
+            fingerprint: certificate.fingerprint,
+            subject: certificate.subject,
+            der: certificate.der,
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            used_for: certificate.used_for,
+            added_at: time(7),
+        };
+        assert_eq!(found.account.certificates.last(), Some(&expected));
+    }
+    assert!(store.has_certificates().await.unwrap());
+    for fingerprint in ["ab", "cd"] {
+        let removed = entry("certificate.remove");
+        let remove = || store.remove_certificate(account, fingerprint, &removed);
+        assert_eq!(remove().await.unwrap(), Some(()));
+        assert_eq!(remove().await.unwrap(), None);
+    }
+    assert!(!store.has_certificates().await.unwrap());
     assert_eq!(row.account.permissions, [wider]);
     assert_eq!(row.account.networks.len(), 2);
     assert!(row.account.has_password);

@@ -3,7 +3,8 @@
 use rustls::version::{TLS12, TLS13};
 use tokio::io::AsyncWriteExt;
 
-use crate::SessionReuse;
+use layover_depot::SessionReuse;
+
 use crate::fixture::{OTHER, USER, World};
 use crate::tls::tests::connect;
 
@@ -73,6 +74,38 @@ async fn f16_a_client_that_resumes_nothing_is_let_in_by_address_unless_it_must()
         assert_eq!(world.content("file").is_some(), expected == 226);
         // One that resumes is let in everywhere.
         assert_eq!(client.put("STOR bound", b"x").await.0, 226);
+    }
+}
+
+#[tokio::test]
+async fn f16_the_accounts_own_rule_goes_before_the_appliances() {
+    for (appliance, of_account, expected) in [
+        (SessionReuse::Auto, SessionReuse::Require, 522),
+        (SessionReuse::Require, SessionReuse::Auto, 226),
+        (SessionReuse::Require, SessionReuse::Off, 226),
+    ] {
+        let world = World::with(|options| options.session_reuse = appliance).await;
+        // Set while the session lives: it counts from the next transfer on.
+        let mut client = world.logged_in().await;
+        world.set_session_reuse(USER, Some(of_account)).await;
+        let mut other = world.logged_in_as(OTHER, world.tls_of(&TLS13)).await;
+        let of_appliance = if appliance == SessionReuse::Auto {
+            226
+        } else {
+            522
+        };
+        for (client, expected) in [(&mut client, expected), (&mut other, of_appliance)] {
+            let socket = client.data_socket().await;
+            assert_eq!(client.ask("STOR file").await.0, 150);
+            let fresh = world.tls_of(&TLS13);
+            let mut data = connect(&fresh, socket).await.unwrap();
+            // It may be refused before or after these.
+            let _ = data.write_all(b"x").await;
+            let _ = data.shutdown().await;
+            let (code, text) = client.reply().await;
+            assert_eq!(code, expected, "{appliance:?} {of_account:?}: {text}");
+        }
+        assert_eq!(world.content("file").is_some(), expected == 226);
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use layover_depot::timer::{self, Stopwatch};
 use layover_depot::{
-    Completion, Upload as Receiving, UploadMode, UploadOutcome, UploadPermit, UploadReceipt,
+    Completion, SessionReuse, Upload as Receiving, UploadMode, UploadOutcome, UploadPermit,
+    UploadReceipt,
 };
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use crate::ascii::{FromWire, ToWire};
 use crate::data::{CHUNK_BYTES, Counted, DataStream, End};
 use crate::passive::{AcceptFault, ActiveFault, PortLease, connect_active};
 use crate::reply::{Reply, minute, size};
-use crate::server::{Owner, SessionReuse, Shared};
+use crate::server::{Owner, Shared};
 use crate::tls::{Binding, DataTls, Negotiated};
 
 /// How long a data connection may take to come: several round trips, and the
@@ -54,6 +55,7 @@ pub(super) struct Carrier {
     pub(super) cancel: CancellationToken,
     pub(super) moved: Arc<AtomicU64>,
     pub(super) stall: Duration,
+    pub(super) session_reuse: SessionReuse,
     pub(super) is_ascii: bool,
 }
 
@@ -142,7 +144,7 @@ impl Carrier {
             .map_err(|fault| Reply::new(425, format!("the data connection has no TLS: {fault}")))?;
         let stream = DataStream::new(tls, self.stall, self.cancel);
         stream.acknowledge();
-        let verdict = judge(&self.shared, self.owner, binding);
+        let verdict = judge(&self.shared, self.session_reuse, self.owner, binding);
         let binding = match verdict {
             Ok(word) => word,
             Err(reply) => {
@@ -172,8 +174,12 @@ async fn decline(mut stream: DataStream<TcpStream>) {
 
 /// Whether a data connection may carry this session's files (F16): the word for
 /// the journal, or why not.
-fn judge(shared: &Shared, owner: Option<Owner>, binding: Binding) -> Result<&'static str, Reply> {
-    let policy = shared.options.session_reuse;
+fn judge(
+    shared: &Shared,
+    policy: SessionReuse,
+    owner: Option<Owner>,
+    binding: Binding,
+) -> Result<&'static str, Reply> {
     match (policy, binding) {
         (_, Binding::Bound) => Ok("bound"),
         (SessionReuse::Off, _) => Ok("unchecked"),
