@@ -10,6 +10,7 @@ mod crash;
 mod demo;
 mod expiry;
 mod faults;
+mod filezilla;
 mod ftps;
 mod incidents;
 mod journal;

@@ -32,7 +32,7 @@ pub struct FtpsLogin<'a> {
 }
 
 impl FtpsLogin<'_> {
-    fn password(&self) -> &str {
+    pub(crate) fn password(&self) -> &str {
         let password = self.account.password.as_deref();
         password.expect("the account has a password")
     }

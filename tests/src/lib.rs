@@ -11,6 +11,7 @@ pub mod content;
 pub mod curl;
 pub mod engine;
 pub mod external;
+pub mod filezilla;
 pub mod ftps;
 pub mod keys;
 pub mod layover;
