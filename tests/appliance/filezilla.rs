@@ -1,8 +1,8 @@
 //! FileZilla, which refuses servers that do not resume its TLS session on data connections.
 
 use layover_tests::content::{MIB, sha256, write_file};
-use layover_tests::filezilla::{FileZilla, MaxTls, Side};
-use layover_tests::ftps::{Entry, FtpsLogin};
+use layover_tests::filezilla::{FileZilla, Side};
+use layover_tests::ftps::{Entry, FtpsLogin, Tls};
 use layover_tests::wait::{self, PATIENCE};
 use layover_tests::{Account, Engine, Layover, Setup, tree};
 use serde_json::Value;
@@ -35,7 +35,7 @@ fn entries(layover: &Layover, action: &str, count: usize) -> Vec<Value> {
     })
 }
 
-fn both_ways(entry: Entry, max_tls: MaxTls) {
+fn both_ways(entry: Entry, tls: Tls) {
     let (layover, account) = serve();
     let login = FtpsLogin {
         layover: &layover,
@@ -54,7 +54,7 @@ fn both_ways(entry: Entry, max_tls: MaxTls) {
     sums.push((TEXT.0, sha256(&source.join(TEXT.0))));
     let count = sums.len();
 
-    let mut filezilla = FileZilla::open(&login, &source, max_tls);
+    let mut filezilla = FileZilla::open(&login, &source, tls);
     filezilla.transfer_all(Side::Local);
     filezilla.expect_in_log("File transfer successful", count);
     let uploads = entries(&layover, "upload", count);
@@ -68,7 +68,7 @@ fn both_ways(entry: Entry, max_tls: MaxTls) {
         );
     }
 
-    let mut filezilla = FileZilla::open(&login, &target, max_tls);
+    let mut filezilla = FileZilla::open(&login, &target, tls);
     filezilla.transfer_all(Side::Remote);
     filezilla.expect_in_log("File transfer successful", count);
     let downloads = entries(&layover, "download", count);
@@ -93,14 +93,10 @@ fn both_ways(entry: Entry, max_tls: MaxTls) {
         ["/large.bin", "/small.bin", "/z"]
     );
 
-    let version = match max_tls {
-        MaxTls::Tls12 => "TLS 1.2",
-        MaxTls::Tls13 => "TLS 1.3",
-    };
     assert_eq!((uploads.len(), downloads.len()), (count, count));
     for entry in uploads.iter().chain(&downloads) {
         assert_eq!(entry["outcome"], "ok", "{entry}");
-        assert_eq!(entry["detail"]["tls"], version, "{entry}");
+        assert_eq!(entry["detail"]["tls"], tls.journalled(), "{entry}");
         assert_eq!(entry["detail"]["data"], "bound", "{entry}");
         assert_eq!(entry["detail"]["end"], "close-notify", "{entry}");
     }
@@ -109,22 +105,22 @@ fn both_ways(entry: Entry, max_tls: MaxTls) {
 
 #[test]
 fn filezilla_moves_files_both_ways_explicit_tls13() {
-    both_ways(Entry::Explicit, MaxTls::Tls13);
+    both_ways(Entry::Explicit, Tls::V13);
 }
 
 #[test]
 fn filezilla_moves_files_both_ways_explicit_tls12() {
-    both_ways(Entry::Explicit, MaxTls::Tls12);
+    both_ways(Entry::Explicit, Tls::V12);
 }
 
 #[test]
 fn filezilla_moves_files_both_ways_implicit_tls13() {
-    both_ways(Entry::Implicit, MaxTls::Tls13);
+    both_ways(Entry::Implicit, Tls::V13);
 }
 
 #[test]
 fn filezilla_moves_files_both_ways_implicit_tls12() {
-    both_ways(Entry::Implicit, MaxTls::Tls12);
+    both_ways(Entry::Implicit, Tls::V12);
 }
 
 #[test]
@@ -141,7 +137,7 @@ fn an_upload_that_filezilla_cancels_is_not_published() {
     std::fs::File::create(source.join("huge.bin"))
         .and_then(|file| file.set_len(4096 * MIB))
         .expect("make the source");
-    let filezilla = FileZilla::open(&login, &source, MaxTls::Tls13);
+    let filezilla = FileZilla::open(&login, &source, Tls::V13);
     filezilla.transfer_all(Side::Local);
     wait::until("bytes to come", PATIENCE, || {
         let hidden = tree::files(&layover.homes().join(".layover"));

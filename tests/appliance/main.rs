@@ -12,6 +12,7 @@ mod expiry;
 mod faults;
 mod filezilla;
 mod ftps;
+mod ftps_clients;
 mod incidents;
 mod journal;
 mod ledger;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use crate::ftps::{Entry, FtpsLogin};
+use crate::ftps::{Entry, FtpsLogin, Tls};
 use crate::process;
 use crate::wait::{self, PATIENCE};
 
@@ -18,16 +18,6 @@ const SITE: &str = "site";
 /// Width and height of the display, which the window fills; the two lists of files are its lower
 /// left and its lower right part.
 const DISPLAY: (u32, u32) = (1200, 800);
-
-/// The highest TLS version that FileZilla may use. It has no setting of its own for that; its
-/// library, GnuTLS, has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MaxTls {
-    /// TLS 1.2.
-    Tls12,
-    /// TLS 1.3.
-    Tls13,
-}
 
 /// One of the two lists of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +86,7 @@ impl FileZilla {
     ///
     /// # Panics
     /// With its message log, when it does not come so far.
-    pub fn open(login: &FtpsLogin<'_>, local: &Path, max_tls: MaxTls) -> Self {
+    pub fn open(login: &FtpsLogin<'_>, local: &Path, tls: Tls) -> Self {
         let settings = tempfile::tempdir_in(&login.account.client_dir)
             .expect("make a folder for FileZilla's settings")
             .keep();
@@ -114,7 +104,8 @@ impl FileZilla {
             .args(["-c", &format!("0/{SITE}"), "-a"])
             .arg(local)
             .stdin(Stdio::null());
-        if max_tls == MaxTls::Tls12 {
+        // It has no setting of its own for that; its library has.
+        if tls == Tls::V12 {
             let priorities = settings.join("gnutls");
             fs::write(&priorities, "[overrides]\ndisabled-version = tls1.3\n")
                 .expect("write GnuTLS's priorities");

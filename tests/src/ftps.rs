@@ -20,6 +20,33 @@ pub enum Entry {
     Implicit,
 }
 
+impl Entry {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Explicit, Self::Implicit];
+}
+
+/// The TLS version that a client is told to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// TLS 1.2.
+    V12,
+    /// TLS 1.3.
+    V13,
+}
+
+impl Tls {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::V12, Self::V13];
+
+    /// As the journal has it.
+    pub fn journalled(self) -> &'static str {
+        match self {
+            Self::V12 => "TLS 1.2",
+            Self::V13 => "TLS 1.3",
+        }
+    }
+}
+
 /// One account's way in over FTPS.
 #[derive(Debug, Clone, Copy)]
 pub struct FtpsLogin<'a> {

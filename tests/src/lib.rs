@@ -21,6 +21,7 @@ pub mod openssh;
 pub mod packet;
 pub mod paramiko;
 pub mod process;
+pub mod rclone;
 pub mod sftp;
 pub mod skip;
 pub mod ssh;
