@@ -24,11 +24,21 @@ const MAX_QUEUED: usize = 16;
 const MAX_UNIQUE_TRIES: usize = 1000;
 
 /// What is going to be transferred, after all checks and before the data
-/// connection. Dropping it leaves no trace.
+/// connection.
 enum Plan {
     Send(Vec<u8>),
     Download(Download),
     Upload(Box<Upload>),
+}
+
+impl Plan {
+    /// Nothing comes of it, and nothing is left of it: a download that is dropped
+    /// would be one that broke off.
+    fn forget(self) {
+        if let Self::Download(download) = self {
+            download.file.forget();
+        }
+    }
 }
 
 impl ControlConnection {
@@ -53,11 +63,13 @@ impl ControlConnection {
             }
         };
         if matches!(place, DataPlace::None) {
+            plan.forget();
             let reply = Reply::new(425, "no data connection: PASV or EPSV first");
             return Ok(self.wire.send(&reply).await?);
         }
         // F02: every data command asks, whatever PASV or EPSV did.
         if !self.is_private {
+            plan.forget();
             let reply = Reply::new(521, "data connections are encrypted: PROT P first");
             return Ok(self.wire.send(&reply).await?);
         }
