@@ -13,6 +13,7 @@ mod faults;
 mod filezilla;
 mod ftps;
 mod ftps_clients;
+mod ftps_sequences;
 mod incidents;
 mod journal;
 mod ledger;

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod external;
 pub mod filezilla;
 pub mod ftps;
+pub mod ftps_control;
 pub mod keys;
 pub mod layover;
 pub mod lftp;
