@@ -203,7 +203,7 @@ impl ControlConnection {
 
     async fn plan_download(&mut self, path: &[u8]) -> Result<(Plan, Reply), Fault> {
         let path = self.at(path)?;
-        let file = self.session()?.download(&path).await?;
+        let mut file = self.session()?.download(&path).await?;
         if self.rest > 0 && self.representation == Type::Ascii {
             file.forget();
             return Err(refuse(554, "REST counts bytes: TYPE I first"));
@@ -212,6 +212,9 @@ impl ControlConnection {
             let text = format!("REST is behind the end: the file has {} bytes", file.size());
             file.forget();
             return Err(refuse(554, text));
+        }
+        if self.rest > 0 {
+            file.go_on_at(self.rest);
         }
         let text = format!("the file has {} bytes", file.size());
         let download = Download {
