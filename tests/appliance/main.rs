@@ -22,6 +22,7 @@ mod limits;
 mod logins;
 mod names;
 mod operator;
+mod partner_ftps;
 mod permissions;
 mod refusals;
 mod rename;

@@ -21,6 +21,7 @@ pub mod load;
 pub mod openssh;
 pub mod packet;
 pub mod paramiko;
+pub mod partner_ftps;
 pub mod process;
 pub mod rclone;
 pub mod sftp;
