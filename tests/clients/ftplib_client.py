@@ -49,7 +49,7 @@ def arguments():
     parser.add_argument("--resume", action="store_true",
                         help="resume the control connection's session on data connections")
     parser.add_argument("--tls12", action="store_true")
-    parser.add_argument("verb", choices=["put", "get", "half", "list", "many"])
+    parser.add_argument("verb", choices=["put", "get", "half", "list", "many", "resume", "names"])
     parser.add_argument("paths", nargs="*")
     return parser.parse_args()
 
@@ -100,6 +100,27 @@ def many(ftp, count, size):
         print("%.3f" % (1000 * (time.perf_counter() - begun)))
 
 
+def resume(ftp, local, remote, target):
+    """Goes on with an upload that broke off, and with a download that did."""
+    ftp.voidcmd("TYPE I")
+    there = ftp.size(remote)
+    print("there:", there)
+    with open(local, "rb") as source:
+        source.seek(there)
+        print(ftp.storbinary("STOR " + remote, source, rest=there))
+    with open(target, "ab") as part:
+        print(ftp.retrbinary("RETR " + remote, part.write, rest=part.tell()))
+
+
+def names(ftp, remote, moved):
+    """Renames, lists in all ways, and deletes."""
+    ftp.rename(remote, moved)
+    print("nlst:", ftp.nlst())
+    ftp.dir(lambda line: print("list:", line))
+    print("mlsd:", [name for name, _ in ftp.mlsd()])
+    print(ftp.delete(moved))
+
+
 def main():
     args = arguments()
     ftp = connect(args)
@@ -113,6 +134,10 @@ def main():
         half(ftp, *args.paths)
     elif args.verb == "many":
         many(ftp, *map(int, args.paths))
+    elif args.verb == "resume":
+        resume(ftp, *args.paths)
+    elif args.verb == "names":
+        names(ftp, *args.paths)
     elif args.verb == "list":
         for name, facts in ftp.mlsd(args.paths[0]):
             print(name, facts["type"], facts.get("x.layover-expires", "-"))

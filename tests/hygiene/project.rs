@@ -11,7 +11,9 @@ use cargo_metadata::{Metadata, MetadataCommand};
 const SKIPPED: [&str; 3] = ["target", ".git", "__pycache__"];
 
 /// Kinds of files that people write.
-const KINDS: [&str; 9] = ["rs", "toml", "md", "sql", "sh", "py", "yml", "yaml", "run"];
+const KINDS: [&str; 10] = [
+    "rs", "toml", "md", "sql", "sh", "py", "js", "yml", "yaml", "run",
+];
 
 fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));

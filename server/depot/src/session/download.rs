@@ -27,6 +27,8 @@ pub struct Download {
     path: VirtualPath,
     info: FileInfo,
     passed: Mutex<Coverage>,
+    /// Where the peer goes on: what is before it has passed in another download.
+    from: u64,
     arrived_at: Timestamp,
     /// Something was copied from it on the server.
     copied: AtomicBool,
@@ -66,6 +68,7 @@ impl Session {
                         path: path.clone(),
                         info: FileInfo::of(entry, visible.expires_at),
                         passed: Mutex::default(),
+                        from: 0,
                         // Without one it is being published just now.
                         arrived_at: visible.row.oldest_arrival().unwrap_or_else(|| self.now()),
                         copied: AtomicBool::new(false),
@@ -94,6 +97,14 @@ impl Download {
     /// Adds to what its journal entry will say: of the connection that carries it.
     pub fn note(&mut self, name: &'static str, value: impl Into<Value>) {
         self.notes.insert(name.to_owned(), value.into());
+    }
+
+    /// The peer says that it has what is before `offset` and goes on there. Said
+    /// before the first read. The rest of a file is a success of its own, but the
+    /// file does not count as collected: nobody knows what the peer has.
+    pub fn go_on_at(&mut self, offset: u64) {
+        self.from = offset;
+        self.passed = Mutex::new(Coverage::up_to(offset));
     }
 
     /// What the file was when it was opened.
@@ -167,6 +178,7 @@ impl Download {
             path: self.path.clone(),
             size_bytes: self.info.size_bytes,
             bytes_sent,
+            from: self.from,
             whole,
             duration: self.running.elapsed(),
             notes: self.notes.clone(),
@@ -183,12 +195,13 @@ impl Drop for Download {
             .passed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .contiguous();
+            .contiguous()
+            .saturating_sub(self.from);
         if passed == 0 && self.copied.load(Ordering::Acquire) {
             return;
         }
-        // Nobody said that it was sent: an empty file is no proof of anything.
-        let end = self.end(passed, self.is_whole() && self.info.size_bytes > 0);
+        // Nobody said that it was sent: nothing is no proof of anything.
+        let end = self.end(passed, self.is_whole() && passed > 0);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
@@ -214,6 +227,9 @@ pub(super) struct End {
     pub(super) path: VirtualPath,
     pub(super) size_bytes: u64,
     pub(super) bytes_sent: u64,
+    /// Where it began.
+    pub(super) from: u64,
+    /// Whether everything behind that was sent.
     pub(super) whole: bool,
     pub(super) duration: std::time::Duration,
     notes: Map<String, Value>,
@@ -224,7 +240,7 @@ async fn record_end(end: End) -> Result<(), VfsError> {
     let now = inner.holdings.now();
     let mut entry = record::download(inner, &end, now);
     entry.detail.extend(end.notes.clone());
-    let collected = end.whole.then_some((end.id, inner.account.id));
+    let collected = (end.whole && end.from == 0).then_some((end.id, inner.account.id));
     inner
         .holdings
         .store

@@ -136,10 +136,13 @@ pub(super) fn download(inner: &SessionInner, end: &End, now: Timestamp) -> NewEn
         .outcome(outcome)
         .size_bytes(end.bytes_sent)
         .duration_ms(millis(end.duration));
-    if end.whole {
-        entry
-    } else {
-        entry.with("file_size_bytes", end.size_bytes)
+    if end.whole && end.from == 0 {
+        return entry;
+    }
+    let entry = entry.with("file_size_bytes", end.size_bytes);
+    match end.from {
+        0 => entry,
+        from => entry.with("from_byte", from),
     }
 }
 

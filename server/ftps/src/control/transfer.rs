@@ -24,11 +24,21 @@ const MAX_QUEUED: usize = 16;
 const MAX_UNIQUE_TRIES: usize = 1000;
 
 /// What is going to be transferred, after all checks and before the data
-/// connection. Dropping it leaves no trace.
+/// connection.
 enum Plan {
     Send(Vec<u8>),
     Download(Download),
     Upload(Box<Upload>),
+}
+
+impl Plan {
+    /// Nothing comes of it, and nothing is left of it: a download that is dropped
+    /// would be one that broke off.
+    fn forget(self) {
+        if let Self::Download(download) = self {
+            download.file.forget();
+        }
+    }
 }
 
 impl ControlConnection {
@@ -53,11 +63,13 @@ impl ControlConnection {
             }
         };
         if matches!(place, DataPlace::None) {
+            plan.forget();
             let reply = Reply::new(425, "no data connection: PASV or EPSV first");
             return Ok(self.wire.send(&reply).await?);
         }
         // F02: every data command asks, whatever PASV or EPSV did.
         if !self.is_private {
+            plan.forget();
             let reply = Reply::new(521, "data connections are encrypted: PROT P first");
             return Ok(self.wire.send(&reply).await?);
         }
@@ -198,7 +210,7 @@ impl ControlConnection {
 
     async fn plan_download(&mut self, path: &[u8]) -> Result<(Plan, Reply), Fault> {
         let path = self.at(path)?;
-        let file = self.session()?.download(&path).await?;
+        let mut file = self.session()?.download(&path).await?;
         if self.rest > 0 && self.representation == Type::Ascii {
             file.forget();
             return Err(refuse(554, "REST counts bytes: TYPE I first"));
@@ -207,6 +219,9 @@ impl ControlConnection {
             let text = format!("REST is behind the end: the file has {} bytes", file.size());
             file.forget();
             return Err(refuse(554, text));
+        }
+        if self.rest > 0 {
+            file.go_on_at(self.rest);
         }
         let text = format!("the file has {} bytes", file.size());
         let download = Download {

@@ -46,6 +46,27 @@ async fn only_a_file_read_to_the_last_byte_counts_as_collected() {
 }
 
 #[tokio::test]
+async fn the_rest_of_a_file_is_a_success_of_its_own() {
+    for (offset, len, outcome) in [(6, 4, Outcome::Ok), (6, 3, Outcome::Failed)] {
+        let world = World::new().await;
+        let session = world.session("alice").await;
+        upload(&session, "/a", b"0123456789").await.unwrap();
+        let mut download = session.download(&path("/a")).await.unwrap();
+        download.go_on_at(offset);
+        download.read_at(offset, len).await.unwrap();
+        download.finish(len as u64, true).await.unwrap();
+        let journal = world.journal(JournalKind::Transfer).await;
+        let entry = journal
+            .iter()
+            .find(|entry| entry.action == "download")
+            .unwrap();
+        assert_eq!(entry.outcome, outcome);
+        assert_eq!(entry.detail["from_byte"], offset);
+        assert_eq!(entry.detail["file_size_bytes"], 10);
+    }
+}
+
+#[tokio::test]
 async fn a_dropped_download_is_recorded_too() {
     let world = World::new().await;
     let session = world.session("alice").await;
@@ -63,6 +84,28 @@ async fn a_dropped_download_is_recorded_too() {
         (entry.outcome, entry.size_bytes),
         (Outcome::Failed, Some(4))
     );
+}
+
+#[tokio::test]
+async fn a_dropped_rest_of_a_file_tells_what_was_read_of_it() {
+    for (offset, read) in [(6, 2), (10, 0)] {
+        let world = World::new().await;
+        let session = world.session("alice").await;
+        upload(&session, "/a", b"0123456789").await.unwrap();
+        let mut download = session.download(&path("/a")).await.unwrap();
+        download.go_on_at(offset);
+        download.read_at(offset, read).await.unwrap();
+        drop(download);
+        world.holdings.close().await;
+        let journal = world.journal(JournalKind::Transfer).await;
+        let entry = journal.iter().find(|entry| entry.action == "download");
+        let entry = entry.unwrap();
+        assert_eq!(
+            (entry.outcome, entry.size_bytes),
+            (Outcome::Failed, Some(read as u64)),
+            "{offset}"
+        );
+    }
 }
 
 #[tokio::test]

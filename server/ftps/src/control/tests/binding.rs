@@ -54,6 +54,28 @@ async fn parallel_connections_of_one_account_share_their_tickets() {
     assert_eq!(world.entries("upload").await[0].detail["data"], "sibling");
 }
 
+// rclone opens its connections at once, and each takes the ticket that came last.
+#[tokio::test]
+async fn the_ticket_of_a_connection_that_has_not_logged_in_proves_nothing_and_forbids_nothing() {
+    for (policy, expected) in [(SessionReuse::Auto, 226), (SessionReuse::Require, 522)] {
+        let world = World::with(|options| options.session_reuse = policy).await;
+        let mut client = world.logged_in().await;
+        let early = world.secured().await;
+        let socket = client.data_socket().await;
+        assert_eq!(client.ask("STOR file").await.0, 150);
+        let mut data = connect(&early.config, socket).await.unwrap();
+        // It may be refused before or after these.
+        let _ = data.write_all(b"x").await;
+        let _ = data.shutdown().await;
+        assert_eq!(client.reply().await.0, expected, "{policy:?}");
+        let uploads = world.entries("upload").await;
+        assert_eq!(uploads.len(), usize::from(expected == 226), "{policy:?}");
+        if let Some(upload) = uploads.first() {
+            assert_eq!(upload.detail["data"], "address");
+        }
+    }
+}
+
 #[tokio::test]
 async fn f16_a_client_that_resumes_nothing_is_let_in_by_address_unless_it_must() {
     for (policy, expected) in [

@@ -4,7 +4,7 @@ use layover_depot::{Actor, Enabled, timer};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::fixture::{OTHER, PATIENCE, World};
+use crate::fixture::{OTHER, PASSWORD, PATIENCE, USER, World};
 
 /// Larger than all buffers between us and a client that does not read.
 const LARGE_BYTES: usize = 64 * 1024 * 1024;
@@ -40,9 +40,7 @@ async fn f02_no_data_command_works_without_prot_p() {
     let world = World::new().await;
     let mut client = world.secured().await;
     client.ask("USER alice").await;
-    client
-        .ask(&format!("PASS {}", crate::fixture::PASSWORD))
-        .await;
+    client.ask(&format!("PASS {}", PASSWORD)).await;
     for line in ["PROT C", "CCC"] {
         assert_eq!(client.ask(line).await.0, 534, "{line}");
     }
@@ -342,4 +340,20 @@ async fn an_account_that_is_disabled_is_ended_in_the_middle_and_told() {
     assert_eq!(client.reply().await.0, 421);
     client.expect_end().await;
     assert_eq!(world.content("file"), None);
+}
+
+#[tokio::test]
+async fn a_download_that_is_refused_before_it_begins_is_no_failed_one() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    assert_eq!(client.put("STOR file", b"content").await.0, 226);
+    assert_eq!(client.ask("RETR file").await.0, 425);
+    let mut open = world.secured().await;
+    assert_eq!(open.ask(&format!("USER {USER}")).await.0, 331);
+    assert_eq!(open.ask(&format!("PASS {PASSWORD}")).await.0, 230);
+    let _data = open.data_socket().await;
+    assert_eq!(open.ask("RETR file").await.0, 521);
+    assert_eq!(client.get("RETR file").await.1, b"content");
+    let downloads = world.entries("download").await;
+    assert_eq!(downloads.len(), 1, "{downloads:?}");
 }

@@ -184,17 +184,16 @@ fn judge(
         (_, Binding::Bound) => Ok("bound"),
         (SessionReuse::Off, _) => Ok("unchecked"),
         (SessionReuse::Auto, Binding::Fresh) => Ok("address"),
-        (SessionReuse::Auto, Binding::OtherSession(other)) => {
-            // Parallel clients share their tickets among their connections.
-            if owner.is_some() && shared.owner(other) == owner {
-                Ok("sibling")
-            } else {
-                Err(Reply::new(
-                    522,
-                    "the data connection resumes the TLS session of somebody else",
-                ))
-            }
-        }
+        (SessionReuse::Auto, Binding::OtherSession(other)) => match shared.owner(other) {
+            // Parallel clients share their tickets among their connections, also
+            // with those that are still logging in; those prove nothing.
+            None => Ok("address"),
+            theirs if theirs == owner => Ok("sibling"),
+            Some(_) => Err(Reply::new(
+                522,
+                "the data connection resumes the TLS session of somebody else",
+            )),
+        },
         (SessionReuse::Require, _) => Err(Reply::new(
             522,
             "the data connection must resume the TLS session of its control connection; \
