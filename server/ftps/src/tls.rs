@@ -320,6 +320,8 @@ fn base_config(options: TlsOptions, identity: &Identity) -> Result<ServerConfig,
     let certificate = Only(Arc::clone(&identity.key));
     let mut config = builder.with_cert_resolver(Arc::new(certificate));
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    // Our order counts (AES-256-GCM first), whatever a client lists first.
+    config.ignore_client_order = true;
     Ok(config)
 }
 
