@@ -59,7 +59,7 @@ use resumption::{Enrolled, Issuing, Register, Resuming};
 const CONTROL_TICKETS: usize = 2;
 
 /// Plaintext that one write may put into the connection's send buffer.
-const SEND_BUFFER_BYTES: usize = 128 * 1024;
+const SEND_BUFFER_BYTES: usize = 256 * 1024;
 
 /// The lowest TLS version that is accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
