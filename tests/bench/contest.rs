@@ -1,22 +1,18 @@
 //! The jobs, and what each of the two took for them.
 
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::Path;
+use std::fs;
 
 use layover_depot::timer::Stopwatch;
 use layover_tests::sftp::Sftp;
 
 use crate::cost;
+use crate::files::{BIG_BYTES, fill, fill_small};
 use crate::rivals::{Fsync, Rival, Rivals};
 
 /// Every job, in the table's order.
 /// Idle sessions first: what transfers took, the allocator keeps for the next ones.
 pub(crate) const JOBS: [&str; 6] = ["idle", "login", "upload", "download", "put-r", "get-r"];
 
-const BIG_BYTES: u64 = 1 << 30;
-const SMALL_FILES: usize = 1_000;
-const SMALL_BYTES: u64 = 10 * 1024;
 /// Logins in one run: one alone is below the kernel's clock tick.
 const LOGINS: usize = 20;
 /// Idle sessions; `sshd` has two processes for each, so it is asked for the smaller number alone.
@@ -223,25 +219,8 @@ impl<'a> Contest<'a> {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-/// Bytes that no layer can shorten.
-fn fill(path: &Path, bytes: u64) {
-    let random = File::open("/dev/urandom").expect("open the kernel's chance");
-    let mut file = File::create(path).expect("make a file");
-    std::io::copy(&mut random.take(bytes), &mut file).expect("fill a file");
-}
-
-fn fill_small(dir: &Path) {
-    if dir.exists() {
-        return;
-    }
-    fs::create_dir(dir).expect("make a folder");
-    for number in 0..SMALL_FILES {
-        fill(&dir.join(format!("file-{number:04}")), SMALL_BYTES);
-    }
 }

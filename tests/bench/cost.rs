@@ -8,7 +8,12 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// Seconds of CPU that a process has used, with the children that it has waited for: `sshd` has one
 /// for each connection.
 pub(crate) fn cpu_s(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the server is running");
+    try_cpu_s(pid).expect("the server is running")
+}
+
+/// `None` when the process is gone.
+fn try_cpu_s(pid: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is a name in parentheses, which may contain anything.
     let fields = stat.rsplit_once(')').expect("a name in parentheses").1;
     // utime stime cutime cstime are fields 14 to 17.
@@ -18,7 +23,18 @@ pub(crate) fn cpu_s(pid: u32) -> f64 {
         .take(4)
         .map(|ticks| ticks.parse::<u64>().expect("a number of ticks"))
         .sum();
-    ticks as f64 / TICKS_PER_SECOND
+    Some(ticks as f64 / TICKS_PER_SECOND)
+}
+
+/// The same, with all processes below it that are there still.
+pub(crate) fn tree_cpu_s(pid: u32) -> f64 {
+    tree(pid).into_iter().filter_map(try_cpu_s).sum()
+}
+
+/// A process and all below it.
+pub(crate) fn tree(pid: u32) -> Vec<u32> {
+    let below = children(pid).into_iter().flat_map(tree);
+    std::iter::once(pid).chain(below).collect()
 }
 
 /// Memory of a process and all below it, in MiB; what several share is divided among them.

@@ -1,38 +1,52 @@
-//! Side by side with OpenSSH's `sshd` and `internal-sftp`: the same client, cipher and files, in
-//! memory, one run alternating between the two.
+//! Side by side with OpenSSH's `sshd` and `internal-sftp`, and over FTPS with vsftpd and ProFTPD:
+//! the same client, cipher and files, in memory, one run alternating between them.
 //!
 //! `tests/run --bench` builds what is measured and calls this. Nothing here judges: it prints what
-//! it found, and with `--write` puts the table into README.md.
+//! it found, and with `--write` puts the tables into README.md.
 
 mod contest;
 mod cost;
+mod files;
+mod ftps;
 mod readme;
 mod rivals;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use contest::{Contest, Line};
+use readme::Place;
 use rivals::{Fsync, Rivals};
 
 const HELP: &str = "\
-Usage: cargo bench --bench sftp -- [--runs N] [--write] [NAME...]
+Usage: cargo bench --bench speed -- [--sftp | --ftps] [--runs N] [--write] [NAME...]
 
-  --runs N   how often each of the two does each job (default 5)
-  --write    put the table into README.md
-  NAME       only these: upload download put-r get-r login idle";
+  --sftp     only beside OpenSSH's sshd
+  --ftps     only beside vsftpd and ProFTPD
+  --runs N   how often each server does each job (default 5)
+  --write    put the tables into README.md
+  --never    only with fsync = \"never\"
+  NAME       only these: upload download put-r get-r login idle
+             (SFTP), idle curl-put curl-get lftp-put lftp-get mirror mirror-4 (FTPS)";
 
 /// What was asked for.
 struct Wishes {
+    sftp: bool,
+    ftps: bool,
     runs: usize,
     write: bool,
+    fsync: &'static [Fsync],
     only: Vec<String>,
 }
 
 impl Wishes {
     fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut wishes = Self {
+            sftp: true,
+            ftps: true,
             runs: 5,
             write: false,
+            fsync: &[Fsync::Never, Fsync::Always],
             only: Vec::new(),
         };
         let mut arguments = arguments.peekable();
@@ -40,6 +54,9 @@ impl Wishes {
             match argument.as_str() {
                 // Cargo's own.
                 "--bench" => {}
+                "--sftp" => wishes.ftps = false,
+                "--ftps" => wishes.sftp = false,
+                "--never" => wishes.fsync = &[Fsync::Never],
                 "--write" => wishes.write = true,
                 "--runs" => {
                     wishes.runs = arguments
@@ -48,11 +65,21 @@ impl Wishes {
                         .filter(|runs| *runs > 0)
                         .ok_or("--runs needs a number above 0")?;
                 }
-                name if contest::JOBS.contains(&name) => wishes.only.push(name.to_owned()),
+                name if contest::JOBS.contains(&name) || ftps::JOBS.contains(&name) => {
+                    wishes.only.push(name.to_owned())
+                }
                 other => return Err(format!("unknown argument `{other}`\n{HELP}")),
             }
         }
         Ok(wishes)
+    }
+
+    fn tell(&self, place: Place, table: &str) {
+        println!("{table}");
+        if self.write {
+            let readme = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+            readme::put(&readme, place, table);
+        }
     }
 
     fn wants(&self, job: &str) -> bool {
@@ -60,12 +87,16 @@ impl Wishes {
     }
 }
 
-fn main() {
-    let wishes = match Wishes::parse(std::env::args().skip(1)) {
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == ftps::REAP).is_some() {
+        return ftps::reap(arguments);
+    }
+    let wishes = match Wishes::parse(arguments) {
         Ok(wishes) => wishes,
         Err(fault) => {
             eprintln!("{fault}");
-            std::process::exit(2);
+            return ExitCode::from(2);
         }
     };
     let memory = Path::new("/dev/shm");
@@ -75,16 +106,21 @@ fn main() {
         eprintln!("/dev/shm is missing: measured on a disk");
         std::env::temp_dir()
     };
-    let mut lines = Vec::new();
-    for fsync in [Fsync::Never, Fsync::Always] {
-        lines.extend(measure(&wishes, &place, fsync));
+    if wishes.sftp {
+        let lines = wishes.fsync.iter();
+        let lines: Vec<Line> = lines
+            .flat_map(|fsync| measure(&wishes, &place, *fsync))
+            .collect();
+        wishes.tell(Place::Sftp, &readme::table(&lines, wishes.runs));
     }
-    let table = readme::table(&lines, wishes.runs);
-    println!("{table}");
-    if wishes.write {
-        let readme = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-        readme::put(&readme, &table);
+    if wishes.ftps {
+        let lines = wishes.fsync.iter();
+        let lines: Vec<ftps::Line> = lines
+            .flat_map(|fsync| ftps::measure(&place, *fsync, wishes.runs, |job| wishes.wants(job)))
+            .collect();
+        wishes.tell(Place::Ftps, &ftps::table(&lines, wishes.runs));
     }
+    ExitCode::SUCCESS
 }
 
 fn measure(wishes: &Wishes, place: &Path, fsync: Fsync) -> Vec<Line> {

@@ -5,8 +5,28 @@ use std::path::Path;
 
 use crate::contest::Line;
 
-const BEGIN: &str = "<!-- measured by tests/run --bench: begin -->";
-const END: &str = "<!-- measured by tests/run --bench: end -->";
+/// Which of its two tables.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    Sftp,
+    Ftps,
+}
+
+impl Place {
+    /// The comments around it.
+    const fn marks(self) -> [&'static str; 2] {
+        match self {
+            Self::Sftp => [
+                "<!-- measured by tests/run --bench: begin -->",
+                "<!-- measured by tests/run --bench: end -->",
+            ],
+            Self::Ftps => [
+                "<!-- FTPS, measured by tests/run --bench: begin -->",
+                "<!-- FTPS, measured by tests/run --bench: end -->",
+            ],
+        }
+    }
+}
 
 pub(crate) fn table(lines: &[Line], runs: usize) -> String {
     let mut text = format!(
@@ -29,12 +49,13 @@ pub(crate) fn table(lines: &[Line], runs: usize) -> String {
 }
 
 /// Puts the table where README.md keeps it.
-pub(crate) fn put(readme: &Path, table: &str) {
+pub(crate) fn put(readme: &Path, place: Place, table: &str) {
+    let [begin, end] = place.marks();
     let text = fs::read_to_string(readme).expect("read README.md");
     let (before, rest) = text
-        .split_once(BEGIN)
+        .split_once(begin)
         .expect("README.md has a place for it");
-    let (_, after) = rest.split_once(END).expect("README.md has its end");
-    let text = format!("{before}{BEGIN}\n{table}{END}{after}");
+    let (_, after) = rest.split_once(end).expect("README.md has its end");
+    let text = format!("{before}{begin}\n{table}{end}{after}");
     fs::write(readme, text).expect("write README.md");
 }

@@ -136,6 +136,27 @@ async fn data(control: &ControlTls, config: &ClientConfig) -> (Negotiated, Bindi
 }
 
 #[tokio::test]
+async fn our_order_of_suites_counts() {
+    for (version, expected) in [
+        (&TLS12, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+        (&TLS13, "TLS13_AES_256_GCM_SHA384"),
+    ] {
+        let tls = tls();
+        let mut reversed = CryptoProvider::clone(&provider());
+        reversed.cipher_suites.reverse();
+        let mut roots = RootCertStore::empty();
+        roots.add(tls.identity().key.cert[0].clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(reversed))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let negotiated = control(&tls.control(ClientCertificates::Ignored).unwrap(), &config).await;
+        assert_eq!(negotiated.suite, expected, "{version:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_resumed_data_connection_is_bound_to_its_control_connection() {
     for version in VERSIONS {
         let tls = tls();
@@ -204,7 +225,7 @@ async fn f15_a_session_of_many_days_still_resumes_its_data_connections() {
         let clock = Arc::new(Stepped(AtomicU64::new(1_790_000_000)));
         let mut config = client(&tls.identity(), version);
         config.time_provider = clock.clone();
-        let mut session = tls.control().unwrap();
+        let mut session = tls.control(ClientCertificates::Ignored).unwrap();
         let mut served = ServerConfig::clone(&session.config);
         served.time_provider = clock.clone();
         session.config = Arc::new(served);

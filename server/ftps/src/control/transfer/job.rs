@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::DataPlace;
 use super::broken_off;
 use crate::ascii::{FromWire, ToWire};
-use crate::data::{CHUNK_BYTES, Counted, DataStream, End};
+use crate::data::{Counted, DataStream, End};
 use crate::passive::{AcceptFault, ActiveFault, PortLease, connect_active};
 use crate::reply::{Reply, minute, size};
 use crate::server::{Owner, Shared};
@@ -43,6 +43,16 @@ const CONTROL_OUTLIVES: Duration = Duration::from_millis(250);
 /// hold back the rest. In what is longer 40 ms are nothing, and an acknowledgement for
 /// each piece would cost.
 const EAGER_BYTES: u64 = 1024 * 1024;
+
+/// What a download reads at once: so much at first and for a client that is slow...
+const FIRST_READ_BYTES: usize = 64 * 1024;
+
+/// ...and at most so much, which a client that takes it [`QUICKLY`] doubles up to: a
+/// read may be a change of threads, and a thousand slow downloads may run at once.
+const MAX_READ_BYTES: usize = 512 * 1024;
+
+/// See [`MAX_READ_BYTES`].
+const QUICKLY: Duration = Duration::from_millis(20);
 
 /// What a transfer needs of its control connection.
 pub(super) struct Carrier {
@@ -370,8 +380,9 @@ async fn send_file(
 ) -> (u64, Result<(), Reply>) {
     let mut wire = open.is_ascii.then(ToWire::default);
     let (mut at, mut sent_bytes) = (from, 0_u64);
+    let mut read_bytes = FIRST_READ_BYTES;
     loop {
-        let bytes = match file.read_at(at, CHUNK_BYTES).await {
+        let bytes = match file.read_at(at, read_bytes).await {
             Ok(bytes) => bytes,
             Err(error) => return (sent_bytes, Err(broken_off(&error))),
         };
@@ -379,6 +390,7 @@ async fn send_file(
             break;
         }
         at = at.saturating_add(bytes.len() as u64);
+        let since_read = Stopwatch::start();
         let sent = match &mut wire {
             Some(wire) => open.stream.send(&wire.convert(&bytes)).await,
             None => open.stream.send(&bytes).await,
@@ -388,6 +400,11 @@ async fn send_file(
         }
         sent_bytes = sent_bytes.saturating_add(bytes.len() as u64);
         open.moved.store(sent_bytes, Ordering::Relaxed);
+        read_bytes = if since_read.elapsed() < QUICKLY {
+            read_bytes.saturating_mul(2).min(MAX_READ_BYTES)
+        } else {
+            FIRST_READ_BYTES
+        };
     }
     let ended = open.stream.end_ours().await;
     (sent_bytes, ended.map_err(interrupted))
