@@ -181,6 +181,13 @@ impl ControlConnection {
                 }
                 Lost::TooLong.to_string()
             }
+            Ending::Lost(Lost::TooMany) => {
+                let text = "too many commands were sent during a transfer; connection closed";
+                if self.wire.send(&Reply::new(421, text)).await.is_ok() {
+                    self.wire.close().await;
+                }
+                Lost::TooMany.to_string()
+            }
             Ending::Lost(lost) => lost.to_string(),
             Ending::Cut(reason) => reason.to_owned(),
         };

@@ -28,6 +28,9 @@ pub(crate) enum Lost {
     /// A command line passed its limit.
     #[error("a command line was too long")]
     TooLong,
+    /// More commands came during a transfer than may wait for its end.
+    #[error("too many commands were sent during a transfer")]
+    TooMany,
     /// The peer does not read what it is told.
     #[error("a reply was not read in time")]
     Unread,

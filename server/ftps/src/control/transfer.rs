@@ -17,8 +17,13 @@ use crate::reply::{Reply, of_fault, size};
 use crate::wire::Lost;
 use job::{Carrier, Download, Job, Upload};
 
-/// Commands that may wait for the end of a transfer.
-const MAX_QUEUED: usize = 16;
+/// Commands that may wait for the end of a transfer: a keep-alive every half minute
+/// for eight hours. Whoever sends more is ended: what is not read hides an ABOR, and
+/// that the control connection is lost.
+const MAX_QUEUED: usize = 1024;
+
+/// Bytes of their lines.
+const MAX_QUEUED_BYTES: usize = 64 * 1024;
 
 /// Names that STOU tries.
 const MAX_UNIQUE_TRIES: usize = 1000;
@@ -123,16 +128,22 @@ impl ControlConnection {
         tokio::pin!(transfer, told_to_end);
         let mut gone = None;
         let reply = loop {
-            let listens = gone.is_none() && self.queue.len() < MAX_QUEUED;
+            // The transfer comes last: what was said before its last bytes is
+            // heard before they are taken for its end.
             tokio::select! {
                 biased;
-                reply = &mut transfer => break reply,
                 reason = &mut told_to_end, if ending.is_none() => {
                     cancel.cancel();
                     ending = Some(ended_by_operator(reason.as_str()));
                 }
-                line = self.wire.line(), if listens => match line {
-                    Ok(line) => self.hear(line, &cancel, &moved).await?,
+                line = self.wire.line(), if gone.is_none() => match line {
+                    Ok(line) if self.may_wait(&line) => {
+                        self.hear(line, &cancel, &moved).await?;
+                    }
+                    Ok(_) => {
+                        cancel.cancel();
+                        gone = Some(Lost::TooMany);
+                    }
                     Err(lost) => {
                         // Whoever said QUIT waits for nothing but the end. From
                         // anybody else nothing is known any more (item 4).
@@ -142,19 +153,26 @@ impl ControlConnection {
                         gone = Some(lost);
                     }
                 },
+                reply = &mut transfer => break reply,
             }
         };
         match gone {
             Some(lost @ (Lost::Closed | Lost::Unread)) => Err(Ending::Lost(lost)),
-            Some(Lost::TooLong) => {
+            Some(lost @ (Lost::TooLong | Lost::TooMany)) => {
                 self.wire.send(&reply).await?;
-                Err(Ending::Lost(Lost::TooLong))
+                Err(Ending::Lost(lost))
             }
             None => {
                 self.wire.send(&reply).await?;
                 ending.map_or(Ok(()), Err)
             }
         }
+    }
+
+    /// Whether there is room for another command that waits.
+    fn may_wait(&self, line: &[u8]) -> bool {
+        let waiting: usize = self.queue.iter().map(Vec::len).sum();
+        self.queue.len() < MAX_QUEUED && waiting.saturating_add(line.len()) <= MAX_QUEUED_BYTES
     }
 
     /// A command during a transfer.

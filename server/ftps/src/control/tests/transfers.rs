@@ -190,6 +190,65 @@ async fn r04_a_tolerant_account_publishes_a_bare_end_and_never_a_reset_or_nothin
     assert_eq!(verdicts[0].detail["end"], "bare-fin");
 }
 
+// What waits behind many commands is heard all the same.
+#[tokio::test]
+async fn r04_a_control_connection_that_is_lost_behind_many_commands_publishes_nothing() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    let mut data = client.begin("STOR file").await;
+    data.write_all(b"half").await.unwrap();
+    data.flush().await.unwrap();
+    while !client.ask("STAT").await.1.contains("4 bytes so far") {}
+    client.raw(&b"NOOP\r\n".repeat(200)).await;
+    drop(client);
+    let ended = async {
+        while world.entries("upload").await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timer::timeout(PATIENCE, ended).await.unwrap();
+    let _ = data.shutdown().await;
+    assert_eq!(world.entries("upload").await[0].detail["end"], "aborted");
+    assert_eq!(world.content("file"), None);
+}
+
+#[tokio::test]
+async fn f03_abor_is_heard_behind_many_commands() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    let mut data = client.begin("STOR file").await;
+    data.write_all(b"half").await.unwrap();
+    data.flush().await.unwrap();
+    client.raw(&b"NOOP\r\n".repeat(40)).await;
+    client.raw(b"ABOR\r\n").await;
+    assert_eq!(client.reply().await.0, 426);
+    for _ in 0..40 {
+        assert_eq!(client.reply().await.0, 200);
+    }
+    assert_eq!(client.reply().await.0, 226);
+    assert_eq!(world.content("file"), None);
+}
+
+#[tokio::test]
+async fn whoever_sends_commands_without_end_during_a_transfer_is_ended() {
+    for line in [
+        &b"NOOP\r\n"[..],
+        &[&b"CWD "[..], &[b'x'; 2000], b"\r\n"].concat(),
+    ] {
+        let world = World::new().await;
+        let mut client = world.logged_in().await;
+        let mut data = client.begin("STOR file").await;
+        data.write_all(b"half").await.unwrap();
+        data.flush().await.unwrap();
+        let count = if line.len() < 100 { 1025 } else { 33 };
+        client.raw(&line.repeat(count)).await;
+        assert_eq!(client.reply().await.0, 426);
+        assert_eq!(client.reply().await.0, 421);
+        client.expect_end().await;
+        assert_eq!(world.content("file"), None);
+    }
+}
+
 #[tokio::test]
 async fn a_lost_control_connection_publishes_nothing() {
     let world = World::new().await;
