@@ -162,10 +162,11 @@ fn f13_a_small_file_does_not_wait_for_a_delayed_acknowledgement() {
                 let mut times: Vec<f64> = times.collect();
                 assert_eq!(times.len().to_string(), COUNT, "{ran}");
                 times.sort_by(f64::total_cmp);
-                let median = times[times.len() / 2];
-                println!("{entry:?} {options:?}, {size} bytes: {median} ms each");
+                // With the fault every file waits; on a busy machine many do.
+                let quartile = times[times.len() / 4];
+                println!("{entry:?} {options:?}, {size} bytes: {quartile} ms for a quarter");
                 assert!(
-                    median < LIMIT_MS,
+                    quartile < LIMIT_MS,
                     "{entry:?} {options:?}, {size}: {times:?}"
                 );
             }
