@@ -180,8 +180,7 @@ fn is_there(path: &Path) -> Result<bool, HostKeyError> {
     path.try_exists().map_err(|source| unwritable(path, source))
 }
 
-/// Writes a fresh key: a temporary file, fsync, a link to the final name (which
-/// fails rather than replace a key that came meanwhile), fsync of the folder.
+/// Writes a fresh key.
 fn make(path: &Path, algorithm: &Algorithm) -> Result<(), HostKeyError> {
     let mut seed = zeroize::Zeroizing::new([0_u8; 32]);
     getrandom::fill(seed.as_mut()).map_err(|source| HostKeyError::NoRandomness { source })?;
@@ -194,7 +193,10 @@ fn make(path: &Path, algorithm: &Algorithm) -> Result<(), HostKeyError> {
     write_once(path, text.as_bytes()).map_err(|source| unwritable(path, source))
 }
 
-fn write_once(path: &Path, text: &[u8]) -> io::Result<()> {
+/// Writes a secret that nobody has written yet: a temporary file, fsync, a link to
+/// the final name (which fails rather than replace one that came meanwhile), fsync
+/// of the folder.
+pub(crate) fn write_once(path: &Path, text: &[u8]) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let unfinished = path.with_extension(format!("{}.new", std::process::id()));

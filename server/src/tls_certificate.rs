@@ -6,15 +6,15 @@
 //! another. Key and certificate lie in one file: two could not be written at
 //! once.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use layover_config::{SecretError, SecretRef};
 use layover_ftps::{Identity, IdentityFault, Tls, self_signed};
 use layover_retention::Timestamp;
+
+use crate::host_key::write_once;
 
 /// Folder of the keys below `data_dir`.
 const KEY_DIR_NAME: &str = "keys";
@@ -116,31 +116,6 @@ pub fn generated_path(data_dir: &Path) -> PathBuf {
     data_dir.join(KEY_DIR_NAME).join(GENERATED_NAME)
 }
 
-/// A temporary file, fsync, a link to the final name (which fails rather than
-/// replace one that came meanwhile), fsync of the folder.
-fn write_once(path: &Path, text: &[u8]) -> io::Result<()> {
-    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let unfinished = path.with_extension(format!("{}.new", std::process::id()));
-    let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        match fs::hard_link(&unfinished, path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other,
-        }
-    })();
-    let removed = fs::remove_file(&unfinished);
-    written.and(removed)?;
-    File::open(dir)?.sync_all()
-}
-
 /// Why there is no TLS certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsCertificateError {
@@ -178,6 +153,7 @@ pub enum TlsCertificateError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
