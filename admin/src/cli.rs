@@ -15,7 +15,7 @@ use crate::value::{
     AccountOrPath, KeepOrDefault, NewUntil, ReuseOrDefault, Since, SizeOrNone, VirtualPathArg,
 };
 
-/// Hosted SFTP server with enforced retention.
+/// Hosted FTPS/SFTP server with enforced retention.
 #[derive(Debug, Parser)]
 #[command(name = "layover", version, about, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
