@@ -17,7 +17,7 @@ pub(crate) enum HandshakeFault {
     #[error("the client speaks plaintext where TLS is required")]
     Plaintext,
     /// The client's TLS is older than the server's minimum.
-    #[error("the client offers no TLS version that this server accepts")]
+    #[error("the client's TLS version is too old: it offers none that this server accepts")]
     NoCommonVersion,
     /// No cipher suite, key exchange or signature scheme in common.
     #[error("the client and this server have no cipher suite in common ({detail})")]
@@ -73,7 +73,10 @@ impl HandshakeFault {
                 PeerIncompatible::Tls12NotOffered
                 | PeerIncompatible::Tls12NotOfferedOrEnabled
                 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-                | PeerIncompatible::SupportedVersionsExtensionRequired,
+                | PeerIncompatible::SupportedVersionsExtensionRequired
+                // RFC 5246 s.7.4.1.4.1: new with TLS 1.2. Without it a client is older
+                // than that, and this is looked at before the version.
+                | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
             ) => Self::NoCommonVersion,
             Error::PeerIncompatible(what) => Self::NoCommonSuite {
                 detail: format!("{what:?}"),

@@ -334,6 +334,23 @@ async fn f04_a_failed_handshake_is_a_fault_that_says_why() {
 }
 
 #[tokio::test]
+async fn a_client_older_than_tls_1_2_is_called_too_old() {
+    let tls = tls();
+    let session = tls.control(ClientCertificates::Ignored).unwrap();
+    // TLS 1.1 with one suite and no extension, as clients of that time say hello.
+    let mut hello = vec![0x03, 0x02];
+    hello.extend_from_slice(&[7; 32]);
+    hello.extend_from_slice(&[0, 0, 2, 0xc0, 0x14, 1, 0]);
+    let length = u8::try_from(hello.len()).unwrap();
+    let record = [&[0x16, 3, 1, 0, length + 4, 1, 0, 0, length][..], &hello].concat();
+    let (ours, mut theirs) = duplex(65_536);
+    theirs.write_all(&record).await.unwrap();
+    let fault = session.accept(ours, LIMIT).await.unwrap_err();
+    assert_eq!(fault, HandshakeFault::NoCommonVersion);
+    assert!(fault.to_string().contains("too old"));
+}
+
+#[tokio::test]
 async fn tls_1_2_is_refused_where_1_3_is_the_minimum() {
     let options = TlsOptions {
         min_version: MinVersion::Tls13,
