@@ -82,6 +82,11 @@ fn a_drop_box_takes_files_and_shows_nothing(protocol: Protocol, engine: Engine) 
     assert_denied("overwrite", partner.put(b"/in/file", b"other"));
     assert_denied("remove", partner.remove(b"/in/file"));
     assert_denied("rename", partner.rename(b"/in/file", b"/in/other"));
+    // What was delivered is the receiver's, its time stamp included.
+    assert_denied(
+        "utime",
+        partner.set_modified(b"/in/file", Timestamp::from_micros(1_000_000)),
+    );
     assert_denied("write elsewhere", partner.put(b"/other/file", b"content"));
     assert_denied(
         "a folder that begins alike",

@@ -127,6 +127,8 @@ enum Reason {
     ClientCertificate(#[from] ClientCertificateFault),
     #[error("account changed during the login")]
     ChangedMeanwhile,
+    #[error("plain FTP: the client did not ask for TLS")]
+    WithoutTls,
 }
 
 /// Keys that one connection offered in vain.
@@ -342,6 +344,41 @@ impl Gate {
             outcome = "refused",
             reason = reason.as_deref(),
             "no key that was offered is accepted"
+        );
+        let appended = self.holdings.store.append(&entry).await;
+        appended.map_err(|source| LoginError::Unavailable { source })
+    }
+
+    /// Tells the journal of a name that came over FTP without TLS, which is refused
+    /// before any proof: whose client is set so sees nothing but refusals.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn note_without_tls(&self, user: &str, peer: IpAddr) -> Result<(), LoginError> {
+        let peer = normalise_ip(peer);
+        let row = self.look_up(user).await?;
+        let reason = Reason::WithoutTls.to_string();
+        let mut entry = NewEntry::new(
+            self.holdings.now(),
+            JournalKind::Login,
+            "login",
+            &self.holdings.node,
+        )
+        .outcome(Outcome::Refused)
+        .account(user)
+        .peer(peer)
+        .protocol(Protocol::Ftps)
+        .with("method", "none")
+        .with("reason", reason.as_str());
+        if let Some(row) = row {
+            entry = entry.entity(&row.account.entity);
+        }
+        tracing::info!(
+            account.name = %user.escape_debug(),
+            peer.addr = %peer,
+            outcome = "refused",
+            reason = reason.as_str(),
+            "login refused"
         );
         let appended = self.holdings.store.append(&entry).await;
         appended.map_err(|source| LoginError::Unavailable { source })

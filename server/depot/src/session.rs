@@ -35,7 +35,7 @@ use terms::Terms;
 
 use crate::holdings::{Holdings, HomeRef};
 use crate::vfs::{Entry, FileKind, VfsError};
-use crate::{Account, AccountName, Protocol, Right, SessionId, SessionReuse, VirtualPath};
+use crate::{Account, AccountName, Protocol, Right, Rights, SessionId, SessionReuse, VirtualPath};
 
 /// Entries that one listing carries. A directory with more must be split by
 /// the partner; the bound keeps one listing below about 50 MB.
@@ -43,6 +43,11 @@ pub const MAX_LISTING: usize = 100_000;
 
 /// Names that one listing looks at again because they changed meanwhile.
 const MAX_SECOND_LOOKS: usize = 256;
+
+/// Names that one listing looks for because the ledger knows them and the tree did not
+/// tell them: as many files as may be renamed while a directory is read. Whatever was
+/// taken away behind our back is in this state for long, and each look costs.
+const MAX_UNTOLD_LOOKS: usize = 32;
 
 /// Why a session must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,7 +109,7 @@ impl FileInfo {
     }
 }
 
-/// The names in one directory, in no order.
+/// The names in one directory, each once, sorted by their bytes.
 pub type Listing = Vec<(Vec<u8>, FileInfo)>;
 
 /// Room for a partner, in bytes.
@@ -256,6 +261,12 @@ impl Session {
         self.inner.terms().session_reuse
     }
 
+    /// Most bytes that its home may hold when it adds to it, as the operator has it now.
+    #[must_use]
+    pub fn quota_bytes(&self) -> Option<u64> {
+        self.inner.terms().quota_bytes
+    }
+
     /// How long a file stays that it uploaded just now: for the greeting. The
     /// account's own keep is that of the login.
     ///
@@ -321,6 +332,33 @@ impl Session {
         })
     }
 
+    /// What the account may do at `path`, as the operator has it now.
+    #[must_use]
+    pub fn rights(&self, path: &VirtualPath) -> Rights {
+        rights::rights_at(&self.inner.terms(), path)
+    }
+
+    /// Whether [`Session::list`] may be: there is such a directory, and the account may
+    /// list it.
+    ///
+    /// # Errors
+    /// As [`Session::list`], but `TooManyEntries`.
+    pub async fn check_list(&self, path: &VirtualPath) -> Result<(), VfsError> {
+        self.check_running()?;
+        self.require(path, Right::List)?;
+        let look = self.look_to_read(path).await?;
+        if look.directory().is_some() {
+            return Ok(());
+        }
+        let is_file = look.visible(self.now()).is_some();
+        let path = path.clone();
+        Err(if is_file {
+            VfsError::NotDirectory { path }
+        } else {
+            VfsError::NotFound { path }
+        })
+    }
+
     /// The published files and the directories in `path`.
     ///
     /// # Errors
@@ -352,31 +390,42 @@ impl Session {
                 .push(row);
         }
         let now = self.now();
-        let mut second_looks = 0_usize;
         let mut listing = Vec::with_capacity(entries.len());
+        // Names that changed between the tree and the ledger.
+        let mut unclear = Vec::new();
         for (name, entry) in entries {
             // A name that no path can carry cannot be asked for either.
-            let Ok(at) = path.join(&name) else { continue };
+            if path.join(&name).is_err() {
+                continue;
+            }
             if entry.kind == FileKind::Directory {
                 listing.push((name, FileInfo::of(entry, None)));
                 continue;
             }
-            let Some(rows) = by_name.get(&name) else {
+            // Taken out: readdir may tell a name twice while others are renamed.
+            let Some(rows) = by_name.remove(&name) else {
                 continue;
             };
             match look::visible(entry, rows.iter(), now) {
                 Some(file) => listing.push((name, FileInfo::of(file.entry, file.expires_at))),
-                None if rows.iter().any(|row| row.is_visible(now))
-                    && second_looks < MAX_SECOND_LOOKS =>
-                {
-                    second_looks = second_looks.saturating_add(1);
-                    if let Some(file) = self.look_to_read(&at).await?.visible(now) {
-                        listing.push((name, FileInfo::of(file.entry, file.expires_at)));
-                    }
-                }
+                None if rows.iter().any(|row| row.is_visible(now)) => unclear.push(name),
                 None => {}
             }
         }
+        // Nor need it tell one that was renamed meanwhile: the ledger may know its name.
+        let untold = by_name
+            .into_iter()
+            .filter(|(_, rows)| rows.iter().any(|row| row.is_visible(now)))
+            .map(|(name, _)| name)
+            .take(MAX_UNTOLD_LOOKS);
+        for name in unclear.into_iter().take(MAX_SECOND_LOOKS).chain(untold) {
+            let Ok(at) = path.join(&name) else { continue };
+            if let Some(file) = self.look_to_read(&at).await?.visible(now) {
+                listing.push((name, FileInfo::of(file.entry, file.expires_at)));
+            }
+        }
+        listing.sort_by(|(one, _), (other, _)| one.cmp(other));
+        listing.dedup_by(|(later, _), (earlier, _)| later == earlier);
         Ok(listing)
     }
 

@@ -605,7 +605,7 @@ fn from_seconds(seconds: u32) -> Timestamp {
 /// Faults of ours are logged where they are handled; those of the peer are its
 /// own business.
 fn log_fault(session: &Session, error: &VfsError) {
-    if matches!(error, VfsError::Storage { .. } | VfsError::Database { .. }) {
+    if error.is_ours() {
         tracing::error!(
             session.id = %session.id(),
             account.name = %session.account_name(),

@@ -219,6 +219,20 @@ impl Session {
         Ok(())
     }
 
+    /// Whether [`Session::rename`] may begin with this name.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotPermitted`, `SessionEnded`, `Storage`, `Database`.
+    pub async fn check_rename(&self, from: &VirtualPath) -> Result<(), VfsError> {
+        self.stat(from).await?;
+        let may = if from.is_root() {
+            Err(self.not_permitted(from, Right::Rename))
+        } else {
+            self.require(from, Right::Rename)
+        };
+        self.note_refusal("rename", from, may)
+    }
+
     /// Removes a published file, or the account's own unfinished upload when
     /// no published file has the name.
     ///
@@ -288,7 +302,8 @@ impl Session {
     }
 
     /// Sets the partner's time stamps; they are shown and decide nothing. The
-    /// access time is not kept.
+    /// access time is not kept. Of a published file it takes the rights to write and to
+    /// overwrite.
     ///
     /// # Errors
     /// `NotFound`, `NotPermitted`, `SessionEnded`, `Storage`, `Database`.
@@ -324,10 +339,15 @@ impl Session {
         self.check_running()?;
         self.require(path, Right::Write)?;
         let look = self.look(path).await?;
-        if look.directory().is_none() && look.visible(self.now()).is_none() {
-            // An unfinished upload has no attributes yet: fine, and nothing to do.
-            let unfinished = look.unfinished_of(self.inner.account.id);
-            return unfinished.map(drop).ok_or_else(|| not_found(path));
+        if look.directory().is_none() {
+            if look.visible(self.now()).is_none() {
+                // An unfinished upload has no attributes yet: fine, and nothing to do.
+                let unfinished = look.unfinished_of(self.inner.account.id);
+                return unfinished.map(drop).ok_or_else(|| not_found(path));
+            }
+            // What was delivered is the receiver's: who may not overwrite it may not
+            // touch it up either.
+            self.require(path, Right::Overwrite)?;
         }
         let place = self.inner.home.place(path);
         let done = self

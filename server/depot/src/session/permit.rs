@@ -177,6 +177,21 @@ impl UploadPermit {
         &self.path
     }
 
+    /// Whether there is room for `bytes` that the peer says it will send.
+    ///
+    /// # Errors
+    /// `QuotaExceeded`.
+    pub fn check_announced(&self, bytes: u64) -> Result<(), VfsError> {
+        let quota_bytes = self.session.inner.terms().quota_bytes;
+        let checked = match (self.room_bytes, quota_bytes) {
+            (Some(room), Some(quota_bytes)) if bytes > room => {
+                Err(VfsError::QuotaExceeded { quota_bytes })
+            }
+            _ => Ok(()),
+        };
+        self.session.note_refusal("upload", &self.path, checked)
+    }
+
     /// Begins: a hidden file, and a row `receiving`. The row of a new upload comes
     /// a little later, or with its publication; a row that cannot be written is told
     /// by the next write, or by the end, and the upload is not published.
@@ -186,6 +201,12 @@ impl UploadPermit {
     /// to be changed was exchanged meanwhile; `DiskFull`, `ReadOnlyStorage`,
     /// `SessionEnded`, `Storage`, `Database`.
     pub async fn begin(self) -> Result<Upload, VfsError> {
+        let (session, path) = (self.session.clone(), self.path.clone());
+        let begun = self.begin_now().await;
+        session.note_refusal("upload", &path, begun)
+    }
+
+    async fn begin_now(self) -> Result<Upload, VfsError> {
         self.session.check_running()?;
         let start = match &self.plan {
             Plan::Fresh => self.begin_fresh().await?,

@@ -172,8 +172,8 @@ pub(super) fn removed(
     found(entry, taken)
 }
 
-/// A verb that a rule of ours forbade. The sentence names what was asked for
-/// and the rule.
+/// A verb that a rule of ours forbade, or that the storage failed. The sentence names
+/// what was asked for and the rule.
 pub(super) fn refused(
     inner: &SessionInner,
     verb: &'static str,
@@ -181,8 +181,13 @@ pub(super) fn refused(
     fault: &VfsError,
     now: Timestamp,
 ) -> NewEntry {
+    let outcome = if fault.is_refusal() {
+        Outcome::Refused
+    } else {
+        Outcome::Failed
+    };
     transfer(inner, verb, path, now)
-        .outcome(Outcome::Refused)
+        .outcome(outcome)
         .with("why", fault.word())
         .with("reason", fault.to_string())
 }

@@ -1,5 +1,5 @@
-//! What a session was not allowed to change: in the journal, as far as a peer
-//! cannot fill it. Nobody waits for these entries, and those that come while
+//! What a session could not change, because it was not allowed or the storage
+//! failed: in the journal, as far as a peer cannot fill it. Nobody waits for these entries, and those that come while
 //! one is written are written together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,7 +59,8 @@ impl Refusals {
 }
 
 impl Session {
-    /// Passes a verb's result on; a refusal goes to the journal.
+    /// Passes a verb's result on; a refusal goes to the journal, and so does a fault of
+    /// the storage.
     pub(super) fn note_refusal<T>(
         &self,
         verb: &'static str,
@@ -67,7 +68,7 @@ impl Session {
         result: Result<T, VfsError>,
     ) -> Result<T, VfsError> {
         let fault = match result {
-            Err(fault) if fault.is_refusal() => fault,
+            Err(fault) if fault.is_refusal() || fault.is_of_storage() => fault,
             other => return other,
         };
         let inner = &self.inner;

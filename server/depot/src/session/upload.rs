@@ -318,7 +318,8 @@ impl Upload {
         holdings.to_the_end(parts.finish(completion)).await
     }
 
-    /// Ends the upload short: what has arrived without a gap stays hidden.
+    /// Ends the upload short: what has arrived without a gap stays hidden. The journal
+    /// says why: for the fault of an earlier write, when there was one.
     ///
     /// # Errors
     /// `Storage`, `Database` when even that could not be recorded; recovery
@@ -327,7 +328,7 @@ impl Upload {
         let parts = self.parts.take().ok_or(VfsError::SessionEnded)?;
         let holdings = Arc::clone(&parts.session.inner.holdings);
         holdings
-            .to_the_end(async move { parts.park("interrupted").await })
+            .to_the_end(async move { parts.park(parts.why_stopped()).await })
             .await
     }
 }
@@ -344,7 +345,7 @@ impl Drop for Upload {
         let tasks = parts.session.inner.holdings.tasks.clone();
         tasks.spawn_on(
             async move {
-                if let Err(error) = parts.park("interrupted").await {
+                if let Err(error) = parts.park(parts.why_stopped()).await {
                     tracing::error!(
                         file.path = %parts.path,
                         error = &error as &dyn std::error::Error,

@@ -178,6 +178,25 @@ impl VfsError {
         )
     }
 
+    /// Whether the storage did not take or give what it should: the operator's business
+    /// even when nobody complains.
+    pub(crate) fn is_of_storage(&self) -> bool {
+        matches!(
+            self,
+            VfsError::DiskFull
+                | VfsError::ReadOnlyStorage
+                | VfsError::Storage { .. }
+                | VfsError::HomesAway
+        )
+    }
+
+    /// Whether a person on the server's side must act: front ends log such a fault,
+    /// and no other.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.is_of_storage() || matches!(self, VfsError::Database { .. })
+    }
+
     /// The fault that `source` stands for when it met `path`.
     pub(crate) fn at(path: &VirtualPath, source: io::Error) -> VfsError {
         let path = path.clone();

@@ -59,8 +59,8 @@ async fn rights_decide_every_verb() {
             "list stat read create replace change mkdir rmdir times rename remove",
         ),
         (None, true, "list stat read"),
-        // Drop-box: put in, see nothing.
-        (Some("write,mkdir"), false, "create mkdir times"),
+        // Drop-box: put in, see nothing, and touch nothing that is in.
+        (Some("write,mkdir"), false, "create mkdir"),
         // Collect-only: look, fetch, take away.
         (
             Some("list,read,delete"),

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{NEW, begin};
+use crate::JournalKind;
 use crate::holdings::fixture::{World, path, upload};
 use crate::session::{Completion, Session};
 use crate::vfs::VfsError;
@@ -45,6 +46,38 @@ async fn replacing_counts_only_the_growth_and_removing_gives_room_back() {
     upload(&session, "/b", &[1; 100]).await.unwrap();
     assert_eq!(session.space().await.unwrap().free_bytes, 0);
     world.assert_agreement().await;
+}
+
+// FTPS ends an upload so, whatever stopped it.
+#[tokio::test]
+async fn an_interrupted_upload_that_met_the_quota_is_journalled_as_that() {
+    let (world, session) = world().await;
+    for (length, why) in [(QUOTA + 1, "quota"), (QUOTA / 2, "interrupted")] {
+        let broken = begin(&session, "/a", NEW).await.unwrap();
+        let written = broken.write_at(0, Bytes::from(vec![1; length])).await;
+        assert_eq!(is_quota(&written), why == "quota");
+        broken.interrupt().await.unwrap();
+        let entries = world.journal(JournalKind::Transfer).await;
+        let last = entries.last().unwrap();
+        assert_eq!(last.detail["why"], why, "{entries:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_announced_must_fit_as_what_comes() {
+    let (_world, session) = world().await;
+    upload(&session, "/a", &[1; 60]).await.unwrap();
+    for (name, bytes, fits) in [
+        ("/b", 40, true),
+        ("/b", 41, false),
+        ("/a", 100, true),
+        ("/a", 101, false),
+    ] {
+        let permit = session.plan_upload(&path(name), NEW).await.unwrap();
+        let checked = permit.check_announced(bytes);
+        assert_eq!(checked.is_ok(), fits, "{name} {bytes}");
+        assert_eq!(is_quota(&checked), !fits, "{name} {bytes}");
+    }
 }
 
 // Else whoever broke off near the quota could not start over for a day.

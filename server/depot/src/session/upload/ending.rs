@@ -189,6 +189,13 @@ impl Parts {
         Ok(self.receipt(UploadOutcome::AwaitsRename))
     }
 
+    /// The word for an upload that ends short: what its writes met, or that it just
+    /// broke off.
+    pub(super) fn why_stopped(&self) -> &'static str {
+        let poison = locked(&self.progress).poison;
+        poison.map_or("interrupted", Poison::word)
+    }
+
     /// Keeps what has arrived without a gap, hidden; nothing when there is
     /// nothing worth keeping.
     pub(super) async fn park(&self, why: &'static str) -> Result<(), VfsError> {

@@ -34,7 +34,10 @@ pub(super) enum Poison {
     Quota(u64),
     TooLarge,
     DiskFull,
+    ReadOnlyStorage,
     Storage,
+    /// Nobody waited for the end of a write: what the file holds is not known.
+    Abandoned,
 }
 
 impl Poison {
@@ -43,6 +46,7 @@ impl Poison {
             VfsError::QuotaExceeded { quota_bytes } => Poison::Quota(*quota_bytes),
             VfsError::TooLarge => Poison::TooLarge,
             VfsError::DiskFull => Poison::DiskFull,
+            VfsError::ReadOnlyStorage => Poison::ReadOnlyStorage,
             _ => Poison::Storage,
         }
     }
@@ -51,7 +55,15 @@ impl Poison {
     pub(super) fn is_for_want_of_room(self) -> bool {
         match self {
             Poison::Quota(_) | Poison::TooLarge | Poison::DiskFull => true,
-            Poison::Storage => false,
+            Poison::ReadOnlyStorage | Poison::Storage | Poison::Abandoned => false,
+        }
+    }
+
+    /// The journal's word for an upload that it stops.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Poison::Abandoned => "interrupted",
+            other => other.error().word(),
         }
     }
 
@@ -60,7 +72,8 @@ impl Poison {
             Poison::Quota(quota_bytes) => VfsError::QuotaExceeded { quota_bytes },
             Poison::TooLarge => VfsError::TooLarge,
             Poison::DiskFull => VfsError::DiskFull,
-            Poison::Storage => VfsError::Storage {
+            Poison::ReadOnlyStorage => VfsError::ReadOnlyStorage,
+            Poison::Storage | Poison::Abandoned => VfsError::Storage {
                 source: std::io::Error::other("an earlier write of this upload failed"),
             },
         }
@@ -78,7 +91,7 @@ impl Drop for WriteGuard {
         let mut progress = locked(&self.progress);
         progress.writes_under_way = progress.writes_under_way.saturating_sub(1);
         if !self.done {
-            progress.poison.get_or_insert(Poison::Storage);
+            progress.poison.get_or_insert(Poison::Abandoned);
         }
     }
 }
