@@ -75,6 +75,7 @@ fn a_full_disk_refuses_the_upload_and_loses_nothing(protocol: Protocol, engine: 
     }
     assert_eq!(partner.get(b"/kept").expect("get"), b"kept content");
     assert_eq!(partner.names(b"/").expect("list"), [b"kept".to_vec()]);
+    storage_is_told_of(layover, "disk-full", "the disk is full");
     ledger::agrees_with_tree(layover, "partner");
     // The partials are the account's own to remove; then there is room again.
     partner.remove(b"/large").ok();
@@ -109,8 +110,10 @@ fn a_read_only_disk_refuses_changes_and_still_serves_downloads(protocol: Protoco
     ] {
         let refused = outcome.expect_err(what);
         assert_eq!(refused.why, Why::Other, "{what}: {refused:?}");
+        assert!(refused.words.contains("read-only"), "{what}: {refused:?}");
     }
     assert_eq!(partner.get(b"/kept").expect("get"), b"kept content");
+    storage_is_told_of(layover, "read-only-storage", "the storage is read-only");
     storage.make_writable();
     assert_eq!(partner.names(b"/").expect("list"), [b"kept".to_vec()]);
     partner.put(b"/new", b"content").expect("writable again");
@@ -120,6 +123,22 @@ fn a_read_only_disk_refuses_changes_and_still_serves_downloads(protocol: Protoco
         (stored.len() == 1 && stored.contains_key("/new")).then_some(())
     });
     ledger::agrees_with_tree(layover, "partner");
+}
+
+/// A person must act, and nobody else sees what partners are told.
+#[track_caller]
+fn storage_is_told_of(layover: &Layover, why: &str, line: &str) {
+    wait::until("the journal to tell why", PATIENCE, || {
+        let entries = layover.rows(&["journal", "--kind", "transfer", "--limit", "1000"]);
+        let told = |entry: &serde_json::Value| {
+            entry["action"] == "upload"
+                && entry["outcome"] == "failed"
+                && entry["detail"]["why"] == why
+        };
+        entries.iter().any(told).then_some(())
+    });
+    let log = layover.log();
+    assert!(log.contains(line), "{log}");
 }
 
 over_both_protocols!(

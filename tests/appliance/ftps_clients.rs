@@ -7,7 +7,7 @@ use std::time::Duration;
 use layover_tests::content::{MIB, sha256, write_file};
 use layover_tests::ftps::{Entry, FtpsLogin, Tls, basic_ftp_available};
 use layover_tests::ftps_control::{Control, Resumption};
-use layover_tests::{Account, Engine, Layover, Setup, on_both_engines};
+use layover_tests::{Account, Engine, Layover, Protocol, Setup, on_both_engines};
 use serde_json::Value;
 
 use crate::ledger;
@@ -209,6 +209,131 @@ fn curl_goes_on_with_what_broke_off_and_changes_names() {
         let left = curl(&["--quote", "DELE /moved", "--list-only"], "/");
         assert_eq!(left, "");
     });
+}
+
+/// curl begins TLS on its data connection before it has read the answer to STOR, RETR or LIST.
+/// When that connection was gone, it said `Bad PASV response: 550`.
+#[test]
+fn curl_names_a_refusal_as_what_it_is() {
+    let (layover, account) = serve_with_rules();
+    let local = account.client_dir.join("local");
+    write_file(&local, 100, 4);
+    let local = local.to_string_lossy();
+    let put = ["--upload-file", &local];
+    for (entry, tls) in every_way() {
+        let login = FtpsLogin {
+            layover: &layover,
+            account: &account,
+            entry,
+        };
+        let version: &[&str] = match tls {
+            Tls::V12 => &["--tls-max", "1.2"],
+            Tls::V13 => &["--tlsv1.3"],
+        };
+        for (arguments, path, code, said) in [
+            (&put[..], "/closed/new", 25, "Failed FTP upload: 550"),
+            (&put[..], "/new", 25, "Failed FTP upload: 552"),
+            (&[][..], "/closed/file", 78, "RETR response: 550"),
+            (&[][..], "/blind/", 19, "RETR response: 550"),
+        ] {
+            let ran = login.curl(&[version, arguments].concat(), path, LONG);
+            let ran = ran.expect_code(code);
+            assert!(ran.stderr.contains(said), "{entry:?} {tls:?} {path}: {ran}");
+        }
+    }
+}
+
+#[test]
+fn lftp_and_ftplib_tell_the_servers_own_words_of_a_refusal() {
+    let (layover, account) = serve_with_rules();
+    let local = account.client_dir.join("local");
+    write_file(&local, 100, 4);
+    let local = local.to_string_lossy();
+    for (entry, tls) in every_way() {
+        let login = FtpsLogin {
+            layover: &layover,
+            account: &account,
+            entry,
+        };
+        let version = (tls == Tls::V12).then_some("--tls12");
+        for (remote, said) in [("/closed/new", "may not"), ("/new", "quota")] {
+            let ran = login.lftp_with(tls, &format!("put {local} -o {remote}"), LONG);
+            assert!(!ran.ok() && ran.stderr.contains(said), "{remote}: {ran}");
+            let arguments = [&["put", &local, remote][..], version.as_slice()].concat();
+            let ran = login.ftplib(&arguments, LONG);
+            assert!(!ran.ok() && ran.stderr.contains(said), "{remote}: {ran}");
+        }
+        let ran = login.lftp_with(tls, &format!("get /closed/file -o {local}.got"), LONG);
+        assert!(!ran.ok() && ran.stderr.contains("may not"), "{ran}");
+    }
+}
+
+fn every_way() -> impl Iterator<Item = (Entry, Tls)> {
+    let ways = |entry| Tls::BOTH.into_iter().map(move |tls| (entry, tls));
+    Entry::BOTH.into_iter().flat_map(ways)
+}
+
+/// An account whose home is full, that may look into `/closed` and not look into `/blind`.
+fn serve_with_rules() -> (Layover, Account) {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let common = |name: &str, quota: &[&str]| {
+        let arguments = [&["--home", "common"], quota].concat();
+        let plan = layover.account(name).password("correct-horse-7");
+        plan.with(&arguments).add()
+    };
+    let writer = common("writer", &[]);
+    let account = common("partner", &["--quota", "1KiB"]);
+    for (path, rights) in [("/closed", "list"), ("/blind", "write")] {
+        layover.admin(&["account", "permission", "set", "partner", path, rights]);
+    }
+    layover.start();
+    let mut writer = writer.partner(&layover, Protocol::Ftps);
+    for folder in [b"/closed".as_slice(), b"/blind"] {
+        writer.make_dir(folder).expect("make a folder");
+    }
+    writer.put(b"/closed/file", &[7; 2048]).expect("put");
+    (layover, account)
+}
+
+/// The server connects to the client, and is the TLS server all the same. curl is not among them:
+/// 7.87 and 7.88 speak in the clear on such a connection (curl's issue 10666).
+#[test]
+fn lftp_and_ftplib_move_files_in_active_mode() {
+    let layover = Setup::new(Engine::Sqlite).set("ftps", "active_mode", "true");
+    let layover = layover.prepare();
+    let account = layover.account("partner").password("correct-horse-7").add();
+    layover.start();
+    let local = account.client_dir.join("local");
+    let sum = write_file(&local, 300_000, 6);
+    let local = local.to_string_lossy();
+    for (entry, tls) in every_way() {
+        let login = FtpsLogin {
+            layover: &layover,
+            account: &account,
+            entry,
+        };
+        let target = |client: &str| {
+            let name = format!("by-{client}-{entry:?}-{tls:?}");
+            account.client_dir.join(name)
+        };
+        let by_lftp = target("lftp");
+        let commands = format!(
+            "set ftp:passive-mode no\nput {local} -o /up\nget /up -o {}\nls\nrm /up",
+            by_lftp.display()
+        );
+        let ran = login.lftp_with(tls, &commands, LONG).expect_ok();
+        assert!(ran.stdout.contains(" up"), "{ran}");
+        assert_eq!(sha256(&by_lftp), sum);
+        let version = (tls == Tls::V12).then_some("--tls12");
+        let options: Vec<&str> = ["--active"].into_iter().chain(version).collect();
+        let by_ftplib = target("ftplib");
+        let to = by_ftplib.to_string_lossy();
+        for arguments in [["put", &local, "/up"], ["get", "/up", &to]] {
+            let arguments = [&options[..], &arguments].concat();
+            login.ftplib(&arguments, LONG).expect_ok();
+        }
+        assert_eq!(sha256(&by_ftplib), sum);
+    }
 }
 
 #[test]

@@ -49,6 +49,8 @@ def arguments():
     parser.add_argument("--resume", action="store_true",
                         help="resume the control connection's session on data connections")
     parser.add_argument("--tls12", action="store_true")
+    parser.add_argument("--active", action="store_true",
+                        help="let the server connect")
     parser.add_argument("verb", choices=["put", "get", "half", "list", "many", "resume", "names"])
     parser.add_argument("paths", nargs="*")
     return parser.parse_args()
@@ -66,6 +68,7 @@ def connect(args):
     ftp.connect(args.host, args.port)
     ftp.login(args.user, args.password)
     ftp.prot_p()
+    ftp.set_pasv(not args.active)
     return ftp
 
 

@@ -82,8 +82,8 @@ pub enum Command {
     Help(Vec<u8>),
     /// A listing for people.
     List(Vec<u8>),
-    /// When a file was modified.
-    Mdtm(Vec<u8>),
+    /// When a file was modified, or when it is to have been.
+    Mdtm(Mdtm),
     /// Set a time of creation.
     Mfct(Timed),
     /// Set the time of modification.
@@ -209,6 +209,16 @@ pub struct Timed {
     pub path: Vec<u8>,
 }
 
+/// RFC 3659 s.3 asks for a file's time; older clients set it with the same command,
+/// `MDTM YYYYMMDDhhmmss <file>`. Only the files that there are tell which is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mdtm {
+    /// The file that is asked for.
+    pub path: Vec<u8>,
+    /// What is to be set, when no file is called so.
+    pub set: Option<Timed>,
+}
+
 /// The X commands for checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checksum {
@@ -229,6 +239,9 @@ pub struct Ranged {
     pub start: u64,
     /// One behind the last byte; `None` for the file's end.
     pub end: Option<u64>,
+    /// The argument as it came, when the range may belong to the name: `report 1 2`. A
+    /// file of that name goes first.
+    pub whole: Option<Vec<u8>>,
 }
 
 /// Why a line is no command.
@@ -366,8 +379,9 @@ pub const VERBS: &[Verb] = &[
     verb("LIST", LoggedIn, List, "[<path>]", |text| {
         Ok(Command::List(text.to_vec()))
     }),
-    verb("MDTM", LoggedIn, List, "<file>", |text| {
-        path(text, Command::Mdtm)
+    verb("MDTM", LoggedIn, List, "[YYYYMMDDhhmmss] <file>", |text| {
+        let set = timed(text).ok();
+        path(text, |path| Command::Mdtm(Mdtm { path, set }))
     }),
     verb("MFCT", LoggedIn, Change, "YYYYMMDDhhmmss <file>", |text| {
         Ok(Command::Mfct(timed(text)?))
@@ -479,7 +493,7 @@ pub const VERBS: &[Verb] = &[
     }),
 ];
 
-fn path(text: &[u8], command: fn(Vec<u8>) -> Command) -> Parsed {
+fn path(text: &[u8], command: impl FnOnce(Vec<u8>) -> Command) -> Parsed {
     if text.is_empty() {
         return Err(SyntaxFault::Argument("this command needs an argument"));
     }
@@ -603,14 +617,24 @@ fn timed(text: &[u8]) -> Result<Timed, SyntaxFault> {
 }
 
 /// `SITE UTIME <time> <file>`, or as Serv-U has it `<file> <atime> <mtime>
-/// <ctime> UTC`.
+/// <ctime> UTC`; that name may stand in quotes.
 fn utime(text: &[u8]) -> Result<Timed, SyntaxFault> {
-    if let Some(rest) = text.strip_suffix(b" UTC") {
-        let mut parts = rest.rsplitn(4, |byte| *byte == b' ');
-        let (_, modified, _, path) = (parts.next(), parts.next(), parts.next(), parts.next());
-        if let (Some(modified_us), Some(path)) = (modified.and_then(time_val), path)
-            && !path.is_empty()
-        {
+    let trimmed = text.trim_ascii_end();
+    let rest = match trimmed.len().checked_sub(4).map(|at| trimmed.split_at(at)) {
+        Some((rest, zone)) if zone.eq_ignore_ascii_case(b" UTC") => rest,
+        _ => trimmed,
+    };
+    let mut parts = rest.trim_ascii_end().rsplitn(4, |byte| *byte == b' ');
+    let mut time = || parts.next().and_then(time_val);
+    let (changed, modified, accessed) = (time(), time(), time());
+    if let (Some(_), Some(modified_us), Some(_), Some(path)) =
+        (changed, modified, accessed, parts.next())
+    {
+        let inside = path
+            .strip_prefix(b"\"")
+            .and_then(|path| path.strip_suffix(b"\""));
+        let path = inside.unwrap_or(path);
+        if !path.is_empty() {
             return Ok(Timed {
                 modified_us,
                 path: path.to_vec(),
@@ -676,26 +700,38 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// `<file>`, `"<file>"`, each with `[<from>] <to>` behind when it is quoted or
-/// the last words are numbers.
+/// `<file>` or `"<file>"`, with `[<from>] <to>` behind a quoted one, `<from> <to>` behind
+/// another.
 fn checksum(algorithm: Checksum, text: &[u8]) -> Parsed {
     if text.is_empty() {
         return Err(SyntaxFault::Argument("this command needs a file"));
     }
-    let whole = |path: &[u8]| Ranged {
-        path: path.to_vec(),
-        start: 0,
-        end: None,
-    };
     let quoted = text.strip_prefix(b"\"").and_then(|rest| {
         let at = rest.iter().position(|byte| *byte == b'"')?;
         Some((rest.get(..at)?, rest.get(at + 1..)?))
     });
-    let Some((path, rest)) = quoted else {
-        return Ok(Command::Checksum(algorithm, whole(text)));
+    let ranged = match quoted {
+        Some((path, range)) => quoted_range(path, range)?,
+        None => bare_range(text),
     };
+    if ranged.end.is_some_and(|end| end < ranged.start) {
+        return Err(SyntaxFault::Argument("the range ends before it begins"));
+    }
+    Ok(Command::Checksum(algorithm, ranged))
+}
+
+fn whole(path: &[u8]) -> Ranged {
+    Ranged {
+        path: path.to_vec(),
+        start: 0,
+        end: None,
+        whole: None,
+    }
+}
+
+fn quoted_range(path: &[u8], range: &[u8]) -> Result<Ranged, SyntaxFault> {
     let mut ranged = whole(path);
-    let words: Vec<&[u8]> = rest
+    let words: Vec<&[u8]> = range
         .split(|byte| *byte == b' ')
         .filter(|word| !word.is_empty())
         .collect();
@@ -708,10 +744,22 @@ fn checksum(algorithm: Checksum, text: &[u8]) -> Parsed {
         }
         _ => return Err(SyntaxFault::Argument("at most two numbers follow the file")),
     }
-    if ranged.end.is_some_and(|end| end < ranged.start) {
-        return Err(SyntaxFault::Argument("the range ends before it begins"));
+    Ok(ranged)
+}
+
+fn bare_range(text: &[u8]) -> Ranged {
+    let mut parts = text.rsplitn(3, |byte| *byte == b' ');
+    let mut next_number = || parts.next().and_then(|word| number(word).ok());
+    let (end, start) = (next_number(), next_number());
+    match (start, end, parts.next()) {
+        (Some(start), Some(end), Some(path)) if !path.is_empty() && start <= end => Ranged {
+            path: path.to_vec(),
+            start,
+            end: Some(end),
+            whole: Some(text.to_vec()),
+        },
+        _ => whole(text),
     }
-    Ok(Command::Checksum(algorithm, ranged))
 }
 
 #[cfg(test)]
@@ -760,8 +808,42 @@ mod tests {
                         path: name("a b"),
                         start: 5,
                         end: Some(9),
+                        whole: None,
                     },
                 ),
+            ),
+            (
+                "XMD5 a b 5 9",
+                Command::Checksum(
+                    Checksum::Md5,
+                    Ranged {
+                        path: name("a b"),
+                        start: 5,
+                        end: Some(9),
+                        whole: Some(name("a b 5 9")),
+                    },
+                ),
+            ),
+            (
+                "XSHA256 a 9",
+                Command::Checksum(Checksum::Sha256, whole(b"a 9")),
+            ),
+            (
+                "MDTM 19700101000001 a b",
+                Command::Mdtm(Mdtm {
+                    path: name("19700101000001 a b"),
+                    set: Some(Timed {
+                        modified_us: 1_000_000,
+                        path: name("a b"),
+                    }),
+                }),
+            ),
+            (
+                "MDTM a b",
+                Command::Mdtm(Mdtm {
+                    path: name("a b"),
+                    set: None,
+                }),
             ),
             (
                 "SITE CHMOD 0640 a b",
@@ -827,11 +909,24 @@ mod tests {
         ] {
             assert_eq!(time_val(text.as_bytes()), None, "{text}");
         }
-        let serv_u = utime(b"a b 20260101000000 19700101000001 20260101000000 UTC").unwrap();
-        assert_eq!(
-            (serv_u.modified_us, serv_u.path),
-            (1_000_000, b"a b".to_vec())
-        );
+    }
+
+    #[test]
+    fn site_utime_takes_the_time_first_or_the_name_first() {
+        let expected = Timed {
+            modified_us: 1_000_000,
+            path: b"a b".to_vec(),
+        };
+        for text in [
+            "19700101000001 a b",
+            "a b 20260101000000 19700101000001 20260101000000 UTC",
+            "a b 20260101000000 19700101000001 20260101000000 utc",
+            "a b 20260101000000 19700101000001 20260101000000",
+            "\"a b\" 20260101000000 19700101000001 20260101000000 UTC",
+        ] {
+            assert_eq!(utime(text.as_bytes()), Ok(expected.clone()), "{text}");
+        }
+        assert!(utime(b"a b 20260101000000 UTC").is_err());
     }
 
     proptest! {

@@ -9,6 +9,7 @@ mod login;
 mod transfer;
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use crate::command::{self, Command, Epsv, Opts, Phase, Type};
 use crate::info;
 use crate::listing::Facts;
 use crate::passive::{ActiveFault, PassiveListener};
-use crate::reply::{Reply, of_fault, quoted};
+use crate::reply::{Reply, of_fault, quoted, size};
 use crate::server::{ActiveMode, Entry, Shared};
 use crate::tls::{ControlTls, Negotiated};
 use crate::wire::{Lost, Wire};
@@ -69,6 +70,20 @@ enum DataPlace {
     Active(SocketAddr),
 }
 
+impl DataPlace {
+    /// Sees to what comes before a transfer is asked for. Never ends; may be dropped.
+    async fn tend(&self) -> Infallible {
+        match self {
+            Self::Passive(listener) => listener.tend().await,
+            Self::None | Self::Active(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// How long the data connection of a refused transfer stays, at most. The next command
+/// ends it: whoever sends one has read why the transfer was refused.
+const DECLINED_STAYS: Duration = Duration::from_secs(10);
+
 /// Why the connection ends.
 enum Ending {
     /// Nobody is there to be told.
@@ -112,6 +127,10 @@ pub(crate) struct ControlConnection {
     rename_from: Option<VirtualPath>,
     facts: Facts,
     data: DataPlace,
+    /// Of a transfer that was refused. curl begins TLS on the data connection before it
+    /// reads the answer to its STOR: were the connection gone by then, it would take its
+    /// EPSV for the cause, try PASV, and take the refusal for the answer to that.
+    declined: DataPlace,
     epsv_all: bool,
     told_of_ports: bool,
 }
@@ -150,6 +169,7 @@ impl ControlConnection {
             rename_from: None,
             facts: Facts::default(),
             data: DataPlace::None,
+            declined: DataPlace::None,
             epsv_all: false,
             told_of_ports: false,
         }
@@ -165,6 +185,7 @@ impl ControlConnection {
             ending = self.converse() => ending,
         };
         self.data = DataPlace::None;
+        self.declined = DataPlace::None;
         self.shared.set_owner(self.tls.id(), None);
         let peer = self.arrival.peer;
         let reason = match ending {
@@ -188,12 +209,26 @@ impl ControlConnection {
                 }
                 Lost::TooMany.to_string()
             }
-            Ending::Lost(lost) => lost.to_string(),
+            Ending::Lost(lost) => match self.operators_reason().await {
+                Some(reason) => reason.to_owned(),
+                None => lost.to_string(),
+            },
             Ending::Cut(reason) => reason.to_owned(),
         };
         tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {reason}");
         if let Some(session) = self.session {
             session.end(&reason).await;
+        }
+    }
+
+    /// Why the operator ended the session, if that is so: a client may be faster in closing
+    /// its connection than we in telling it.
+    async fn operators_reason(&self) -> Option<&'static str> {
+        let session = self.session.as_ref()?;
+        tokio::select! {
+            biased;
+            reason = session.ended() => Some(reason.as_str()),
+            () = std::future::ready(()) => None,
         }
     }
 
@@ -212,6 +247,7 @@ impl ControlConnection {
                     Err(ending) => return ending,
                 },
             };
+            self.declined = DataPlace::None;
             if let Err(ending) = self.handle(&line).await {
                 return ending;
             }
@@ -242,13 +278,36 @@ impl ControlConnection {
             biased;
             reason = told_to_end => Err(ended_by_operator(reason.as_str())),
             () = soft.cancelled() => Err(stopping()),
-            line = timer::timeout(limit, self.wire.line()) => match line {
+            line = timer::timeout(limit, self.line_beside_data()) => match line {
                 Ok(Ok(line)) => Ok(line),
                 Ok(Err(lost)) => Err(lost.into()),
                 Err(timer::Elapsed) => {
                     Err(Ending::Told(Reply::new(421, format!("{overdue}: connection closed")), overdue))
                 }
             },
+        }
+    }
+
+    /// The next line; the data port is seen to meanwhile.
+    async fn line_beside_data(&mut self) -> Result<Vec<u8>, Lost> {
+        let Self {
+            wire,
+            data,
+            declined,
+            ..
+        } = self;
+        let decline = async {
+            if !matches!(declined, DataPlace::None) {
+                timer::sleep(DECLINED_STAYS).await;
+                *declined = DataPlace::None;
+            }
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            biased;
+            line = wire.line() => line,
+            never = data.tend() => match never {},
+            never = decline => match never {},
         }
     }
 
@@ -296,19 +355,7 @@ impl ControlConnection {
 
     /// The reply to a fault; what a person must look at goes to the log.
     fn depot_reply(&self, error: &VfsError) -> Reply {
-        if matches!(
-            error,
-            VfsError::Storage { .. } | VfsError::HomesAway | VfsError::Database { .. }
-        ) {
-            tracing::error!(
-                session.id = self
-                    .session
-                    .as_ref()
-                    .map(|session| tracing::field::display(session.id())),
-                error = error as &dyn std::error::Error,
-                "a command failed: {error}"
-            );
-        }
+        log_fault(self.session.as_ref(), error);
         of_fault(error)
     }
 
@@ -368,10 +415,7 @@ impl ControlConnection {
             Command::Mode(_) => Reply::new(504, "this server knows MODE S"),
             Command::Stru(b'F') => Reply::new(200, "STRU F"),
             Command::Stru(_) => Reply::new(504, "this server knows STRU F"),
-            Command::Allo(bytes) => {
-                self.announced_bytes = (bytes > 0).then_some(bytes);
-                Reply::new(200, "noted: fewer bytes will count as interrupted")
-            }
+            Command::Allo(bytes) => self.announce(bytes)?,
             Command::Rest(at) => {
                 self.rest = at;
                 Reply::new(350, format!("the next transfer begins at byte {at}"))
@@ -394,6 +438,24 @@ impl ControlConnection {
             }
             command => self.answer_files(command).await?,
         })
+    }
+
+    /// ALLO. Which file is meant is not told yet, and what it replaces makes room for it:
+    /// here only what no file may have is refused, the rest with the upload's command.
+    fn announce(&mut self, bytes: u64) -> Result<Reply, Fault> {
+        self.announced_bytes = None;
+        if let Some(quota_bytes) = self.session()?.quota_bytes()
+            && bytes > quota_bytes
+        {
+            let quota = size(quota_bytes);
+            let text = format!("{bytes} bytes are more than the account's quota ({quota})");
+            return Err(refuse(552, text));
+        }
+        self.announced_bytes = (bytes > 0).then_some(bytes);
+        Ok(Reply::new(
+            200,
+            "noted: fewer bytes will count as interrupted",
+        ))
     }
 
     fn passive(&mut self, extended: Option<Epsv>) -> Result<Reply, Fault> {
@@ -521,6 +583,19 @@ impl ControlConnection {
 
     fn stall(&self) -> Duration {
         self.shared.options.stall_timeout
+    }
+}
+
+/// Faults of ours are logged where they are handled; those of the peer are its own
+/// business.
+fn log_fault(session: Option<&Session>, error: &VfsError) {
+    if error.is_ours() {
+        tracing::error!(
+            session.id = session.map(|session| tracing::field::display(session.id())),
+            account.name = session.map(|session| tracing::field::display(session.account_name())),
+            error = error as &dyn std::error::Error,
+            "a command failed for a reason of ours: {error}"
+        );
     }
 }
 

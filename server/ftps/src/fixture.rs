@@ -190,6 +190,20 @@ impl World {
             session_reuse: Some(reuse),
             ..AccountChange::default()
         };
+        self.change(account, change).await;
+    }
+
+    /// An operator gives an account this quota; servers notice.
+    pub(crate) async fn set_quota(&self, account: &str, quota_bytes: u64) {
+        let change = AccountChange {
+            quota_bytes: Some(Some(quota_bytes)),
+            ..AccountChange::default()
+        };
+        self.change(account, change).await;
+    }
+
+    /// An operator changes an account; servers notice.
+    pub(crate) async fn change(&self, account: &str, change: AccountChange) {
         let (actor, name) = (Actor::new("operator"), account.parse().unwrap());
         let registry = self.depot.registry();
         registry
@@ -197,6 +211,12 @@ impl World {
             .await
             .unwrap();
         self.depot.refresh().await.unwrap();
+    }
+
+    /// A folder in alice's home.
+    pub(crate) fn make_folder(&self, path: &str) {
+        let home = self.folder.path().join("homes").join(USER);
+        std::fs::create_dir(home.join(path)).unwrap();
     }
 
     /// What a published file holds.

@@ -2,7 +2,7 @@
 //! MLSD and MLST.
 
 use jiff::tz::TimeZone;
-use layover_depot::{FileInfo, FileKind};
+use layover_depot::{FileInfo, FileKind, Right, Rights};
 use layover_retention::Timestamp;
 
 /// Files older than this show their year, newer ones their time (`ls`).
@@ -31,13 +31,30 @@ impl Default for Facts {
     }
 }
 
-/// What the account may do, as far as the Perm fact tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Look and fetch.
-    ReadOnly,
-    /// Everything that its permissions allow.
-    Full,
+/// What the account may do with a name, as RFC 3659 s.7.5.5 spells it.
+fn perm(kind: FileKind, rights: Rights) -> String {
+    let may = |right| rights.contains(right);
+    let replace = may(Right::Write) && may(Right::Overwrite);
+    let letters: &[(char, bool)] = match kind {
+        FileKind::Directory => &[
+            ('c', may(Right::Write)),
+            ('d', may(Right::Delete)),
+            ('e', !rights.is_empty()),
+            ('f', may(Right::Rename)),
+            ('l', may(Right::List)),
+            ('m', may(Right::Mkdir)),
+            ('p', may(Right::Delete)),
+        ],
+        FileKind::File => &[
+            ('a', replace),
+            ('d', may(Right::Delete)),
+            ('f', may(Right::Rename)),
+            ('r', may(Right::Read)),
+            ('w', replace),
+        ],
+    };
+    let allowed = letters.iter().filter(|(_, allowed)| *allowed);
+    allowed.map(|(letter, _)| letter).collect()
 }
 
 impl Facts {
@@ -64,14 +81,8 @@ impl Facts {
     }
 
     /// One line of MLSD or MLST: the facts, a space, the name.
-    pub(crate) fn line(self, name: &[u8], info: &FileInfo, access: Access) -> Vec<u8> {
+    pub(crate) fn line(self, name: &[u8], info: &FileInfo, rights: Rights) -> Vec<u8> {
         let directory = info.kind == FileKind::Directory;
-        let perm = match (directory, access) {
-            (true, Access::ReadOnly) => "el",
-            (true, Access::Full) => "cdeflmp",
-            (false, Access::ReadOnly) => "r",
-            (false, Access::Full) => "adfrw",
-        };
         let mut line = String::new();
         for (fact, _) in FACTS.into_iter().zip(self.0).filter(|(_, on)| *on) {
             let value = match fact {
@@ -79,7 +90,7 @@ impl Facts {
                 "Size" if directory => continue,
                 "Size" => info.size_bytes.to_string(),
                 "Modify" => time_val(info.modified_at),
-                "Perm" => perm.to_owned(),
+                "Perm" => perm(info.kind, rights),
                 "Unique" if info.inode == 0 => continue,
                 "Unique" => format!("{:x}", info.inode),
                 "UNIX.mode" => format!("0{:03o}", info.mode & 0o777),
@@ -305,21 +316,40 @@ mod tests {
         let facts = Facts::chosen(b"size;type;nonsense;X.Layover-Expires;");
         assert_eq!(facts.names(), "Type;Size;X.Layover-Expires;");
         assert_eq!(
-            String::from_utf8(facts.line(b" a;b", &info(FileKind::File), Access::Full)).unwrap(),
+            String::from_utf8(facts.line(b" a;b", &info(FileKind::File), Rights::ALL)).unwrap(),
             "Type=file;Size=1234;X.Layover-Expires=20261126040000;  a;b"
         );
         assert_eq!(
-            Facts::chosen(b"").line(b"a", &info(FileKind::File), Access::Full),
+            Facts::chosen(b"").line(b"a", &info(FileKind::File), Rights::ALL),
             b" a"
         );
         assert!(facts.feature().starts_with("Type*;Size*;Modify;"));
-        let all = Facts::default().line(b"d", &info(FileKind::Directory), Access::ReadOnly);
+        let all = Facts::default().line(b"d", &info(FileKind::Directory), Rights::READ_ONLY);
         let all = String::from_utf8(all).unwrap();
         assert!(
             all.starts_with("Type=dir;Modify=20261118082000;Perm=el;Unique=2a;"),
             "{all}"
         );
         assert!(all.contains("UNIX.mode=0640;"), "{all}");
+    }
+
+    #[test]
+    fn the_perm_fact_tells_what_the_account_may_do() {
+        for (rights, directory, file) in [
+            (Rights::ALL, "cdeflmp", "adfrw"),
+            (Rights::READ_ONLY, "el", "r"),
+            (Rights::NONE, "", ""),
+            // A drop box: what has been delivered is out of reach.
+            (Rights::of(&[Right::Write]), "ce", ""),
+            (
+                Rights::of(&[Right::List, Right::Read, Right::Delete]),
+                "delp",
+                "dr",
+            ),
+        ] {
+            assert_eq!(perm(FileKind::Directory, rights), directory, "{rights:?}");
+            assert_eq!(perm(FileKind::File, rights), file, "{rights:?}");
+        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ mod active;
 mod announced;
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,9 +33,9 @@ pub(crate) use active::{ActiveFault, connect_active};
 pub(crate) use announced::AnnounceFault;
 pub(crate) use announced::AnnouncedAddress;
 
-/// Connections that may wait at one port's socket. More than one, so that a
-/// stranger does not fill it.
-const BACKLOG: u32 = 16;
+/// Connections that may wait at one port's socket until somebody looks at them
+/// ([`PassiveListener::tend`]): while a command is answered strangers must not fill it.
+const BACKLOG: u32 = 128;
 
 /// Hands out the ports of a range.
 #[derive(Clone, Debug)]
@@ -77,12 +79,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// No port can be had: reply 425 with this text.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "all {size} data ports ({first}-{last}) are in use from your address; \
-     end a transfer and try again",
-    size = usize::from(*last).saturating_sub(usize::from(*first)) + 1
-)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Exhausted {
     /// The first port of the range.
     pub(crate) first: u16,
@@ -90,6 +87,38 @@ pub(crate) struct Exhausted {
     pub(crate) last: u16,
     /// Ports that could not be opened because the operating system refused.
     pub(crate) refused: usize,
+}
+
+impl std::error::Error for Exhausted {}
+
+impl fmt::Display for Exhausted {
+    /// Tells in whose way it is: nobody can end transfers that are not his.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            first,
+            last,
+            refused,
+        } = *self;
+        let size = usize::from(last).saturating_sub(usize::from(first)) + 1;
+        match (size.saturating_sub(refused), refused) {
+            (0, _) => write!(
+                f,
+                "none of the {size} data ports ({first}-{last}) can be opened: \
+                 the operating system or other programs of the server hold them; tell its operator"
+            ),
+            (_, 0) => write!(
+                f,
+                "all {size} data ports ({first}-{last}) are in use by connections from your \
+                 address; end a transfer and try again"
+            ),
+            (yours, _) => write!(
+                f,
+                "of the {size} data ports ({first}-{last}), {yours} are in use by connections from \
+                 your address and {refused} are held by other programs of the server; end a \
+                 transfer and try again, or tell its operator"
+            ),
+        }
+    }
 }
 
 impl Allocator {
@@ -262,6 +291,19 @@ impl PassiveListener {
     /// The port to announce.
     pub(crate) fn port(&self) -> u16 {
         self.lease.port
+    }
+
+    /// Takes what comes while no transfer is asked for yet: the control peer's connection
+    /// is kept for [`PassiveListener::accept`], others are closed at once, or they would
+    /// fill the socket's queue and leave no room for it (F11). May be dropped at any time.
+    pub(crate) async fn tend(&self) -> Infallible {
+        let shared = &self.lease.shared;
+        let mut acceptor = Acceptor::new(shared.troubles.clone());
+        loop {
+            let socket = &self.place.socket;
+            let (stream, from) = acceptor.next(|| socket.listener.accept()).await;
+            socket.hand_over(stream, from, shared);
+        }
     }
 
     /// Takes the first connection from the control peer, within `limit`; closes

@@ -3,25 +3,37 @@
 
 use std::net::SocketAddr;
 
+use layover_depot::timer;
 use tokio::net::TcpStream;
 
 use crate::command::{self, Command, Phase};
 use crate::info;
 use crate::reply::Reply;
+use crate::server::Shared;
 use crate::wire::{Lost, Wire};
 
 /// Commands before AUTH TLS, good or bad, until the connection ends: clients
 /// send three.
 const MAX_COMMANDS: usize = 32;
 
-/// Greets, and answers until the client asks for TLS; `None` when it does not.
+/// Greets, and answers until the client asks for TLS; `None` when it does not, or not
+/// in the time that there is for a login.
 pub(crate) async fn until_auth_tls(
     stream: TcpStream,
     peer: SocketAddr,
-    public_name: &str,
+    shared: &Shared,
 ) -> Option<TcpStream> {
     let mut wire = Wire::new(stream);
-    match converse(&mut wire, public_name).await {
+    let grace = shared.options.login_grace;
+    let asked = match timer::timeout(grace, converse(&mut wire, peer, shared)).await {
+        Ok(asked) => asked,
+        Err(timer::Elapsed) => {
+            tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: no login in time");
+            let text = "no login in time: connection closed";
+            wire.send(&Reply::new(421, text)).await.map(|()| false)
+        }
+    };
+    match asked {
         Ok(true) => {
             // F01: what was sent in the clear behind AUTH TLS may be anybody's.
             if wire.holds_bytes() {
@@ -44,15 +56,25 @@ pub(crate) async fn until_auth_tls(
 }
 
 /// Whether the client asked for TLS.
-async fn converse(wire: &mut Wire<TcpStream>, public_name: &str) -> Result<bool, Lost> {
-    wire.send(&info::welcome(public_name)).await?;
+async fn converse(
+    wire: &mut Wire<TcpStream>,
+    peer: SocketAddr,
+    shared: &Shared,
+) -> Result<bool, Lost> {
+    wire.send(&info::welcome(&shared.options.public_name))
+        .await?;
+    let mut is_noted = false;
     for _ in 0..MAX_COMMANDS {
         let line = wire.line().await?;
         let reply = match command::parse(&line) {
             Err(fault) => Reply::new(fault.code(), fault.to_string()),
-            Ok((verb, _)) if verb.phase != Phase::Always => {
-                Reply::new(530, "this server speaks with TLS only: send AUTH TLS first")
+            Ok((_, Command::User(name))) => {
+                if !std::mem::replace(&mut is_noted, true) {
+                    note_login(&name, peer, shared).await;
+                }
+                no_tls()
             }
+            Ok((verb, _)) if verb.phase != Phase::Always => no_tls(),
             Ok((_, Command::Auth(mechanism))) => {
                 if info::is_tls(&mechanism) {
                     if wire.holds_bytes() {
@@ -78,4 +100,21 @@ async fn converse(wire: &mut Wire<TcpStream>, public_name: &str) -> Result<bool,
     wire.send(&Reply::new(421, "too many commands before AUTH TLS"))
         .await?;
     Ok(false)
+}
+
+fn no_tls() -> Reply {
+    Reply::new(530, "this server speaks with TLS only: send AUTH TLS first")
+}
+
+/// A client that is set to plain FTP: its partner asks the operator why nothing works.
+async fn note_login(name: &[u8], peer: SocketAddr, shared: &Shared) {
+    let user = String::from_utf8_lossy(name).trim().to_owned();
+    let gate = shared.depot.gate();
+    if let Err(error) = gate.note_without_tls(&user, peer.ip()).await {
+        tracing::error!(
+            peer.addr = %peer,
+            error = &error as &dyn std::error::Error,
+            "a login without TLS could not be recorded"
+        );
+    }
 }

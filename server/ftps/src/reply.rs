@@ -89,10 +89,12 @@ pub(crate) fn of_fault(error: &VfsError) -> Reply {
             format!("{error}; delete files or ask the operator for more room")
         }
         VfsError::DiskFull => "the server's disk is full; tell its operator".to_owned(),
-        VfsError::ReadOnlyStorage
-        | VfsError::Storage { .. }
-        | VfsError::HomesAway
-        | VfsError::Database { .. } => "the server could not do this; try again later".to_owned(),
+        VfsError::ReadOnlyStorage => {
+            "the server's storage is read-only just now; tell its operator".to_owned()
+        }
+        VfsError::Storage { .. } | VfsError::HomesAway | VfsError::Database { .. } => {
+            "the server could not do this; try again later".to_owned()
+        }
         VfsError::DirectoryNotEmpty { .. } => format!("{error}; delete what it holds first"),
         VfsError::NotFound { .. }
         | VfsError::NotPermitted { .. }
@@ -121,11 +123,11 @@ pub(crate) fn quoted(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A time for people: to the minute, in UTC.
-pub(crate) fn minute(at: Timestamp) -> String {
+/// A time for people: to the second, in UTC.
+pub(crate) fn second(at: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(at.as_micros()).map_or_else(
         |_| at.to_string(),
-        |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
     )
 }
 
@@ -181,7 +183,7 @@ mod tests {
         assert_eq!(size(1536), "1.5 KiB");
         assert_eq!(size(u64::MAX), "16777215.9 TiB");
         let at: Timestamp = "2026-11-21T04:05:06Z".parse().unwrap();
-        assert_eq!(minute(at), "2026-11-21 04:05 UTC");
+        assert_eq!(second(at), "2026-11-21 04:05:06 UTC");
     }
 
     #[test]
@@ -190,6 +192,10 @@ mod tests {
         assert_eq!(reply.code(), 451);
         assert!(!String::from_utf8(reply.encode()).unwrap().contains("mount"));
         assert_eq!(of_fault(&VfsError::DiskFull).code(), 452);
+        let read_only = of_fault(&VfsError::ReadOnlyStorage);
+        assert_eq!(read_only.code(), 451);
+        let text = String::from_utf8(read_only.encode()).unwrap();
+        assert!(text.contains("read-only"), "{text}");
         assert_eq!(
             of_fault(&VfsError::QuotaExceeded { quota_bytes: 1024 }).code(),
             552

@@ -1,7 +1,7 @@
 //! The server: what all connections share, and one connection from its first
 //! byte to its end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use layover_depot::timer::{self, Stopwatch};
-use layover_depot::{AccountId, ConnectionSlot, Depot, SessionReuse};
+use layover_depot::timer::Stopwatch;
+use layover_depot::{AccountId, ConnectionSlot, Depot, HomeName, SessionReuse, VirtualPath};
 use layover_retention::Clock;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{Arrival, ControlConnection};
@@ -82,7 +83,39 @@ pub(crate) struct Shared {
     pub(crate) announced: AnnouncedAddress,
     pub(crate) soft: CancellationToken,
     pub(crate) hard: CancellationToken,
+    /// Turns at reading a folder.
+    pub(crate) listings: Semaphore,
     owners: Mutex<HashMap<ControlId, Owner>>,
+    /// Names that STOU has given and that no file has yet, by home.
+    reserved: Mutex<HashSet<(HomeName, VirtualPath)>>,
+}
+
+/// Folders that are read at once: reading one takes several times the memory of its
+/// result, and depends on no peer, so that whoever waits comes to his turn.
+const LISTINGS_AT_ONCE: usize = 8;
+
+/// A name that STOU has given to one upload; free again when this is dropped.
+pub(crate) struct Reserved {
+    shared: Arc<Shared>,
+    name: (HomeName, VirtualPath),
+}
+
+impl Reserved {
+    /// `None` when somebody else has it.
+    pub(crate) fn new(shared: &Arc<Shared>, home: HomeName, path: &VirtualPath) -> Option<Self> {
+        let name = (home, path.clone());
+        let is_first = shared.reserved().insert(name.clone());
+        is_first.then(|| Self {
+            shared: Arc::clone(shared),
+            name,
+        })
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.shared.reserved().remove(&self.name);
+    }
 }
 
 /// Whose a control connection is.
@@ -95,6 +128,10 @@ pub(crate) struct Owner {
 impl Shared {
     fn owners(&self) -> MutexGuard<'_, HashMap<ControlId, Owner>> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reserved(&self) -> MutexGuard<'_, HashSet<(HomeName, VirtualPath)>> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whose a live control connection is, once it has logged in.
@@ -130,7 +167,9 @@ impl Server {
             shared: Arc::new(Shared {
                 ports: Allocator::new(options.passive_ports.clone()),
                 announced: AnnouncedAddress::new(options.public_addresses.clone(), None),
+                listings: Semaphore::new(LISTINGS_AT_ONCE),
                 owners: Mutex::default(),
+                reserved: Mutex::default(),
                 depot,
                 options,
                 soft,
@@ -175,9 +214,7 @@ async fn serve_one(
     let grace = shared.options.login_grace;
     let secured = async {
         let stream = match entry {
-            Entry::Explicit => {
-                plain::until_auth_tls(stream, peer, &shared.options.public_name).await?
-            }
+            Entry::Explicit => plain::until_auth_tls(stream, peer, &shared).await?,
             Entry::Implicit => stream,
         };
         let certificates = if shared.depot.gate().wants_client_certificates() {
@@ -192,7 +229,9 @@ async fn serve_one(
                 return None;
             }
         };
-        match control.accept(stream, HANDSHAKE_LIMIT).await {
+        // F05: AUTH TLS, then silence.
+        let left = grace.saturating_sub(since_start.elapsed());
+        match control.accept(stream, HANDSHAKE_LIMIT.min(left)).await {
             Ok((stream, negotiated)) => Some((control, stream, negotiated)),
             Err(fault) => {
                 tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {fault}");
@@ -205,24 +244,17 @@ async fn serve_one(
         biased;
         () = shared.soft.cancelled() => return,
         () = shared.hard.cancelled() => return,
-        secured = timer::timeout(grace, secured) => secured,
+        secured = secured => secured,
     };
-    match secured {
-        Ok(Some((tls, stream, negotiated))) => {
-            let arrival = Arrival {
-                peer,
-                local: local.ip(),
-                since_start,
-                entry,
-            };
-            ControlConnection::new(shared, arrival, slot, tls, negotiated, Wire::new(stream))
-                .run()
-                .await;
-        }
-        Ok(None) => {}
-        // F05: AUTH TLS, then silence.
-        Err(timer::Elapsed) => {
-            tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: no login in time");
-        }
+    if let Some((tls, stream, negotiated)) = secured {
+        let arrival = Arrival {
+            peer,
+            local: local.ip(),
+            since_start,
+            entry,
+        };
+        ControlConnection::new(shared, arrival, slot, tls, negotiated, Wire::new(stream))
+            .run()
+            .await;
     }
 }

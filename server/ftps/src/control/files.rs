@@ -4,9 +4,9 @@ use layover_depot::{FileInfo, FileKind, Replace, VfsError, VirtualPath};
 use layover_retention::Timestamp;
 
 use super::{ControlConnection, Fault, refuse};
-use crate::command::{Checksum, Command, Ranged, Site, Timed, Type};
+use crate::command::{Checksum, Command, Mdtm, Ranged, Site, Timed, Type};
 use crate::digest::Digest;
-use crate::listing::{Access, time_val};
+use crate::listing::time_val;
 use crate::reply::{Reply, quoted};
 
 /// Bytes that one read of a checksum takes.
@@ -34,7 +34,7 @@ impl ControlConnection {
             }
             Command::Rnfr(path) => {
                 let path = self.at(&path)?;
-                session.stat(&path).await?;
+                session.check_rename(&path).await?;
                 self.rename_from = Some(path);
                 Reply::new(350, "RNTO with the new name, please")
             }
@@ -44,12 +44,13 @@ impl ControlConnection {
                 }
                 Reply::new(213, self.file(&path).await?.size_bytes.to_string())
             }
-            Command::Mdtm(path) => Reply::new(213, time_val(self.file(&path).await?.modified_at)),
-            Command::Mfmt(timed) => {
-                let (path, at) = self.set_time(&timed).await?;
-                let fact = format!("Modify={}; ", time_val(at));
-                Reply::new(213, [fact.as_bytes(), path.as_bytes()].concat())
-            }
+            Command::Mdtm(Mdtm { path, set }) => match (self.file(&path).await, set) {
+                (Err(Fault::Depot(VfsError::NotFound { .. })), Some(timed)) => {
+                    self.modify(&timed).await?
+                }
+                (file, _) => Reply::new(213, time_val(file?.modified_at)),
+            },
+            Command::Mfmt(timed) => self.modify(&timed).await?,
             // Retention counts from our own clock, whatever partners say (R01).
             Command::Mfct(_) => Reply::new(
                 504,
@@ -60,8 +61,9 @@ impl ControlConnection {
                 Reply::new(200, "the time is set")
             }
             Command::Site(Site::Chmod { mode, path }) => {
-                session.set_mode(&self.at(&path)?, mode).await?;
-                Reply::new(200, "the mode is set")
+                let path = self.at(&path)?;
+                session.set_mode(&path, mode).await?;
+                moded(mode, session.stat(&path).await.ok().as_ref())
             }
             Command::Site(Site::Help) => Reply::lines(
                 214,
@@ -69,6 +71,7 @@ impl ControlConnection {
                     b"SITE commands:".to_vec(),
                     b" CHMOD <octal mode> <file>".to_vec(),
                     b" UTIME YYYYMMDDhhmmss <file>".to_vec(),
+                    b" UTIME <file> <accessed> <modified> <changed> UTC".to_vec(),
                     b"End".to_vec(),
                 ],
             ),
@@ -79,13 +82,14 @@ impl ControlConnection {
             Command::Mlst(path) => {
                 let path = self.at(&path)?;
                 let info = session.stat(&path).await?;
-                let line = self.facts.line(path.as_bytes(), &info, self.access());
+                let rights = session.rights(&path);
+                let line = self.facts.line(path.as_bytes(), &info, rights);
                 let line = [b" ", line.as_slice()].concat();
                 Reply::lines(250, [b"Facts:".to_vec(), line, b"End".to_vec()])
             }
             Command::Stat(path) => {
                 let mut lines = vec![b"Listing:".to_vec()];
-                lines.extend(self.ls_lines(&path).await?);
+                lines.extend(self.ls(&path).await?.read().await?);
                 lines.push(b"End".to_vec());
                 Reply::lines(213, lines)
             }
@@ -94,6 +98,7 @@ impl ControlConnection {
                     path,
                     start: 0,
                     end: None,
+                    whole: None,
                 };
                 let (path, end, digest) = self.checksum(Checksum::Sha256, &whole).await?;
                 // draft-bryan-ftp-hash s.3.2.
@@ -106,13 +111,6 @@ impl ControlConnection {
             }
             _ => Reply::new(502, "this server does not do that"),
         })
-    }
-
-    pub(super) fn access(&self) -> Access {
-        match &self.session {
-            Some(session) if !session.account().read_only => Access::Full,
-            _ => Access::ReadOnly,
-        }
     }
 
     async fn change_folder(&mut self, path: &[u8]) -> Result<Reply, Fault> {
@@ -139,6 +137,12 @@ impl ControlConnection {
         Ok(info)
     }
 
+    async fn modify(&self, timed: &Timed) -> Result<Reply, Fault> {
+        let (path, at) = self.set_time(timed).await?;
+        let fact = format!("Modify={}; ", time_val(at));
+        Ok(Reply::new(213, [fact.as_bytes(), path.as_bytes()].concat()))
+    }
+
     async fn set_time(&self, timed: &Timed) -> Result<(VirtualPath, Timestamp), Fault> {
         let path = self.at(&timed.path)?;
         let at = Timestamp::from_micros(timed.modified_us);
@@ -163,11 +167,18 @@ impl ControlConnection {
         algorithm: Checksum,
         ranged: &Ranged,
     ) -> Result<(VirtualPath, u64, String), Fault> {
-        let path = self.at(&ranged.path)?;
-        let file = self.session()?.download(&path).await?;
-        let end = ranged.end.unwrap_or(u64::MAX).min(file.size());
+        let session = self.session()?;
+        let (mut path, mut range) = (self.at(&ranged.path)?, (ranged.start, ranged.end));
+        if let Some(whole) = &ranged.whole {
+            let whole = self.at(whole)?;
+            if session.stat(&whole).await.is_ok() {
+                (path, range) = (whole, (0, None));
+            }
+        }
+        let file = session.download(&path).await?;
+        let end = range.1.unwrap_or(u64::MAX).min(file.size());
         let mut digest = Digest::new(algorithm);
-        let mut at = ranged.start;
+        let mut at = range.0;
         while at < end {
             let wanted = usize::try_from(end - at)
                 .unwrap_or(READ_BYTES)
@@ -181,9 +192,26 @@ impl ControlConnection {
         }
         // Nothing was sent, so nothing was collected.
         file.forget();
-        if ranged.start > end {
+        if range.0 > end {
             return Err(refuse(501, "the range begins behind the end of the file"));
         }
         Ok((path, end, digest.finish()))
     }
+}
+
+/// What became of SITE CHMOD: the server keeps its own access to files, and an upload that
+/// is not complete has no mode.
+fn moded(wish: u32, info: Option<&FileInfo>) -> Reply {
+    let text = match info {
+        Some(info) if info.partial => {
+            "an upload that is not complete has no mode: nothing was set".to_owned()
+        }
+        Some(info) if info.mode & 0o777 == wish => format!("the mode is {wish:03o}"),
+        Some(info) => format!(
+            "the mode is {:03o} and not {wish:03o}: the server keeps its own access",
+            info.mode & 0o777
+        ),
+        None => "done, as far as the server keeps its own access".to_owned(),
+    };
+    Reply::new(200, text)
 }

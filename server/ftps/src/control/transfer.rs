@@ -11,11 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use layover_depot::{Session, SessionReuse, UploadMode, VfsError};
 use tokio_util::sync::CancellationToken;
 
-use super::{ControlConnection, DataPlace, Ending, Fault, ended_by_operator, refuse, stopping};
+use super::{
+    ControlConnection, DataPlace, Ending, Fault, ended_by_operator, log_fault, refuse, stopping,
+};
 use crate::command::{self, Command, Type};
 use crate::reply::{Reply, of_fault, size};
+use crate::server::Reserved;
 use crate::wire::Lost;
 use job::{Carrier, Download, Job, Upload};
+use lists::List;
 
 /// Commands that may wait for the end of a transfer: a keep-alive every half minute
 /// for eight hours. Whoever sends more is ended: what is not read hides an ABOR, and
@@ -31,8 +35,8 @@ const MAX_UNIQUE_TRIES: usize = 1000;
 /// What is going to be transferred, after all checks and before the data
 /// connection.
 enum Plan {
-    Send(Vec<u8>),
-    Download(Download),
+    List(Box<List>),
+    Download(Box<Download>),
     Upload(Box<Upload>),
 }
 
@@ -64,6 +68,7 @@ impl ControlConnection {
                     Fault::Reply(reply) => reply,
                     Fault::Depot(error) => self.depot_reply(&error),
                 };
+                self.declined = place;
                 return Ok(self.wire.send(&reply).await?);
             }
         };
@@ -75,9 +80,15 @@ impl ControlConnection {
         // F02: every data command asks, whatever PASV or EPSV did.
         if !self.is_private {
             plan.forget();
+            self.declined = place;
             let reply = Reply::new(521, "data connections are encrypted: PROT P first");
             return Ok(self.wire.send(&reply).await?);
         }
+        let Some(session) = self.session.clone() else {
+            plan.forget();
+            let reply = Reply::new(530, "log in first: USER and PASS");
+            return Ok(self.wire.send(&reply).await?);
+        };
         self.wire.send(&opening).await?;
         let cancel = CancellationToken::new();
         let moved = Arc::new(AtomicU64::new(0));
@@ -92,12 +103,13 @@ impl ControlConnection {
             moved: Arc::clone(&moved),
             stall: self.stall(),
             session_reuse: self.session_reuse(),
+            session,
             is_ascii: self.representation == Type::Ascii,
         };
         let job = Job { carrier };
         match plan {
-            Plan::Send(bytes) => self.beside(job.send(bytes), cancel, moved).await,
-            Plan::Download(file) => self.beside(job.download(file), cancel, moved).await,
+            Plan::List(list) => self.beside(job.list(*list), cancel, moved).await,
+            Plan::Download(file) => self.beside(job.download(*file), cancel, moved).await,
             Plan::Upload(file) => self.beside(job.upload(*file), cancel, moved).await,
         }
     }
@@ -199,18 +211,9 @@ impl ControlConnection {
     async fn plan(&mut self, command: Command) -> Result<(Plan, Reply), Fault> {
         let opening = Reply::new(150, "the data connection may begin");
         Ok(match command {
-            Command::List(argument) => {
-                let lines = self.ls_lines(&argument).await?;
-                (Plan::Send(joined(lines)), opening)
-            }
-            Command::Nlst(argument) => {
-                let names = self.names(&argument).await?;
-                (Plan::Send(joined(names)), opening)
-            }
-            Command::Mlsd(path) => {
-                let lines = self.fact_lines(&path).await?;
-                (Plan::Send(joined(lines)), opening)
-            }
+            Command::List(argument) => (listed(self.ls(&argument).await?), opening),
+            Command::Nlst(argument) => (listed(self.names(&argument).await?), opening),
+            Command::Mlsd(path) => (listed(self.fact_lines(&path).await?), opening),
             Command::Retr(path) => self.plan_download(&path).await?,
             Command::Stor(path) => {
                 let mode = if self.rest == 0 {
@@ -246,7 +249,7 @@ impl ControlConnection {
             file,
             from: self.rest,
         };
-        Ok((Plan::Download(download), Reply::new(150, text)))
+        Ok((Plan::Download(Box::new(download)), Reply::new(150, text)))
     }
 
     async fn plan_upload(&mut self, path: &[u8], mode: UploadMode) -> Result<Plan, Fault> {
@@ -267,12 +270,16 @@ impl ControlConnection {
             }
         }
         let permit = session.plan_upload(&path, mode).await?;
+        if let Some(announced) = self.announced_bytes {
+            permit.check_announced(announced)?;
+        }
         Ok(Plan::Upload(Box::new(Upload {
             permit,
             mode,
             from: self.rest,
             announced_bytes: self.announced_bytes,
             stored_as: None,
+            reserved: None,
         })))
     }
 
@@ -281,24 +288,36 @@ impl ControlConnection {
         let wish = if wish.is_empty() { b"upload" } else { wish };
         let mode = UploadMode::New { exclusive: true };
         self.rest = 0;
+        let session = self.session()?;
         for number in 0..MAX_UNIQUE_TRIES {
             let name = match number {
                 0 => wish.to_vec(),
                 _ => [wish, format!(".{number}").as_bytes()].concat(),
             };
             let path = self.at(&name)?;
+            // Nobody else may find the name free until this upload has it.
+            let home = session.account().home.clone();
+            let Some(reserved) = Reserved::new(&self.shared, home, &path) else {
+                continue;
+            };
             // Asked first: each refusal of the depot is an entry in the journal.
-            match self.session()?.stat(&path).await {
+            match session.stat(&path).await {
                 Err(VfsError::NotFound { .. }) => {}
                 Ok(_) => continue,
                 Err(error) => return Err(error.into()),
             }
-            let mut plan = self.plan_upload(&name, mode).await?;
+            let mut plan = match self.plan_upload(&name, mode).await {
+                Ok(plan) => plan,
+                // Somebody's STOR, just now.
+                Err(Fault::Depot(VfsError::AlreadyExists { .. })) => continue,
+                Err(fault) => return Err(fault),
+            };
             let shown = path.as_bytes().to_vec();
             // RFC 1123 s.4.1.2.9: exactly this form.
             let opening = Reply::new(150, [b"FILE: ", shown.as_slice()].concat());
             if let Plan::Upload(upload) = &mut plan {
                 upload.stored_as = Some(shown);
+                upload.reserved = Some(reserved);
             }
             return Ok((plan, opening));
         }
@@ -313,18 +332,14 @@ fn is(line: &[u8], command: &Command) -> bool {
     command::parse(line).is_ok_and(|(_, parsed)| parsed == *command)
 }
 
-fn joined(lines: Vec<Vec<u8>>) -> Vec<u8> {
-    let mut out = Vec::new();
-    for line in lines {
-        out.extend_from_slice(&line);
-        out.extend_from_slice(b"\r\n");
-    }
-    out
+fn listed(list: List) -> Plan {
+    Plan::List(Box::new(list))
 }
 
 /// As [`of_fault`], for a fault in the middle of a transfer. The 421 of a session
 /// that was ended comes behind the transfer's own reply.
-fn broken_off(error: &VfsError) -> Reply {
+fn broken_off(session: &Session, error: &VfsError) -> Reply {
+    log_fault(Some(session), error);
     match error {
         VfsError::SessionEnded => {
             Reply::new(426, "the session has ended, and the transfer with it")

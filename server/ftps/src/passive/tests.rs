@@ -56,11 +56,33 @@ async fn f12_a_port_that_another_process_holds_is_passed_over_and_tried_again() 
     let held: Vec<_> = (0..2)
         .map(|_| allocator.listen(LOCAL, CLIENT).unwrap())
         .collect();
-    assert_eq!(allocator.listen(LOCAL, CLIENT).unwrap_err().refused, 1);
+    let refused = allocator.listen(LOCAL, CLIENT).unwrap_err();
+    assert_eq!(refused.refused, 1);
+    let text = refused.to_string();
+    assert!(
+        text.contains("2 are in use by connections from your address")
+            && text.contains("1 are held by other programs"),
+        "{text}"
+    );
     drop(foreign);
     let last = allocator.listen(LOCAL, CLIENT).unwrap();
     assert_eq!(last.port(), *ports.start());
     drop(held);
+}
+
+#[tokio::test]
+async fn f12_who_holds_no_port_is_not_told_to_end_a_transfer() {
+    let ports = range(2);
+    let foreign = ports
+        .clone()
+        .map(|port| std::net::TcpListener::bind((LOCAL, port)).unwrap());
+    let _foreign: Vec<_> = foreign.collect();
+    let text = Allocator::new(ports).listen(LOCAL, CLIENT).unwrap_err();
+    let text = text.to_string();
+    assert!(
+        text.contains("none of the 2 data ports") && !text.contains("transfer"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -86,6 +108,38 @@ async fn f11_a_stranger_does_not_use_up_the_accept() {
     assert!(allocator.listen(LOCAL, CLIENT).is_err());
     drop(accepted);
     assert!(allocator.listen(LOCAL, CLIENT).is_ok());
+}
+
+#[tokio::test]
+async fn f11_strangers_before_the_transfer_do_not_keep_the_owner_out() {
+    // F11: 17 of them filled the queue of the socket.
+    let allocator = Allocator::new(range(1));
+    let listener = allocator.listen(LOCAL, CLIENT).unwrap();
+    let port = listener.port();
+    let count = 2 * usize::try_from(BACKLOG).unwrap();
+    let clients = async {
+        let mut strangers = Vec::new();
+        for _ in 0..count {
+            strangers.push(connect(STRANGER, port).await);
+        }
+        let client = connect(CLIENT, port).await;
+        for stranger in &mut strangers {
+            // Closed, and not only waiting.
+            let _ = stranger.read(&mut [0; 1]).await;
+        }
+        client
+    };
+    let client = tokio::select! {
+        never = listener.tend() => match never {},
+        client = timer::timeout(LIMIT, clients) => client.unwrap(),
+    };
+    let accepted = listener.accept(LIMIT, &CancellationToken::new()).await;
+    let accepted = accepted.unwrap();
+    assert_eq!(
+        accepted.stream.peer_addr().unwrap(),
+        client.local_addr().unwrap()
+    );
+    assert_eq!(accepted.strangers, u64::try_from(count).unwrap());
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! Whose a data connection is (F11, F15, F16).
 
 use rustls::version::{TLS12, TLS13};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use layover_depot::SessionReuse;
+use layover_depot::{SessionReuse, timer};
 
-use crate::fixture::{OTHER, USER, World};
+use crate::fixture::{OTHER, PATIENCE, USER, World};
 use crate::tls::tests::connect;
 
 #[tokio::test]
@@ -142,6 +142,36 @@ async fn f11_a_stranger_at_the_data_port_does_not_use_up_the_accept() {
     let at = std::net::SocketAddr::from(([127, 0, 0, 1], port));
     let _stranger = stranger.connect(at).await.unwrap();
     let socket = tokio::net::TcpStream::connect(at).await.unwrap();
+    assert_eq!(client.ask("STOR file").await.0, 150);
+    let mut data = connect(&client.config, socket).await.unwrap();
+    data.write_all(b"x").await.unwrap();
+    data.shutdown().await.unwrap();
+    assert_eq!(client.reply().await.0, 226);
+}
+
+#[tokio::test]
+async fn f11_forty_strangers_at_the_data_port_do_not_keep_its_owner_out() {
+    // F11: 17 of them filled the queue of the socket, and nobody looked at it before the
+    // transfer's command.
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    let (_, text) = client.ask("EPSV").await;
+    let port: u16 = text.rsplit('|').nth(1).unwrap().parse().unwrap();
+    let at = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let mut strangers = Vec::new();
+    for _ in 0..40 {
+        let stranger = tokio::net::TcpSocket::new_v4().unwrap();
+        stranger.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let stranger = timer::timeout(PATIENCE, stranger.connect(at)).await;
+        strangers.push(stranger.unwrap().unwrap());
+    }
+    for stranger in &mut strangers {
+        // Closed before any command: an end or a reset.
+        let ended = timer::timeout(PATIENCE, stranger.read(&mut [0; 1])).await;
+        assert!(matches!(ended.unwrap(), Ok(0) | Err(_)));
+    }
+    let socket = timer::timeout(PATIENCE, tokio::net::TcpStream::connect(at)).await;
+    let socket = socket.unwrap().unwrap();
     assert_eq!(client.ask("STOR file").await.0, 150);
     let mut data = connect(&client.config, socket).await.unwrap();
     data.write_all(b"x").await.unwrap();

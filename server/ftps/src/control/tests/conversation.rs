@@ -1,6 +1,6 @@
 //! Commands and their replies, without data connections.
 
-use layover_depot::timer;
+use layover_depot::{AccountChange, timer};
 
 use crate::fixture::{PASSWORD, PATIENCE, USER, World};
 
@@ -31,6 +31,110 @@ async fn nothing_but_tls_is_offered_and_nobody_logs_in_without() {
     assert!(client.ask("FEAT").await.1.contains("\r\n AUTH TLS\r\n"));
     assert_eq!(client.ask("QUIT").await.0, 221);
     client.expect_end().await;
+}
+
+#[tokio::test]
+async fn a_name_in_the_clear_is_in_the_journal_once() {
+    let world = World::new().await;
+    let mut client = world.plain().await;
+    for line in ["USER alice", "PASS secret-word", "USER alice"] {
+        assert_eq!(client.ask(line).await.0, 530, "{line}");
+    }
+    let logins = world.entries("login").await;
+    assert_eq!(logins.len(), 1, "{logins:?}");
+    assert_eq!(logins[0].outcome, layover_depot::Outcome::Refused);
+    assert_eq!(logins[0].account.as_deref(), Some("alice"));
+    let reason = logins[0].detail["reason"].as_str().unwrap();
+    assert!(reason.contains("TLS"), "{reason}");
+    assert!(!format!("{logins:?}").contains("secret-word"));
+}
+
+#[tokio::test]
+async fn who_may_not_rename_is_told_at_rnfr_and_mlst_says_so_before() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    assert_eq!(client.put("STOR file", b"x").await.0, 226);
+    assert!(client.ask("MLST file").await.1.contains("Perm=adfrw;"));
+    assert_eq!(client.ask("RNFR file").await.0, 350);
+    let read_only = AccountChange {
+        read_only: Some(true),
+        ..AccountChange::default()
+    };
+    world.change(USER, read_only).await;
+    assert!(client.ask("MLST file").await.1.contains("Perm=r;"));
+    assert!(client.ask("MLST /").await.1.contains("Perm=el;"));
+    let (code, text) = client.ask("RNFR file").await;
+    assert_eq!(code, 550);
+    assert!(text.contains("may not"), "{text}");
+    assert_eq!(client.ask("RNTO other").await.0, 503);
+}
+
+#[tokio::test]
+async fn site_chmod_tells_the_mode_that_the_file_has() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    assert_eq!(client.put("STOR file", b"x").await.0, 226);
+    for (wish, told) in [("640", "mode is 640"), ("000", "mode is 600 and not 000")] {
+        let (code, text) = client.ask(&format!("SITE CHMOD {wish} file")).await;
+        assert_eq!(code, 200);
+        assert!(text.contains(told), "{text}");
+    }
+    assert!(client.ask("MLST file").await.1.contains("UNIX.mode=0600;"));
+}
+
+#[tokio::test]
+async fn mdtm_and_site_utime_set_the_time_and_leave_the_arrival() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    assert_eq!(client.put("STOR file", b"x").await.0, 226);
+    for (line, time) in [
+        ("MDTM 20200101020304 file", "20200101020304"),
+        (
+            "SITE UTIME file 20210101020304 20210101020305 20210101020306 UTC",
+            "20210101020305",
+        ),
+        ("SITE UTIME 20220101020304 file", "20220101020304"),
+        ("MFMT 20230101020304 file", "20230101020304"),
+    ] {
+        let (code, text) = client.ask(line).await;
+        assert!([200, 213].contains(&code), "{line}: {text}");
+        let (code, text) = client.ask("MDTM file").await;
+        assert_eq!(
+            (code, text.trim_end()),
+            (213, format!("213 {time}").as_str())
+        );
+        let facts = client.ask("MLST file").await.1;
+        assert!(
+            facts.contains("X.Layover-Expires=20261126040000;"),
+            "{facts}"
+        );
+    }
+    // A file of that name goes first.
+    assert_eq!(client.put("STOR 20200101020304 file", b"x").await.0, 226);
+    let before = client.ask("MDTM file").await;
+    let asked = client.ask("MDTM 20200101020304 file").await;
+    assert_eq!(asked.0, 213);
+    assert_ne!(asked, before);
+    assert_eq!(client.ask("MDTM file").await, before);
+    assert_eq!(client.ask("MDTM 20200101020304 missing").await.0, 550);
+}
+
+#[tokio::test]
+async fn checksums_of_a_part_are_told_for_quoted_and_bare_names() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    assert_eq!(client.put("STOR a b", b"xx123456789yy").await.0, 226);
+    for line in ["XCRC \"a b\" 2 11", "XCRC a b 2 11"] {
+        let (code, text) = client.ask(line).await;
+        assert_eq!((code, text.trim_end()), (250, "250 CBF43926"), "{line}");
+    }
+    let whole = client.ask("XMD5 a b").await;
+    assert_eq!(client.ask("XMD5 \"a b\" 0 13").await, whole);
+    assert_ne!(client.ask("XMD5 a b 0 12").await, whole);
+    assert_eq!(client.ask("XSHA256 \"a b\" 14 20").await.0, 501);
+    // A file of that name goes first.
+    assert_eq!(client.put("STOR a b 0 12", b"xx123456789yy").await.0, 226);
+    assert_eq!(client.ask("XMD5 a b 0 12").await, whole);
 }
 
 #[tokio::test]

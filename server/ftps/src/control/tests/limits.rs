@@ -31,6 +31,9 @@ async fn f09_a_line_that_is_too_long_gets_500_and_the_end() {
 async fn f05_who_does_not_log_in_in_time_is_ended_wherever_it_stands() {
     let world = World::with(|options| options.login_grace = SHORT).await;
     let mut silent = world.plain().await;
+    let (code, text) = silent.reply().await;
+    assert_eq!(code, 421);
+    assert!(text.contains("no login in time"), "{text}");
     silent.expect_end().await;
     let mut after_auth = world.plain().await;
     assert_eq!(after_auth.ask("AUTH TLS").await.0, 234);

@@ -5,6 +5,7 @@ use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fixture::{OTHER, PASSWORD, PATIENCE, USER, World};
+use crate::tls::tests::connect;
 
 /// Larger than all buffers between us and a client that does not read.
 const LARGE_BYTES: usize = 64 * 1024 * 1024;
@@ -18,12 +19,12 @@ async fn a_file_goes_up_and_down_and_the_replies_tell_its_end() {
         let (code, text) = client.put("STOR file", &content).await;
         assert_eq!(code, 226);
         assert!(
-            text.contains("3.8 MiB") && text.contains("2026-11-26 04:00 UTC"),
+            text.contains("3.8 MiB") && text.contains("2026-11-26 04:00:00 UTC"),
             "{text}"
         );
         let ((code, text), got) = client.get("RETR file").await;
         assert_eq!(code, 226);
-        assert!(text.contains("2026-11-26 04:00 UTC"), "{text}");
+        assert!(text.contains("2026-11-26 04:00:00 UTC"), "{text}");
         assert!(got == content);
     }
     let uploads = world.entries("upload").await;
@@ -328,6 +329,127 @@ async fn stou_finds_a_name_that_is_free() {
     assert!(text.contains("FILE: /report.1"), "{text}");
     assert_eq!(world.content("report").as_deref(), Some(&b"1"[..]));
     assert_eq!(world.content("report.1").as_deref(), Some(&b"2"[..]));
+}
+
+#[tokio::test]
+async fn parallel_stou_of_one_wish_gives_each_a_name_of_its_own() {
+    let world = World::new().await;
+    let (mut one, mut two) = (world.logged_in().await, world.logged_in().await);
+    let mut first = one.begin("STOU report").await;
+    let mut second = two.begin("STOU report").await;
+    for (data, content) in [(&mut first, b"1"), (&mut second, b"2")] {
+        data.write_all(content).await.unwrap();
+        data.shutdown().await.unwrap();
+    }
+    assert_eq!(one.reply().await.0, 226);
+    assert_eq!(two.reply().await.0, 226);
+    assert_eq!(world.content("report").as_deref(), Some(&b"1"[..]));
+    assert_eq!(world.content("report.1").as_deref(), Some(&b"2"[..]));
+    // Given up, a name is free again.
+    let third = one.begin("STOU other").await;
+    drop(third);
+    assert_eq!(one.reply().await.0, 426);
+    let (code, text) = two.put("STOU other", b"3").await;
+    assert_eq!(code, 226);
+    assert!(text.contains("FILE: /other\r\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_listing_is_read_only_after_its_data_connection_has_come() {
+    // Parked commands must not hold folders in memory.
+    let world = World::new().await;
+    let (mut client, mut other) = (world.logged_in().await, world.logged_in().await);
+    for command in ["NLST", "LIST", "MLSD"] {
+        let socket = client.data_socket().await;
+        assert_eq!(client.ask(command).await.0, 150);
+        let late = format!("late-for-{command}");
+        assert_eq!(other.put(&format!("STOR {late}"), b"x").await.0, 226);
+        let mut data = connect(&client.config, socket).await.unwrap();
+        let mut listing = Vec::new();
+        data.read_to_end(&mut listing).await.unwrap();
+        data.shutdown().await.unwrap();
+        assert_eq!(client.reply().await.0, 226);
+        let listing = String::from_utf8(listing).unwrap();
+        assert!(listing.contains(&late), "{command}: {listing}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_listing_comes_whole_each_name_once_and_sorted() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    assert_eq!(client.ask("MKD many").await.0, 257);
+    let names: Vec<String> = (0..2000)
+        .map(|number| format!("a-folder-with-a-long-name-{number:04}"))
+        .collect();
+    for name in &names {
+        world.make_folder(&format!("many/{name}"));
+    }
+    let (_, listing) = client.get("NLST many").await;
+    let listing = String::from_utf8(listing).unwrap();
+    assert!(listing.lines().eq(names.iter().map(String::as_str)));
+}
+
+#[tokio::test]
+async fn what_the_quota_cannot_hold_is_refused_when_it_is_announced() {
+    let world = World::new().await;
+    world.set_quota(USER, 1000).await;
+    let mut client = world.logged_in().await;
+    let (code, text) = client.ask("ALLO 1001").await;
+    assert_eq!(code, 552);
+    assert!(text.contains("quota"), "{text}");
+    assert_eq!(client.put("STOR file", &[1; 600]).await.0, 226);
+    assert_eq!(client.ask("ALLO 500").await.0, 200);
+    let _data = client.data_socket().await;
+    let (code, text) = client.ask("STOR other").await;
+    assert_eq!(code, 552);
+    assert!(text.contains("quota"), "{text}");
+    // What is replaced makes room.
+    assert_eq!(client.ask("ALLO 500").await.0, 200);
+    assert_eq!(client.put("STOR file", &[2; 500]).await.0, 226);
+}
+
+#[tokio::test]
+async fn an_upload_that_the_quota_stops_is_journalled_as_that() {
+    let world = World::new().await;
+    world.set_quota(USER, 1000).await;
+    let mut client = world.logged_in().await;
+    let (code, text) = client.put("STOR file", &[1; 1001]).await;
+    assert_eq!(code, 552);
+    assert!(text.contains("quota"), "{text}");
+    let uploads = world.entries("upload").await;
+    assert_eq!(uploads.len(), 1, "{uploads:?}");
+    assert_eq!(uploads[0].outcome, layover_depot::Outcome::Failed);
+    assert_eq!(uploads[0].detail["why"], "quota");
+}
+
+#[tokio::test]
+async fn a_session_that_an_operator_ends_is_journalled_so_also_when_the_client_is_faster() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    let mut data = client.begin("STOR file").await;
+    data.write_all(b"half").await.unwrap();
+    let (actor, name) = (Actor::new("operator"), "alice".parse().unwrap());
+    let registry = world.depot.registry();
+    registry
+        .set_enabled(&actor, &name, Enabled::No)
+        .await
+        .unwrap();
+    world.depot.refresh().await.unwrap();
+    // While the server waits for the end of the data connection.
+    drop(client);
+    drop(data);
+    let told = async {
+        loop {
+            let ends = world.entries("logout").await;
+            if let Some(end) = ends.last() {
+                break end.detail["reason"].clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let reason = timer::timeout(PATIENCE, told).await.unwrap();
+    assert_eq!(reason, "account-disabled");
 }
 
 #[tokio::test]

@@ -8,19 +8,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use layover_depot::timer::{self, Stopwatch};
 use layover_depot::{
-    Completion, SessionReuse, Upload as Receiving, UploadMode, UploadOutcome, UploadPermit,
-    UploadReceipt,
+    Completion, Session, SessionReuse, Upload as Receiving, UploadMode, UploadOutcome,
+    UploadPermit, UploadReceipt,
 };
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::super::DataPlace;
 use super::broken_off;
+use super::lists::List;
 use crate::ascii::{FromWire, ToWire};
 use crate::data::{Counted, DataStream, End};
 use crate::passive::{AcceptFault, ActiveFault, PortLease, connect_active};
-use crate::reply::{Reply, minute, size};
-use crate::server::{Owner, Shared};
+use crate::reply::{Reply, second, size};
+use crate::server::{Owner, Reserved, Shared};
 use crate::tls::{Binding, DataTls, Negotiated};
 
 /// How long a data connection may take to come: several round trips, and the
@@ -44,6 +45,9 @@ const CONTROL_OUTLIVES: Duration = Duration::from_millis(250);
 /// each piece would cost.
 const EAGER_BYTES: u64 = 1024 * 1024;
 
+/// What a listing sends at once.
+const LIST_PIECE_BYTES: usize = 32 * 1024;
+
 /// What a download reads at once: so much at first and for a client that is slow...
 const FIRST_READ_BYTES: usize = 64 * 1024;
 
@@ -66,6 +70,7 @@ pub(super) struct Carrier {
     pub(super) moved: Arc<AtomicU64>,
     pub(super) stall: Duration,
     pub(super) session_reuse: SessionReuse,
+    pub(super) session: Session,
     pub(super) is_ascii: bool,
 }
 
@@ -89,6 +94,8 @@ pub(super) struct Upload {
     pub(super) announced_bytes: Option<u64>,
     /// STOU: the name that was found.
     pub(super) stored_as: Option<Vec<u8>>,
+    /// STOU: keeps others from finding it.
+    pub(super) reserved: Option<Reserved>,
 }
 
 /// An open data connection.
@@ -97,6 +104,7 @@ struct Open {
     negotiated: Negotiated,
     binding: &'static str,
     moved: Arc<AtomicU64>,
+    session: Session,
     is_ascii: bool,
     // Given back when the transfer is over.
     _lease: Option<PortLease>,
@@ -168,6 +176,7 @@ impl Carrier {
             negotiated,
             binding,
             moved: self.moved,
+            session: self.session,
             is_ascii: self.is_ascii,
             _lease: lease,
         })
@@ -247,13 +256,35 @@ fn amount(bytes: u64, running: Stopwatch) -> String {
 }
 
 impl Job {
-    /// Sends a listing.
-    pub(super) async fn send(self, bytes: Vec<u8>) -> Reply {
+    /// Reads a listing and sends it, piece by piece.
+    pub(super) async fn list(self, list: List) -> Reply {
+        let shared = Arc::clone(&self.carrier.shared);
+        let cancel = self.carrier.cancel.clone();
         let mut open = match self.carrier.open().await {
             Ok(open) => open,
             Err(reply) => return reply,
         };
-        let sent = match open.stream.send(&bytes).await {
+        let read = async {
+            // Fails only when it is closed, and it never is.
+            let _turn = shared.listings.acquire().await;
+            list.read().await
+        };
+        let read = tokio::select! {
+            biased;
+            () = cancel.cancelled() => {
+                open.stream.cut().await;
+                return aborted();
+            }
+            read = read => read,
+        };
+        let lines = match read {
+            Ok(lines) => lines,
+            Err(error) => {
+                decline(open.stream).await;
+                return broken_off(&open.session, &error);
+            }
+        };
+        let sent = match send_lines(&mut open, lines).await {
             Ok(()) => open.stream.end_ours().await,
             Err(end) => Err(end),
         };
@@ -294,7 +325,7 @@ impl Job {
         };
         file.note("end", word(end));
         let expiry = match file.info().expires_at {
-            Some(at) => format!("; it is deleted on {}", minute(at)),
+            Some(at) => format!("; it is deleted on {}", second(at)),
             None => String::new(),
         };
         record(file, sent_bytes, true).await;
@@ -302,7 +333,7 @@ impl Job {
     }
 
     pub(super) async fn upload(self, upload: Upload) -> Reply {
-        let cancel = self.carrier.cancel.clone();
+        let (cancel, session) = (self.carrier.cancel.clone(), self.carrier.session.clone());
         let mut open = match self.carrier.open().await {
             Ok(open) => open,
             Err(reply) => return reply,
@@ -313,7 +344,7 @@ impl Job {
             Ok(file) => file,
             Err(error) => {
                 decline(open.stream).await;
-                return broken_off(&error);
+                return broken_off(&session, &error);
             }
         };
         file.note("tls", open.negotiated.version);
@@ -326,7 +357,7 @@ impl Job {
             && let Err(error) = file.set_len(upload.from).await
         {
             decline(open.stream).await;
-            return broken_off(&error);
+            return broken_off(&session, &error);
         }
         let running = Stopwatch::start();
         let (received, end) = match receive_file(&mut open, &file, upload.from).await {
@@ -368,9 +399,22 @@ impl Job {
         drop(open);
         match file.finish(completion).await {
             Ok(receipt) => published(&receipt, received, running, upload.stored_as.as_deref()),
-            Err(error) => broken_off(&error),
+            Err(error) => broken_off(&session, &error),
         }
     }
+}
+
+async fn send_lines(open: &mut Open, lines: impl Iterator<Item = Vec<u8>>) -> Result<(), End> {
+    let mut piece = Vec::new();
+    for line in lines {
+        piece.extend_from_slice(&line);
+        piece.extend_from_slice(b"\r\n");
+        if piece.len() >= LIST_PIECE_BYTES {
+            open.stream.send(&piece).await?;
+            piece.clear();
+        }
+    }
+    open.stream.send(&piece).await
 }
 
 async fn send_file(
@@ -384,7 +428,7 @@ async fn send_file(
     loop {
         let bytes = match file.read_at(at, read_bytes).await {
             Ok(bytes) => bytes,
-            Err(error) => return (sent_bytes, Err(broken_off(&error))),
+            Err(error) => return (sent_bytes, Err(broken_off(&open.session, &error))),
         };
         if bytes.is_empty() {
             break;
@@ -431,14 +475,14 @@ async fn receive_file(open: &mut Open, file: &Receiving, from: u64) -> Result<(u
         let length = bytes.len() as u64;
         file.write_at(at, bytes)
             .await
-            .map_err(|error| broken_off(&error))?;
+            .map_err(|error| broken_off(&open.session, &error))?;
         at = at.saturating_add(length);
     };
     if let Some(rest) = ascii.map(FromWire::finish)
         && !rest.is_empty()
     {
         let written = file.write_at(at, Bytes::from_static(rest)).await;
-        written.map_err(|error| broken_off(&error))?;
+        written.map_err(|error| broken_off(&open.session, &error))?;
     }
     Ok((received, end))
 }
@@ -495,7 +539,7 @@ fn published(
             format!(
                 "received {}; it is deleted on {}",
                 amount(received, running),
-                minute(at)
+                second(at)
             )
         }
         (UploadOutcome::Published | UploadOutcome::Unchanged, None) => {
