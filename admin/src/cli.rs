@@ -12,7 +12,7 @@ use layover_depot::{
 use layover_retention::Keep;
 
 use crate::value::{
-    AccountOrPath, KeepOrDefault, NewUntil, ReuseOrDefault, Since, SizeOrNone, VirtualPathArg,
+    AccountOrPath, KeepOrDefault, Moment, NewUntil, ReuseOrDefault, SizeOrNone, VirtualPathArg,
 };
 
 /// Hosted FTPS/SFTP server with enforced retention.
@@ -176,6 +176,10 @@ pub(crate) struct AccountAdd {
     /// File with SSH public keys, as in authorized_keys; repeatable
     #[arg(long, value_name = "FILE")]
     pub(crate) authorized_key: Vec<PathBuf>,
+    /// File with a TLS client certificate in PEM form, which opens the account over FTPS;
+    /// repeatable. An authority's: `account certificate add --authority`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Vec<PathBuf>,
     /// Make a password and print it once
     #[arg(long, conflicts_with = "password_stdin")]
     pub(crate) generate_password: bool,
@@ -320,9 +324,9 @@ pub(crate) enum AllowCommand {
         /// Why, e.g. a ticket number
         #[arg(long)]
         reason: Option<String>,
-        /// Until when, e.g. 2027-01-31 (the end of that day, UTC) or 2027-01-31T18:00:00Z;
-        /// `never` takes an end away
-        #[arg(long, value_name = "DATE")]
+        /// Until when: 30d (from now), 2027-01-31 (the end of that day, UTC) or
+        /// 2027-01-31T18:00:00Z; `never` takes an end away
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
         until: Option<NewUntil>,
     },
     /// List allowed networks
@@ -431,12 +435,14 @@ pub(crate) struct JournalArgs {
     /// Only this account
     #[arg(long)]
     pub(crate) account: Option<AccountName>,
-    /// Only since then: 1h, 30m, or a date
+    /// Only since then: 1h or 30d (ago), 2027-01-31 (the start of that day, UTC) or
+    /// 2027-01-31T18:00:00Z
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    pub(crate) since: Option<Since>,
-    /// Only until then: 1h, 30m (ago), or a date (the start of that day, UTC)
+    pub(crate) since: Option<Moment>,
+    /// Only until then: 1h or 30d (ago), 2027-01-31 (the end of that day, UTC) or
+    /// 2027-01-31T18:00:00Z
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    pub(crate) until: Option<Since>,
+    pub(crate) until: Option<Moment>,
     /// Only of the accounts and files of this home
     #[arg(long)]
     pub(crate) home: Option<HomeName>,

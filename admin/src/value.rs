@@ -91,22 +91,68 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// The end of a permission in time: a date means the end of that day, UTC.
+/// A moment as people write it: `2027-01-31T18:00:00Z` (RFC 3339, with any offset), a
+/// day, or a span such as `30d` counted from now. One form for every option that takes
+/// a time; which end of a day is meant, and whether a span lies before now or behind
+/// it, the option says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Until(pub(crate) Timestamp);
+pub(crate) enum Moment {
+    /// This one.
+    At(Timestamp),
+    /// A day, by its first moment, UTC.
+    Day(Timestamp),
+    /// So far from now.
+    Span(Keep),
+}
 
-impl FromStr for Until {
-    type Err = UntilError;
+impl Moment {
+    /// For `--since`: the start of a day, or so long ago.
+    pub(crate) fn start(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) | Self::Day(at) => at,
+            Self::Span(span) => now.saturating_sub(span.as_duration()),
+        }
+    }
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let at: Timestamp = text.parse().map_err(|_| UntilError)?;
-        Ok(Self(if is_a_plain_date(text) {
-            at.saturating_add(DAY)
-        } else {
-            at
-        }))
+    /// For `--until` of a report: the end of a day, or so long ago.
+    pub(crate) fn end(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::Day(at) => at.saturating_add(DAY),
+            Self::Span(span) => now.saturating_sub(span.as_duration()),
+        }
+    }
+
+    /// For `--until` of a permission: the end of a day, or so long from now.
+    pub(crate) fn end_to_come(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::Day(at) => at.saturating_add(DAY),
+            Self::Span(span) => now.saturating_add(span.as_duration()),
+        }
     }
 }
+
+impl FromStr for Moment {
+    type Err = MomentError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(span) = text.parse() {
+            return Ok(Self::Span(span));
+        }
+        let at: Timestamp = text.parse().map_err(|_| MomentError)?;
+        Ok(if is_a_plain_date(text) {
+            Self::Day(at)
+        } else {
+            Self::At(at)
+        })
+    }
+}
+
+/// The text is no moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write a span such as 1h or 30d, a day such as 2027-01-31, or 2027-01-31T18:00:00Z")]
+pub(crate) struct MomentError;
 
 /// What `allow add` says of a network's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,11 +160,11 @@ pub(crate) enum NewUntil {
     /// It has none any more.
     Never,
     /// This one.
-    At(Until),
+    At(Moment),
 }
 
 impl FromStr for NewUntil {
-    type Err = UntilError;
+    type Err = MomentError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
@@ -212,45 +258,6 @@ impl AccountOrPath {
     }
 }
 
-/// The start of a report: so long ago, or a date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Since {
-    /// So long before now.
-    Ago(Keep),
-    /// From this moment; a plain date means its first second, UTC.
-    At(Timestamp),
-}
-
-impl Since {
-    /// The moment meant, seen from `now`.
-    pub(crate) fn before(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::Ago(span) => now.saturating_sub(span.as_duration()),
-            Self::At(at) => at,
-        }
-    }
-}
-
-impl FromStr for Since {
-    type Err = SinceError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse()
-            .map(Self::Ago)
-            .or_else(|_| text.parse().map(Self::At).map_err(|_| SinceError))
-    }
-}
-
-/// The text is no end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write a date such as 2027-01-31 (the end of that day, UTC) or 2027-01-31T18:00:00Z")]
-pub(crate) struct UntilError;
-
-/// The text is no start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write a span such as 1h or 30m, or a date such as 2027-01-31 or 2027-01-31T18:00:00Z")]
-pub(crate) struct SinceError;
-
 fn is_a_plain_date(text: &str) -> bool {
     !text.contains(['T', 't', ' ', ':'])
 }
@@ -326,23 +333,45 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_date_ends_with_its_day() {
-        let until: Until = "2027-01-31".parse().unwrap();
-        assert_eq!(until.0.to_string(), "2027-02-01T00:00:00Z");
-        let until: Until = "2027-01-31T18:00:00Z".parse().unwrap();
-        assert_eq!(until.0.to_string(), "2027-01-31T18:00:00Z");
-        assert_eq!("tomorrow".parse::<Until>(), Err(UntilError));
-        assert!(!UntilError.to_string().contains("since"));
-    }
-
-    #[test]
-    fn since_is_a_span_or_a_date() {
+    fn every_option_reads_the_same_moments_and_the_end_of_a_day_is_its_last() {
         let now: Timestamp = "2027-01-31T18:00:00Z".parse().unwrap();
-        let since: Since = "1h".parse().unwrap();
-        assert_eq!(since.before(now).to_string(), "2027-01-31T17:00:00Z");
-        let since: Since = "2027-01-30".parse().unwrap();
-        assert_eq!(since.before(now).to_string(), "2027-01-30T00:00:00Z");
-        assert_eq!("yesterday".parse::<Since>(), Err(SinceError));
+        for (text, start, end, end_to_come) in [
+            (
+                "1h",
+                "2027-01-31T17:00:00Z",
+                "2027-01-31T17:00:00Z",
+                "2027-01-31T19:00:00Z",
+            ),
+            (
+                "30d",
+                "2027-01-01T18:00:00Z",
+                "2027-01-01T18:00:00Z",
+                "2027-03-02T18:00:00Z",
+            ),
+            (
+                "2027-01-30",
+                "2027-01-30T00:00:00Z",
+                "2027-01-31T00:00:00Z",
+                "2027-01-31T00:00:00Z",
+            ),
+            (
+                "2027-01-30T18:00:00+02:00",
+                "2027-01-30T16:00:00Z",
+                "2027-01-30T16:00:00Z",
+                "2027-01-30T16:00:00Z",
+            ),
+        ] {
+            let moment: Moment = text.parse().unwrap();
+            let seen = [moment.start(now), moment.end(now), moment.end_to_come(now)];
+            let seen = seen.map(|at| at.to_string());
+            assert_eq!(seen, [start, end, end_to_come], "{text}");
+        }
+        for text in ["tomorrow", "yesterday", "", "-1h", "2027-13-01"] {
+            assert_eq!(text.parse::<Moment>(), Err(MomentError), "{text}");
+        }
+        assert_eq!("never".parse(), Ok(NewUntil::Never));
+        let day: Timestamp = "2027-01-31".parse().unwrap();
+        assert_eq!("2027-01-31".parse(), Ok(NewUntil::At(Moment::Day(day))));
     }
 
     #[test]

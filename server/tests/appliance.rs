@@ -92,6 +92,7 @@ async fn add_account(appliance: &Appliance, name: &str) {
             until: None,
         }],
         keys: Vec::new(),
+        certificates: Vec::new(),
         password: Some(Secret::new(PASSWORD)),
         protocols: Protocols::ALL,
         auth: layover_depot::AuthPolicy::Any,

@@ -20,6 +20,7 @@ on_both_engines!(
     a_removed_file_is_gone_for_the_partner_and_its_neighbour_is_not,
     an_interrupted_upload_shows_when_it_goes_and_can_be_removed,
     a_session_is_listed_with_what_identifies_it_and_its_end_is_told,
+    a_session_is_listed_with_what_it_moves,
 );
 
 fn a_removed_file_is_gone_for_the_partner_and_its_neighbour_is_not(engine: Engine) {
@@ -85,4 +86,42 @@ fn a_session_is_listed_with_what_identifies_it_and_its_end_is_told(engine: Engin
         assert!(journal.stdout.contains(told), "no {told} in {journal}");
     }
     assert!(sftp.connection().closed_within(PATIENCE));
+}
+
+fn a_session_is_listed_with_what_it_moves(engine: Engine) {
+    let (layover, account) = serve(engine);
+    let mut sftp = account.sftp(&layover);
+    sftp.put(b"/out", b"0123456789").expect("put");
+    let moving = || layover.rows(&["session", "list"])[0]["moving"].clone();
+    let up = sftp.open(b"/in", open::WRITE | open::CREAT).expect("open");
+    sftp.write(&up, 0, b"1234567").expect("write");
+    let down = sftp.open(b"/out", open::READ).expect("open");
+    sftp.read(&down, 0, 4).expect("read");
+    // The heartbeat tells.
+    wait::until("both to be told", PATIENCE, || {
+        let told = moving();
+        let both = told[0]["moved_bytes"] == 7 && told[1]["moved_bytes"] == 4;
+        both.then_some(())
+    });
+    let told = moving();
+    assert_eq!(told[0]["path"], "/in", "{told}");
+    assert_eq!(told[0]["direction"], "upload", "{told}");
+    assert_eq!(told[0]["size_bytes"], Value::Null, "{told}");
+    assert_eq!(told[1]["path"], "/out", "{told}");
+    assert_eq!(told[1]["direction"], "download", "{told}");
+    assert_eq!(told[1]["size_bytes"], 10, "{told}");
+    let shown = layover.admin(&["session", "list"]).stdout;
+    assert!(
+        shown.contains("upload /in 7 B, download /out 4 B of 10 B"),
+        "{shown}"
+    );
+    sftp.close(&up).expect("close");
+    sftp.close(&down).expect("close");
+    wait::until("nothing to be told", PATIENCE, || {
+        moving()
+            .as_array()
+            .expect("a list")
+            .is_empty()
+            .then_some(())
+    });
 }

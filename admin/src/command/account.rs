@@ -1,12 +1,14 @@
 //! `layover account`, except its keys, certificates, networks and permissions.
 
 use layover_depot::{
-    Account, AccountChange, AccountName, Enabled, EntityName, NewAccount, NewNetwork, Protocols,
-    Registry, Secret,
+    Account, AccountChange, AccountName, CertificateUse, Enabled, EntityName, NewAccount,
+    NewNetwork, Protocols, Registry, Rights, Secret,
 };
 use serde::Serialize;
 
+use super::certificate::certificate_from_file;
 use super::key::keys_from_file;
+use super::permission::warn_of_read_only;
 use super::view::{AccountView, files_moved_text, yes_no};
 use crate::cli::{AccountAdd, AccountCommand, AccountSet};
 use crate::context::Context;
@@ -120,6 +122,11 @@ async fn add(
     for file in &arguments.authorized_key {
         keys.extend(keys_from_file(file)?);
     }
+    let mut certificates = Vec::new();
+    for file in &arguments.certificate {
+        let now = context.clock.now();
+        certificates.push(certificate_from_file(file, CertificateUse::Login, now)?);
+    }
     let source = match (arguments.generate_password, arguments.password_stdin) {
         (true, _) => PasswordSource::Generate,
         (_, true) => PasswordSource::Stdin,
@@ -144,6 +151,7 @@ async fn add(
                 home: arguments.home,
                 networks,
                 keys,
+                certificates,
                 password: password.secret,
                 protocols: arguments.traits.protocols.unwrap_or(Protocols::ALL),
                 auth: arguments.traits.auth.unwrap_or_default(),
@@ -451,6 +459,11 @@ async fn set(
     context.out.done(&document, &sentence)?;
     if change.auth.is_some() {
         Credentials::warn_if_closed(&account, &context.settings);
+    }
+    let writes = |rights: Rights| rights.intersect(Rights::READ_ONLY) != rights;
+    let mut permissions = account.permissions.iter();
+    if change.read_only == Some(true) && permissions.any(|one| writes(one.rights)) {
+        warn_of_read_only(&name);
     }
     Ok(())
 }

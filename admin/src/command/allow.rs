@@ -7,7 +7,7 @@ use crate::cli::AllowCommand;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Table, Tone};
-use crate::value::{NewUntil, Until};
+use crate::value::NewUntil;
 
 pub(super) async fn run(context: &mut Context, command: AllowCommand) -> Result<(), CliError> {
     let depot = context.depot().await?;
@@ -104,10 +104,13 @@ async fn wanted(
         .filter(|allowed| allowed.until.is_none_or(|until| until > now));
     let until = match until {
         Some(NewUntil::Never) => None,
-        Some(NewUntil::At(Until(until))) if until <= now => {
-            return Err(CliError::UntilIsPast { until });
+        Some(NewUntil::At(moment)) => {
+            let until = moment.end_to_come(now);
+            if until <= now {
+                return Err(CliError::UntilIsPast { until });
+            }
+            Some(until)
         }
-        Some(NewUntil::At(Until(until))) => Some(until),
         None => before.and_then(|before| before.until),
     };
     let reason = reason.or_else(|| before.and_then(|before| before.reason.clone()));

@@ -82,7 +82,7 @@ pub(super) async fn run(
 }
 
 /// Reads a certificate; `-` means standard input.
-fn certificate_from_file(
+pub(super) fn certificate_from_file(
     file: &Path,
     used_for: CertificateUse,
     now: Timestamp,

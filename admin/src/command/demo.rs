@@ -105,6 +105,7 @@ async fn prepare_account(depot: &Depot, password: &str) -> Result<(), CliError> 
         home: None,
         networks,
         keys: Vec::new(),
+        certificates: Vec::new(),
         password: Some(secret),
         protocols: Protocols::ALL,
         auth: layover_depot::AuthPolicy::Any,

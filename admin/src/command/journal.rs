@@ -92,10 +92,8 @@ pub(super) async fn run(context: &mut Context, arguments: JournalArgs) -> Result
         account: arguments.account.as_ref().map(ToString::to_string),
         since: arguments
             .since
-            .map(|since| since.before(context.clock.now())),
-        until: arguments
-            .until
-            .map(|until| until.before(context.clock.now())),
+            .map(|since| since.start(context.clock.now())),
+        until: arguments.until.map(|until| until.end(context.clock.now())),
         kind: arguments.kind,
         home: arguments.home,
         below: arguments.path.map(|path| path.0),

@@ -1,10 +1,21 @@
 //! `layover account permission`.
 
+use layover_depot::{AccountName, Rights};
+
 use super::view::PermissionView;
 use crate::cli::PermissionCommand;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{Cell, Table};
+use crate::output::{Cell, Table, note};
+
+/// Says on stderr what a read-only account's permissions are worth.
+pub(super) fn warn_of_read_only(name: &AccountName) {
+    note(&format!(
+        "warning: account `{name}` is read-only, which wins over permissions: list and read are \
+         what is left of them\n\
+         next: layover account set {name} --read-only no"
+    ));
+}
 
 pub(super) async fn run(context: &mut Context, command: PermissionCommand) -> Result<(), CliError> {
     let depot = context.depot().await?;
@@ -19,6 +30,10 @@ pub(super) async fn run(context: &mut Context, command: PermissionCommand) -> Re
                 &document,
                 &format!("account `{name}` has in {}: {}", path.0, rights.to_word()),
             )?;
+            let account = registry.account(&name).await?;
+            if account.read_only && rights.intersect(Rights::READ_ONLY) != rights {
+                warn_of_read_only(&name);
+            }
         }
         PermissionCommand::List { name } => {
             let account = registry.account(&name).await?;

@@ -1,9 +1,40 @@
 //! `layover session`.
 
+use layover_depot::{Direction, Moving};
+
 use crate::cli::SessionCommand;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Table};
+use crate::value::ByteSize;
+
+/// `upload /in/a 1.2 MiB, download /b 3.0 MiB of 7.0 MiB`; more than two are counted.
+fn moves(moving: &[Moving]) -> String {
+    const SHOWN: usize = 2;
+    let mut all: Vec<_> = moving
+        .iter()
+        .take(SHOWN)
+        .map(|file| {
+            let way = match file.direction {
+                Direction::Upload => "upload",
+                Direction::Download => "download",
+            };
+            let size = file
+                .size_bytes
+                .map(|size| format!(" of {}", ByteSize(size)));
+            let (moved, size) = (ByteSize(file.moved_bytes), size.unwrap_or_default());
+            format!("{way} {} {moved}{size}", file.path)
+        })
+        .collect();
+    match moving.len().saturating_sub(SHOWN) {
+        0 if all.is_empty() => "-".to_owned(),
+        0 => all.join(", "),
+        more => {
+            all.push(format!("{more} more"));
+            all.join(", ")
+        }
+    }
+}
 
 pub(super) async fn run(context: &mut Context, command: SessionCommand) -> Result<(), CliError> {
     let depot = context.depot().await?;
@@ -11,7 +42,9 @@ pub(super) async fn run(context: &mut Context, command: SessionCommand) -> Resul
     match command {
         SessionCommand::List => {
             let sessions = registry.list_sessions().await?;
-            let mut table = Table::new(["SESSION", "ACCOUNT", "PROTOCOL", "PEER", "NODE", "SINCE"]);
+            let mut table = Table::new([
+                "SESSION", "ACCOUNT", "PROTOCOL", "PEER", "NODE", "SINCE", "MOVES",
+            ]);
             for session in &sessions {
                 table.row([
                     Cell::from(session.id.to_string()),
@@ -20,6 +53,7 @@ pub(super) async fn run(context: &mut Context, command: SessionCommand) -> Resul
                     Cell::from(session.peer.as_str()),
                     Cell::from(session.node.as_str()),
                     Cell::from(session.since.to_string()),
+                    Cell::from(moves(&session.moving)),
                 ]);
             }
             context.out.list(&sessions, &table, "nobody is logged in")?;

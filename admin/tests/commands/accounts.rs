@@ -579,3 +579,39 @@ fn a_pipe_gets_tab_separated_lines_without_heading_or_colours() {
     );
     assert!(!listed.contains('\u{1b}'), "{listed:?}");
 }
+
+#[test]
+fn permissions_that_a_read_only_account_does_not_get_are_warned_of() {
+    let place = Place::with_account();
+    let set = |rights: &str| {
+        place
+            .run(&["account", "permission", "set", "partner", "/in", rights])
+            .ok()
+            .stderr
+    };
+    let read_only = |yes: &str| {
+        place
+            .run(&["account", "set", "partner", "--read-only", yes])
+            .ok()
+            .stderr
+    };
+    let warned = |said: &str| said.contains("read-only, which wins");
+    assert!(!warned(&set("list,write")));
+    assert!(warned(&read_only("yes")));
+    assert!(warned(&set("list,write")));
+    assert!(!warned(&set("list,read")));
+    assert!(!warned(&read_only("yes")), "nothing is lost");
+    assert!(!warned(&read_only("no")));
+}
+
+#[test]
+fn a_network_is_allowed_for_a_span() {
+    let place = Place::with_account();
+    let add = ["account", "allow", "add", "partner", "10.0.0.0/8"];
+    let until = |text: &str| place.json(&[&add[..], &["--until", text]].concat())["until"].clone();
+    let (day, days) = (until("1d"), until("30d"));
+    let (day, days) = (day.as_str().unwrap(), days.as_str().unwrap());
+    assert!(day < days, "{day} {days}");
+    assert_eq!(until("2099-01-31T18:00:00+02:00"), "2099-01-31T16:00:00Z");
+    assert_eq!(until("2099-01-31"), "2099-02-01T00:00:00Z");
+}

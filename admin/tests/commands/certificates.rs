@@ -30,6 +30,34 @@ fn written(place: &Place, name: &str, text: &str) -> String {
 }
 
 #[test]
+fn an_account_is_created_with_its_certificates() {
+    let place = Place::new();
+    place.run(&["entity", "add", "acme"]).ok();
+    let file = written(&place, "partner.crt", &certificate(|_| {}).0);
+    let other = written(&place, "other.crt", &certificate(|_| {}).0);
+    let add = ["account", "add", "partner", "--entity", "acme"];
+    let allow = ["--allow", "127.0.0.1", "--certificate", &file];
+    let (text, key) = certificate(|_| {});
+    let both = written(&place, "both.pem", &(key + &text));
+    place
+        .run(&[&add[..], &allow, &["--certificate", &both]].concat())
+        .refused(1, "contains a private key");
+    assert_eq!(place.json(&["account", "list"]), json!([]));
+
+    let added = place.run(&[&add[..], &allow, &["--certificate", &other]].concat());
+    let added = added.ok();
+    assert!(!added.stdout.contains("cannot log in"), "{added:?}");
+    let list = place.json(&["account", "certificate", "list", "partner"]);
+    assert_eq!(list.as_array().unwrap().len(), 2, "{list}");
+    let shown = place.json(&["account", "show", "partner"]);
+    assert_eq!(shown["opened_by_certificate"], true);
+    let entries = place.json(&["journal", "--kind", "admin", "-n", "1"]);
+    let told = entries[0]["detail"]["certificates"].as_array().unwrap();
+    assert_eq!(told.len(), 2, "{entries}");
+    assert!(told.contains(&list[0]["fingerprint"]), "{entries}");
+}
+
+#[test]
 fn a_certificate_is_added_listed_and_removed() {
     let place = Place::with_account();
     let nothing = place.run(&["account", "certificate", "list", "partner"]);

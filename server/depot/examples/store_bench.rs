@@ -157,6 +157,7 @@ async fn add_account(depot: &Depot) -> Result<(), Fault> {
             until: None,
         }],
         keys: parse_authorized_keys(KEY)?,
+        certificates: Vec::new(),
         password: None,
         protocols: Protocols::ALL,
         auth: layover_depot::AuthPolicy::Any,

@@ -5,10 +5,11 @@ use std::fmt;
 use layover_retention::{Keep, Timestamp};
 use serde::Serialize;
 
+use crate::holdings::Moving;
 use crate::{
     AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedCertificate, AuthorizedKey,
-    EntityId, EntityName, FileId, FileState, FolderPermission, HomeName, NewKey, NewNetwork,
-    Protocol, Protocols, Secret, SessionId, SessionReuse, VirtualPath,
+    EntityId, EntityName, FileId, FileState, FolderPermission, HomeName, NewCertificate, NewKey,
+    NewNetwork, Protocol, Protocols, Secret, SessionId, SessionReuse, VirtualPath,
 };
 
 /// Who changed something: an operator's name, for the journal.
@@ -125,6 +126,8 @@ pub struct NewAccount {
     pub networks: Vec<NewNetwork>,
     /// Its SSH keys.
     pub keys: Vec<NewKey>,
+    /// TLS client certificates, or authorities of such, that open it over FTPS.
+    pub certificates: Vec<NewCertificate>,
     /// Its password.
     pub password: Option<Secret>,
     /// How it may log in.
@@ -190,6 +193,8 @@ pub struct LiveSession {
     pub node: String,
     /// Since when.
     pub since: Timestamp,
+    /// What it moves, a few seconds ago; the oldest first.
+    pub moving: Vec<Moving>,
 }
 
 /// A file as an operator sees it.

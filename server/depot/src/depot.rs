@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use layover_retention::{Clock, Keep};
 
+use crate::account::JobRun;
 use crate::adopt::{AdoptReport, Adopter};
 use crate::data_dir::{self, DataDirError, ServerLock};
 use crate::gate::GateOptions;
@@ -26,6 +27,11 @@ const FULL_REFRESH_EVERY: u32 = 3;
 
 /// How long [`Depot::close`] waits for work that outlives its session.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
+
+/// The job under which a node tells what its sessions move.
+pub(crate) fn moving_job(node: &str) -> String {
+    format!("moving:{node}")
+}
 
 /// Whether an answer waits until the disk has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -173,6 +179,8 @@ struct Inner {
     refreshes: AtomicU32,
     /// Whether this process is among the nodes.
     joined: AtomicBool,
+    /// Whether the last word of what sessions move was that some do.
+    told_some: AtomicBool,
     _lock: Option<ServerLock>,
 }
 
@@ -278,6 +286,7 @@ impl Depot {
                 generation: AtomicI64::new(-1),
                 refreshes: AtomicU32::new(0),
                 joined: AtomicBool::new(false),
+                told_some: AtomicBool::new(false),
                 holdings,
                 _lock: lock,
             }),
@@ -377,13 +386,33 @@ impl Depot {
     pub async fn beat(&self) -> Result<(), StoreError> {
         let holdings = &self.inner.holdings;
         if self.inner.joined.load(Ordering::Acquire) {
-            return holdings.store.beat(&holdings.node, holdings.now()).await;
+            holdings.store.beat(&holdings.node, holdings.now()).await?;
+            return self.tell_what_moves().await;
         }
         holdings
             .store
             .begin_node(&holdings.node, holdings.now())
             .await?;
         self.inner.joined.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// For whoever lists the sessions. Nothing is written while nothing moves.
+    async fn tell_what_moves(&self) -> Result<(), StoreError> {
+        let holdings = &self.inner.holdings;
+        let told = holdings.moving.told();
+        let some = !told.is_empty();
+        if !some && !self.inner.told_some.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let run = JobRun {
+            at: holdings.now(),
+            next_due_at: None,
+            report: serde_json::to_value(told).unwrap_or_default(),
+        };
+        let job = moving_job(holdings.node.as_str());
+        holdings.store.note_job(&job, &run).await?;
+        self.inner.told_some.store(some, Ordering::Release);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod fixture;
 mod growth;
 mod live;
 mod locks;
+mod moving;
 mod publish;
 mod removal;
 mod storage;
@@ -35,6 +36,8 @@ pub(crate) use growth::{Growth, GrowthTable};
 pub(crate) use live::{LiveGuard, LiveKey, LiveSet};
 use locks::LOCK_WAIT;
 pub(crate) use locks::{NameGuard, PathLocks};
+pub use moving::{Direction, Moving};
+pub(crate) use moving::{MovingGuard, MovingTable, Told};
 pub(crate) use publish::{PublishError, Publishing};
 pub(crate) use removal::Taken;
 pub(crate) use storage::{Elsewhere, needed_storage};
@@ -78,6 +81,8 @@ pub(crate) struct Holdings {
     pub(crate) locks: Arc<PathLocks>,
     /// What this process is in the middle of: recovery leaves it alone.
     pub(crate) live: LiveSet,
+    /// What sessions move just now.
+    pub(crate) moving: MovingTable,
     /// What the uploads in progress hold, for the quota.
     pub(crate) growth: GrowthTable,
     /// Rows of uploads that are being written.
@@ -120,6 +125,7 @@ impl Holdings {
             partial_keep,
             locks: PathLocks::new(LOCK_WAIT),
             live: LiveSet::default(),
+            moving: MovingTable::default(),
             growth: GrowthTable::default(),
             beginnings: Beginnings::default(),
             rowless: Mutex::default(),

@@ -59,6 +59,7 @@ pub use gate::{
     AdmitRefused, ConnectionSlot, FirstProof, Gate, GateOptions, LoginAttempt, LoginError,
     Occupancy, Proof, RefusedOffers,
 };
+pub use holdings::{Direction, Moving};
 pub use journal::{
     Journal, JournalEntry, JournalFilter, JournalKind, MAX_JOURNAL_PAGE, Outcome, UnknownWord,
 };

@@ -19,7 +19,9 @@ use crate::holdings::Holdings;
 use crate::journal::NewEntry;
 use crate::password::Passwords;
 use crate::store::NewAccountRow;
-use crate::{AccountName, EntityName, HomeName, MAX_KEYS_PER_ACCOUNT};
+use crate::{
+    AccountName, EntityName, HomeName, MAX_CERTIFICATES_PER_ACCOUNT, MAX_KEYS_PER_ACCOUNT,
+};
 
 /// Longest reason of a network, in bytes.
 const MAX_REASON_BYTES: usize = 256;
@@ -167,6 +169,12 @@ impl Registry {
         at_most(name, "keys", account.keys.len(), MAX_KEYS_PER_ACCOUNT)?;
         at_most(
             name,
+            "certificates",
+            account.certificates.len(),
+            MAX_CERTIFICATES_PER_ACCOUNT,
+        )?;
+        at_most(
+            name,
             "networks",
             account.networks.len(),
             MAX_NETWORKS_PER_ACCOUNT,
@@ -211,6 +219,7 @@ impl Registry {
                 .iter()
                 .map(|key| authorized(key, now))
                 .collect(),
+            certificates: account.certificates.clone(),
             networks: account.networks.clone(),
             now,
         };
@@ -227,6 +236,11 @@ impl Registry {
             .with("networks", networks)
             .with("protocols", account.protocols.to_string())
             .with("auth", account.auth.as_str());
+        if !account.certificates.is_empty() {
+            let prints = account.certificates.iter();
+            let prints: Vec<_> = prints.map(|one| one.fingerprint.clone()).collect();
+            entry = entry.with("certificates", prints);
+        }
         if let Some(reuse) = account.session_reuse {
             entry = entry.with("session_reuse", reuse.as_str());
         }

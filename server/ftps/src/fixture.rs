@@ -276,6 +276,7 @@ async fn depot(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Depot {
                 until: None,
             }],
             keys: Vec::new(),
+            certificates: Vec::new(),
             password: Some(Secret::new(PASSWORD)),
             protocols: Protocols::ALL,
             auth: AuthPolicy::Any,

@@ -67,6 +67,7 @@ impl World {
                 until: None,
             }],
             keys: parse_authorized_keys(KEY).unwrap(),
+            certificates: Vec::new(),
             password: Some(Secret::new(PASSWORD)),
             protocols: Protocols::ALL,
             auth: layover_depot::AuthPolicy::Any,

@@ -141,6 +141,7 @@ impl World {
             session_reuse: None,
             password_hash: None,
             keys: Vec::new(),
+            certificates: Vec::new(),
             networks: Vec::new(),
             now: self.holdings.now(),
         };

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::coverage::Coverage;
 use super::{FileInfo, Session, not_found, record};
+use crate::holdings::{Direction, MovingGuard};
 use crate::timer::Stopwatch;
 use crate::vfs::{MAX_IO_BYTES, OpenFile, Place, VfsError};
 use crate::{FileId, Right, VirtualPath};
@@ -33,6 +34,7 @@ pub struct Download {
     /// Something was copied from it on the server.
     copied: AtomicBool,
     running: Stopwatch,
+    moving: MovingGuard,
     recorded: bool,
     notes: Map<String, Value>,
 }
@@ -61,12 +63,17 @@ impl Session {
                 .await;
             match opened {
                 Ok((file, entry)) if visible.row.is_file(entry.identity) => {
+                    let info = FileInfo::of(entry, visible.expires_at);
+                    let moving = &self.inner.holdings.moving;
+                    let size = Some(info.size_bytes);
+                    let moving = moving.begin(&self.inner.id, path, Direction::Download, size);
                     return Ok(Download {
+                        moving,
                         session: self.clone(),
                         file,
                         id: visible.row.id,
                         path: path.clone(),
-                        info: FileInfo::of(entry, visible.expires_at),
+                        info,
                         passed: Mutex::default(),
                         from: 0,
                         // Without one it is being published just now.
@@ -125,6 +132,7 @@ impl Download {
         let vfs = &self.session.inner.holdings.vfs;
         let bytes = vfs.quick(move |_| file.read_at(offset, len)).await;
         let bytes = bytes.map_err(|error| VfsError::at(&self.path, error))?;
+        self.moving.add(bytes.len() as u64);
         let end = offset.saturating_add(bytes.len() as u64);
         self.passed
             .lock()

@@ -17,7 +17,7 @@ use progress::{Poison, Progress, WriteGuard, locked};
 use super::Session;
 use super::coverage::Coverage;
 use super::permit::UploadMode;
-use crate::holdings::{LiveGuard, RowToCome};
+use crate::holdings::{Direction, LiveGuard, MovingGuard, RowToCome};
 use crate::timer::Stopwatch;
 use crate::vfs::{HiddenName, MAX_FILE_BYTES, MAX_IO_BYTES, OpenFile, VfsError};
 use crate::{Right, VirtualPath};
@@ -100,6 +100,7 @@ struct Parts {
     is_resumed: bool,
     progress: Arc<Mutex<Progress>>,
     running: Stopwatch,
+    moving: MovingGuard,
     _live: LiveGuard,
 }
 
@@ -121,8 +122,12 @@ impl Upload {
             notes: Map::new(),
             growth,
         };
+        let moving = &session.inner.holdings.moving;
+        let id = &session.inner.id;
+        let moving = moving.begin(id, &start.path, Direction::Upload, None);
         Ok(Upload {
             parts: Some(Parts {
+                moving,
                 session,
                 path: start.path,
                 mode: start.mode,
@@ -191,6 +196,7 @@ impl Upload {
             Ok(()) => {
                 progress.passed.add(offset, offset.saturating_add(length));
                 progress.received_bytes = progress.received_bytes.saturating_add(length);
+                parts.moving.add(length);
                 guard.done = true;
                 Ok(())
             }

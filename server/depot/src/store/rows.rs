@@ -7,7 +7,7 @@ use layover_retention::{Keep, Timestamp};
 use crate::session::terms::Terms;
 use crate::{
     Account, AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedKey, EntityId, HomeId,
-    HomeName, NewNetwork, NodeId, Protocol, Protocols, SessionId, SessionReuse,
+    HomeName, NewCertificate, NewNetwork, NodeId, Protocol, Protocols, SessionId, SessionReuse,
 };
 
 /// An account to be inserted: everything is checked and hashed.
@@ -29,6 +29,7 @@ pub(crate) struct NewAccountRow {
     pub(crate) session_reuse: Option<SessionReuse>,
     pub(crate) password_hash: Option<String>,
     pub(crate) keys: Vec<AuthorizedKey>,
+    pub(crate) certificates: Vec<NewCertificate>,
     pub(crate) networks: Vec<NewNetwork>,
     pub(crate) now: Timestamp,
 }

@@ -195,6 +195,7 @@ fn account_row(name: &str, entity: EntityId, home: &str) -> NewAccountRow {
         session_reuse: None,
         password_hash: None,
         keys: Vec::new(),
+        certificates: Vec::new(),
         networks: Vec::new(),
         now: time(0),
     }

@@ -19,6 +19,7 @@ pub(crate) fn account(text: &str, entity: &str) -> NewAccount {
         home: None,
         networks: Vec::new(),
         keys: Vec::new(),
+        certificates: Vec::new(),
         password: None,
         protocols: Protocols::ALL,
         auth: layover_depot::AuthPolicy::Any,

@@ -118,6 +118,7 @@ impl World {
             home: None,
             networks: vec![network("192.0.2.0/24")],
             keys: Vec::new(),
+            certificates: Vec::new(),
             password: Some(Secret::new(PASSWORD)),
             protocols: Protocols::ALL,
             auth: layover_depot::AuthPolicy::Any,

@@ -2,7 +2,9 @@
 
 use layover_retention::Timestamp;
 
-use super::belongings::{Belongings, Range, insert_key, insert_network, networks, permissions};
+use super::belongings::{
+    Belongings, Range, insert_certificate, insert_key, insert_network, networks, permissions,
+};
 use super::files::bigint;
 use super::sessions::note_change;
 use super::{Conn, StoreError, expiry};
@@ -197,6 +199,9 @@ pub(crate) async fn add_account(
     let account = AccountId(id);
     for key in &new.keys {
         insert_key(conn, account, key).await?;
+    }
+    for certificate in &new.certificates {
+        insert_certificate(conn, account, certificate, new.now).await?;
     }
     for network in &new.networks {
         insert_network(conn, account, network, new.now).await?;

@@ -293,14 +293,12 @@ pub(crate) async fn remove_key(
     note_if_changed(conn, done.rows_affected(), entry).await
 }
 
-/// `None` when the account has this certificate.
-pub(crate) async fn add_certificate(
+pub(super) async fn insert_certificate(
     conn: &mut Conn,
     account: AccountId,
     certificate: &NewCertificate,
     now: Timestamp,
-    entry: &NewEntry,
-) -> Result<Option<()>, StoreError> {
+) -> Result<u64, StoreError> {
     let (authority, names) = match &certificate.used_for {
         CertificateUse::Login => (0_i64, String::new()),
         CertificateUse::Authority { names } => (1, names.to_string()),
@@ -320,9 +318,21 @@ pub(crate) async fn add_certificate(
     .bind(authority)
     .bind(names)
     .bind(now.as_micros())
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    note_if_changed(conn, done.rows_affected(), entry).await
+    Ok(done.rows_affected())
+}
+
+/// `None` when the account has this certificate.
+pub(crate) async fn add_certificate(
+    conn: &mut Conn,
+    account: AccountId,
+    certificate: &NewCertificate,
+    now: Timestamp,
+    entry: &NewEntry,
+) -> Result<Option<()>, StoreError> {
+    let rows = insert_certificate(conn, account, certificate, now).await?;
+    note_if_changed(conn, rows, entry).await
 }
 
 /// `None` when the account has no such certificate.

@@ -102,6 +102,7 @@ pub(crate) async fn list_sessions(
                 peer,
                 node,
                 since: Timestamp::from_micros(since),
+                moving: Vec::new(),
             })
         })
         .collect()
