@@ -10,7 +10,7 @@ use layover_depot::{
     OpenStoreError, PathError, RegistryError, StoreError, VfsError,
 };
 use layover_retention::Timestamp;
-use layover_server::{LogStartError, OptionsError, StartError};
+use layover_server::{BindError, LogStartError, OptionsError, StartError};
 
 use crate::password::PasswordError;
 
@@ -31,6 +31,8 @@ pub(crate) enum CliError {
     },
     #[error("the server did not start")]
     Start(#[from] StartError),
+    #[error("the demo did not start")]
+    DemoPort(#[source] BindError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error("the database cannot be read")]
@@ -121,15 +123,29 @@ impl CliError {
     /// What the reader can do about it, where that is not plain.
     fn next_step(&self) -> Option<String> {
         let step = match self {
-            Self::Start(StartError::Bind(_)) => {
-                "stop the program that has the port, or take another: [sftp] port in layover.toml, \
-                 or LAYOVER__SFTP__PORT=2022 in the environment"
+            Self::Start(StartError::Bind(error)) => {
+                return Some(format!(
+                    "stop the program that has the port, or take another: {}",
+                    error.setting
+                ));
+            }
+            Self::DemoPort(error) => {
+                return Some(format!(
+                    "stop the program that has the port (another demo?), or take another: {}; any \
+                     free ports: LAYOVER__SFTP__PORT=0 LAYOVER__FTPS__EXPLICIT_PORT=0 \
+                     LAYOVER__FTPS__IMPLICIT_PORT=0 layover serve --demo",
+                    error.setting
+                ));
             }
             Self::Start(StartError::Open(OpenError::DataDir(DataDirError::AlreadyServing {
                 ..
             }))) => {
                 "`layover status` shows the running server; another one needs a data_dir of its own \
                  (LAYOVER__DATA_DIR)"
+            }
+            Self::Start(StartError::PublicAddress(_)) => {
+                "correct [ftps] public_address (LAYOVER__FTPS__PUBLIC_ADDRESS), or the name's \
+                 records; `layover check` looks it up as the server does"
             }
             Self::NoData { .. } => {
                 "change to the directory of your layover.toml, or name it with --config FILE; \

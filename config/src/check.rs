@@ -12,6 +12,7 @@ use crate::walk::Walk;
 pub(crate) fn check(walk: &mut Walk) {
     keeps(walk);
     certificate(walk);
+    served(walk);
     ports(walk);
 }
 
@@ -62,8 +63,25 @@ fn certificate(walk: &mut Walk) {
     conflict(walk, missing, "\"\"".to_owned(), expected);
 }
 
+/// A server that serves nothing was not meant.
+fn served(walk: &mut Walk) {
+    const SWITCHES: [&str; 3] = [
+        "sftp.enabled",
+        "ftps.explicit_enabled",
+        "ftps.implicit_enabled",
+    ];
+    if walk.settings.sftp.enabled || walk.settings.ftps.is_served() {
+        return;
+    }
+    let [first, ..] = SWITCHES;
+    let expected = format!("one of `{}` to be true", SWITCHES.join("`, `"));
+    conflict(walk, first, "false".to_owned(), expected);
+}
+
 /// A listener, or the range of passive data ports.
 struct Listener {
+    /// Nothing listens where a listener is switched off.
+    enabled: bool,
     key: &'static str,
     address_key: &'static str,
     address: IpAddr,
@@ -79,6 +97,8 @@ impl Listener {
             || self.address.is_unspecified()
             || other.address.is_unspecified();
         addresses
+            && self.enabled
+            && other.enabled
             && self.first <= other.last
             && other.first <= self.last
             && self.last > 0
@@ -93,6 +113,7 @@ fn ports(walk: &mut Walk) {
         walk.settings.console.listen,
     );
     let single = |key, address_key, address, port: u16, written| Listener {
+        enabled: true,
         key,
         address_key,
         address,
@@ -101,21 +122,28 @@ fn ports(walk: &mut Walk) {
         written,
     };
     let listeners = [
-        single(
-            "ftps.explicit_port",
-            "ftps.listen",
-            ftps.listen,
-            ftps.explicit_port.get(),
-            ftps.explicit_port.write(),
-        ),
-        single(
-            "ftps.implicit_port",
-            "ftps.listen",
-            ftps.listen,
-            ftps.implicit_port.get(),
-            ftps.implicit_port.write(),
-        ),
         Listener {
+            enabled: ftps.explicit_enabled,
+            ..single(
+                "ftps.explicit_port",
+                "ftps.listen",
+                ftps.listen,
+                ftps.explicit_port.get(),
+                ftps.explicit_port.write(),
+            )
+        },
+        Listener {
+            enabled: ftps.implicit_enabled,
+            ..single(
+                "ftps.implicit_port",
+                "ftps.listen",
+                ftps.listen,
+                ftps.implicit_port.get(),
+                ftps.implicit_port.write(),
+            )
+        },
+        Listener {
+            enabled: ftps.is_served(),
             key: "ftps.passive_ports",
             address_key: "ftps.listen",
             address: ftps.listen,
@@ -123,13 +151,16 @@ fn ports(walk: &mut Walk) {
             last: ftps.passive_ports.last(),
             written: ftps.passive_ports.write(),
         },
-        single(
-            "sftp.port",
-            "sftp.listen",
-            sftp.listen,
-            sftp.port.get(),
-            sftp.port.write(),
-        ),
+        Listener {
+            enabled: sftp.enabled,
+            ..single(
+                "sftp.port",
+                "sftp.listen",
+                sftp.listen,
+                sftp.port.get(),
+                sftp.port.write(),
+            )
+        },
         single(
             "console.listen",
             "console.listen",

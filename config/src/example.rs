@@ -124,7 +124,7 @@ mod tests {
             [server]
             public_name = "files.example.com"
             [ftps]
-            public_address = [{ from = ["10.0.0.0/8", "any"], address = "2001:db8::1" }]
+            public_address = [{ from = ["10.0.0.0/8", "any"], address = "192.0.2.77" }]
             certificate = "tls/\"cert\".pem"
             private_key = "vault:kv/tls#key"
             active_mode = true

@@ -75,14 +75,19 @@ section! {
     Ftps {
         /// Address to listen on.
         listen: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        /// Port for explicit TLS (AUTH TLS); 0 takes any free port.
+        /// Whether FTPS with explicit TLS (AUTH TLS) is served.
+        explicit_enabled: bool = true,
+        /// Port for explicit TLS; 0 takes any free port.
         explicit_port: Port = Port::new(2121),
+        /// Whether FTPS with implicit TLS is served.
+        implicit_enabled: bool = true,
         /// Port for implicit TLS; 0 takes any free port.
         implicit_port: Port = Port::new(2990),
         /// Ports for passive data connections, first to last.
         passive_ports: PortRange = PortRange::new_static::<31_000, 32_000>(),
-        /// Address that clients are told for data connections, where it is not the one they
-        /// came to. One address or name, or rules, of which the first that fits counts:
+        /// IPv4 address that PASV tells clients for data connections, where it is not the one
+        /// they came to; EPSV tells none. One address or name (looked up at the start and
+        /// every five minutes), or rules, of which the first that fits counts:
         /// [{ from = "10.0.0.0/8", address = "10.0.0.5" }, { from = "any", address = "203.0.113.5" }]
         public_address: PublicAddress = PublicAddress::default(),
         /// Certificate chain, PEM file. Empty: an own certificate is made at the first start.
@@ -101,11 +106,21 @@ section! {
     }
 }
 
+impl Ftps {
+    /// Whether FTPS is served at all.
+    #[must_use]
+    pub const fn is_served(&self) -> bool {
+        self.explicit_enabled || self.implicit_enabled
+    }
+}
+
 section! {
     /// SFTP.
     Sftp {
         /// Address to listen on.
         listen: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        /// Whether SFTP is served.
+        enabled: bool = true,
         /// Port; 0 takes any free port.
         port: Port = Port::new(2222),
         /// Private host keys: files or secret references. Empty: an own key is made at the

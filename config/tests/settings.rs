@@ -305,6 +305,24 @@ fn two_listeners_on_one_port_are_an_error() {
 }
 
 #[test]
+fn what_is_switched_off_has_no_port_and_not_all_can_be() {
+    let off = "[sftp]\nenabled = false\nport = 2121\n[ftps]\nimplicit_enabled = false\n";
+    let settings = parse(off).unwrap();
+    assert!(!settings.sftp.enabled && settings.ftps.explicit_enabled);
+    assert!(settings.ftps.is_served() && !settings.ftps.implicit_enabled);
+    let ftps_off = "[ftps]\nexplicit_enabled = false\nimplicit_enabled = false\n";
+    assert!(
+        !parse(&format!("{ftps_off}[sftp]\nport = 31500\n"))
+            .unwrap()
+            .ftps
+            .is_served()
+    );
+    let found = faults(&format!("{ftps_off}[sftp]\nenabled = false\n"), &[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("to be true"), "{found:?}");
+}
+
+#[test]
 fn one_port_on_two_addresses_and_any_free_port_are_no_conflict() {
     for text in [
         "[ftps]\nlisten = \"192.0.2.1\"\n[sftp]\nlisten = \"192.0.2.2\"\nport = 2121\n",

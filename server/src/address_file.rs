@@ -8,9 +8,12 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use layover_retention::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::tls_certificate::TlsCertificateState;
 
 /// The file's name below `data_dir`.
 pub const ADDRESS_FILE_NAME: &str = "addresses.json";
@@ -26,12 +29,16 @@ pub struct Addresses {
     pub version: String,
     /// When the server became ready, RFC 3339.
     pub started_at: String,
-    /// Where SFTP listens, with the port that was really bound.
-    pub sftp: SocketAddr,
-    /// Where FTPS with AUTH TLS listens.
-    pub ftps: SocketAddr,
-    /// Where FTPS listens that begins with TLS.
-    pub ftps_implicit: SocketAddr,
+    /// Where SFTP listens, with the port that was really bound; `None`: it is
+    /// switched off.
+    pub sftp: Option<SocketAddr>,
+    /// Where FTPS with AUTH TLS listens, likewise.
+    pub ftps: Option<SocketAddr>,
+    /// Where FTPS listens that begins with TLS, likewise.
+    pub ftps_implicit: Option<SocketAddr>,
+    /// The TLS certificate in use; `None` where FTPS is switched off.
+    #[serde(default)]
+    pub tls_certificate: Option<TlsCertificateState>,
     /// Whether it only lets running transfers finish.
     #[serde(default)]
     pub stopping: bool,
@@ -40,9 +47,9 @@ pub struct Addresses {
 /// The ports that were really bound.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Listening {
-    pub(crate) sftp: SocketAddr,
-    pub(crate) ftps: SocketAddr,
-    pub(crate) ftps_implicit: SocketAddr,
+    pub(crate) sftp: Option<SocketAddr>,
+    pub(crate) ftps: Option<SocketAddr>,
+    pub(crate) ftps_implicit: Option<SocketAddr>,
 }
 
 impl Addresses {
@@ -52,6 +59,7 @@ impl Addresses {
         node: String,
         started_at: Timestamp,
         listening: Listening,
+        tls_certificate: Option<TlsCertificateState>,
     ) -> Self {
         Self {
             pid: std::process::id(),
@@ -61,8 +69,32 @@ impl Addresses {
             sftp: listening.sftp,
             ftps: listening.ftps,
             ftps_implicit: listening.ftps_implicit,
+            tls_certificate,
             stopping: false,
         }
+    }
+
+    /// Each kind of entry with where it listens, and none where it is switched off.
+    #[must_use]
+    pub fn entries(&self) -> [(&'static str, Option<SocketAddr>); 3] {
+        [
+            ("SFTP", self.sftp),
+            ("FTPS", self.ftps),
+            ("implicit FTPS", self.ftps_implicit),
+        ]
+    }
+
+    /// Where the server can be reached, in one line.
+    #[must_use]
+    pub fn ready_line(&self) -> String {
+        let sftp = self.sftp.map(|at| format!("SFTP on {at}"));
+        let ftps: Vec<_> = [(self.ftps, "explicit"), (self.ftps_implicit, "implicit")]
+            .into_iter()
+            .filter_map(|(at, kind)| Some(format!("{} ({kind})", at?)))
+            .collect();
+        let ftps = (!ftps.is_empty()).then(|| format!("FTPS on {}", ftps.join(" and ")));
+        let all: Vec<_> = [sftp, ftps].into_iter().flatten().collect();
+        format!("ready: {}", all.join(", "))
     }
 
     /// Reads the file below `data_dir`; `None` when there is none.
@@ -96,10 +128,12 @@ impl Addresses {
     }
 }
 
-/// The written file. Dropping it removes the file.
+/// The written file; removed by [`Self::remove`], or at the latest when dropped.
 #[derive(Debug)]
 pub(crate) struct AddressFile {
     path: PathBuf,
+    /// What stands in it; `None` when it is removed.
+    written: Mutex<Option<Addresses>>,
 }
 
 impl AddressFile {
@@ -107,20 +141,38 @@ impl AddressFile {
     pub(crate) fn write(data_dir: &Path, addresses: &Addresses) -> io::Result<Self> {
         let file = Self {
             path: data_dir.join(ADDRESS_FILE_NAME),
+            written: Mutex::new(Some(addresses.clone())),
         };
         file.put(addresses)?;
         Ok(file)
     }
 
-    /// The server stops: whoever looks is told.
-    pub(crate) fn note_stopping(&self, addresses: Addresses) {
-        let stopping = Addresses {
-            stopping: true,
-            ..addresses
+    /// Something is otherwise now: whoever looks is told.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Addresses)) {
+        let mut written = self.written();
+        let Some(addresses) = written.as_mut() else {
+            return;
         };
-        if let Err(error) = self.put(&stopping) {
+        change(addresses);
+        if let Err(error) = self.put(addresses) {
             tracing::warn!(path = %self.path.display(), %error, "addresses.json could not be changed");
         }
+    }
+
+    /// Nobody is found any more.
+    pub(crate) fn remove(&self) {
+        if self.written().take().is_none() {
+            return;
+        }
+        if let Err(error) = fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %self.path.display(), %error, "addresses.json could not be removed");
+        }
+    }
+
+    fn written(&self) -> MutexGuard<'_, Option<Addresses>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put(&self, addresses: &Addresses) -> io::Result<()> {
@@ -140,10 +192,6 @@ impl AddressFile {
 
 impl Drop for AddressFile {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %self.path.display(), %error, "addresses.json could not be removed");
-        }
+        self.remove();
     }
 }

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use layover_config::Settings;
+use layover_config::{Port, Settings};
 use layover_depot::{Depot, EndReason, OpenError, Role, VfsError, timer};
 use layover_ftps::Entry;
 use layover_retention::Clock;
@@ -13,18 +14,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address_file::{AddressFile, Addresses, Listening};
+use crate::certificate_watch::CertificateWatch;
 use crate::clock::SystemClock;
 use crate::host_key::{self, HostKey, HostKeyError};
 use crate::jobs::{Job, JobBoard, JobStatus, drive};
 use crate::limits::raise_open_files;
-use crate::listener::{Admitted, BindError, Listener};
+use crate::listener::{Admitted, BindError, Listener, Wanted};
 use crate::options::{
-    OptionsError, depot_options, ftps_certificate, ftps_identity, ftps_options, sftp_options,
+    OptionsError, depot_options, ftps_certificate, ftps_identity, ftps_options,
+    passive_port_survey, sftp_options,
 };
-use crate::tls_certificate::{Renewal, TlsCertificateError};
+use crate::public_address::{PublicAddressError, PublicAddresses};
+use crate::tls_certificate::{Renewal, TlsCertificateError, TlsCertificateState};
 use crate::user_ca::{self, UserCaFileError};
 use crate::work::{
-    Adopt, CertificateWatch, ClockWatch, Heartbeat, PartialSweep, Prune, Recover, Refresh, Sweep,
+    Adopt, ClockWatch, Heartbeat, PartialSweep, Prune, PublicAddressWatch, Recover, Refresh, Sweep,
+    WatchCertificate,
 };
 
 /// How long running transfers may take to finish after the first stop signal.
@@ -52,6 +57,9 @@ pub enum StartError {
     /// There is no usable TLS certificate.
     #[error("there is no usable TLS certificate for FTPS")]
     TlsCertificate(#[from] TlsCertificateError),
+    /// A name of `[ftps] public_address` says no address.
+    #[error("FTPS cannot be served")]
+    PublicAddress(#[from] PublicAddressError),
     /// A port cannot be had.
     #[error("SFTP or FTPS cannot be served")]
     Bind(#[from] BindError),
@@ -69,8 +77,7 @@ pub struct Appliance {
     clock: Arc<dyn Clock>,
     addresses: Addresses,
     host_key_fingerprints: Vec<String>,
-    tls_fingerprint: String,
-    renewal: Arc<Renewal>,
+    certificate_watch: Option<Arc<CertificateWatch>>,
     board: Arc<JobBoard>,
     stop: Stop,
 }
@@ -99,22 +106,86 @@ struct Stop {
     job_tasks: TaskTracker,
 }
 
-/// The bound ports.
+/// The bound ports; none where a listener is switched off.
 struct Listeners {
-    sftp: Listener,
-    ftps: Listener,
-    ftps_implicit: Listener,
+    sftp: Option<Listener>,
+    ftps: Option<Listener>,
+    ftps_implicit: Option<Listener>,
 }
 
 impl Listeners {
     async fn bind(settings: &Settings) -> Result<Self, BindError> {
-        let (sftp, ftps) = (&settings.sftp, &settings.ftps);
+        let [sftp, explicit, implicit] = wanted(settings);
         Ok(Self {
-            sftp: Listener::bind(sftp.listen, sftp.port.get()).await?,
-            ftps: Listener::bind(ftps.listen, ftps.explicit_port.get()).await?,
-            ftps_implicit: Listener::bind(ftps.listen, ftps.implicit_port.get()).await?,
+            sftp: Listener::bind_wanted(sftp).await?,
+            ftps: Listener::bind_wanted(explicit).await?,
+            ftps_implicit: Listener::bind_wanted(implicit).await?,
         })
     }
+
+    fn listening(&self) -> Listening {
+        let address = |listener: &Option<Listener>| listener.as_ref().map(Listener::address);
+        Listening {
+            sftp: address(&self.sftp),
+            ftps: address(&self.ftps),
+            ftps_implicit: address(&self.ftps_implicit),
+        }
+    }
+}
+
+/// The ports of SFTP, explicit and implicit FTPS; none where one is switched off.
+fn wanted(settings: &Settings) -> [Option<Wanted>; 3] {
+    let (sftp, ftps) = (&settings.sftp, &settings.ftps);
+    let at = |ip, port: Port, setting| Wanted {
+        address: SocketAddr::new(ip, port.get()),
+        setting,
+    };
+    let explicit = at(
+        ftps.listen,
+        ftps.explicit_port,
+        "[ftps] explicit_port (LAYOVER__FTPS__EXPLICIT_PORT)",
+    );
+    let implicit = at(
+        ftps.listen,
+        ftps.implicit_port,
+        "[ftps] implicit_port (LAYOVER__FTPS__IMPLICIT_PORT)",
+    );
+    let setting = "[sftp] port (LAYOVER__SFTP__PORT)";
+    [
+        sftp.enabled.then(|| at(sftp.listen, sftp.port, setting)),
+        ftps.explicit_enabled.then_some(explicit),
+        ftps.implicit_enabled.then_some(implicit),
+    ]
+}
+
+/// What FTPS needs, where it is served.
+struct FtpsParts {
+    options: layover_ftps::Options,
+    renewal: Renewal,
+}
+
+impl FtpsParts {
+    fn prepare(
+        settings: &Settings,
+        clock: &Arc<dyn Clock>,
+        public_addresses: &PublicAddresses,
+    ) -> Result<Self, TlsCertificateError> {
+        let identity = ftps_identity(settings, clock.as_ref())?;
+        let state = TlsCertificateState::of(&identity);
+        let told = public_addresses.told();
+        let options = ftps_options(settings, identity, told, Arc::clone(clock));
+        let tls = Arc::clone(&options.tls);
+        let renewal = Renewal::new(ftps_certificate(settings), tls, state, clock.now());
+        Ok(Self { options, renewal })
+    }
+}
+
+/// What was looked for before the data were opened.
+struct Found {
+    /// None while another server has the ports.
+    listeners: Option<Listeners>,
+    /// None where FTPS is switched off.
+    public_addresses: Option<PublicAddresses>,
 }
 
 impl Appliance {
@@ -128,8 +199,14 @@ impl Appliance {
         let options = depot_options(&settings, Arc::clone(&clock), Role::Server)?;
         // What can be refused without data comes before data are made.
         let authorities = user_ca::load(&settings.sftp.trusted_user_ca_keys)?;
-        host_key::existing(&settings.data_dir, &settings.sftp)?;
-        if settings.ftps.certificate.is_some() {
+        if settings.sftp.enabled {
+            host_key::existing(&settings.data_dir, &settings.sftp)?;
+        }
+        let public_addresses = match settings.ftps.is_served() {
+            true => Some(PublicAddresses::look_up(&settings.ftps.public_address).await?),
+            false => None,
+        };
+        if settings.ftps.is_served() && settings.ftps.certificate.is_some() {
             ftps_identity(&settings, clock.as_ref())?;
         }
         let listeners = match Listeners::bind(&settings).await {
@@ -139,7 +216,11 @@ impl Appliance {
         };
         let depot = Depot::open(options).await?;
         depot.gate().trust(authorities);
-        match Self::start_with(&settings, &clock, depot.clone(), listeners).await {
+        let found = Found {
+            listeners,
+            public_addresses,
+        };
+        match Self::start_with(&settings, &clock, depot.clone(), found).await {
             Ok(appliance) => Ok(appliance),
             Err(error) => {
                 depot.close().await;
@@ -152,16 +233,21 @@ impl Appliance {
         settings: &Settings,
         clock: &Arc<dyn Clock>,
         depot: Depot,
-        listeners: Option<Listeners>,
+        found: Found,
     ) -> Result<Self, StartError> {
-        let host_keys = host_key::load(&settings.data_dir, &settings.sftp)?;
+        let Found {
+            listeners,
+            public_addresses,
+        } = found;
+        let host_keys = match settings.sftp.enabled {
+            true => host_key::load(&settings.data_dir, &settings.sftp)?,
+            false => Vec::new(),
+        };
         let host_key_fingerprints = host_keys.iter().map(HostKey::fingerprint).collect();
-        let identity = ftps_identity(settings, clock.as_ref())?;
-        let (chain, key) = ftps_certificate(settings);
-        let fingerprint = identity.fingerprint().to_owned();
-        let tls_fingerprint = format!("SHA256:{fingerprint}");
-        let ftps = ftps_options(settings, identity, Arc::clone(clock)).await?;
-        let renewal = Renewal::new(chain, key, Arc::clone(&ftps.tls), &fingerprint);
+        let ftps = public_addresses
+            .as_ref()
+            .map(|addresses| FtpsParts::prepare(settings, clock, addresses))
+            .transpose()?;
         let listeners = match listeners {
             Some(listeners) => listeners,
             // The other server has ended since.
@@ -179,42 +265,48 @@ impl Appliance {
         let addresses = Addresses::of_this_process(
             depot.node().to_string(),
             clock.now(),
-            Listening {
-                sftp: listeners.sftp.address(),
-                ftps: listeners.ftps.address(),
-                ftps_implicit: listeners.ftps_implicit.address(),
-            },
+            listeners.listening(),
+            ftps.as_ref().map(|ftps| ftps.renewal.state()),
         );
         let address_file =
             AddressFile::write(&settings.data_dir, &addresses).map_err(StartError::AddressFile)?;
+        let address_file = Arc::new(address_file);
+        let (ftps, renewal) = ftps.map(|ftps| (ftps.options, ftps.renewal)).unzip();
+        let watch = renewal.map(|renewal| {
+            let (depot, clock) = (depot.clone(), Arc::clone(clock));
+            CertificateWatch::new(renewal, depot, clock, Arc::clone(&address_file))
+        });
         let appliance = Self {
             depot: depot.clone(),
             clock: Arc::clone(clock),
             addresses,
             host_key_fingerprints,
-            tls_fingerprint,
-            renewal: Arc::new(renewal),
+            certificate_watch: watch.map(Arc::new),
             board: Arc::new(JobBoard::default()),
             stop,
         };
+        if settings.ftps.is_served() {
+            warn_of_refused_ports(settings);
+        }
         appliance.run_jobs(settings);
-        appliance.serve_sftp(settings, listeners.sftp, host_keys);
-        appliance.serve_ftps(ftps, listeners.ftps, listeners.ftps_implicit);
-        tokio::spawn(supervise(
-            appliance.stop.clone(),
-            depot,
-            address_file,
-            appliance.addresses.clone(),
-        ));
+        if let Some(addresses) = public_addresses.filter(PublicAddresses::has_names) {
+            appliance.run_job(PublicAddressWatch(addresses));
+        }
+        if let Some(listener) = listeners.sftp {
+            appliance.serve_sftp(settings, listener, host_keys);
+        }
+        if let Some(options) = ftps {
+            appliance.serve_ftps(options, listeners.ftps, listeners.ftps_implicit);
+        }
+        tokio::spawn(supervise(appliance.stop.clone(), depot, address_file));
         let at = &appliance.addresses;
+        let shown = |address: Option<_>| address.map(tracing::field::display);
         tracing::info!(
-            sftp = %at.sftp,
-            ftps = %at.ftps,
-            ftps_implicit = %at.ftps_implicit,
-            "ready: SFTP on {}, FTPS on {} (explicit) and {} (implicit)",
-            at.sftp,
-            at.ftps,
-            at.ftps_implicit
+            sftp = shown(at.sftp),
+            ftps = shown(at.ftps),
+            ftps_implicit = shown(at.ftps_implicit),
+            "{}",
+            at.ready_line()
         );
         tracing::info!(
             "the outbound engine and the console are not part of this build yet: \
@@ -237,10 +329,12 @@ impl Appliance {
         &self.host_key_fingerprints
     }
 
-    /// `SHA256:...` of the TLS certificate, in hexadecimal digits.
+    /// `SHA256:...` of the TLS certificate at the start, in hexadecimal digits;
+    /// `None` where FTPS is switched off.
     #[must_use]
-    pub fn tls_fingerprint(&self) -> &str {
-        &self.tls_fingerprint
+    pub fn tls_fingerprint(&self) -> Option<&str> {
+        let certificate = self.addresses.tls_certificate.as_ref()?;
+        Some(&certificate.fingerprint)
     }
 
     /// The data, for whoever runs the appliance in its own process.
@@ -278,15 +372,17 @@ impl Appliance {
     /// Answers a SIGHUP: a renewed TLS certificate is taken over now instead of
     /// within a minute; accounts and networks are always current; settings and host
     /// keys need a restart.
-    pub fn reload(&self) {
-        match self.renewal.look() {
-            Ok(()) => tracing::info!(
-                "SIGHUP: the TLS certificate is current; restart to take over changed settings or host keys"
-            ),
-            Err(error) => tracing::error!(
+    pub async fn reload(&self) {
+        tracing::info!(
+            "SIGHUP: the TLS certificate is looked at; restart to take over changed settings or host keys"
+        );
+        if let Some(watch) = &self.certificate_watch
+            && let Err(error) = watch.look().await
+        {
+            tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "SIGHUP: the TLS certificate cannot be read; the one in use stays"
-            ),
+                "SIGHUP: the look at the TLS certificate cannot be journalled yet"
+            );
         }
     }
 
@@ -311,7 +407,9 @@ impl Appliance {
             clock: clock(),
         });
         self.run_job(Adopt(depot()));
-        self.run_job(CertificateWatch(Arc::clone(&self.renewal)));
+        if let Some(watch) = &self.certificate_watch {
+            self.run_job(WatchCertificate(Arc::clone(watch)));
+        }
         self.run_job(Prune {
             depot: depot(),
             clock: clock(),
@@ -345,14 +443,23 @@ impl Appliance {
         self.stop.connection_tasks.spawn(accept);
     }
 
-    fn serve_ftps(&self, options: layover_ftps::Options, explicit: Listener, implicit: Listener) {
+    fn serve_ftps(
+        &self,
+        options: layover_ftps::Options,
+        explicit: Option<Listener>,
+        implicit: Option<Listener>,
+    ) {
         let server = layover_ftps::Server::new(
             self.depot.clone(),
             options,
             self.stop.soft.clone(),
             self.stop.hard.clone(),
         );
-        for (listener, entry) in [(explicit, Entry::Explicit), (implicit, Entry::Implicit)] {
+        let entries = [(explicit, Entry::Explicit), (implicit, Entry::Implicit)];
+        for (listener, entry) in entries {
+            let Some(listener) = listener else {
+                continue;
+            };
             let server = server.clone();
             let connections = self.stop.connection_tasks.clone();
             let accept = listener.accept_until(
@@ -373,11 +480,26 @@ impl Drop for Appliance {
     }
 }
 
+/// Ports of the passive range that others hold are passed over by every transfer;
+/// the operator should know.
+fn warn_of_refused_ports(settings: &Settings) {
+    let survey = passive_port_survey(settings);
+    if let Some((port, error)) = survey.first {
+        tracing::warn!(
+            "{} of the {} ports of [ftps] passive_ports ({}) cannot be opened and are passed over; \
+             the first is {port}: {error}",
+            survey.refused,
+            survey.ports,
+            settings.ftps.passive_ports
+        );
+    }
+}
+
 /// Sees the appliance to its end, in order: connections, jobs, data, and last
 /// the note of where it listens.
-async fn supervise(stop: Stop, depot: Depot, address_file: AddressFile, addresses: Addresses) {
+async fn supervise(stop: Stop, depot: Depot, address_file: Arc<AddressFile>) {
     stop.soft.cancelled().await;
-    address_file.note_stopping(addresses);
+    address_file.change(|addresses| addresses.stopping = true);
     tracing::info!("stopping: no new connections, running transfers may finish");
     stop.connection_tasks.close();
     tokio::select! {
@@ -408,7 +530,7 @@ async fn supervise(stop: Stop, depot: Depot, address_file: AddressFile, addresse
     depot.close().await;
     // With the last clone goes the lock on the data directory.
     drop(depot);
-    drop(address_file);
+    address_file.remove();
     tracing::info!("stopped");
     stop.done.cancel();
 }

@@ -7,6 +7,7 @@
 
 mod address_file;
 mod appliance;
+mod certificate_watch;
 mod clock;
 mod host_key;
 mod jobs;
@@ -14,6 +15,7 @@ mod limits;
 mod listener;
 mod logging;
 mod options;
+mod public_address;
 mod signals;
 mod tls_certificate;
 mod user_ca;
@@ -26,10 +28,13 @@ pub use host_key::{HostKey, HostKeyError, existing as existing_host_keys, genera
 pub use jobs::JobStatus;
 pub use listener::BindError;
 pub use logging::{LogStartError, start as start_logging};
-pub use options::{OptionsError, RetentionRule, depot_options, retention_rule, session_reuse};
+pub use options::{
+    OptionsError, RetentionRule, depot_options, passive_port_survey, retention_rule, session_reuse,
+};
+pub use public_address::{PublicAddressError, PublicAddresses};
 pub use signals::{Request, Signals};
 pub use tls_certificate::{
-    TlsCertificateError, generated_path as generated_tls_certificate_path,
+    TlsCertificateError, TlsCertificateState, generated_path as generated_tls_certificate_path,
     load as load_tls_certificate, read as read_tls_certificate,
 };
 pub use user_ca::{UserCaFileError, load as load_user_cas};

@@ -4,7 +4,7 @@
 //! that no account allows costs an accept and a close.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use layover_depot::timer::Stopwatch;
@@ -21,8 +21,18 @@ const REFUSALS_EVERY: Duration = Duration::from_secs(60);
 pub struct BindError {
     /// The address and port asked for.
     pub address: SocketAddr,
+    /// The setting that says which port, and its variable.
+    pub setting: &'static str,
     /// What the operating system says.
     pub source: io::Error,
+}
+
+/// A port to be bound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) address: SocketAddr,
+    /// As in [`BindError`].
+    pub(crate) setting: &'static str,
 }
 
 /// A bound port.
@@ -33,10 +43,22 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
+    /// Binds, unless the listener is switched off.
+    pub(crate) async fn bind_wanted(wanted: Option<Wanted>) -> Result<Option<Self>, BindError> {
+        match wanted {
+            Some(wanted) => Self::bind(wanted).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Binds; connections queue up in the kernel from now on.
-    pub(crate) async fn bind(ip: IpAddr, port: u16) -> Result<Self, BindError> {
-        let address = SocketAddr::new(ip, port);
-        let failed = |source| BindError { address, source };
+    async fn bind(wanted: Wanted) -> Result<Self, BindError> {
+        let Wanted { address, setting } = wanted;
+        let failed = |source| BindError {
+            address,
+            setting,
+            source,
+        };
         let socket = TcpListener::bind(address).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         Ok(Self { socket, address })

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr};
-
 use layover_config::{
-    Algorithms, Fsync, Host, MinTls, SecretError, SecretRef, SessionReuse, Settings, Span,
+    Algorithms, Fsync, MinTls, SecretError, SecretRef, SessionReuse, Settings, Span,
 };
 use layover_depot::{GateOptions, Network, Role};
-use layover_ftps::{ActiveMode, Identity, MinVersion, Tls, TlsOptions};
+use layover_ftps::{
+    ActiveMode, AnnouncedAddress, Identity, MinVersion, PortSurvey, Tls, TlsOptions,
+};
 use layover_retention::{Clock, Keep, KeepError};
 
 use crate::host_key::HostKey;
@@ -23,14 +22,6 @@ pub enum OptionsError {
     DatabaseUrl {
         /// Why.
         source: SecretError,
-    },
-    /// The public address for FTPS is a name that says no address.
-    #[error("[ftps] public_address: `{name}` has no IPv4 address")]
-    PublicAddress {
-        /// The name.
-        name: String,
-        /// What the resolver says; none when it found other addresses only.
-        source: Option<io::Error>,
     },
     /// A span is no keep time.
     #[error("[retention] {key} cannot be used")]
@@ -160,26 +151,21 @@ pub(crate) fn ftps_identity(
     }
 }
 
-/// How FTPS is served with these settings and this certificate. Looks the public
-/// address up when it is a name.
-pub(crate) async fn ftps_options(
+/// How FTPS is served with these settings, this certificate and these addresses.
+pub(crate) fn ftps_options(
     settings: &Settings,
     identity: Identity,
+    public_addresses: Arc<AnnouncedAddress>,
     clock: Arc<dyn Clock>,
-) -> Result<layover_ftps::Options, OptionsError> {
+) -> layover_ftps::Options {
     let ftps = &settings.ftps;
-    let mut public_addresses = Vec::new();
-    for rule in ftps.public_address.rules() {
-        let address = ipv4_of(&rule.address).await?;
-        public_addresses.extend(rule.from.iter().map(|network| (network, address)));
-    }
     let tls = TlsOptions {
         min_version: match ftps.min_tls {
             MinTls::Tls12 => MinVersion::Tls12,
             MinTls::Tls13 => MinVersion::Tls13,
         },
     };
-    Ok(layover_ftps::Options {
+    layover_ftps::Options {
         tls: Arc::new(Tls::new(tls, identity)),
         passive_ports: ftps.passive_ports.first()..=ftps.passive_ports.last(),
         public_addresses,
@@ -194,7 +180,14 @@ pub(crate) async fn ftps_options(
         idle_timeout: settings.gate.idle_timeout.as_duration(),
         stall_timeout: settings.gate.stall_timeout.as_duration(),
         clock,
-    })
+    }
+}
+
+/// Which of the passive ports can be opened now.
+#[must_use]
+pub fn passive_port_survey(settings: &Settings) -> PortSurvey {
+    let ports = settings.ftps.passive_ports;
+    PortSurvey::take(settings.ftps.listen, ports.first()..=ports.last())
 }
 
 /// What FTPS data connections must prove where the account has no rule of its own.
@@ -205,24 +198,4 @@ pub fn session_reuse(settings: &Settings) -> layover_depot::SessionReuse {
         SessionReuse::Require => layover_depot::SessionReuse::Require,
         SessionReuse::Off => layover_depot::SessionReuse::Off,
     }
-}
-
-/// PASV tells IPv4 addresses alone; with another one, clients use EPSV.
-async fn ipv4_of(host: &Host) -> Result<Option<Ipv4Addr>, OptionsError> {
-    let name = match host {
-        Host::Address(IpAddr::V4(address)) => return Ok(Some(*address)),
-        Host::Address(IpAddr::V6(_)) => return Ok(None),
-        Host::Name(name) => name,
-    };
-    let failed = |source| OptionsError::PublicAddress {
-        name: name.clone(),
-        source,
-    };
-    let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-    let found = found.map_err(|source| failed(Some(source)))?;
-    let mut ipv4 = found.filter_map(|address| match address.ip() {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    });
-    ipv4.next().map(Some).ok_or_else(|| failed(None))
 }

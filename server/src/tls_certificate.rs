@@ -8,13 +8,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use layover_config::{SecretError, SecretRef};
-use layover_ftps::{Identity, IdentityFault, Tls, self_signed};
+use layover_ftps::{Identity, IdentityFault, IdentityWarning, Tls, Validity, self_signed};
 use layover_retention::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::host_key::write_once;
+use crate::jobs::chain as with_causes;
 
 /// Folder of the keys below `data_dir`.
 const KEY_DIR_NAME: &str = "keys";
@@ -39,7 +41,7 @@ pub fn read(chain: &SecretRef, key: &SecretRef) -> Result<Identity, TlsCertifica
 }
 
 /// The generated certificate, made first when it is not there: valid from `now`
-/// for `public_name`, which counts only then. Warns when it has expired.
+/// for `public_name`, which counts only then.
 ///
 /// # Errors
 /// When it cannot be made or read.
@@ -62,11 +64,58 @@ pub fn load(
         tracing::info!(file.path = %path.display(), "made the TLS certificate {}", path.display());
     }
     let place = SecretRef::File(path);
-    let identity = read(&place, &place)?;
-    if let Some(warning) = identity.warning(now) {
-        tracing::warn!("{place}: {warning}");
+    read(&place, &place)
+}
+
+/// The certificate in use, as others of this machine are told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsCertificateState {
+    /// `SHA256:...`, in hexadecimal digits.
+    pub fingerprint: String,
+    /// When it begins to be valid.
+    pub not_before: Timestamp,
+    /// When it ceases to be.
+    pub not_after: Timestamp,
+    /// Why what lies at its place now cannot take its place.
+    #[serde(default)]
+    pub fault: Option<String>,
+}
+
+impl TlsCertificateState {
+    /// Of a certificate that can be used.
+    #[must_use]
+    pub fn of(identity: &Identity) -> Self {
+        let Validity {
+            not_before,
+            not_after,
+        } = identity.validity();
+        Self {
+            fingerprint: format!("SHA256:{}", identity.fingerprint()),
+            not_before,
+            not_after,
+            fault: None,
+        }
     }
-    Ok(identity)
+
+    /// Whole days until it expires; 0 behind that.
+    #[must_use]
+    pub fn days_left(&self, now: Timestamp) -> u64 {
+        self.validity().days_left(now)
+    }
+
+    /// What is to be said against its dates at `now`.
+    #[must_use]
+    pub fn warning(&self, now: Timestamp) -> Option<String> {
+        let warning = self.validity().warning(now);
+        warning.map(|warning| warning.to_string())
+    }
+
+    fn validity(&self) -> Validity {
+        Validity {
+            not_before: self.not_before,
+            not_after: self.not_after,
+        }
+    }
 }
 
 /// The certificate in use, and where it came from. Whoever renews it at its place is
@@ -76,37 +125,118 @@ pub(crate) struct Renewal {
     chain: SecretRef,
     key: SecretRef,
     tls: Arc<Tls>,
-    fingerprint: Mutex<String>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    state: TlsCertificateState,
+    /// What was last said against its dates.
+    warned: Option<IdentityWarning>,
+}
+
+/// What a look has found, when it is news.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Looked {
+    /// Nothing.
+    AsBefore,
+    /// Another certificate, which new connections get.
+    Renewed {
+        /// The fingerprint of the one before.
+        from: String,
+    },
+    /// What could not be used can be now; it is the certificate in use.
+    Mended,
+    /// What lies there cannot be used; the certificate in use stays.
+    Unusable {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Renewal {
-    /// Of `tls`, whose certificate came from these and has this fingerprint.
-    pub(crate) fn new(chain: SecretRef, key: SecretRef, tls: Arc<Tls>, fingerprint: &str) -> Self {
+    /// Of `tls`, which has this certificate from these places. Says what is to be
+    /// said against its dates.
+    pub(crate) fn new(
+        (chain, key): (SecretRef, SecretRef),
+        tls: Arc<Tls>,
+        state: TlsCertificateState,
+        now: Timestamp,
+    ) -> Self {
+        let mut seen = Seen {
+            state,
+            warned: None,
+        };
+        seen.warn(&chain, now);
         Self {
             chain,
             key,
             tls,
-            fingerprint: Mutex::new(fingerprint.to_owned()),
+            seen: Mutex::new(seen),
         }
     }
 
+    /// The certificate in use, and what is wrong with what lies at its place.
+    pub(crate) fn state(&self) -> TlsCertificateState {
+        self.seen().state.clone()
+    }
+
     /// Takes over another certificate, when there is one by now: connections that
-    /// begin from now on get it. On an error the one in use stays.
-    ///
-    /// # Errors
-    /// As [`read`].
-    pub(crate) fn look(&self) -> Result<(), TlsCertificateError> {
-        let identity = read(&self.chain, &self.key)?;
-        let mut known = self
-            .fingerprint
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if *known != identity.fingerprint() {
-            identity.fingerprint().clone_into(&mut known);
-            tracing::info!("another TLS certificate is in use: SHA256:{known}");
-            self.tls.reload(identity);
+    /// begin from now on get it. When it cannot be used, the one in use stays.
+    pub(crate) fn look(&self, now: Timestamp) -> Looked {
+        let read = read(&self.chain, &self.key);
+        let mut seen = self.seen();
+        let looked = match read {
+            Err(error) => {
+                let reason = with_causes(&error);
+                let news = seen.state.fault.as_ref() != Some(&reason);
+                seen.state.fault = Some(reason.clone());
+                if news {
+                    Looked::Unusable { reason }
+                } else {
+                    Looked::AsBefore
+                }
+            }
+            Ok(identity) => {
+                let state = TlsCertificateState::of(&identity);
+                let before = std::mem::replace(&mut seen.state, state);
+                if before.fingerprint != seen.state.fingerprint {
+                    self.tls.reload(identity);
+                    Looked::Renewed {
+                        from: before.fingerprint,
+                    }
+                } else if before.fault.is_some() {
+                    Looked::Mended
+                } else {
+                    Looked::AsBefore
+                }
+            }
+        };
+        seen.warn(&self.chain, now);
+        looked
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// Says what is to be said against the dates, whenever it is something else: when
+    /// little is left, each day.
+    fn warn(&mut self, place: &SecretRef, now: Timestamp) {
+        let warning = self.state.validity().warning(now);
+        if warning == self.warned {
+            return;
         }
-        Ok(())
+        self.warned = warning;
+        match warning {
+            Some(soon @ IdentityWarning::ExpiresSoon { .. }) => {
+                tracing::warn!("TLS certificate {place}: {soon}; renew it");
+            }
+            Some(unusable) => tracing::error!("TLS certificate {place}: {unusable}; renew it"),
+            None => {}
+        }
     }
 }
 
@@ -184,25 +314,63 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"damaged");
     }
 
+    fn renewal_of(dir: &Path) -> Renewal {
+        let first = load(dir, "ftp.example.com", NOW).unwrap();
+        let place = SecretRef::File(generated_path(dir));
+        let state = TlsCertificateState::of(&first);
+        let tls = Arc::new(Tls::new(layover_ftps::TlsOptions::default(), first));
+        Renewal::new((place.clone(), place), tls, state, NOW)
+    }
+
     #[test]
     fn a_renewed_certificate_is_taken_over_and_a_damaged_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let first = load(dir.path(), "ftp.example.com", NOW).unwrap();
-        let prints = first.fingerprint().to_owned();
+        let renewal = renewal_of(dir.path());
+        let first = renewal.state().fingerprint;
+        assert_eq!(renewal.look(NOW), Looked::AsBefore);
+
         let path = generated_path(dir.path());
-        let place = SecretRef::File(path.clone());
-        let tls = Arc::new(Tls::new(layover_ftps::TlsOptions::default(), first));
-        let renewal = Renewal::new(place.clone(), place, tls, &prints);
-        let in_use = || renewal.fingerprint.lock().unwrap().clone();
-        renewal.look().unwrap();
-        assert_eq!(in_use(), prints);
+        let text = fs::read(&path).unwrap();
         fs::write(&path, "damaged").unwrap();
-        assert!(renewal.look().is_err());
-        assert_eq!(in_use(), prints);
+        let Looked::Unusable { reason } = renewal.look(NOW) else {
+            panic!("a damaged certificate is told");
+        };
+        assert!(reason.contains("ftps.pem"), "{reason}");
+        assert_eq!(renewal.look(NOW), Looked::AsBefore, "told once");
+        let state = renewal.state();
+        assert_eq!(
+            (state.fingerprint, state.fault),
+            (first.clone(), Some(reason))
+        );
+        fs::write(&path, text).unwrap();
+        assert_eq!(renewal.look(NOW), Looked::Mended);
+        assert_eq!(renewal.state().fault, None);
+
         fs::remove_file(&path).unwrap();
         let second = load(dir.path(), "ftp.example.com", NOW).unwrap();
-        renewal.look().unwrap();
-        assert_eq!(in_use(), second.fingerprint());
-        assert_ne!(in_use(), prints);
+        let from = first;
+        assert_eq!(renewal.look(NOW), Looked::Renewed { from });
+        assert_eq!(renewal.state(), TlsCertificateState::of(&second));
+    }
+
+    #[test]
+    fn dates_are_warned_of_when_what_is_to_be_said_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let renewal = renewal_of(dir.path());
+        let end = renewal.state().not_after;
+        let day = std::time::Duration::from_secs(24 * 60 * 60);
+        let warned = |now| {
+            renewal.look(now);
+            renewal.seen().warned
+        };
+        assert_eq!(warned(NOW), None);
+        let soon = warned(end.saturating_sub(day * 9));
+        assert_eq!(
+            soon,
+            Some(IdentityWarning::ExpiresSoon { at: end, days: 9 })
+        );
+        let over = warned(end.saturating_add(day));
+        assert_eq!(over, Some(IdentityWarning::Expired { at: end }));
+        assert_eq!(renewal.state().days_left(end.saturating_add(day)), 0);
     }
 }

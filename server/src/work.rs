@@ -6,9 +6,10 @@ use std::time::Duration;
 use layover_depot::{Depot, JobRun, JournalKind, Outcome};
 use layover_retention::{Clock, sweep};
 
+use crate::certificate_watch::CertificateWatch;
 use crate::clock::{ClockJump, SystemClock};
 use crate::jobs::{Job, JobFailure, Next};
-use crate::tls_certificate::Renewal;
+use crate::public_address::PublicAddresses;
 
 /// How often this node says that it lives. Other nodes take over what a node
 /// left unfinished when it has been silent for 60 s.
@@ -35,6 +36,10 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// How often the certificate's file is read. Those who renew certificates do it days
 /// before the old one ends.
 const CERTIFICATE_WATCH_EVERY: Duration = Duration::from_secs(60);
+
+/// How often the names of `[ftps] public_address` are looked up: those whose address
+/// changes at all live by DNS records of a few minutes.
+const PUBLIC_ADDRESS_WATCH_EVERY: Duration = Duration::from_secs(300);
 
 /// How often the wall clock is compared with the steady one.
 const CLOCK_WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -227,9 +232,9 @@ impl Job for Prune {
 }
 
 /// Looks whether the TLS certificate was renewed.
-pub(crate) struct CertificateWatch(pub(crate) Arc<Renewal>);
+pub(crate) struct WatchCertificate(pub(crate) Arc<CertificateWatch>);
 
-impl Job for CertificateWatch {
+impl Job for WatchCertificate {
     fn name(&self) -> &'static str {
         "certificate-watch"
     }
@@ -239,7 +244,25 @@ impl Job for CertificateWatch {
     }
 
     async fn run_once(&mut self) -> Result<Next, JobFailure> {
-        self.0.look()?;
+        self.0.look().await?;
+        Ok(Next::WhenDue)
+    }
+}
+
+/// Looks whether a name of `[ftps] public_address` has another address now.
+pub(crate) struct PublicAddressWatch(pub(crate) PublicAddresses);
+
+impl Job for PublicAddressWatch {
+    fn name(&self) -> &'static str {
+        "public-address-watch"
+    }
+
+    fn period(&self) -> Duration {
+        PUBLIC_ADDRESS_WATCH_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        self.0.look_again().await?;
         Ok(Next::WhenDue)
     }
 }

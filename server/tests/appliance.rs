@@ -185,7 +185,7 @@ async fn what_fell_due_during_a_downtime_goes_at_the_start() {
 async fn a_peer_that_no_account_allows_gets_no_byte_and_others_get_the_banner() {
     let dir = tempfile::tempdir().unwrap();
     let appliance = start(dir.path(), &clock_at("2026-03-02T09:00:00Z")).await;
-    let address = appliance.addresses().sftp;
+    let address = appliance.addresses().sftp.expect("SFTP is served");
     let first_bytes = move || {
         let mut bytes = [0_u8; 8];
         let mut stream = TcpStream::connect(address).expect("connect");
@@ -214,11 +214,30 @@ async fn a_peer_that_no_account_allows_gets_no_byte_and_others_get_the_banner() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_expired_certificate_is_warned_of_and_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = clock_at("2027-01-01T00:00:00Z");
+    let appliance = start(dir.path(), &clock).await;
+    let made = appliance.addresses().tls_certificate.clone().unwrap();
+    assert_eq!(made.warning(clock.now()), None);
+    stop(appliance).await;
+
+    let clock = clock_at("2037-02-01T00:00:00Z");
+    let appliance = start(dir.path(), &clock).await;
+    let kept = appliance.addresses().tls_certificate.clone().unwrap();
+    assert_eq!(kept, made);
+    assert!(kept.warning(clock.now()).unwrap().contains("EXPIRED"));
+    let address = appliance.addresses().ftps.expect("FTPS is served");
+    assert!(TcpStream::connect(address).is_ok());
+    stop(appliance).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_frees_port_lock_and_addresses() {
     let dir = tempfile::tempdir().unwrap();
     let clock = clock_at("2026-03-02T09:00:00Z");
     let appliance = start(dir.path(), &clock).await;
-    let address = appliance.addresses().sftp;
+    let address = appliance.addresses().sftp.expect("SFTP is served");
     let data_dir = dir.path().join("data");
     let written = Addresses::read(&data_dir).unwrap();
     assert_eq!(written.as_ref(), Some(appliance.addresses()));

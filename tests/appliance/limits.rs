@@ -9,7 +9,8 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, pr
 
 use layover_tests::account::PASSWORD;
 use layover_tests::content::{MIB, write_file};
-use layover_tests::ftps::Entry;
+use layover_tests::ftps::{Entry, FtpsLogin, Tls};
+use layover_tests::ftps_control::{Control, Resumption};
 use layover_tests::openssh;
 use layover_tests::packet::{Body, open, request};
 use layover_tests::sftp::Sftp;
@@ -435,4 +436,38 @@ fn a_want_of_descriptors_is_waited_out() {
     // Once per listener, and again after ten seconds at the earliest.
     let count = told(&layover, FAILED);
     assert!(count <= 16, "told {count} times");
+}
+
+#[test]
+fn a_data_port_without_a_free_descriptor_is_told_and_there_again_when_there_is_one() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let account = layover.account("partner").password(PASSWORD).add();
+    layover.start();
+    let login = FtpsLogin {
+        layover: &layover,
+        account: &account,
+        entry: Entry::Implicit,
+    };
+    let mut control = Control::log_in(&login, Tls::V13, Resumption::Yes);
+    let pid = i32::try_from(layover.pid()).ok().and_then(Pid::from_raw);
+    let usual = prlimit(pid, Resource::Nofile, no_descriptors()).expect("set a limit");
+    for ask in ["EPSV", "PASV"] {
+        let reply = control.ask(ask);
+        assert_eq!(reply.code, 425, "{ask}: {}", reply.text);
+        assert!(reply.text.contains("too many files"), "{}", reply.text);
+    }
+    prlimit(pid, Resource::Nofile, usual).expect("take the limit away");
+    let mut data = control.begin("EPSV", "STOR file");
+    data.send(b"content");
+    data.finish();
+    let reply = control.reply();
+    assert_eq!(reply.code, 226, "{}", reply.text);
+}
+
+/// A process that may open nothing more: it has more than these already.
+fn no_descriptors() -> Rlimit {
+    Rlimit {
+        current: Some(3),
+        maximum: getrlimit(Resource::Nofile).maximum,
+    }
 }

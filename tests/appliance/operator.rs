@@ -1,6 +1,8 @@
 //! What an operator sees of partners at work, and takes into his own hands.
 
 use layover_tests::packet::open;
+use layover_tests::skip::skip;
+use layover_tests::storage::Tmpfs;
 use layover_tests::wait::{self, PATIENCE};
 use layover_tests::{Account, Engine, Layover, Setup, on_both_engines};
 use serde_json::Value;
@@ -22,6 +24,29 @@ on_both_engines!(
     a_session_is_listed_with_what_identifies_it_and_its_end_is_told,
     a_session_is_listed_with_what_it_moves,
 );
+
+#[test]
+fn a_check_calls_a_read_only_mount_read_only_and_no_matter_of_ownership() {
+    let dir = tempfile::TempDir::with_prefix("layover-storage-").expect("make folder");
+    let mount = dir.path().join("mount");
+    let storage = match Tmpfs::mount(&mount, 4) {
+        Ok(storage) => storage,
+        Err(why) => return skip(&why),
+    };
+    for homes in [mount.clone(), mount.join("not/there")] {
+        let layover = Setup::new(Engine::Sqlite).homes(&homes).prepare();
+        storage.make_read_only();
+        let check = layover.run(&["check", "--json"]).expect_code(1);
+        storage.make_writable();
+        let check: Value = serde_json::from_str(&check.stdout).expect("JSON");
+        let mut lines = check.as_array().expect("a list").iter();
+        let homes = lines.find(|line| line["what"] == "homes").expect("homes");
+        assert_eq!(homes["state"], "not_ready", "{homes}");
+        let text = homes.to_string();
+        assert!(text.contains("read-only file system"), "{homes}");
+        assert!(!text.contains("chown"), "{homes}");
+    }
+}
 
 fn a_removed_file_is_gone_for_the_partner_and_its_neighbour_is_not(engine: Engine) {
     let (layover, account) = serve(engine);

@@ -50,10 +50,12 @@ impl Calendar {
 
     /// Where it listens for partners who come by `protocol`.
     pub fn address(&self, protocol: Protocol) -> SocketAddr {
-        match protocol {
-            Protocol::Sftp => self.appliance.addresses().sftp,
-            Protocol::Ftps => self.appliance.addresses().ftps,
-        }
+        let addresses = self.appliance.addresses();
+        let address = match protocol {
+            Protocol::Sftp => addresses.sftp,
+            Protocol::Ftps => addresses.ftps,
+        };
+        address.expect("both protocols are served")
     }
 
     /// The appliance's time.

@@ -105,6 +105,8 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
     findings.push(host::host_keys(settings));
     findings.extend(host::user_cas(settings));
     findings.extend(host::ports(settings, server.as_ref()));
+    findings.extend(host::passive_ports(settings, server.as_ref()));
+    findings.extend(host::public_address(settings).await);
     findings.push(host::certificate(settings, clock.now()));
     findings.push(host::descriptors(settings.gate.max_connections.get()));
     findings.push(retention(settings));

@@ -11,9 +11,9 @@ use layover_depot::{
     NewNetwork, Protocols, Registry, Secret,
 };
 use layover_retention::Keep;
-use layover_server::{OptionsError, SystemClock, retention_rule};
+use layover_server::{OptionsError, StartError, SystemClock, retention_rule};
 
-use super::serve::{ready_line, start, take_over_signals, until_stopped};
+use super::serve::{start, take_over_signals, until_stopped};
 use super::status::from_this_machine;
 use crate::context::{
     DATA_DIR_VARIABLE, DATABASE_VARIABLE, HOMES_VARIABLE, demo_data_dir, load_demo,
@@ -37,18 +37,23 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), CliError> {
     let tool = tool_line(config, &loaded)?;
     let rule = retention_rule(&loaded.settings)?;
     let sweep_every = loaded.settings.retention.sweep_every;
-    let appliance = start(loaded.settings, &clock).await?;
+    let appliance = start(loaded.settings, &clock).await;
+    let appliance = appliance.map_err(|error| match error {
+        CliError::Start(StartError::Bind(taken)) => CliError::DemoPort(taken),
+        error => error,
+    })?;
     let password = password::generate()?;
     prepare_account(appliance.depot(), &password).await?;
     // The account must be let in before its lines are printed, not a second later.
     appliance.depot().refresh().await?;
 
+    let at = appliance.addresses();
     let guide = Guide {
-        ready: ready_line(appliance.addresses()),
-        sftp: from_this_machine(appliance.addresses().sftp),
-        ftps: from_this_machine(appliance.addresses().ftps),
-        ftps_implicit: from_this_machine(appliance.addresses().ftps_implicit),
-        certificate: appliance.tls_fingerprint().to_owned(),
+        ready: at.ready_line(),
+        sftp: at.sftp.map(from_this_machine),
+        ftps: at.ftps.map(from_this_machine),
+        ftps_implicit: at.ftps_implicit.map(from_this_machine),
+        certificate: appliance.tls_fingerprint().map(str::to_owned),
         fingerprints: appliance.host_key_fingerprints().to_vec(),
         password,
         keep: rule.keep,
@@ -209,10 +214,11 @@ fn quoted(word: &str) -> String {
 /// What the reader needs to know.
 struct Guide {
     ready: String,
-    sftp: SocketAddr,
-    ftps: SocketAddr,
-    ftps_implicit: SocketAddr,
-    certificate: String,
+    /// These are none where a listener is switched off.
+    sftp: Option<SocketAddr>,
+    ftps: Option<SocketAddr>,
+    ftps_implicit: Option<SocketAddr>,
+    certificate: Option<String>,
     fingerprints: Vec<String>,
     password: String,
     keep: Keep,
@@ -223,24 +229,16 @@ struct Guide {
 
 impl Guide {
     fn lines(&self) -> Vec<String> {
-        let (host, port) = (self.sftp.ip(), self.sftp.port());
-        let (ftps, ftps_implicit) = (self.ftps, self.ftps_implicit);
-        let url_host = match host {
-            IpAddr::V4(ip) => ip.to_string(),
-            IpAddr::V6(ip) => format!("[{ip}]"),
-        };
         let mut lines = vec![
             self.ready.clone(),
             String::new(),
             format!("  account    {DEMO_NAME}, from this machine only"),
             format!("  password   {}   (a new one at each start)", self.password),
         ];
-        lines.extend(
-            self.fingerprints
-                .iter()
-                .map(|print| format!("  host key   {print}")),
-        );
-        lines.push(format!("  TLS        {}", self.certificate));
+        let prints = self.fingerprints.iter();
+        lines.extend(prints.map(|print| format!("  host key   {print}")));
+        let certificate = self.certificate.iter();
+        lines.extend(certificate.map(|print| format!("  TLS        {print}")));
         lines.extend([
             format!(
                 "  retention  files go {} after their arrival, within a sweep of {}",
@@ -249,35 +247,55 @@ impl Guide {
             format!("  data       {}", self.data_dir.display()),
             String::new(),
             "Paste one of these into another terminal:".to_owned(),
-            format!(
-                "  sftp -P {port} -o StrictHostKeyChecking=accept-new -o PubkeyAuthentication=no {DEMO_NAME}@{url_host}"
-            ),
-            format!(
-                "  lftp -e 'set sftp:auto-confirm yes' -u {DEMO_NAME},{} sftp://{url_host}:{port}",
-                self.password
-            ),
-            format!(
-                "  curl --insecure -u {DEMO_NAME}:{} sftp://{url_host}:{port}/   (curl with libssh2 1.11 or newer; Debian 12's: LAYOVER__SFTP__ALGORITHMS=compatible)",
-                self.password
-            ),
-            format!(
-                "  lftp -e 'set ssl:verify-certificate no; set ftp:ssl-force yes' -u {DEMO_NAME},{} ftp://{ftps}",
-                self.password
-            ),
-            format!(
-                "  lftp -e 'set ssl:verify-certificate no' -u {DEMO_NAME},{} ftps://{ftps_implicit}",
-                self.password
-            ),
-            format!(
-                "  curl --insecure --ssl-reqd -u {DEMO_NAME}:{} ftp://{ftps}/",
-                self.password
-            ),
+        ]);
+        lines.extend(self.clients());
+        lines.extend([
             String::new(),
             "See what arrived and when it goes:".to_owned(),
             format!("  {} file list {DEMO_NAME}", self.tool),
             String::new(),
             "Ctrl-C stops after running transfers; a second Ctrl-C stops at once.".to_owned(),
         ]);
+        lines
+    }
+
+    /// A line for each client, of what is not switched off.
+    fn clients(&self) -> Vec<String> {
+        let password = &self.password;
+        let mut lines = Vec::new();
+        if let Some(sftp) = self.sftp {
+            let port = sftp.port();
+            let host = match sftp.ip() {
+                IpAddr::V4(ip) => ip.to_string(),
+                IpAddr::V6(ip) => format!("[{ip}]"),
+            };
+            lines.extend([
+                format!(
+                    "  sftp -P {port} -o StrictHostKeyChecking=accept-new -o PubkeyAuthentication=no {DEMO_NAME}@{host}"
+                ),
+                format!(
+                    "  lftp -e 'set sftp:auto-confirm yes' -u {DEMO_NAME},{password} sftp://{sftp}"
+                ),
+                format!(
+                    "  curl --insecure -u {DEMO_NAME}:{password} sftp://{sftp}/   (curl with libssh2 1.11 or newer; Debian 12's: LAYOVER__SFTP__ALGORITHMS=compatible)"
+                ),
+            ]);
+        }
+        if let Some(ftps) = self.ftps {
+            lines.push(format!(
+                "  lftp -e 'set ssl:verify-certificate no; set ftp:ssl-force yes' -u {DEMO_NAME},{password} ftp://{ftps}"
+            ));
+        }
+        if let Some(implicit) = self.ftps_implicit {
+            lines.push(format!(
+                "  lftp -e 'set ssl:verify-certificate no' -u {DEMO_NAME},{password} ftps://{implicit}"
+            ));
+        }
+        if let Some(ftps) = self.ftps {
+            lines.push(format!(
+                "  curl --insecure --ssl-reqd -u {DEMO_NAME}:{password} ftp://{ftps}/"
+            ));
+        }
         lines
     }
 }
@@ -296,10 +314,10 @@ mod tests {
     fn the_readme_shows_the_lines_that_are_printed() {
         let guide = Guide {
             ready: "ready".to_owned(),
-            sftp: "127.0.0.1:2222".parse().unwrap(),
-            ftps: "127.0.0.1:2121".parse().unwrap(),
-            ftps_implicit: "127.0.0.1:2990".parse().unwrap(),
-            certificate: "SHA256:00".to_owned(),
+            sftp: "127.0.0.1:2222".parse().ok(),
+            ftps: "127.0.0.1:2121".parse().ok(),
+            ftps_implicit: "127.0.0.1:2990".parse().ok(),
+            certificate: Some("SHA256:00".to_owned()),
             fingerprints: Vec::new(),
             password: "PASSWORD".to_owned(),
             keep: Keep::from_secs(432_000).unwrap(),
@@ -325,10 +343,10 @@ mod tests {
     fn an_ipv6_address_is_bracketed_for_every_client() {
         let guide = Guide {
             ready: "ready".to_owned(),
-            sftp: "[::1]:2022".parse().unwrap(),
-            ftps: "[::1]:2121".parse().unwrap(),
-            ftps_implicit: "[::1]:2990".parse().unwrap(),
-            certificate: "SHA256:00".to_owned(),
+            sftp: "[::1]:2022".parse().ok(),
+            ftps: "[::1]:2121".parse().ok(),
+            ftps_implicit: "[::1]:2990".parse().ok(),
+            certificate: Some("SHA256:00".to_owned()),
             fingerprints: vec!["ssh-ed25519 SHA256:x".to_owned()],
             password: "secret".to_owned(),
             keep: Keep::from_secs(432_000).unwrap(),

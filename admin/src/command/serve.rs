@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use layover_config::Settings;
-use layover_server::{Addresses, Appliance, Request, Signals, SystemClock};
+use layover_server::{Appliance, Request, Signals, SystemClock};
 
 use crate::context::load;
 use crate::error::CliError;
@@ -50,22 +50,15 @@ pub(super) fn take_over_signals() -> Result<Signals, CliError> {
 
 /// Says where the server can be reached.
 pub(super) fn announce(out: &mut Output, appliance: &Appliance) -> Result<(), CliError> {
-    let addresses = appliance.addresses();
-    out.line(&ready_line(addresses))?;
-    out.line(&format!(
-        "host key: {}",
-        appliance.host_key_fingerprints().join(" ")
-    ))?;
-    out.line(&format!("TLS certificate: {}", appliance.tls_fingerprint()))?;
+    out.line(&appliance.addresses().ready_line())?;
+    let host_keys = appliance.host_key_fingerprints();
+    if !host_keys.is_empty() {
+        out.line(&format!("host key: {}", host_keys.join(" ")))?;
+    }
+    if let Some(fingerprint) = appliance.tls_fingerprint() {
+        out.line(&format!("TLS certificate: {fingerprint}"))?;
+    }
     Ok(())
-}
-
-/// Where the server can be reached, in one line.
-pub(super) fn ready_line(addresses: &Addresses) -> String {
-    format!(
-        "ready: SFTP on {}, FTPS on {} (explicit) and {} (implicit)",
-        addresses.sftp, addresses.ftps, addresses.ftps_implicit
-    )
 }
 
 /// Runs until the appliance has stopped: the first signal asks it to finish,
@@ -76,7 +69,7 @@ pub(super) async fn until_stopped(appliance: &Appliance, signals: &mut Signals) 
         tokio::select! {
             () = appliance.stopped() => return,
             request = signals.next() => match request {
-                Request::Reload => appliance.reload(),
+                Request::Reload => appliance.reload().await,
                 Request::Stop if asked => appliance.hard_stop(),
                 Request::Stop => {
                     asked = true;

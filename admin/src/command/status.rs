@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use layover_depot::{RetentionStatus, timer};
-use layover_server::Addresses;
+use layover_retention::Timestamp;
+use layover_server::{Addresses, TlsCertificateState};
 use serde::Serialize;
 use tokio::net::TcpStream;
 
@@ -26,6 +27,10 @@ struct StatusView {
     server: Option<Addresses>,
     accounts: usize,
     sessions: usize,
+    /// Of the certificate in use; none where no server runs, or no FTPS.
+    tls_days_left: Option<u64>,
+    /// What is to be said against its dates.
+    tls_warning: Option<String>,
     #[serde(flatten)]
     retention: RetentionStatus,
 }
@@ -34,7 +39,11 @@ pub(super) async fn run(context: &mut Context, health: bool) -> Result<(), CliEr
     let server = running_server(&context.settings.data_dir)?;
     let depot = context.depot().await?;
     let registry = depot.registry();
+    let now = context.clock.now();
+    let certificate = server.as_ref().and_then(|s| s.tls_certificate.as_ref());
     let view = StatusView {
+        tls_days_left: certificate.map(|certificate| certificate.days_left(now)),
+        tls_warning: certificate.and_then(|certificate| certificate.warning(now)),
         running: server.is_some(),
         server,
         accounts: registry.list_accounts().await?.len(),
@@ -61,9 +70,17 @@ pub(super) async fn run(context: &mut Context, health: bool) -> Result<(), CliEr
             fields.add("version", server.version.as_str());
             fields.add("node", server.node.as_str());
             fields.add("since", server.started_at.as_str());
-            fields.add("SFTP", server.sftp.to_string());
-            fields.add("FTPS", server.ftps.to_string());
-            fields.add("FTPS, implicit", server.ftps_implicit.to_string());
+            for (name, at) in [
+                ("SFTP", server.sftp),
+                ("FTPS", server.ftps),
+                ("FTPS, implicit", server.ftps_implicit),
+            ] {
+                let off = || "switched off".to_owned();
+                fields.add(name, at.map_or_else(off, |at| at.to_string()));
+            }
+            if let Some(certificate) = &server.tls_certificate {
+                add_certificate(&mut fields, certificate, now);
+            }
         }
         None => fields.add("server", Cell::toned("not running here", Tone::Notice)),
     }
@@ -72,6 +89,25 @@ pub(super) async fn run(context: &mut Context, health: bool) -> Result<(), CliEr
     add_status(&mut fields, &view.retention);
     context.out.fields(&view, &fields)?;
     Ok(())
+}
+
+fn add_certificate(fields: &mut Fields, certificate: &TlsCertificateState, now: Timestamp) {
+    let print = &certificate.fingerprint;
+    let cell = match certificate.warning(now) {
+        Some(warning) => Cell::toned(format!("{print}: {warning}; renew it"), Tone::Alarm),
+        None => Cell::from(format!("{print}, {}", valid_for(certificate, now))),
+    };
+    fields.add("TLS certificate", cell);
+    if let Some(fault) = &certificate.fault {
+        let text = format!("{fault}; the certificate above stays in use");
+        fields.add("TLS certificate, new", Cell::toned(text, Tone::Alarm));
+    }
+}
+
+/// How long a certificate is still good.
+pub(super) fn valid_for(certificate: &TlsCertificateState, now: Timestamp) -> String {
+    let days = certificate.days_left(now);
+    format!("until {} ({days} days left)", certificate.not_after)
 }
 
 /// The server that runs on this data directory, if one does.
@@ -91,11 +127,10 @@ async fn tell_health(context: &mut Context, view: &StatusView) -> Result<(), Cli
     if server.stopping {
         return unhealthy("it is stopping".to_owned());
     }
-    for (name, address) in [
-        ("SFTP", server.sftp),
-        ("FTPS", server.ftps),
-        ("implicit FTPS", server.ftps_implicit),
-    ] {
+    for (name, address) in server.entries() {
+        let Some(address) = address else {
+            continue;
+        };
         let at = from_this_machine(address);
         match timer::timeout(CONNECT_LIMIT, TcpStream::connect(at)).await {
             Ok(Ok(_)) => {}

@@ -24,7 +24,7 @@ impl Server {
         Self::spawn(command)
     }
 
-    fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .spawn()
@@ -278,6 +278,172 @@ fn a_check_finds_the_port_that_another_program_holds() {
     place.settings("[sftp]\nport = 0\nhost_keys = [\"file:missing\"]\n");
     place.run(&["serve"]).refused(1, "missing");
     assert!(!place.data_dir().exists(), "a refused start makes nothing");
+}
+
+#[test]
+fn a_public_address_is_judged_alike_by_check_and_serve() {
+    let place = Place::new();
+    let settings = |address: &str| {
+        place.settings(&format!(
+            "[sftp]\nlisten = \"127.0.0.1\"\nport = 0\n[ftps]\npublic_address = {address}\n"
+        ));
+    };
+    for address in ["\"2001:db8::1\"", "[{ from = \"any\", address = \"::1\" }]"] {
+        settings(address);
+        let check = place.run(&["check", "--json"]);
+        assert_eq!(check.code, Some(1), "{check:?}");
+        let found = finding(&check.json(), "settings").clone();
+        let detail = found["detail"].as_str().unwrap();
+        assert!(detail.contains("only PASV tells an address"), "{found}");
+        place
+            .run(&["serve"])
+            .refused(1, "only PASV tells an address");
+    }
+    assert!(!place.data_dir().exists(), "a refused start makes nothing");
+
+    settings("[{ from = \"10.0.0.0/8\", address = \"localhost\" }]");
+    let check = place.json(&["check"]);
+    let found = finding(&check, "public address");
+    assert_eq!(found["state"], "ready");
+    assert_eq!(found["detail"], "told by PASV: localhost is 127.0.0.1");
+    assert_eq!(Server::start(&place, &["serve"]).stop().0, Some(0));
+}
+
+/// Certificate and key of a fresh place, whose own certificate is copied, so that a test
+/// can damage and renew them.
+fn with_certificate(place: &Place) -> std::path::PathBuf {
+    assert_eq!(Server::start(place, &["serve"]).stop().0, Some(0));
+    let file = place.path().join("own.pem");
+    std::fs::copy(place.data_dir().join("keys/ftps.pem"), &file).unwrap();
+    place.settings(
+        "[sftp]\nlisten = \"127.0.0.1\"\nport = 0\n\
+         [ftps]\ncertificate = \"own.pem\"\nprivate_key = \"file:own.pem\"\n",
+    );
+    file
+}
+
+#[test]
+fn the_days_of_the_certificate_are_told() {
+    let place = Place::new();
+    with_certificate(&place);
+    let check = place.json(&["check"]);
+    let detail = finding(&check, "TLS certificate")["detail"].clone();
+    assert!(detail.as_str().unwrap().contains("days left"), "{detail}");
+
+    let _server = Server::start(&place, &["serve"]);
+    let status = place.json(&["status"]);
+    // Ten years, from this month on.
+    let days = status["tls_days_left"].as_u64().unwrap();
+    assert!((3_600..=3_653).contains(&days), "{status:#}");
+    assert_eq!(status["tls_warning"], Value::Null);
+    let print = status["server"]["tls_certificate"]["fingerprint"].clone();
+    assert!(detail.as_str().unwrap().contains(print.as_str().unwrap()));
+    let shown = place.run(&["status"]).ok().stdout;
+    assert!(shown.contains(print.as_str().unwrap()), "{shown}");
+}
+
+#[test]
+fn a_renewed_certificate_and_a_broken_one_are_in_status_and_journal() {
+    let place = Place::new();
+    let file = with_certificate(&place);
+    let other = Place::new();
+    let renewed = with_certificate(&other);
+    let server = Server::start(&place, &["serve"]);
+    let certificate = || place.json(&["status"])["server"]["tls_certificate"].clone();
+    let until = |done: &dyn Fn(&Value) -> bool| {
+        for _ in 0..500 {
+            let seen = certificate();
+            if done(&seen) {
+                return seen;
+            }
+            std::thread::yield_now();
+        }
+        panic!("the status does not change: {:#}", certificate());
+    };
+    let first = certificate()["fingerprint"].clone();
+
+    std::fs::write(&file, "damaged").unwrap();
+    server.signal(Signal::HUP);
+    let broken = until(&|seen| seen["fault"] != Value::Null);
+    assert_eq!(broken["fingerprint"], first, "the old one stays");
+    let shown = place.run(&["status"]).ok().stdout;
+    assert!(shown.contains("stays in use"), "{shown}");
+    let check = place.run(&["check", "--json"]).json();
+    assert_eq!(finding(&check, "TLS certificate")["state"], "not_ready");
+
+    std::fs::copy(&renewed, &file).unwrap();
+    server.signal(Signal::HUP);
+    let second = until(&|seen| seen["fault"] == Value::Null);
+    assert_ne!(second["fingerprint"], first);
+    assert_eq!(server.stop().0, Some(0));
+
+    let journal = place.json(&["journal", "--kind", "system"]);
+    let entries: Vec<_> = journal
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["action"] == "certificate.renew")
+        .collect();
+    let outcomes: Vec<_> = entries.iter().map(|entry| &entry["outcome"]).collect();
+    assert_eq!(outcomes, ["failed", "ok"], "{journal:#}");
+    assert_eq!(entries[0]["detail"]["in_use"], first);
+    assert_eq!(entries[1]["detail"]["from"], first);
+    assert_eq!(entries[1]["detail"]["to"], second["fingerprint"]);
+    assert_eq!(entries[1]["detail"]["not_after"], second["not_after"]);
+}
+
+#[test]
+fn a_certificate_whose_key_is_another_is_refused_by_check_and_serve() {
+    let place = Place::new();
+    with_certificate(&place);
+    let other = Place::new();
+    let foreign = with_certificate(&other);
+    std::fs::copy(foreign, place.path().join("foreign.pem")).unwrap();
+    place.settings(
+        "[sftp]\nlisten = \"127.0.0.1\"\nport = 0\n\
+         [ftps]\ncertificate = \"own.pem\"\nprivate_key = \"file:foreign.pem\"\n",
+    );
+    let check = place.run(&["check", "--json"]).json();
+    let found = finding(&check, "TLS certificate");
+    assert_eq!(found["state"], "not_ready");
+    let told = "does not belong to the first certificate";
+    assert!(found["detail"].as_str().unwrap().contains(told), "{found}");
+    place.run(&["serve"]).refused(1, told);
+}
+
+#[test]
+fn passive_ports_that_others_hold_are_counted_and_named() {
+    let place = Place::new();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = held.local_addr().unwrap().port();
+    let settings = |range: String| {
+        place.settings(&format!(
+            "[sftp]\nlisten = \"127.0.0.1\"\nport = 0\n[ftps]\npassive_ports = \"{range}\"\n"
+        ));
+    };
+    settings(format!("{port}-{port}"));
+    let check = place.run(&["check", "--json"]).json();
+    let found = finding(&check, "passive ports");
+    assert_eq!(found["state"], "not_ready", "{found}");
+
+    let first = port.saturating_sub(9);
+    settings(format!("{first}-{port}"));
+    let check = place.json(&["check"]);
+    let found = finding(&check, "passive ports");
+    let detail = found["detail"].as_str().unwrap();
+    assert_eq!(found["state"], "notice", "{found}");
+    assert!(detail.contains("of 10 ports"), "{found}");
+
+    let mut serve = place.command(&["serve"]);
+    let log = std::fs::File::create(place.path().join("log")).unwrap();
+    serve.stderr(log);
+    assert_eq!(Server::spawn(serve).stop().0, Some(0));
+    let log = std::fs::read_to_string(place.path().join("log")).unwrap();
+    assert!(
+        log.contains("of the 10 ports of [ftps] passive_ports"),
+        "{log}"
+    );
+    drop(held);
 }
 
 #[test]

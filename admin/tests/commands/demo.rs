@@ -1,7 +1,7 @@
 //! `serve --demo`.
 
 use crate::appliance::Server;
-use crate::place::Place;
+use crate::place::{Place, Ran};
 
 fn line_with<'a>(text: &'a str, word: &str) -> &'a str {
     text.lines()
@@ -87,10 +87,64 @@ fn commands_find_the_demo_where_nothing_else_is_set_up() {
 fn a_taken_port_is_told_with_the_setting_that_changes_it() {
     let place = Place::new();
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = held.local_addr().unwrap().port();
-    place.settings(&format!("[sftp]\nlisten = \"127.0.0.1\"\nport = {port}\n"));
-    let refused = place
+    let port = held.local_addr().unwrap().port().to_string();
+    place.settings("[sftp]\nlisten = \"127.0.0.1\"\n");
+    let ports = [
+        "LAYOVER__SFTP__PORT",
+        "LAYOVER__FTPS__EXPLICIT_PORT",
+        "LAYOVER__FTPS__IMPLICIT_PORT",
+    ];
+    for taken in ports {
+        let mut command = place.command(&["serve", "--demo"]);
+        for variable in ports {
+            command.env(variable, if variable == taken { &port } else { "0" });
+        }
+        let refused: Ran = command.output().unwrap().into();
+        let refused = refused.refused(1, &format!("({taken})"));
+        assert!(refused.stderr.contains(&port), "{refused:?}");
+        assert!(refused.stderr.contains("another demo?"), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_second_demo_on_the_same_data_is_told_so() {
+    let place = Place::new();
+    let _first = Server::start(&place, &["serve", "--demo"]);
+    place
         .run(&["serve", "--demo"])
-        .refused(1, "LAYOVER__SFTP__PORT");
-    assert!(refused.stderr.contains(&port.to_string()), "{refused:?}");
+        .refused(1, "another `layover serve`");
+}
+
+#[test]
+fn the_lines_of_a_demo_follow_what_is_served_and_where() {
+    let place = Place::new();
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free().local_addr().unwrap().port();
+    place.settings(&format!(
+        "[sftp]\nenabled = false\n[ftps]\nimplicit_enabled = false\nexplicit_port = {port}\n"
+    ));
+    let mut command = place.command(&["serve", "--demo"]);
+    command.env("LAYOVER__FTPS__EXPLICIT_PORT", port.to_string());
+    command.stderr(std::process::Stdio::null());
+    let mut server = Server::spawn(command);
+    let guide = server.read_to("Ctrl-C");
+    assert!(
+        guide.contains(&format!("ftp://127.0.0.1:{port}")),
+        "{guide}"
+    );
+    for absent in ["sftp", "ftps://", "host key"] {
+        assert!(!guide.contains(absent), "{absent} in {guide}");
+    }
+    let demo = place.path().join("demo-data");
+    let mut status = place.command(&["status", "--json"]);
+    let status: Ran = status
+        .env("LAYOVER__DATA_DIR", &demo)
+        .output()
+        .unwrap()
+        .into();
+    let server = status.ok().json()["server"].clone();
+    assert_eq!(server["sftp"], serde_json::Value::Null);
+    assert_eq!(server["ftps"], format!("127.0.0.1:{port}"));
+    assert_eq!(server["ftps_implicit"], serde_json::Value::Null);
+    assert!(!demo.join("keys/ssh_host_ed25519_key").exists());
 }

@@ -7,8 +7,12 @@ use crate::types::host::Host;
 use crate::types::network::Networks;
 use crate::value::{Value, quoted};
 
-const EXPECTED: &str = "an address or host name, or rules such as \
+const EXPECTED: &str = "an IPv4 address or host name, or rules such as \
     [{ from = \"10.0.0.0/8\", address = \"10.0.0.5\" }, { from = \"any\", address = \"203.0.113.5\" }]";
+
+/// Why an IPv6 address is refused: nobody would ever be told it (RFC 2428 s.1, s.3).
+const NO_IPV6: &str = "an IPv4 address or host name: only PASV tells an address, and it knows \
+    IPv4 alone; EPSV, which clients over IPv6 use, needs none";
 
 /// Which address a client is told. Without rules, the one it came to.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
@@ -21,7 +25,7 @@ pub struct PublicAddress {
 pub struct PublicAddressRule {
     /// Networks of the clients.
     pub from: Networks,
-    /// What they are told.
+    /// What they are told; never an IPv6 address.
     pub address: Host,
 }
 
@@ -43,6 +47,14 @@ impl PublicAddress {
     }
 }
 
+/// A host that PASV can tell.
+fn told(host: Host) -> Result<Host, String> {
+    match host {
+        Host::Address(IpAddr::V6(_)) => Err(NO_IPV6.to_owned()),
+        host => Ok(host),
+    }
+}
+
 impl PublicAddressRule {
     fn read(value: &Value) -> Result<Self, String> {
         let Value::Table(entries) = value else {
@@ -52,7 +64,7 @@ impl PublicAddressRule {
         for (key, value) in entries {
             match key.as_str() {
                 "from" => from = Some(Networks::read_one_or_more(value)?),
-                "address" => address = Some(Host::read(value)?),
+                "address" => address = Some(told(Host::read(value)?)?),
                 other => return Err(format!("only `from` and `address`, not `{other}`")),
             }
         }
@@ -66,7 +78,7 @@ impl Setting for PublicAddress {
         let rules = match value {
             Value::Text(text) | Value::Env(text) if text.is_empty() => Vec::new(),
             Value::Text(text) | Value::Env(text) => {
-                let address = Host::parse(text).ok_or_else(|| EXPECTED.to_owned())?;
+                let address = told(Host::parse(text).ok_or_else(|| EXPECTED.to_owned())?)?;
                 let any = Value::Text("any".to_owned());
                 vec![PublicAddressRule {
                     from: Networks::read_one_or_more(&any)?,
@@ -172,8 +184,13 @@ mod tests {
                 "as rule 1 a network",
             ),
             (r#"["10.0.0.5"]"#, "as rule 1 {"),
-            (r#""0.0.0.0""#, "an address or host name"),
-            ("7", "an address or host name"),
+            (r#""0.0.0.0""#, "an IPv4 address or host name"),
+            ("7", "an IPv4 address or host name"),
+            (r#""2001:db8::1""#, "EPSV, which clients over IPv6 use"),
+            (
+                r#"[{ from = "any", address = "2001:db8::1" }]"#,
+                "as rule 1 an IPv4 address",
+            ),
         ] {
             let expected = read(text).unwrap_err();
             assert!(expected.contains(fault), "{text}: {expected}");

@@ -59,7 +59,7 @@ impl World {
         let mut options = Options {
             tls: Arc::clone(&tls),
             passive_ports: 34_000..=34_999,
-            public_addresses: Vec::new(),
+            public_addresses: Arc::default(),
             session_reuse: SessionReuse::Auto,
             active_mode: ActiveMode::Refused,
             public_name: "ftp.example.com".to_owned(),

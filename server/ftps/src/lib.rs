@@ -24,5 +24,8 @@ mod server;
 mod tls;
 mod wire;
 
+pub use passive::{AnnouncedAddress, AnnouncedRule, PortSurvey};
 pub use server::{ActiveMode, Entry, Options, Server};
-pub use tls::{Identity, IdentityFault, IdentityWarning, MinVersion, Tls, TlsOptions, self_signed};
+pub use tls::{
+    Identity, IdentityFault, IdentityWarning, MinVersion, Tls, TlsOptions, Validity, self_signed,
+};

@@ -13,10 +13,12 @@
 
 mod active;
 mod announced;
+mod survey;
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +33,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use active::{ActiveFault, connect_active};
 #[cfg(test)]
 pub(crate) use announced::AnnounceFault;
-pub(crate) use announced::AnnouncedAddress;
+pub use announced::{AnnouncedAddress, AnnouncedRule};
+pub use survey::PortSurvey;
 
 /// Connections that may wait at one port's socket until somebody looks at them
 /// ([`PassiveListener::tend`]): while a command is answered strangers must not fill it.
@@ -80,13 +83,18 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// No port can be had: reply 425 with this text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Exhausted {
-    /// The first port of the range.
-    pub(crate) first: u16,
-    /// The last one.
-    pub(crate) last: u16,
-    /// Ports that could not be opened because the operating system refused.
-    pub(crate) refused: usize,
+pub(crate) enum Exhausted {
+    /// Each is taken: by transfers from the same address, or by other programs.
+    Ports {
+        /// The first port of the range.
+        first: u16,
+        /// The last one.
+        last: u16,
+        /// Ports that could not be opened because the operating system refused.
+        refused: usize,
+    },
+    /// The process may open no more files; another port would be of no use.
+    Descriptors,
 }
 
 impl std::error::Error for Exhausted {}
@@ -94,11 +102,18 @@ impl std::error::Error for Exhausted {}
 impl fmt::Display for Exhausted {
     /// Tells in whose way it is: nobody can end transfers that are not his.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            first,
-            last,
-            refused,
-        } = *self;
+        let (first, last, refused) = match *self {
+            Self::Ports {
+                first,
+                last,
+                refused,
+            } => (first, last, refused),
+            Self::Descriptors => {
+                return f.write_str(
+                    "the server has too many files and connections open; try again soon",
+                );
+            }
+        };
         let size = usize::from(last).saturating_sub(usize::from(first)) + 1;
         match (size.saturating_sub(refused), refused) {
             (0, _) => write!(
@@ -158,9 +173,13 @@ impl Allocator {
             {
                 continue;
             }
-            let Some(socket) = taken.socket(local, port) else {
-                refused += 1;
-                continue;
+            let socket = match taken.socket(local, port) {
+                Ok(socket) => socket,
+                Err(error) if has_no_descriptor(&error) => return Err(Exhausted::Descriptors),
+                Err(_) => {
+                    refused += 1;
+                    continue;
+                }
             };
             let (sender, mailbox) = oneshot::channel();
             let waiting = Waiting {
@@ -179,7 +198,7 @@ impl Allocator {
                 },
             });
         }
-        Err(Exhausted {
+        Err(Exhausted::Ports {
             first,
             last,
             refused,
@@ -188,20 +207,29 @@ impl Allocator {
 }
 
 impl Taken {
-    fn socket(&mut self, local: IpAddr, port: u16) -> Option<Arc<Socket>> {
+    fn socket(&mut self, local: IpAddr, port: u16) -> io::Result<Arc<Socket>> {
         if let Some(socket) = self.sockets.get(&(local, port)).and_then(Weak::upgrade) {
-            return Some(socket);
+            return Ok(socket);
         }
         let socket = Arc::new(Socket {
-            listener: bind(SocketAddr::new(local, port)).ok()?,
+            listener: bind(SocketAddr::new(local, port))?,
             waiting: Mutex::default(),
         });
         self.sockets.insert((local, port), Arc::downgrade(&socket));
-        Some(socket)
+        Ok(socket)
     }
 }
 
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+/// Linux's numbers for a process, and a system, that may open nothing more.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
+fn has_no_descriptor(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    code == Some(EMFILE) || code == Some(ENFILE)
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),

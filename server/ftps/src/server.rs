@@ -3,13 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ipnet::IpNet;
-use layover_depot::timer::Stopwatch;
+use layover_depot::timer::{self, Stopwatch};
 use layover_depot::{AccountId, ConnectionSlot, Depot, HomeName, SessionReuse, VirtualPath};
 use layover_retention::Clock;
 use tokio::net::TcpStream;
@@ -47,9 +46,8 @@ pub struct Options {
     pub tls: Arc<Tls>,
     /// Ports of passive data connections.
     pub passive_ports: RangeInclusive<u16>,
-    /// What PASV tells clients of these networks; the first that fits counts.
-    /// `None`, and no rule: the address that the client came to.
-    pub public_addresses: Vec<(IpNet, Option<Ipv4Addr>)>,
+    /// What PASV tells clients.
+    pub public_addresses: Arc<AnnouncedAddress>,
     /// The binding of data connections, where the account has no rule of its own.
     pub session_reuse: SessionReuse,
     /// PORT and EPRT.
@@ -80,7 +78,7 @@ pub(crate) struct Shared {
     pub(crate) depot: Depot,
     pub(crate) options: Options,
     pub(crate) ports: Allocator,
-    pub(crate) announced: AnnouncedAddress,
+    pub(crate) announced: Arc<AnnouncedAddress>,
     pub(crate) soft: CancellationToken,
     pub(crate) hard: CancellationToken,
     /// Turns at reading a folder.
@@ -166,7 +164,7 @@ impl Server {
         Self {
             shared: Arc::new(Shared {
                 ports: Allocator::new(options.passive_ports.clone()),
-                announced: AnnouncedAddress::new(options.public_addresses.clone(), None),
+                announced: Arc::clone(&options.public_addresses),
                 listings: Semaphore::new(LISTINGS_AT_ONCE),
                 owners: Mutex::default(),
                 reserved: Mutex::default(),

@@ -41,7 +41,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 pub(crate) use fault::HandshakeFault;
-pub use identity::{Identity, IdentityFault, IdentityWarning, self_signed};
+pub use identity::{Identity, IdentityFault, IdentityWarning, Validity, self_signed};
 
 use client::AnyClient;
 use resumption::{Enrolled, Issuing, Register, Resuming};

@@ -6,15 +6,17 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use layover_config::{SecretRef, Settings};
+use layover_config::{Host, SecretRef, Settings};
 use layover_retention::Timestamp;
 use layover_server::{
-    Addresses, existing_host_keys, generated_key_paths, generated_tls_certificate_path,
-    load_user_cas, read_tls_certificate,
+    Addresses, PublicAddresses, TlsCertificateState, existing_host_keys, generated_key_paths,
+    generated_tls_certificate_path, load_user_cas, passive_port_survey, read_tls_certificate,
 };
 use rustix::fs::{Access, CWD, Mode, OFlags, ResolveFlags, access, openat2};
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
+use super::super::status::valid_for;
 use super::Finding;
 use crate::error::with_causes;
 
@@ -37,11 +39,7 @@ pub(super) fn data_dir(path: &Path) -> Finding {
         Ok(found) if !found.is_dir() => {
             Finding::not_ready(WHAT, format!("{shown} is no directory"), "set data_dir")
         }
-        Ok(_) if !writable(path) => Finding::not_ready(
-            WHAT,
-            format!("{shown} is not writable"),
-            format!("chown it to {}", user()),
-        ),
+        Ok(_) if !writable(path) => not_writable(WHAT, path),
         Ok(found) if mode(&found) & FOREIGN_ACCESS != 0 => Finding::notice(
             WHAT,
             format!("{shown} is open to other users (mode {:o})", mode(&found)),
@@ -79,11 +77,7 @@ pub(super) fn homes(path: &Path) -> Finding {
         }
     }
     if !writable(path) {
-        return Finding::not_ready(
-            WHAT,
-            format!("{shown} is not writable"),
-            format!("chown it to {}", user()),
-        );
+        return not_writable(WHAT, path);
     }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let jail = ResolveFlags::NO_MAGICLINKS;
@@ -112,6 +106,9 @@ fn elsewhere(homes: &Path, found: &Metadata) -> Option<String> {
 
 pub(super) fn host_keys(settings: &Settings) -> Finding {
     const WHAT: &str = "SSH host key";
+    if !settings.sftp.enabled {
+        return Finding::ready(WHAT, "not needed: SFTP is switched off");
+    }
     let missing: Vec<_> = generated_key_paths(&settings.data_dir, &settings.sftp)
         .into_iter()
         .filter(|path| !path.exists())
@@ -166,23 +163,32 @@ pub(super) fn user_cas(settings: &Settings) -> Option<Finding> {
 /// The ports of SFTP and of both kinds of FTPS.
 pub(super) fn ports(settings: &Settings, server: Option<&Addresses>) -> [Finding; 3] {
     let (sftp, ftps) = (&settings.sftp, &settings.ftps);
+    let held = |at: fn(&Addresses) -> Option<SocketAddr>| {
+        server.and_then(|server| Some((server.pid, at(server)?)))
+    };
     [
         Asked {
             what: "SFTP port",
+            enabled: sftp.enabled,
+            switch: "[sftp] enabled",
             address: SocketAddr::new(sftp.listen, sftp.port.get()),
-            held: server.map(|server| (server.pid, server.sftp)),
+            held: held(|server| server.sftp),
             setting: "[sftp] port (LAYOVER__SFTP__PORT)",
         },
         Asked {
             what: "FTPS port",
+            enabled: ftps.explicit_enabled,
+            switch: "[ftps] explicit_enabled",
             address: SocketAddr::new(ftps.listen, ftps.explicit_port.get()),
-            held: server.map(|server| (server.pid, server.ftps)),
+            held: held(|server| server.ftps),
             setting: "[ftps] explicit_port (LAYOVER__FTPS__EXPLICIT_PORT)",
         },
         Asked {
             what: "implicit FTPS port",
+            enabled: ftps.implicit_enabled,
+            switch: "[ftps] implicit_enabled",
             address: SocketAddr::new(ftps.listen, ftps.implicit_port.get()),
-            held: server.map(|server| (server.pid, server.ftps_implicit)),
+            held: held(|server| server.ftps_implicit),
             setting: "[ftps] implicit_port (LAYOVER__FTPS__IMPLICIT_PORT)",
         },
     ]
@@ -192,6 +198,8 @@ pub(super) fn ports(settings: &Settings, server: Option<&Addresses>) -> [Finding
 /// A port that the server wants.
 struct Asked {
     what: &'static str,
+    enabled: bool,
+    switch: &'static str,
     address: SocketAddr,
     /// Our running server's process, and what it holds.
     held: Option<(u32, SocketAddr)>,
@@ -201,6 +209,9 @@ struct Asked {
 impl Asked {
     fn finding(self) -> Finding {
         let Self { what, address, .. } = self;
+        if !self.enabled {
+            return Finding::ready(what, format!("switched off by {}", self.switch));
+        }
         if address.port() == 0 {
             let now = self.held.map(|(_, held)| format!(", now {held}"));
             let now = now.unwrap_or_default();
@@ -223,9 +234,67 @@ impl Asked {
     }
 }
 
+/// The ports of data connections; nothing, where FTPS is switched off.
+pub(super) fn passive_ports(settings: &Settings, server: Option<&Addresses>) -> Option<Finding> {
+    const WHAT: &str = "passive ports";
+    const NEXT: &str = "free them, or set [ftps] passive_ports (LAYOVER__FTPS__PASSIVE_PORTS)";
+    if !settings.ftps.is_served() {
+        return None;
+    }
+    let range = settings.ftps.passive_ports;
+    let survey = passive_port_survey(settings);
+    let Some((port, error)) = survey.first else {
+        return Some(Finding::ready(WHAT, format!("{range} are free")));
+    };
+    let by = match error.kind() {
+        io::ErrorKind::AddrInUse => "in use",
+        _ => "not to be had",
+    };
+    let found = format!(
+        "{} of {} ports ({range}) are {by}, the first is {port}: {error}",
+        survey.refused, survey.ports
+    );
+    Some(if survey.refused == survey.ports {
+        Finding::not_ready(WHAT, format!("{found}; nobody can transfer"), NEXT)
+    } else if server.is_some_and(|server| server.ftps.or(server.ftps_implicit).is_some()) {
+        Finding::ready(WHAT, format!("{found}; our server's transfers among them"))
+    } else {
+        Finding::notice(WHAT, format!("{found}; they are passed over"), NEXT)
+    })
+}
+
+/// What PASV tells; nothing, when clients are told the address that they came to.
+pub(super) async fn public_address(settings: &Settings) -> Option<Finding> {
+    const WHAT: &str = "public address";
+    let setting = &settings.ftps.public_address;
+    if setting.rules().is_empty() || !settings.ftps.is_served() {
+        return None;
+    }
+    Some(match PublicAddresses::look_up(setting).await {
+        Ok(found) => {
+            let all: Vec<_> = found
+                .found()
+                .map(|(host, address)| match host {
+                    Host::Address(_) => address.to_string(),
+                    Host::Name(name) => format!("{name} is {address}"),
+                })
+                .collect();
+            Finding::ready(WHAT, format!("told by PASV: {}", all.join(", ")))
+        }
+        Err(error) => Finding::not_ready(
+            WHAT,
+            with_causes(&error),
+            "correct [ftps] public_address (LAYOVER__FTPS__PUBLIC_ADDRESS), or the name's records",
+        ),
+    })
+}
+
 /// The TLS certificate; one of our own is made at the first start.
 pub(super) fn certificate(settings: &Settings, now: Timestamp) -> Finding {
     const WHAT: &str = "TLS certificate";
+    if !settings.ftps.is_served() {
+        return Finding::ready(WHAT, "not needed: FTPS is switched off");
+    }
     let read = match (&settings.ftps.certificate, &settings.ftps.private_key) {
         (Some(chain), Some(key)) => {
             read_tls_certificate(&SecretRef::File(chain.clone()), key.reference())
@@ -246,10 +315,14 @@ pub(super) fn certificate(settings: &Settings, now: Timestamp) -> Finding {
             with_causes(&error),
             "correct it; never replace a self-signed one lightly: partners pin it",
         ),
-        Ok(identity) => match identity.warning(now) {
-            Some(warning) => Finding::notice(WHAT, warning.to_string(), "renew it"),
-            None => Finding::ready(WHAT, format!("SHA256:{}", identity.fingerprint())),
-        },
+        Ok(identity) => {
+            let found = TlsCertificateState::of(&identity);
+            let print = &found.fingerprint;
+            match found.warning(now) {
+                Some(warning) => Finding::notice(WHAT, format!("{print}: {warning}"), "renew it"),
+                None => Finding::ready(WHAT, format!("{print}, {}", valid_for(&found, now))),
+            }
+        }
     }
 }
 
@@ -284,6 +357,11 @@ fn to_be_made(what: &'static str, path: &Path) -> Finding {
             what,
             format!("{} will be made at the first start", path.display()),
         ),
+        Some(above) if reach(above) == Err(Errno::ROFS) => {
+            let (detail, next) = read_only(above);
+            let detail = format!("{} is not there, and {detail}", path.display());
+            Finding::not_ready(what, detail, next)
+        }
         _ => Finding::not_ready(
             what,
             format!("{} is not there and cannot be made", path.display()),
@@ -301,7 +379,35 @@ fn takes_directories(path: &Path) -> bool {
 }
 
 pub(super) fn writable(path: &Path) -> bool {
-    access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_ok()
+    reach(path).is_ok()
+}
+
+fn reach(path: &Path) -> Result<(), Errno> {
+    access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
+}
+
+/// A directory that is there and cannot be written.
+fn not_writable(what: &'static str, path: &Path) -> Finding {
+    if reach(path) == Err(Errno::ROFS) {
+        let (detail, next) = read_only(path);
+        return Finding::not_ready(what, detail, next);
+    }
+    Finding::not_ready(
+        what,
+        format!("{} is not writable", path.display()),
+        format!("chown it to {}", user()),
+    )
+}
+
+/// What is said of a place on a read-only file system, and what to do: its owner has
+/// nothing to do with it.
+fn read_only(path: &Path) -> (String, String) {
+    (
+        format!("{} is on a read-only file system", path.display()),
+        "mount it read-write (after a disk error Linux may have made it read-only: dmesg); under \
+         systemd, name it in ReadWritePaths="
+            .to_owned(),
+    )
 }
 
 fn mode(metadata: &Metadata) -> u32 {
@@ -372,12 +478,18 @@ mod tests {
             node: "n".to_owned(),
             version: "0".to_owned(),
             started_at: String::new(),
-            sftp: "127.0.0.1:1".parse().unwrap(),
-            ftps: address,
-            ftps_implicit: "127.0.0.1:2".parse().unwrap(),
+            sftp: "127.0.0.1:1".parse().ok(),
+            ftps: Some(address),
+            ftps_implicit: "127.0.0.1:2".parse().ok(),
+            tls_certificate: None,
             stopping: false,
         };
         assert_eq!(states(Some(&ours)), [State::Ready; 3]);
+        let text = text.replace("explicit_port", "explicit_enabled = false\nexplicit_port");
+        let settings = Settings::parse(&text, "test", std::iter::empty()).unwrap();
+        let [_, off, _] = ports(&settings, None);
+        assert_eq!(off.state, State::Ready);
+        assert_eq!(off.detail, "switched off by [ftps] explicit_enabled");
     }
 
     #[test]

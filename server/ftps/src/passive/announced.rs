@@ -2,14 +2,18 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
+/// What PASV tells clients of one network.
+pub type AnnouncedRule = (IpNet, Ipv4Addr);
+
 /// The address for PASV per client network. EPSV announces none and needs
-/// nothing of this.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct AnnouncedAddress {
-    rules: Vec<(IpNet, Option<Ipv4Addr>)>,
-    default: Option<Ipv4Addr>,
+/// nothing of this. Whoever keeps it can [`replace`](Self::replace) the addresses
+/// while the server runs: a name may get another one.
+#[derive(Debug, Default)]
+pub struct AnnouncedAddress {
+    rules: ArcSwap<Vec<AnnouncedRule>>,
 }
 
 /// Why PASV has no address to announce.
@@ -21,10 +25,18 @@ pub(crate) enum AnnounceFault {
 }
 
 impl AnnouncedAddress {
-    /// `rules`: client networks, the first that matches wins; `default`: for all
-    /// others. `None` in either announces the address that the client reached.
-    pub(crate) fn new(rules: Vec<(IpNet, Option<Ipv4Addr>)>, default: Option<Ipv4Addr>) -> Self {
-        Self { rules, default }
+    /// `rules`: the first whose network has the client counts; where none does, the
+    /// client is told the address that it came to.
+    #[must_use]
+    pub fn new(rules: Vec<AnnouncedRule>) -> Self {
+        Self {
+            rules: ArcSwap::from_pointee(rules),
+        }
+    }
+
+    /// PASV commands from now on are answered by these.
+    pub fn replace(&self, rules: Vec<AnnouncedRule>) {
+        self.rules.store(std::sync::Arc::new(rules));
     }
 
     /// What to announce to `peer`, which reached us at `local`.
@@ -33,8 +45,8 @@ impl AnnouncedAddress {
         let IpAddr::V4(local) = local.to_canonical() else {
             return Err(AnnounceFault::Ipv6);
         };
-        let rule = self.rules.iter().find(|(net, _)| net.contains(&peer));
-        let public = rule.map_or(self.default, |(_, address)| *address);
-        Ok(public.unwrap_or(local))
+        let rules = self.rules.load();
+        let rule = rules.iter().find(|(network, _)| network.contains(&peer));
+        Ok(rule.map_or(local, |(_, address)| *address))
     }
 }

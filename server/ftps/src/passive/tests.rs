@@ -24,6 +24,14 @@ fn range(size: u16) -> RangeInclusive<u16> {
     std::iter::repeat_with(probe).flatten().next().unwrap()
 }
 
+/// Ports that the operating system refused, when none is left.
+fn refused_ports(allocator: &Allocator) -> usize {
+    match allocator.listen(LOCAL, CLIENT) {
+        Err(Exhausted::Ports { refused, .. }) => refused,
+        other => panic!("{other:?}"),
+    }
+}
+
 async fn connect(from: IpAddr, port: u16) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((from, 0).into()).unwrap();
@@ -57,7 +65,10 @@ async fn f12_a_port_that_another_process_holds_is_passed_over_and_tried_again() 
         .map(|_| allocator.listen(LOCAL, CLIENT).unwrap())
         .collect();
     let refused = allocator.listen(LOCAL, CLIENT).unwrap_err();
-    assert_eq!(refused.refused, 1);
+    assert!(
+        matches!(refused, Exhausted::Ports { refused: 1, .. }),
+        "{refused:?}"
+    );
     let text = refused.to_string();
     assert!(
         text.contains("2 are in use by connections from your address")
@@ -83,6 +94,28 @@ async fn f12_who_holds_no_port_is_not_told_to_end_a_transfer() {
         text.contains("none of the 2 data ports") && !text.contains("transfer"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn f12_ports_that_others_hold_are_counted_and_the_others_given_back() {
+    let ports = range(5);
+    let free = PortSurvey::take(LOCAL, ports.clone());
+    assert_eq!((free.ports, free.refused), (5, 0));
+    let foreign = |port| std::net::TcpListener::bind((LOCAL, port)).unwrap();
+    let _held = [foreign(ports.start() + 1), foreign(ports.start() + 3)];
+    for address in [LOCAL, IpAddr::V4(Ipv4Addr::UNSPECIFIED)] {
+        let busy = PortSurvey::take(address, ports.clone());
+        assert_eq!((busy.ports, busy.refused), (5, 2), "{address}");
+        let (first, error) = busy.first.unwrap();
+        assert_eq!(first, ports.start() + 1);
+        assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    }
+    let allocator = Allocator::new(ports);
+    let all: Vec<_> = (0..3)
+        .map(|_| allocator.listen(LOCAL, CLIENT).unwrap())
+        .collect();
+    assert_eq!(refused_ports(&allocator), 2);
+    drop(all);
 }
 
 #[tokio::test]
@@ -176,14 +209,22 @@ async fn f05_waiting_ends_with_the_time_or_the_transfer() {
 }
 
 #[test]
-fn f14_the_announced_address_follows_the_clients_network() {
-    let public = Ipv4Addr::new(203, 0, 113, 7);
-    let inside = "10.0.0.0/8".parse().unwrap();
-    let announced = AnnouncedAddress::new(vec![(inside, None)], Some(public));
-    let local = IpAddr::from([10, 1, 1, 1]);
+fn f14_the_announced_address_follows_the_clients_network_and_its_changes() {
+    let (public, inside, later) = (
+        Ipv4Addr::new(203, 0, 113, 7),
+        Ipv4Addr::new(10, 0, 0, 5),
+        Ipv4Addr::new(203, 0, 113, 8),
+    );
+    let (lan, wan) = ("10.0.0.0/8".parse().unwrap(), "0.0.0.0/1".parse().unwrap());
+    let announced = AnnouncedAddress::new(vec![(lan, inside), (wan, public)]);
+    let local = IpAddr::from([192, 0, 2, 1]);
     let told = |peer: [u8; 4]| announced.of(local, IpAddr::from(peer)).unwrap();
-    assert_eq!(told([198, 51, 100, 1]), public);
-    assert_eq!(told([10, 9, 9, 9]), Ipv4Addr::new(10, 1, 1, 1));
+    assert_eq!(told([10, 9, 9, 9]), inside);
+    assert_eq!(told([100, 51, 100, 1]), public);
+    assert_eq!(told([198, 51, 100, 1]), Ipv4Addr::new(192, 0, 2, 1));
+    announced.replace(vec![(lan, inside), (wan, later)]);
+    assert_eq!(told([10, 9, 9, 9]), inside);
+    assert_eq!(told([100, 51, 100, 1]), later);
     let v6 = IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]);
     assert_eq!(announced.of(v6, v6), Err(AnnounceFault::Ipv6));
 }

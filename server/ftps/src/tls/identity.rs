@@ -17,7 +17,7 @@ use rustls::{Error, InconsistentKeys};
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 use super::provider;
 
@@ -25,12 +25,15 @@ use super::provider;
 /// is trouble for each of them.
 const SELF_SIGNED_YEARS: i16 = 10;
 
+/// Whoever renews certificates by a program does it 30 days before the end; two weeks
+/// later something is wrong there.
+const SOON_DAYS: u64 = 14;
+
 /// A certificate chain and its key, proven to belong together.
 #[derive(Clone)]
 pub struct Identity {
     pub(super) key: Arc<CertifiedKey>,
-    not_before: i64,
-    not_after: i64,
+    validity: Validity,
     fingerprint: String,
 }
 
@@ -53,11 +56,14 @@ impl Identity {
         }
         let (_, parsed) = X509Certificate::from_der(leaf)
             .map_err(|_| IdentityFault::NotACertificate { position: 1 })?;
-        let validity = parsed.validity();
-        let (not_before, not_after) = (
-            validity.not_before.timestamp(),
-            validity.not_after.timestamp(),
-        );
+        if parsed.version() != X509Version::V3 {
+            return Err(IdentityFault::OldVersion);
+        }
+        let at = |seconds: i64| Timestamp::from_micros(seconds.saturating_mul(1_000_000));
+        let validity = Validity {
+            not_before: at(parsed.validity().not_before.timestamp()),
+            not_after: at(parsed.validity().not_after.timestamp()),
+        };
         let fingerprint = fingerprint(leaf);
         let key = private_key(key)?;
         let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
@@ -66,8 +72,7 @@ impl Identity {
         })?;
         Ok(Self {
             key: Arc::new(key),
-            not_before,
-            not_after,
+            validity,
             fingerprint,
         })
     }
@@ -78,23 +83,41 @@ impl Identity {
         &self.fingerprint
     }
 
-    /// The end of the certificate's validity.
-    ///
-    /// Seconds since 1970.
+    /// When the certificate is valid.
     #[must_use]
-    pub fn not_after_s(&self) -> i64 {
-        self.not_after
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+}
+
+/// When a certificate is valid. Outside of it clients that look at dates refuse it;
+/// it is used all the same, because some partners pin it and do not look, and
+/// because a server that does not start helps nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// The first moment.
+    pub not_before: Timestamp,
+    /// The last one.
+    pub not_after: Timestamp,
+}
+
+impl Validity {
+    /// Whole days until the end; 0 behind it.
+    #[must_use]
+    pub fn days_left(self, now: Timestamp) -> u64 {
+        self.not_after.duration_since(now).as_secs() / (24 * 60 * 60)
     }
 
-    /// What clients will hold against the certificate at `now`; it is used all
-    /// the same, because some partners pin it and do not look at dates.
+    /// What is to be said against it at `now`.
     #[must_use]
-    pub fn warning(&self, now: Timestamp) -> Option<IdentityWarning> {
-        let now = now.as_micros().div_euclid(1_000_000);
-        if now > self.not_after {
-            Some(IdentityWarning::Expired)
-        } else if now < self.not_before {
-            Some(IdentityWarning::NotYetValid)
+    pub fn warning(self, now: Timestamp) -> Option<IdentityWarning> {
+        let (at, from, days) = (self.not_after, self.not_before, self.days_left(now));
+        if now > at {
+            Some(IdentityWarning::Expired { at })
+        } else if now < from {
+            Some(IdentityWarning::NotYetValid { from })
+        } else if days < SOON_DAYS {
+            Some(IdentityWarning::ExpiresSoon { at, days })
         } else {
             None
         }
@@ -109,15 +132,31 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// What clients may hold against a certificate that can be used.
+/// What is to be said against a certificate that can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityWarning {
     /// Its validity is over.
-    #[error("the certificate has expired")]
-    Expired,
+    #[error("the certificate has EXPIRED at {at}: clients that check certificates refuse it")]
+    Expired {
+        /// When.
+        at: Timestamp,
+    },
     /// Its validity has not begun.
-    #[error("the certificate is not valid yet")]
-    NotYetValid,
+    #[error(
+        "the certificate is NOT YET VALID, not before {from}: clients that check certificates refuse it"
+    )]
+    NotYetValid {
+        /// When it will.
+        from: Timestamp,
+    },
+    /// Its validity ends soon.
+    #[error("the certificate expires at {at}, in {days} days")]
+    ExpiresSoon {
+        /// When.
+        at: Timestamp,
+        /// Whole days until then.
+        days: u64,
+    },
 }
 
 /// Why a chain and a key are no identity.
@@ -138,6 +177,13 @@ pub enum IdentityFault {
         /// Which one, from 1.
         position: usize,
     },
+    /// The server's certificate is older than version 3, and TLS libraries refuse it.
+    #[error(
+        "the certificate is of X.509 version 1, which TLS libraries refuse; have it made again \
+         with extensions (openssl x509 -req ... -extfile FILE, where FILE has the line \
+         subjectAltName=DNS:NAME)"
+    )]
+    OldVersion,
     /// There is no private key.
     #[error("there is no `BEGIN PRIVATE KEY` section")]
     NoKey,

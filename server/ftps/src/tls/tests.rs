@@ -393,16 +393,47 @@ fn a_self_signed_certificate_lasts_ten_years_and_then_warns() {
     let identity = Identity::from_pem(pem.as_bytes(), pem.as_bytes()).unwrap();
     let day_s = 24 * 60 * 60;
     let after = |days: i64| Timestamp::from_micros((1_790_000_000 + days * day_s) * 1_000_000);
-    assert_eq!(identity.warning(after(3_640)), None);
+    let validity = identity.validity();
+    assert_eq!(validity.warning(after(3_630)), None);
+    let (from, at) = (validity.not_before, validity.not_after);
     assert_eq!(
-        identity.warning(after(3_660)),
-        Some(IdentityWarning::Expired)
+        validity.warning(after(3_660)),
+        Some(IdentityWarning::Expired { at })
     );
+    assert_eq!(validity.days_left(after(3_660)), 0);
     assert_eq!(
-        identity.warning(after(-40)),
-        Some(IdentityWarning::NotYetValid)
+        validity.warning(after(-40)),
+        Some(IdentityWarning::NotYetValid { from })
+    );
+    let day = Duration::from_secs(24 * 60 * 60);
+    assert_eq!(validity.warning(at.saturating_sub(day * 14)), None);
+    let late = at.saturating_sub(day * 14 - Duration::from_secs(1));
+    assert_eq!(
+        validity.warning(late),
+        Some(IdentityWarning::ExpiresSoon { at, days: 13 })
     );
     assert_eq!(identity.fingerprint().len(), 64);
+}
+
+/// Made by `openssl x509 -req -in CSR -signkey KEY`, without extensions.
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBJTCBzQIUQzJ5p3taXWQr25zMNiXcEHmMCL4wCgYIKoZIzj0EAwIwFTETMBEG
+A1UEAwwKdjEuZXhhbXBsZTAgFw0yNjExMjExNzUyMTJaGA8yMTI2MTAyODE3NTIx
+MlowFTETMBEGA1UEAwwKdjEuZXhhbXBsZTBZMBMGByqGSM49AgEGCCqGSM49AwEH
+A0IABHxe10QkiAwzdJS+fK6Tj4uf1VYNLUalVMcbcJyGOPPa9uw6drlrPd/6O1hv
+IQLJwslem81nVwL4QMpY4qHwy7YwCgYIKoZIzj0EAwIDRwAwRAIgYCZ7yuaAZ+UR
+HnRDEBkk9W7t5zivD6sRyndMTFReyD0CIHpTiEYWeq+moy71ITmDMNSuTHFsF6ib
+yrwmq1TQOpWK
+-----END CERTIFICATE-----
+";
+
+#[test]
+fn a_certificate_of_version_1_is_refused_with_what_to_do() {
+    let key = self_signed("v1.example", Timestamp::from_micros(0)).unwrap();
+    let fault = Identity::from_pem(VERSION_1.as_bytes(), key.as_bytes()).unwrap_err();
+    assert!(matches!(fault, IdentityFault::OldVersion), "{fault:?}");
+    assert!(fault.to_string().contains("-extfile"), "{fault}");
 }
 
 #[tokio::test]

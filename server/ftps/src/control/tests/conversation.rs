@@ -281,7 +281,7 @@ async fn f14_pasv_tells_the_public_address_and_epsv_works_all_the_same() {
     let public = std::net::Ipv4Addr::new(203, 0, 113, 7);
     let everybody: ipnet::IpNet = "0.0.0.0/0".parse().unwrap();
     let world =
-        World::with(|options| options.public_addresses = vec![(everybody, Some(public))]).await;
+        World::with(|options| options.public_addresses.replace(vec![(everybody, public)])).await;
     let mut client = world.logged_in().await;
     let (code, text) = client.ask("PASV").await;
     assert_eq!(code, 227);
