@@ -384,6 +384,28 @@ impl Gate {
         appended.map_err(|source| LoginError::Unavailable { source })
     }
 
+    /// Tells the journal of a TLS client certificate that no handshake could use: its
+    /// peer never came to say who he is. `reason` is for people.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn note_unusable_certificate(
+        &self,
+        peer: IpAddr,
+        protocol: Protocol,
+        reason: &str,
+    ) -> Result<(), LoginError> {
+        let now = self.holdings.now();
+        let entry = NewEntry::new(now, JournalKind::Login, "login", &self.holdings.node)
+            .outcome(Outcome::Refused)
+            .peer(normalise_ip(peer))
+            .protocol(protocol)
+            .with("method", "certificate")
+            .with("reason", reason);
+        let appended = self.holdings.store.append(&entry).await;
+        appended.map_err(|source| LoginError::Unavailable { source })
+    }
+
     /// Lets a peer in, or does not. A login and its refusal are both in the
     /// journal before the answer is given.
     ///

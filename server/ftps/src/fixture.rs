@@ -175,6 +175,16 @@ impl World {
         client
     }
 
+    /// A connection over the implicit port whose handshake the server refuses; returns
+    /// when the server has ended it.
+    pub(crate) async fn refused(&self, config: ClientConfig) {
+        let stream = TcpStream::connect(self.implicit).await.unwrap();
+        // With TLS 1.3 the client is done before the server has judged.
+        if let Ok(mut stream) = tls_connect(&config, stream).await {
+            assert!(stream.read(&mut [0; 1]).await.is_err());
+        }
+    }
+
     /// A client's TLS with a certificate.
     pub(crate) fn tls_with(
         &self,

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use layover_depot::timer::{self, Stopwatch};
-use layover_depot::{AccountId, ConnectionSlot, Depot, HomeName, SessionReuse, VirtualPath};
+use layover_depot::{
+    AccountId, ConnectionSlot, Depot, HomeName, Protocol, SessionReuse, VirtualPath,
+};
 use layover_retention::Clock;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -18,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::control::{Arrival, ControlConnection};
 use crate::passive::{Allocator, AnnouncedAddress};
 use crate::plain;
-use crate::tls::{ClientCertificates, ControlId, Tls};
+use crate::tls::{ClientCertificates, ControlId, HandshakeFault, Tls};
 use crate::wire::Wire;
 
 /// Whether the server connects to clients (PORT, EPRT).
@@ -189,6 +191,20 @@ impl Server {
     }
 }
 
+/// Somebody meant to log in by a certificate: whoever asks why he could not looks into
+/// the journal.
+async fn journal_certificate(shared: &Shared, peer: SocketAddr, fault: &HandshakeFault) {
+    let reason = fault.to_string();
+    let gate = shared.depot.gate();
+    let noted = gate.note_unusable_certificate(peer.ip(), Protocol::Ftps, &reason);
+    if let Err(error) = noted.await {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "a certificate that could not be used could not be journalled"
+        );
+    }
+}
+
 async fn serve_one(
     shared: Arc<Shared>,
     stream: TcpStream,
@@ -233,6 +249,9 @@ async fn serve_one(
             Ok((stream, negotiated)) => Some((control, stream, negotiated)),
             Err(fault) => {
                 tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {fault}");
+                if let HandshakeFault::ClientCertificate { .. } = fault {
+                    journal_certificate(&shared, peer, &fault).await;
+                }
                 None
             }
         }

@@ -17,13 +17,14 @@
 //! fails in any way is a [`HandshakeFault`] (F04). Which [`Binding`] suffices is
 //! not decided here.
 //!
-//! Handshakes compute inside the task that polls them, so at most as many run
-//! at once as the runtime has workers.
+//! Handshakes compute inside the task that polls them. Those of control connections
+//! take turns (`turns.rs`), so that a crowd of newcomers does not hold up transfers.
 
 mod client;
 mod fault;
 mod identity;
 mod resumption;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +46,7 @@ pub use identity::{Identity, IdentityFault, IdentityWarning, Validity, self_sign
 
 use client::AnyClient;
 use resumption::{Enrolled, Issuing, Register, Resuming};
+use turns::Turns;
 
 /// Tickets of TLS 1.3 that a control connection gets. Clients that use each only
 /// once have one for the listing and one for the file; others use one for ever.
@@ -92,6 +94,7 @@ pub struct Tls {
     options: TlsOptions,
     identity: ArcSwap<Identity>,
     register: Arc<Register>,
+    turns: Turns,
     next_id: AtomicU64,
 }
 
@@ -103,6 +106,7 @@ impl Tls {
             options,
             identity: ArcSwap::from_pointee(identity),
             register: Arc::default(),
+            turns: Turns::of_this_machine(),
             next_id: AtomicU64::new(1),
         }
     }
@@ -143,6 +147,7 @@ impl Tls {
         Ok(ControlTls {
             id,
             register: Arc::clone(&self.register),
+            turns: self.turns.clone(),
             config: Arc::new(config),
             data,
         })
@@ -160,6 +165,7 @@ impl Tls {
 pub(crate) struct ControlTls {
     id: ControlId,
     register: Arc<Register>,
+    turns: Turns,
     config: Arc<ServerConfig>,
     /// What data connections begin with.
     data: ServerConfig,
@@ -180,7 +186,8 @@ impl ControlTls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        accept(Arc::clone(&self.config), stream, limit).await
+        let handshake = accept(Arc::clone(&self.config), stream, limit);
+        self.turns.take(handshake).await
     }
 
     /// TLS for one data connection.

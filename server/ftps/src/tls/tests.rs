@@ -78,6 +78,14 @@ impl Certified {
         }
     }
 
+    /// A chain that somebody shows who has not its key.
+    pub(crate) fn stolen() -> Self {
+        Self {
+            chain: Self::new("partner").chain,
+            ..Self::new("thief")
+        }
+    }
+
     fn presented(&self) -> Arc<CertifiedKey> {
         Arc::new(CertifiedKey::new(self.chain.clone(), Arc::clone(&self.key)))
     }
@@ -494,11 +502,7 @@ async fn refused(
 #[tokio::test]
 async fn a_certificate_is_worth_nothing_without_its_key() {
     for version in VERSIONS {
-        let stolen = Certified {
-            chain: Certified::new("partner").chain,
-            ..Certified::new("thief")
-        };
-        let fault = refused(&stolen, version).await;
+        let fault = refused(&Certified::stolen(), version).await;
         assert!(
             matches!(fault, HandshakeFault::ClientCertificate { .. }),
             "{version:?}: {fault}"

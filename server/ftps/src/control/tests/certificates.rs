@@ -1,9 +1,9 @@
 //! Logins with a TLS client certificate.
 
-use layover_depot::{AuthPolicy, Outcome};
+use layover_depot::{AuthPolicy, Outcome, timer};
 use rustls::version::{TLS12, TLS13};
 
-use crate::fixture::{OTHER, PASSWORD, USER, World};
+use crate::fixture::{OTHER, PASSWORD, PATIENCE, USER, World};
 use crate::tls::tests::Certified;
 
 /// What the journal says of logins: action, outcome, method, reason.
@@ -205,4 +205,32 @@ async fn nobody_is_asked_for_a_certificate_that_opens_nothing() {
         |entry: &layover_depot::JournalEntry| entry.detail.contains_key("client_certificate");
     let logins = world.entries("login").await;
     assert_eq!(logins.iter().filter(|entry| presented(entry)).count(), 2);
+}
+
+#[tokio::test]
+async fn a_certificate_that_no_handshake_can_use_is_in_the_journal() {
+    for version in [&TLS12, &TLS13] {
+        let world = World::new().await;
+        world.trust(USER, &Certified::new("partner")).await;
+        let stolen = Certified::stolen();
+        world.refused(world.tls_with(version, &stolen)).await;
+        let journalled = async {
+            loop {
+                let told = logins(&world).await;
+                if !told.is_empty() {
+                    return told;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let told = timer::timeout(PATIENCE, journalled).await.unwrap();
+        assert_eq!(told.len(), 1, "{told:?}");
+        let (action, outcome, method, reason) = &told[0];
+        assert_eq!((action.as_str(), *outcome), ("login", Outcome::Refused));
+        assert_eq!(method, "certificate");
+        let reason = reason.as_deref().unwrap();
+        assert!(reason.contains("certificate cannot be used"), "{reason}");
+        let entries = world.entries("login").await;
+        assert!(entries[0].peer.is_some_and(|peer| peer.is_loopback()));
+    }
 }
