@@ -4,4 +4,5 @@
 mod arrows;
 mod project;
 mod rules;
+mod rust_version;
 mod scan;

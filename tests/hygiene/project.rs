@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use cargo_metadata::semver::Version;
 use cargo_metadata::{Metadata, MetadataCommand};
 
 /// Directories that hold nothing of ours.
@@ -33,6 +34,27 @@ fn metadata() -> &'static Metadata {
             .exec()
             .expect("cargo metadata")
     })
+}
+
+/// The oldest Rust that the project says it needs.
+pub(crate) fn rust_version() -> Version {
+    let packages = metadata().workspace_packages().into_iter();
+    let said = packages.map(|package| package.rust_version.clone().expect("a rust-version"));
+    said.min().expect("a crate")
+}
+
+/// The dependency that needs the newest Rust, and which that is.
+pub(crate) fn needed_rust_version() -> (String, Version) {
+    let all = MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .other_options(["--offline".to_owned()])
+        .exec()
+        .expect("cargo metadata");
+    let packages = all.packages.into_iter();
+    packages
+        .filter_map(|package| Some((package.name.to_string(), package.rust_version?)))
+        .max_by(|(_, one), (_, other)| one.cmp(other))
+        .expect("a dependency")
 }
 
 /// Each crate of the project and all it depends on, for whatever purpose.
