@@ -248,7 +248,8 @@ impl ControlConnection {
                 },
             };
             self.declined = DataPlace::None;
-            if let Err(ending) = self.handle(&line).await {
+            // Apart, so that a session that waits holds no room for what it is not doing.
+            if let Err(ending) = Box::pin(self.handle(&line)).await {
                 return ending;
             }
         }
