@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use layover_depot::timer::{self, Stopwatch};
+use layover_depot::timer::Stopwatch;
 use layover_depot::{
     AccountId, ConnectionSlot, Depot, HomeName, Protocol, SessionReuse, VirtualPath,
 };
