@@ -216,6 +216,21 @@ fn f16_where_resumption_is_required_who_cannot_is_told_and_leaves_nothing() {
     let ran = login.ftplib(&["put", &from, "/refused"], LONG);
     assert!(!ran.ok() && ran.stderr.contains("522"), "{ran}");
     assert!(!layover.homes().join("partner/refused").exists());
+    let told = layover.rows(&["journal", "--limit", "0", "--kind", "transfer"]);
+    let told = told
+        .iter()
+        .find(|entry| entry["action"] == "data-connection");
+    let told = told.expect("an entry of the refused connection");
+    assert_eq!(
+        (&told["account"], &told["outcome"]),
+        (&"partner".into(), &"refused".into())
+    );
+    assert!(
+        told["detail"]["reason"]
+            .as_str()
+            .is_some_and(|why| why.contains("resume")),
+        "{told}"
+    );
     login
         .ftplib(&["--tls12", "--resume", "put", &from, "/taken"], LONG)
         .expect_ok();

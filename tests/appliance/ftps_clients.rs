@@ -243,6 +243,33 @@ fn curl_names_a_refusal_as_what_it_is() {
     }
 }
 
+/// More than a quota holds comes while the client still sends: cut then, curl says
+/// `Broken pipe`, and lftp begins again for ever.
+#[test]
+fn a_client_that_sends_more_than_a_quota_holds_comes_to_read_why() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let plan = layover.account("partner").password("correct-horse-7");
+    let account = plan.with(&["--quota", "1MiB"]).add();
+    layover.start();
+    let local = account.client_dir.join("local");
+    write_file(&local, 20 * MIB, 4);
+    let local = local.to_string_lossy();
+    for (entry, tls) in every_way() {
+        let login = FtpsLogin {
+            layover: &layover,
+            account: &account,
+            entry,
+        };
+        let ran = login.curl(&["--upload-file", &local], "/big", LONG);
+        assert!(
+            !ran.ok() && ran.stderr.contains("552"),
+            "{entry:?} {tls:?}: {ran}"
+        );
+        let ran = login.lftp_with(tls, &format!("put {local} -o /big"), LONG);
+        assert!(ran.stderr.contains("quota"), "{entry:?} {tls:?}: {ran}");
+    }
+}
+
 #[test]
 fn lftp_and_ftplib_tell_the_servers_own_words_of_a_refusal() {
     let (layover, account) = serve_with_rules();

@@ -13,6 +13,8 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nix::sys::resource::{UsageWho, getrusage};
+
 use crate::timer::Stopwatch;
 
 /// A verb that took so long did not answer at once. A cached page of 1 MiB
@@ -78,11 +80,16 @@ impl Pace {
         (before < self.max_in_place).then_some(turn)
     }
 
-    /// Runs a quick verb and remembers how long it took.
+    /// Runs a quick verb and remembers how long it took, if that was storage's
+    /// doing: on a busy machine another process may have had the processor.
     pub(crate) fn watch<T>(&self, work: impl FnOnce() -> T) -> T {
+        let waits_before = waits();
         let watch = Stopwatch::start();
         let out = work();
-        self.note(watch.elapsed());
+        let took = watch.elapsed();
+        if took >= SLOW && (waits_before.is_none() || waits() != waits_before) {
+            self.note(took);
+        }
         out
     }
 
@@ -98,6 +105,13 @@ impl Pace {
                 .store(now_us.saturating_add(micros(REST)), Ordering::Relaxed);
         }
     }
+}
+
+/// How often this thread gave the processor up because it had to wait for
+/// something (getrusage(2), `ru_nvcsw`); `None` when the system does not tell.
+fn waits() -> Option<i64> {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).ok()?;
+    Some(usage.voluntary_context_switches())
 }
 
 fn micros(time: Duration) -> u64 {
@@ -134,6 +148,27 @@ mod tests {
             pace.note(SLOW);
             assert_eq!(pace.in_place().is_some(), quick, "{apart:?} apart");
         }
+    }
+
+    fn spin(time: Duration) {
+        let watch = Stopwatch::start();
+        while watch.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    }
+
+    fn wait(time: Duration) {
+        let (_nobody, silence) = std::sync::mpsc::channel::<()>();
+        assert!(silence.recv_timeout(time).is_err());
+    }
+
+    #[test]
+    fn a_verb_that_never_waited_was_held_up_by_others() {
+        let pace = Pace::new(true, IN_PLACE);
+        pace.watch(|| spin(2 * VERY_SLOW));
+        assert!(pace.in_place().is_some(), "it had no processor");
+        pace.watch(|| wait(2 * VERY_SLOW));
+        assert!(pace.in_place().is_none(), "it waited");
     }
 
     #[tokio::test(start_paused = true)]

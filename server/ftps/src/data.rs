@@ -236,9 +236,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DataStream<S> {
 
     /// Waits, at most `limit`, for the peer's end, so that our last bytes are
     /// not lost to a reset. What it still sends is thrown away.
-    pub(crate) async fn linger(mut self, limit: Duration) -> End {
+    pub(crate) async fn linger(self, limit: Duration) -> End {
+        self.drain(limit, LINGER_BYTES).await
+    }
+
+    /// The same for a peer that is sending: up to `most` bytes are thrown away.
+    pub(crate) async fn drain(mut self, limit: Duration, most: usize) -> End {
         let waited = timer::timeout(limit, async {
-            let mut rest = LINGER_BYTES;
+            let mut rest = most;
             loop {
                 match self.receive().await {
                     Ok(bytes) if bytes.len() <= rest => rest -= bytes.len(),

@@ -33,6 +33,16 @@ impl Reply {
         self.code
     }
 
+    /// What it says, for the log and the journal.
+    pub(crate) fn text(&self) -> String {
+        let lines: Vec<_> = self
+            .lines
+            .iter()
+            .map(|line| String::from_utf8_lossy(line))
+            .collect();
+        lines.join(" ")
+    }
+
     /// As it goes over the wire (RFC 959 s.4.2): inner lines begin with a space,
     /// so that none reads as the last one. Control bytes of names become `?`,
     /// and 255, which Telnet reserves, is doubled (F18).

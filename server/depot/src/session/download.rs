@@ -47,7 +47,7 @@ impl Session {
     /// `Storage`, `Database`.
     pub async fn download(&self, path: &VirtualPath) -> Result<Download, VfsError> {
         self.check_running()?;
-        self.require(path, Right::Read)?;
+        self.note_refusal("download", path, self.require(path, Right::Read))?;
         for _ in 0..MAX_OPEN_TRIES {
             let look = self.look_to_read(path).await?;
             if look.directory().is_some() {

@@ -192,6 +192,13 @@ pub(super) fn refused(
         .with("reason", fault.to_string())
 }
 
+/// A data connection that did not prove whose it is.
+pub(super) fn refused_connection(inner: &SessionInner, reason: &str, now: Timestamp) -> NewEntry {
+    by_session(inner, JournalKind::Transfer, "data-connection", now)
+        .outcome(Outcome::Refused)
+        .with("reason", reason)
+}
+
 /// Refusals beyond those that the journal names one by one.
 fn more_refused(inner: &SessionInner, more: u64, now: Timestamp) -> NewEntry {
     by_session(inner, JournalKind::Transfer, "more-refusals", now)

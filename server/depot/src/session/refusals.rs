@@ -71,13 +71,24 @@ impl Session {
             Err(fault) if fault.is_refusal() || fault.is_of_storage() => fault,
             other => return other,
         };
+        self.tell(|inner| record::refused(inner, verb, path, &fault, self.now()));
+        Err(fault)
+    }
+
+    /// Tells the journal of a data connection that was refused although the session
+    /// is logged in; `reason` is for people. Counts among the session's refusals.
+    pub fn note_refused_connection(&self, reason: &str) {
+        self.tell(|inner| record::refused_connection(inner, reason, self.now()));
+    }
+
+    /// Writes an entry aside, unless there were too many.
+    fn tell(&self, entry: impl FnOnce(&SessionInner) -> NewEntry) {
         let inner = &self.inner;
         let must_write = {
             let mut state = inner.refusals.state();
             state.count = state.count.saturating_add(1);
             if state.count <= MAX_NAMED_REFUSALS {
-                let entry = record::refused(inner, verb, path, &fault, self.now());
-                state.waiting.push(entry);
+                state.waiting.push(entry(inner));
                 !std::mem::replace(&mut state.is_writing, true)
             } else {
                 false
@@ -86,7 +97,6 @@ impl Session {
         if must_write {
             inner.holdings.tasks.spawn(write(Arc::clone(inner)));
         }
-        Err(fault)
     }
 }
 

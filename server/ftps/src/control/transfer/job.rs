@@ -34,8 +34,11 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
 /// How long the peer may take to end its side of a download that is sent.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// How long it may take to stop sending what is not wanted.
-const DECLINE_LINGER: Duration = Duration::from_secs(1);
+/// How long, and how many bytes, are taken from it when they are not wanted. Most
+/// clients look for the reply only when all is sent; cut before, they report a
+/// broken pipe, and some of them begin again for ever.
+const DECLINE_LINGER: Duration = Duration::from_secs(10);
+const DECLINE_BYTES: usize = 256 * 1024 * 1024;
 
 /// How long after a bare end the control connection must still be there.
 const CONTROL_OUTLIVES: Duration = Duration::from_millis(250);
@@ -166,7 +169,8 @@ impl Carrier {
         let binding = match verdict {
             Ok(word) => word,
             Err(reply) => {
-                tracing::warn!(peer.addr = %self.peer, outcome = "refused", "a data connection does not belong to its control connection");
+                tracing::warn!(peer.addr = %self.peer, outcome = "refused", reason = reply.text(), "a data connection does not belong to its control connection");
+                self.session.note_refused_connection(&reply.text());
                 decline(stream).await;
                 return Err(reply);
             }
@@ -187,7 +191,7 @@ impl Carrier {
 /// read why: cut, most clients report a broken pipe and nothing else.
 async fn decline(mut stream: DataStream<TcpStream>) {
     if stream.end_ours().await.is_ok() {
-        stream.linger(DECLINE_LINGER).await;
+        stream.drain(DECLINE_LINGER, DECLINE_BYTES).await;
     }
 }
 
