@@ -411,11 +411,35 @@ pub(crate) struct FilesOf {
 pub(crate) enum RetentionCommand {
     /// What is stored, what is due, when the last sweep ran
     Status,
+    /// Proof of what was deleted
+    #[command(subcommand)]
+    Certificates(CertificatesCommand),
+    /// Check exported certificates, or an exported journal, with nothing but the public key
+    Verify {
+        /// What `certificates export` or `journal export` wrote (`-` reads standard input)
+        file: PathBuf,
+        /// The public key, or a file with one a line, as `retention public-key` printed it;
+        /// repeatable
+        #[arg(long, value_name = "KEY|FILE", required = true)]
+        public_key: Vec<String>,
+    },
+    /// Print the public keys that certificates and journal are signed with
+    PublicKey,
     /// Delete what is due now
     Sweep {
         /// Only say what would be deleted
         #[arg(long)]
         dry_run: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertificatesCommand {
+    /// Write all deletion certificates to a file, as lines of JSON with their hash chain
+    Export {
+        /// The file, which must not exist yet, or `-` for standard output
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
     },
 }
 
@@ -430,8 +454,28 @@ pub(crate) enum SessionCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum JournalCommand {
+    /// Check that no entry was changed, removed or slipped in
+    Verify {
+        /// A public key that you noted earlier, or a file with such keys; repeatable
+        /// [default: the keys in the database]
+        #[arg(long, value_name = "KEY|FILE")]
+        public_key: Vec<String>,
+    },
+    /// Write the journal to a file, as lines of JSON with their hash chain
+    Export {
+        /// The file, which must not exist yet, or `-` for standard output
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct JournalArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<JournalCommand>,
     /// Only this account
     #[arg(long)]
     pub(crate) account: Option<AccountName>,

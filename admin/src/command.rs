@@ -6,6 +6,7 @@ mod certificate;
 mod check;
 mod demo;
 mod entity;
+mod evidence;
 mod file;
 mod journal;
 mod key;
@@ -16,7 +17,7 @@ mod session;
 mod status;
 mod view;
 
-use crate::cli::{AccountCommand, Cli, Command, EntityCommand};
+use crate::cli::{AccountCommand, Cli, Command, EntityCommand, RetentionCommand};
 use crate::context::{Context, NewData};
 use crate::error::CliError;
 
@@ -28,6 +29,10 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         command,
     } = cli;
     let command = match command {
+        // Offline: neither settings nor data are looked at.
+        Command::Retention(RetentionCommand::Verify { file, public_key }) => {
+            return evidence::verify_file(&file, &public_key, json);
+        }
         Command::Serve { demo: false } => return serve::run(config.as_deref()).await,
         Command::Serve { demo: true } => return demo::run(config.as_deref()).await,
         Command::Check => return check::run(config.as_deref(), json).await,

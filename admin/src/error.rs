@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use layover_config::ConfigErrors;
 use layover_depot::{
-    AccountName, CertificateError, DataDirError, KeyError, NameError, NetworkError, OpenError,
-    OpenStoreError, PathError, RegistryError, StoreError, VfsError,
+    AccountName, CertificateError, DataDirError, EvidenceError, KeyError, NameError, NetworkError,
+    OpenError, OpenStoreError, PathError, RegistryError, StoreError, VfsError,
 };
-use layover_retention::Timestamp;
+use layover_retention::{Flaw, Timestamp};
 use layover_server::{BindError, LogStartError, OptionsError, StartError};
 
 use crate::password::PasswordError;
@@ -83,6 +83,20 @@ pub(crate) enum CliError {
     NothingToChange,
     #[error("{failed} due files could not be deleted; the first: {first}")]
     SweepFailed { failed: u64, first: String },
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    #[error("no server has made a signing key yet")]
+    NoSigningKey,
+    #[error("`{}` cannot be written", file.display())]
+    ExportFile { file: PathBuf, source: io::Error },
+    #[error("`{}` cannot be read", file.display())]
+    VerifyFile { file: PathBuf, source: io::Error },
+    #[error("`{}` is no public key, and no file with public keys", file.display())]
+    PublicKeyFile { file: PathBuf, source: io::Error },
+    #[error("this is not what was signed: {flaw}")]
+    Broken { flaw: Flaw },
+    #[error("{} entries of the journal were not written by Layover: {}", ids.len(), listed(ids))]
+    SlippedIn { ids: Vec<i64> },
     #[error("not everything is ready")]
     NotReady,
     #[error("the server is not healthy: {reason}")]
@@ -182,6 +196,15 @@ impl CliError {
             Self::NotReady => "do what the lines above say, then check again",
             Self::NotHealthy { .. } => "`layover check`, and the log of `layover serve`",
             Self::UntilIsPast { .. } => "give a date to come",
+            Self::NoSigningKey => "start `layover serve` once",
+            Self::PublicKeyFile { .. } => {
+                "give `ed25519:` and 64 hexadecimal digits, as `layover retention public-key` \
+                 prints them, or a file with such lines"
+            }
+            Self::Broken { .. } | Self::SlippedIn { .. } => {
+                "keep the file and the database as they are, and compare them with an earlier \
+                 export or backup: everything before that place still holds"
+            }
             _ => return None,
         };
         Some(step.to_owned())
@@ -214,6 +237,11 @@ pub(crate) const fn step_of_open(error: &OpenError) -> &'static str {
         }
         OpenError::DataDir(_) => "correct data_dir or who owns it, then `layover check`",
     }
+}
+
+fn listed(ids: &[i64]) -> String {
+    let ids: Vec<_> = ids.iter().map(|id| format!("entry {id}")).collect();
+    ids.join(", ")
 }
 
 /// An error and its causes on one line, each text once: some drivers repeat

@@ -28,8 +28,8 @@ use crate::public_address::{PublicAddressError, PublicAddresses};
 use crate::tls_certificate::{Renewal, TlsCertificateError, TlsCertificateState};
 use crate::user_ca::{self, UserCaFileError};
 use crate::work::{
-    Adopt, ClockWatch, Heartbeat, PartialSweep, Prune, PublicAddressWatch, Recover, Refresh, Sweep,
-    WatchCertificate,
+    Adopt, ClockWatch, Heartbeat, PartialSweep, Prune, PublicAddressWatch, Recover, Refresh, Seal,
+    Sweep, WatchCertificate,
 };
 
 /// How long running transfers may take to finish after the first stop signal.
@@ -406,6 +406,7 @@ impl Appliance {
             depot: depot(),
             clock: clock(),
         });
+        self.run_job(Seal(depot()));
         self.run_job(Adopt(depot()));
         if let Some(watch) = &self.certificate_watch {
             self.run_job(WatchCertificate(Arc::clone(watch)));

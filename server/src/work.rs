@@ -30,6 +30,10 @@ const PARTIAL_SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// looks agree, so it is known after at most twice this time.
 const ADOPT_EVERY: Duration = Duration::from_secs(30);
 
+/// How often new entries get their place in the hash chains: until then they
+/// could be changed without a trace.
+const SEAL_EVERY: Duration = Duration::from_secs(1);
+
 /// How often old journal entries are pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
@@ -203,6 +207,27 @@ impl Job for Adopt {
     }
 }
 
+/// Gives what happened its place in the hash chains, and signs them.
+pub(crate) struct Seal(pub(crate) Depot);
+
+impl Job for Seal {
+    fn name(&self) -> &'static str {
+        "seal"
+    }
+
+    fn period(&self) -> Duration {
+        SEAL_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        Ok(if self.0.evidence().seal().await? {
+            Next::AtOnce
+        } else {
+            Next::WhenDue
+        })
+    }
+}
+
 /// Prunes journal entries that are older than `[journal] keep`.
 pub(crate) struct Prune {
     pub(crate) depot: Depot,
@@ -221,7 +246,7 @@ impl Job for Prune {
 
     async fn run_once(&mut self) -> Result<Next, JobFailure> {
         let before = self.clock.now().saturating_sub(self.keep);
-        let pruned = self.depot.journal().prune(before).await?;
+        let pruned = self.depot.evidence().prune_journal(before).await?;
         // One call removes a bounded number: repeat until nothing is left.
         Ok(if pruned > 0 {
             Next::AtOnce

@@ -10,6 +10,7 @@ mod clients;
 mod crash;
 mod crowds;
 mod demo;
+mod evidence;
 mod expiry;
 mod faults;
 mod filezilla;

@@ -5,9 +5,11 @@ use std::time::Duration;
 use layover_depot::{
     AccountName, Depot, JournalEntry, JournalFilter, JournalKind, Outcome, RegistryError, timer,
 };
+use layover_retention::ChainName;
 use layover_server::Signals;
 
-use crate::cli::JournalArgs;
+use super::evidence;
+use crate::cli::{JournalArgs, JournalCommand};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, JsonArray, Tone, note};
@@ -85,6 +87,18 @@ fn object(entry: &JournalEntry) -> Vec<String> {
 
 pub(super) async fn run(context: &mut Context, arguments: JournalArgs) -> Result<(), CliError> {
     let depot = context.depot().await?;
+    if let Some(command) = &arguments.command {
+        let result = match command {
+            JournalCommand::Verify { public_key } => {
+                evidence::verify(context, &depot, public_key).await
+            }
+            JournalCommand::Export { out } => {
+                evidence::export(context, &depot, ChainName::Journal, out).await
+            }
+        };
+        depot.close().await;
+        return result;
+    }
     if let Some(account) = &arguments.account {
         check_account(&depot, account).await?;
     }

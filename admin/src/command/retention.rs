@@ -3,11 +3,12 @@
 use std::io;
 
 use layover_depot::{Depot, JobRun, RetentionStatus};
-use layover_retention::{DueShelf, Keep, SweepReport, Timestamp, sweep};
+use layover_retention::{ChainName, DueShelf, Keep, SweepReport, Timestamp, sweep};
 use layover_server::{SWEEP_BUDGET, SWEEP_JOB};
 use serde::Serialize;
 
-use crate::cli::RetentionCommand;
+use super::evidence;
+use crate::cli::{CertificatesCommand, RetentionCommand};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Fields, JsonArray, Tone};
@@ -29,6 +30,13 @@ struct StatusView {
 pub(super) async fn run(context: &mut Context, command: RetentionCommand) -> Result<(), CliError> {
     let depot = context.depot().await?;
     let result = match command {
+        RetentionCommand::Verify { file, public_key } => {
+            evidence::verify_file(&file, &public_key, context.out.is_json())
+        }
+        RetentionCommand::Certificates(CertificatesCommand::Export { out }) => {
+            evidence::export(context, &depot, ChainName::Certificates, &out).await
+        }
+        RetentionCommand::PublicKey => evidence::public_keys(context, &depot).await,
         RetentionCommand::Status => status(context, &depot).await,
         RetentionCommand::Sweep { dry_run: true } => list_due(context, &depot).await,
         RetentionCommand::Sweep { dry_run: false } => sweep_now(context, &depot).await,

@@ -6,7 +6,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use layover_retention::{SEED_BYTES, SigningKey};
 use rustix::fs::FlockOperation;
+use zeroize::Zeroizing;
 
 use crate::NodeId;
 
@@ -16,6 +18,8 @@ const KEYS_DIR: &str = "keys";
 const LOCK_FILE: &str = "layover.lock";
 /// The file with the node's name.
 const NODE_FILE: &str = "node-id";
+/// The key of this node's part in the hash chains.
+const SIGNING_KEY_FILE: &str = "signing_key";
 /// Longest node name, in bytes.
 const MAX_NODE_BYTES: usize = 64;
 
@@ -34,6 +38,12 @@ pub enum DataDirError {
     #[error("another `layover serve` is running on the data directory `{}`; stop it first, or give this one its own `data_dir`", path.display())]
     AlreadyServing {
         /// The data directory.
+        path: PathBuf,
+    },
+    /// The key that signs the hash chains is none.
+    #[error("`{}` does not hold the {SEED_BYTES} bytes of a signing key; restore it from a backup, or remove it to get a new one (auditors need its public half, too)", path.display())]
+    BadSigningKey {
+        /// The file.
         path: PathBuf,
     },
     /// The node's name is not one.
@@ -156,12 +166,7 @@ pub(crate) fn node(data_dir: &Path) -> Result<NodeId, DataDirError> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             text = random_name("node")?;
-            let fresh = data_dir.join(format!("{NODE_FILE}.new"));
-            let mut file = private_file(&fresh).map_err(unusable)?;
-            file.set_len(0).map_err(unusable)?;
-            file.write_all(text.as_bytes()).map_err(unusable)?;
-            file.sync_all().map_err(unusable)?;
-            fs::rename(&fresh, &path).map_err(unusable)?;
+            write_once(&path, text.as_bytes()).map_err(unusable)?;
         }
         Err(error) => return Err(unusable(error)),
     }
@@ -176,6 +181,44 @@ pub(crate) fn node(data_dir: &Path) -> Result<NodeId, DataDirError> {
     } else {
         Err(DataDirError::BadNode { path })
     }
+}
+
+/// The key that signs what this node writes into the hash chains: made at the
+/// first start, kept for ever.
+pub(crate) fn signing_key(data_dir: &Path) -> Result<SigningKey, DataDirError> {
+    let keys = data_dir.join(KEYS_DIR);
+    make_private(&keys)?;
+    let path = keys.join(SIGNING_KEY_FILE);
+    let unusable = |source| DataDirError::Unusable {
+        path: path.clone(),
+        source,
+    };
+    let mut seed = Zeroizing::new(Vec::with_capacity(SEED_BYTES + 1));
+    match File::open(&path) {
+        Ok(file) => {
+            file.take(SEED_BYTES as u64 + 1)
+                .read_to_end(&mut seed)
+                .map_err(unusable)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            seed.resize(SEED_BYTES, 0);
+            getrandom::fill(&mut seed).map_err(|error| unusable(io::Error::other(error)))?;
+            write_once(&path, &seed).map_err(unusable)?;
+        }
+        Err(error) => return Err(unusable(error)),
+    }
+    SigningKey::from_seed(&seed).map_err(|_| DataDirError::BadSigningKey { path })
+}
+
+/// A whole file, or none.
+fn write_once(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let mut file = private_file(Path::new(&fresh))?;
+    file.set_len(0)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)
 }
 
 /// The name of a process that is no server.
@@ -220,6 +263,20 @@ mod tests {
             node(dir.path()),
             Err(DataDirError::BadNode { .. })
         ));
+    }
+
+    #[test]
+    fn the_signing_key_is_made_once_for_this_user_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = signing_key(dir.path()).unwrap().public();
+        assert_eq!(signing_key(dir.path()).unwrap().public(), key);
+        let file = dir.path().join(KEYS_DIR).join(SIGNING_KEY_FILE);
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        for broken in [SEED_BYTES - 1, SEED_BYTES + 1] {
+            fs::write(&file, vec![1; broken]).unwrap();
+            let refused = signing_key(dir.path());
+            assert!(matches!(refused, Err(DataDirError::BadSigningKey { .. })));
+        }
     }
 
     #[test]

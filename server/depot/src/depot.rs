@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
-use layover_retention::{Clock, Keep};
+use layover_retention::{Clock, Keep, SigningKey};
 
 use crate::account::JobRun;
 use crate::adopt::{AdoptReport, Adopter};
 use crate::data_dir::{self, DataDirError, ServerLock};
+use crate::evidence::Evidence;
 use crate::gate::GateOptions;
 use crate::holdings::{Elsewhere, Holdings, needed_storage};
 use crate::journal::{JournalKind, NewEntry};
@@ -173,6 +174,7 @@ struct Inner {
     gate: Gate,
     journal: Journal,
     shelf: Shelf,
+    evidence: Evidence,
     adopter: tokio::sync::Mutex<Adopter>,
     /// The generation that the gate knows; -1 before the first refresh.
     generation: AtomicI64,
@@ -202,12 +204,13 @@ impl Depot {
         if options.role != Role::Visitor {
             data_dir::make_private(&options.data_dir)?;
         }
-        let (lock, node) = match options.role {
+        let (lock, node, key) = match options.role {
             Role::Server => (
                 Some(data_dir::lock(&options.data_dir)?),
                 data_dir::node(&options.data_dir)?,
+                Some(data_dir::signing_key(&options.data_dir)?),
             ),
-            Role::Tool | Role::Visitor => (None, data_dir::tool_node()?),
+            Role::Tool | Role::Visitor => (None, data_dir::tool_node()?, None),
         };
         let connect = Connect {
             url: options.database_url.clone(),
@@ -258,7 +261,7 @@ impl Depot {
             },
             options.partial_keep.as_duration(),
         );
-        let depot = Self::assemble(holdings, &options, lock);
+        let depot = Self::assemble(holdings, &options, lock, key);
         if options.role == Role::Server {
             depot.settle_storage(&options.homes).await?;
             let now = depot.inner.holdings.now();
@@ -268,13 +271,19 @@ impl Depot {
                 .await?;
             store.drop_silent_nodes(&node, silent_before).await?;
             depot.beat().await?;
+            depot.evidence().register().await?;
             depot.apply_rule().await?;
             depot.refresh().await?;
         }
         Ok(depot)
     }
 
-    fn assemble(holdings: Arc<Holdings>, options: &Options, lock: Option<ServerLock>) -> Self {
+    fn assemble(
+        holdings: Arc<Holdings>,
+        options: &Options,
+        lock: Option<ServerLock>,
+        key: Option<SigningKey>,
+    ) -> Self {
         let passwords = Passwords::new();
         Self {
             inner: Arc::new(Inner {
@@ -282,6 +291,7 @@ impl Depot {
                 gate: Gate::new(Arc::clone(&holdings), passwords, options.gate.clone()),
                 journal: Journal::new(Arc::clone(&holdings.store), holdings.node.clone()),
                 shelf: Shelf::new(Arc::clone(&holdings)),
+                evidence: Evidence::new(Arc::clone(&holdings), key),
                 adopter: tokio::sync::Mutex::new(Adopter::new(Arc::clone(&holdings))),
                 generation: AtomicI64::new(-1),
                 refreshes: AtomicU32::new(0),
@@ -353,6 +363,12 @@ impl Depot {
     #[must_use]
     pub fn shelf(&self) -> &Shelf {
         &self.inner.shelf
+    }
+
+    /// The door for auditors.
+    #[must_use]
+    pub fn evidence(&self) -> &Evidence {
+        &self.inner.evidence
     }
 
     /// This process among the nodes.
@@ -464,6 +480,7 @@ impl Depot {
         if timer::timeout(CLOSE_WAIT, holdings.close()).await.is_err() {
             tracing::warn!("work on files was still going on at the end; recovery will settle it");
         }
+        self.inner.evidence.seal_the_rest().await;
         if self.inner.joined.load(Ordering::Acquire)
             && let Err(error) = holdings.store.end_node(&holdings.node).await
         {

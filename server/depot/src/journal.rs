@@ -353,15 +353,6 @@ impl Journal {
         entry.detail = detail;
         self.store.append(&entry).await
     }
-
-    /// Removes entries older than `before`; returns how many went. At most
-    /// [`MAX_JOURNAL_PAGE`] go at a time, so that nobody waits for it.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
-        self.store.journal_prune(before, MAX_JOURNAL_PAGE).await
-    }
 }
 
 #[cfg(test)]

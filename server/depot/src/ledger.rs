@@ -8,7 +8,7 @@
 //! Invariant: a home's `used_bytes` is the sum of the sizes of its rows in
 //! `publishing`, `stored` and `deleting`.
 
-use layover_retention::{DueCursor, Keep, PolicyLayers, Timestamp};
+use layover_retention::{ChainHash, DueCursor, Keep, PolicyLayers, Timestamp};
 
 use crate::journal::NewEntry;
 use crate::store::keep_of;
@@ -384,6 +384,23 @@ pub(crate) struct DueRow {
     pub(crate) cursor: DueCursor,
     pub(crate) row: FileRow,
     pub(crate) home_name: crate::HomeName,
+}
+
+/// A link of a hash chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChainRow {
+    pub(crate) seq: u64,
+    pub(crate) hash: ChainHash,
+    /// What was hashed; none when the entry is no longer there.
+    pub(crate) record: Option<String>,
+}
+
+/// What came of giving entries their place in a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    pub(crate) entries: u64,
+    /// There may be more of them.
+    pub(crate) more: bool,
 }
 
 /// What a home holds, in bytes.

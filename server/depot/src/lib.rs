@@ -16,6 +16,7 @@ mod certificate;
 mod client_certificate;
 mod data_dir;
 mod depot;
+mod evidence;
 mod gate;
 mod holdings;
 mod journal;
@@ -55,6 +56,7 @@ pub use client_certificate::{
 };
 pub use data_dir::DataDirError;
 pub use depot::{Depot, Fsync, OpenError, Options, Refresh, Role};
+pub use evidence::{Evidence, EvidenceError, Shard};
 pub use gate::{
     AdmitRefused, ConnectionSlot, FirstProof, Gate, GateOptions, LoginAttempt, LoginError,
     Occupancy, Proof, RefusedOffers,

@@ -16,7 +16,7 @@ pub(crate) mod tests;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use layover_retention::{DueCursor, Keep, Timestamp};
+use layover_retention::{ChainName, Checkpoint, DueCursor, Keep, PublicKey, SigningKey, Timestamp};
 
 pub use error::StoreError;
 
@@ -27,8 +27,9 @@ use crate::account::{
 };
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
-    Adoption, ApplianceKeep, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState, FreshStaging,
-    MoveClaim, NewUpload, Publication, RemovalClaim, Staging, TreeClaim, Usage, Wishes,
+    Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState,
+    FreshStaging, MoveClaim, NewUpload, Publication, RemovalClaim, Sealed, Staging, TreeClaim,
+    Usage, Wishes,
 };
 use crate::vfs::{HiddenName, StorageId};
 use crate::{
@@ -167,7 +168,7 @@ macro_rules! store_doors {
             script uploads::publish_at_once(publication: &Publication, wishes: Wishes) -> bool;
             judge uploads::publish(publication: &Publication) -> Option<Timestamp>;
             judge removals::claim_removal(claim: &RemovalClaim) -> Claimed;
-            write removals::finish_removal(row: &FileRow, ended_by: EndedBy, now: Timestamp, entry: Option<&NewEntry>) -> ();
+            write removals::finish_removal(row: &FileRow, ended_by: EndedBy, now: Timestamp, entry: &NewEntry) -> ();
             write removals::undo_removal(home: HomeId, file: FileId, path: &VirtualPath) -> ();
             judge moves::claim_move(claim: &MoveClaim) -> Claimed;
             write moves::finish_move(claim: &MoveClaim, entry: &NewEntry) -> ();
@@ -237,7 +238,17 @@ macro_rules! store_doors {
             write journal::append_all(entries: &[NewEntry]) -> ();
             read journal::journal_page(filter: &JournalFilter) -> Vec<JournalEntry>;
             read journal::before_newest(filter: &JournalFilter, newest: u64) -> Option<i64>;
-            write journal::journal_prune(before: Timestamp, limit: usize) -> u64;
+
+            write chains::seal(chain: ChainName, key: &SigningKey, now: Timestamp, thorough: bool, limit: usize) -> Sealed;
+            read chains::has_unsealed(chain: ChainName) -> bool;
+            read chains::last_checkpoint(chain: ChainName) -> Option<u64>;
+            read chains::chain_page(chain: ChainName, after: u64, limit: usize) -> Vec<ChainRow>;
+            read chains::chain_checkpoints(chain: ChainName, after: u64, last: u64) -> Vec<Checkpoint>;
+            read chains::chain_beginning(chain: ChainName) -> Option<Checkpoint>;
+            read chains::chain_intruders(chain: ChainName, limit: usize) -> Vec<i64>;
+            write chains::journal_prune(key: &SigningKey, before: Timestamp, now: Timestamp, limit: usize) -> u64;
+            single chains::register_key(key: &PublicKey, node: &NodeId, now: Timestamp) -> ();
+            read chains::signing_keys() -> Vec<PublicKey>;
 
             read views::list_files(home: HomeId, below: &VirtualPath, after: FileId, limit: usize) -> Vec<StoredFile>;
             read views::account_use() -> HashMap<AccountId, AccountUse>;

@@ -122,7 +122,7 @@ impl Holdings {
         };
         let entry = entry(now, taken);
         self.store
-            .finish_removal(row, ended_by, now, Some(&entry))
+            .finish_removal(row, ended_by, now, &entry)
             .await?;
         Ok(taken)
     }

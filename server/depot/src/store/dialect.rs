@@ -41,6 +41,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "claims_compact",
         include_str!("../../migrations/0006_claims_compact.sql"),
     ),
+    (
+        7,
+        "retention",
+        include_str!("../../migrations/0007_retention.sql"),
+    ),
 ];
 
 /// The last schema step.

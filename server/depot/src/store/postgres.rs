@@ -56,6 +56,11 @@ const LOCK_TIMEOUT_MS: &str = "5000";
 /// the longest.
 const STATEMENT_TIMEOUT_MS: &str = "60000";
 
+/// When an entry is older than this, every entry with a smaller number is there,
+/// or never will be: a transaction of ours has a few statements, each of which
+/// ends within [`STATEMENT_TIMEOUT_MS`].
+const SETTLED_AFTER: Duration = Duration::from_secs(300);
+
 /// Why there is no connection: whoever waited in vain had no server, or one
 /// that does not answer.
 fn fault(source: sqlx::Error) -> StoreError {

@@ -60,6 +60,10 @@ const BUSY_RETRY: Duration = Duration::from_millis(10);
 /// the error says which of the two it was.
 const WRITER_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// When an entry is older than this, every entry with a smaller number is there:
+/// there is one writer, and numbers are given in its order.
+const SETTLED_AFTER: Duration = Duration::ZERO;
+
 /// Connections that read.
 const READERS: u32 = 4;
 

@@ -1,6 +1,7 @@
 //! The store's own tests: one suite that calls every function, on SQLite, and
 //! on PostgreSQL where `LAYOVER_TEST_POSTGRES_URL` names a server.
 
+mod chains;
 mod faults;
 mod ledger;
 mod operators;
@@ -69,6 +70,7 @@ async fn database_on(server: &str) -> String {
 
 /// Every function, in the order of a small life.
 async fn store_suite(store: &Store) {
+    chains::the_journal_in_its_chain(store).await;
     operators::entities_and_accounts(store).await;
     operators::credentials_networks_and_permissions(store).await;
     operators::sessions_and_nodes(store).await;
@@ -83,6 +85,7 @@ async fn store_suite(store: &Store) {
     ledger::unfinished_work_and_claims(store).await;
     operators::a_changed_rule(store).await;
     operators::removed_accounts_and_entities(store).await;
+    chains::certificates_of_what_went(store).await;
 }
 
 #[tokio::test]
@@ -112,6 +115,7 @@ store_doors!(names_of_doors);
 #[test]
 fn the_suite_calls_every_function() {
     let suite: String = [
+        include_str!("tests/chains.rs"),
         include_str!("tests/operators.rs"),
         include_str!("tests/ledger.rs"),
     ]

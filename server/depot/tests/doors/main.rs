@@ -8,6 +8,7 @@
 )]
 
 mod authentication;
+mod evidence;
 mod files;
 mod gate;
 mod lifecycle;

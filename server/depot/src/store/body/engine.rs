@@ -6,6 +6,8 @@
 
 mod accounts;
 mod belongings;
+mod certificates;
+mod chains;
 mod claims;
 mod entities;
 mod expiry;
@@ -23,14 +25,15 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use layover_retention::{DueCursor, Keep, Timestamp};
+use layover_retention::{ChainName, Checkpoint, DueCursor, Keep, PublicKey, SigningKey, Timestamp};
 
 use super::super::dialect::{self, Words};
 use super::super::steps::Step;
 use super::super::{AccountRow, LoginRow, NewAccountRow, OwnSessions, SessionStart};
 use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};
 use super::{
-    BEGIN_WRITE, Conn, Lease, Pool, Transaction, at_once, fault, insert_at_once, rows_in_place, run,
+    BEGIN_WRITE, Conn, Lease, Pool, SETTLED_AFTER, Transaction, at_once, fault, insert_at_once,
+    rows_in_place, run,
 };
 use crate::account::{
     Account, AccountChange, AccountUse, Enabled, Entity, JobRun, LiveSession, NewEntity,
@@ -38,8 +41,9 @@ use crate::account::{
 };
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
-    Adoption, ApplianceKeep, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState, FreshStaging,
-    MoveClaim, NewUpload, Publication, RemovalClaim, Staging, TreeClaim, Usage, Wishes,
+    Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState,
+    FreshStaging, MoveClaim, NewUpload, Publication, RemovalClaim, Sealed, Staging, TreeClaim,
+    Usage, Wishes,
 };
 use crate::vfs::{HiddenName, StorageId};
 use crate::{

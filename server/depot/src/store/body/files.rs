@@ -5,7 +5,7 @@
 
 use layover_retention::Timestamp;
 
-use super::{Conn, Step, StoreError, claims, expiry, journal};
+use super::{Conn, Step, StoreError, certificates, claims, expiry, journal};
 use crate::journal::NewEntry;
 use crate::ledger::{Adoption, Claimed, EndedBy, FileRow, FileState, Replaced, Usage};
 use crate::vfs::{HiddenName, Identity};
@@ -383,7 +383,8 @@ pub(super) async fn end_replaced(
         size_bytes: u64::try_from(size).unwrap_or(0),
         arrived_at: arrived.map(Timestamp::from_micros),
     };
-    journal::append(conn, &entry.of_replaced(&replaced)).await
+    journal::append(conn, &entry.of_replaced(&replaced)).await?;
+    certificates::issue(conn, FileId(id), EndedBy::Replaced, &entry.node, now).await
 }
 
 /// Changes the sum of a home's sizes; also locks the home's row.

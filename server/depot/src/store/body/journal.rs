@@ -223,20 +223,3 @@ fn entry(columns: EntryColumns) -> Result<JournalEntry, StoreError> {
         detail,
     })
 }
-
-/// Removes the oldest entries before `before`, at most `limit`.
-pub(crate) async fn journal_prune(
-    conn: &mut Conn,
-    before: Timestamp,
-    limit: usize,
-) -> Result<u64, StoreError> {
-    let done = sqlx::query(
-        "DELETE FROM journal WHERE id IN \
-         (SELECT id FROM journal WHERE at_us < $1 ORDER BY at_us, id LIMIT $2)",
-    )
-    .bind(before.as_micros())
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
-}

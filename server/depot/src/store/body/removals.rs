@@ -3,7 +3,7 @@
 use layover_retention::{DueCursor, Timestamp};
 
 use super::files::{FileColumns, change_used, columns_of, file_columns, file_rows, home_name, row};
-use super::{Conn, StoreError, claims, journal};
+use super::{Conn, StoreError, certificates, claims, journal};
 use crate::journal::NewEntry;
 use crate::ledger::{Claimed, DueRow, EndedBy, FileRow, FileState, RemovalCause, RemovalClaim};
 use crate::{FileId, HomeId, VirtualPath};
@@ -43,14 +43,14 @@ pub(crate) async fn claim_removal(
     })
 }
 
-/// Second transaction of a removal: row ended, quota freed, journal, claim
-/// released. Fine when somebody else did it.
+/// Second transaction of a removal: row ended, quota freed, journal,
+/// certificate, claim released. Fine when somebody else did it.
 pub(crate) async fn finish_removal(
     conn: &mut Conn,
     row: &FileRow,
     ended_by: EndedBy,
     now: Timestamp,
-    entry: Option<&NewEntry>,
+    entry: &NewEntry,
 ) -> Result<(), StoreError> {
     let ended: Option<(i64,)> = sqlx::query_as(
         "UPDATE files SET state = 'ended', ended_at_us = $2, ended_by = $3, temp_name = NULL \
@@ -63,9 +63,8 @@ pub(crate) async fn finish_removal(
     .await?;
     if let Some((size,)) = ended {
         change_used(conn, row.home, -size).await?;
-        if let Some(entry) = entry {
-            journal::append(conn, entry).await?;
-        }
+        journal::append(conn, entry).await?;
+        certificates::issue(conn, row.id, ended_by, &entry.node, now).await?;
     }
     claims::release(conn, row.home, &[&row.path], Some(row.id)).await
 }
@@ -104,7 +103,7 @@ pub(crate) async fn end_missing(
     if !unchanged {
         return Ok(Claimed::Changed);
     }
-    finish_removal(conn, seen, EndedBy::Missing, now, Some(entry)).await?;
+    finish_removal(conn, seen, EndedBy::Missing, now, entry).await?;
     Ok(Claimed::Yes)
 }
 

@@ -112,7 +112,7 @@ pub(super) async fn remove(store: &Store, home: HomeId, name: &str, now: Timesta
     let claim = removal(home, &row, RemovalCause::Account, now);
     assert_eq!(store.claim_removal(&claim).await.unwrap(), Claimed::Yes);
     store
-        .finish_removal(&row, EndedBy::Removed, now, Some(&note()))
+        .finish_removal(&row, EndedBy::Removed, now, &note())
         .await
         .unwrap();
 }
@@ -380,7 +380,7 @@ pub(super) async fn an_upload_from_its_beginning_to_its_end(store: &Store) {
     assert_eq!(store.claim_removal(&claim).await.unwrap(), Claimed::Yes);
     for _ in 0..2 {
         store
-            .finish_removal(&row, EndedBy::Expired, time(551), Some(&note()))
+            .finish_removal(&row, EndedBy::Expired, time(551), &note())
             .await
             .unwrap();
         assert_eq!(used(store, home).await, 0);
