@@ -411,6 +411,18 @@ pub(crate) struct FilesOf {
 pub(crate) enum RetentionCommand {
     /// What is stored, what is due, when the last sweep ran
     Status,
+    /// What will go, by home and account
+    Forecast {
+        /// How far to look ahead, e.g. 24h, 3d
+        #[arg(long, value_name = "SPAN", default_value = "24h")]
+        within: Keep,
+        /// As if every file stayed so long after its arrival, e.g. 3d
+        #[arg(long, value_name = "KEEP")]
+        if_keep: Option<Keep>,
+        /// Each file, the first to go first, instead of sums
+        #[arg(long)]
+        files: bool,
+    },
     /// Proof of what was deleted
     #[command(subcommand)]
     Certificates(CertificatesCommand),

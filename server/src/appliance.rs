@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use layover_config::{Port, Settings};
+use layover_config::{Checksum, Port, Settings};
 use layover_depot::{Depot, EndReason, OpenError, Role, VfsError, timer};
 use layover_ftps::Entry;
 use layover_retention::Clock;
@@ -28,8 +28,8 @@ use crate::public_address::{PublicAddressError, PublicAddresses};
 use crate::tls_certificate::{Renewal, TlsCertificateError, TlsCertificateState};
 use crate::user_ca::{self, UserCaFileError};
 use crate::work::{
-    Adopt, ClockWatch, Heartbeat, PartialSweep, Prune, PublicAddressWatch, Recover, Refresh, Seal,
-    Sweep, WatchCertificate,
+    Adopt, ClockWatch, HashContents, Heartbeat, PartialSweep, Prune, PublicAddressWatch, Recover,
+    Refresh, Seal, Sweep, WarnUncollected, WatchCertificate,
 };
 
 /// How long running transfers may take to finish after the first stop signal.
@@ -407,6 +407,13 @@ impl Appliance {
             clock: clock(),
         });
         self.run_job(Seal(depot()));
+        if settings.storage.checksum == Checksum::Background {
+            self.run_job(HashContents(depot()));
+        }
+        self.run_job(WarnUncollected {
+            depot: depot(),
+            ahead: settings.retention.warn_before.as_duration(),
+        });
         self.run_job(Adopt(depot()));
         if let Some(watch) = &self.certificate_watch {
             self.run_job(WatchCertificate(Arc::clone(watch)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use layover_config::{
-    Algorithms, Fsync, MinTls, SecretError, SecretRef, SessionReuse, Settings, Span,
+    Algorithms, Checksum, Fsync, MinTls, SecretError, SecretRef, SessionReuse, Settings, Span,
 };
 use layover_depot::{GateOptions, Network, Role};
 use layover_ftps::{
@@ -88,6 +88,10 @@ pub fn depot_options(
         keep: rule.keep,
         max_keep: rule.max_keep,
         partial_keep: rule.partial_keep,
+        checksum: match settings.storage.checksum {
+            Checksum::Background => layover_depot::Checksum::Background,
+            Checksum::Off => layover_depot::Checksum::Off,
+        },
         gate: GateOptions {
             allow: settings.gate.allow.iter().map(Network::Block).collect(),
             deny: settings.gate.deny.iter().map(Network::Block).collect(),

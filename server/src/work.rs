@@ -34,6 +34,12 @@ const ADOPT_EVERY: Duration = Duration::from_secs(30);
 /// could be changed without a trace.
 const SEAL_EVERY: Duration = Duration::from_secs(1);
 
+/// How often files without a checksum are looked for.
+const HASH_EVERY: Duration = Duration::from_secs(1);
+
+/// How often files that go soon are looked for.
+const WARN_EVERY: Duration = Duration::from_secs(30);
+
 /// How often old journal entries are pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
@@ -221,6 +227,53 @@ impl Job for Seal {
 
     async fn run_once(&mut self) -> Result<Next, JobFailure> {
         Ok(if self.0.evidence().seal().await? {
+            Next::AtOnce
+        } else {
+            Next::WhenDue
+        })
+    }
+}
+
+/// Computes checksums of what was published.
+pub(crate) struct HashContents(pub(crate) Depot);
+
+impl Job for HashContents {
+    fn name(&self) -> &'static str {
+        "checksums"
+    }
+
+    fn period(&self) -> Duration {
+        HASH_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        let report = self.0.hash_contents().await?;
+        Ok(if report.more {
+            Next::AtOnce
+        } else {
+            Next::WhenDue
+        })
+    }
+}
+
+/// Tells of files that go soon and that nobody has collected.
+pub(crate) struct WarnUncollected {
+    pub(crate) depot: Depot,
+    pub(crate) ahead: Duration,
+}
+
+impl Job for WarnUncollected {
+    fn name(&self) -> &'static str {
+        "warn-uncollected"
+    }
+
+    fn period(&self) -> Duration {
+        WARN_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        let told = self.depot.shelf().warn_uncollected(self.ahead).await?;
+        Ok(if told > 0 {
             Next::AtOnce
         } else {
             Next::WhenDue

@@ -131,7 +131,10 @@ async fn list(
             Cell::or_dash(view.arrived_at),
             expiry,
             Cell::or_dash(view.uploaded_by.as_ref()),
-            Cell::or_dash(view.collected_at),
+            match (view.collected_at, &view.collected_by) {
+                (Some(at), Some(by)) => Cell::from(format!("{at} by {by}")),
+                (at, _) => Cell::or_dash(at),
+            },
         ]);
     }
     context.out.list(

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use layover_depot::{Depot, JobRun, RetentionStatus};
+use layover_depot::{Depot, FailingFile, ForecastQuestion, JobRun, RetentionStatus};
 use layover_retention::{ChainName, DueShelf, Keep, SweepReport, Timestamp, sweep};
 use layover_server::{SWEEP_BUDGET, SWEEP_JOB};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use super::evidence;
 use crate::cli::{CertificatesCommand, RetentionCommand};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{Cell, Fields, JsonArray, Tone};
+use crate::output::{Cell, Fields, JsonArray, Table, Tone};
 use crate::value::ByteSize;
 
 /// Due files read from the database at once.
@@ -25,11 +25,30 @@ struct StatusView {
     sweep_every: String,
     #[serde(flatten)]
     status: RetentionStatus,
+    failing: Vec<FailingFile>,
 }
+
+/// Files that could not be deleted and are shown one by one.
+const MAX_FAILING: usize = 20;
 
 pub(super) async fn run(context: &mut Context, command: RetentionCommand) -> Result<(), CliError> {
     let depot = context.depot().await?;
     let result = match command {
+        RetentionCommand::Forecast {
+            within,
+            if_keep,
+            files,
+        } => {
+            let question = ForecastQuestion {
+                until: context.clock.now().saturating_add(within.as_duration()),
+                if_keep,
+            };
+            if files {
+                forecast_files(context, &depot, &question).await
+            } else {
+                forecast(context, &depot, &question).await
+            }
+        }
         RetentionCommand::Verify { file, public_key } => {
             evidence::verify_file(&file, &public_key, context.out.is_json())
         }
@@ -54,6 +73,7 @@ async fn status(context: &mut Context, depot: &Depot) -> Result<(), CliError> {
         partial_keep: rule.partial_keep,
         sweep_every: context.settings.retention.sweep_every.to_string(),
         status,
+        failing: depot.shelf().failing(MAX_FAILING).await?,
     };
     let mut fields = Fields::new();
     fields.add(
@@ -66,6 +86,13 @@ async fn status(context: &mut Context, depot: &Depot) -> Result<(), CliError> {
     );
     fields.add("sweep every", view.sweep_every.as_str());
     add_status(&mut fields, &view.status);
+    for file in &view.failing {
+        let text = format!(
+            "{}:{} {} tries since {}, again at {}: {}",
+            file.home, file.path, file.failures, file.first_at, file.retry_at, file.cause
+        );
+        fields.add("cannot be deleted", Cell::toned(text, Tone::Alarm));
+    }
     context.out.fields(&view, &fields)?;
     Ok(())
 }
@@ -100,6 +127,61 @@ pub(super) fn add_status(fields: &mut Fields, status: &RetentionStatus) {
         "last sweep",
         Cell::or_dash(status.last_sweep.as_ref().map(|run| run.at)),
     );
+}
+
+async fn forecast(
+    context: &mut Context,
+    depot: &Depot,
+    question: &ForecastQuestion,
+) -> Result<(), CliError> {
+    let accounts = depot.shelf().forecast(question).await?;
+    let mut table = Table::new(["HOME", "ACCOUNT", "FILES", "SIZE", "FIRST"]);
+    for of in &accounts {
+        table.row([
+            Cell::from(of.home.as_str()),
+            Cell::or_dash(of.account.as_ref()),
+            Cell::from(of.files.to_string()),
+            Cell::from(ByteSize(of.size_bytes).to_string()),
+            Cell::from(of.first_expiry.to_string()),
+        ]);
+    }
+    let nothing = format!("nothing goes until {}", question.until);
+    context.out.list(&accounts, &table, &nothing)?;
+    Ok(())
+}
+
+async fn forecast_files(
+    context: &mut Context,
+    depot: &Depot,
+    question: &ForecastQuestion,
+) -> Result<(), CliError> {
+    let mut array = JsonArray::Empty;
+    let mut after = None;
+    let mut rows = 0;
+    loop {
+        let page = depot.shelf().forecast_files(question, after, PAGE).await?;
+        for file in &page {
+            let row = [
+                Cell::from(file.home.as_str()),
+                Cell::or_dash(file.account.as_ref()),
+                Cell::from(file.path.to_string()),
+                Cell::from(ByteSize(file.size_bytes).to_string()),
+                Cell::from(file.expires_at.to_string()),
+                Cell::from(file.collected_at.map_or_else(
+                    || "never collected".to_owned(),
+                    |at| format!("collected {at}"),
+                )),
+            ];
+            context.out.stream(&mut array, file, &row)?;
+            after = Some((file.expires_at, file.id));
+            rows += 1;
+        }
+        if page.len() < PAGE {
+            let nothing = format!("nothing goes until {}", question.until);
+            context.out.end_stream(&array, rows, &nothing)?;
+            return Ok(());
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -146,6 +228,7 @@ async fn list_due(context: &mut Context, depot: &Depot) -> Result<(), CliError> 
 
 async fn sweep_now(context: &mut Context, depot: &Depot) -> Result<(), CliError> {
     let started_at = context.clock.now();
+    depot.shelf().retry_failures().await?;
     let mut total = SweepReport::default();
     loop {
         let report = sweep(depot.shelf(), context.clock.now(), SWEEP_BUDGET).await?;

@@ -122,6 +122,7 @@ fn options(database_url: String, place: &Path) -> Result<Options, Fault> {
         keep,
         max_keep: keep,
         partial_keep: keep,
+        checksum: layover_depot::Checksum::Off,
         gate: GateOptions {
             allow: Vec::new(),
             deny: Vec::new(),

@@ -225,6 +225,71 @@ pub struct StoredFile {
     pub touched_at: Timestamp,
 }
 
+/// What an operator wants to foresee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForecastQuestion {
+    /// Files that are gone by then.
+    pub until: Timestamp,
+    /// As if each of them stayed so long after its arrival; none: the rules as
+    /// they are.
+    pub if_keep: Option<Keep>,
+}
+
+/// What will go of an account's files in a home.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForecastAccount {
+    /// The home.
+    pub home: String,
+    /// Who uploaded the files; none when they were found in the tree.
+    pub account: Option<String>,
+    /// How many.
+    pub files: u64,
+    /// Their bytes.
+    pub size_bytes: u64,
+    /// When the first of them goes.
+    pub first_expiry: Timestamp,
+}
+
+/// A file that will go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForecastFile {
+    /// Its row.
+    pub id: FileId,
+    /// The home.
+    pub home: String,
+    /// Who uploaded it.
+    pub account: Option<String>,
+    /// Where in the home.
+    pub path: VirtualPath,
+    /// Its size, in bytes.
+    pub size_bytes: u64,
+    /// When it goes.
+    pub expires_at: Timestamp,
+    /// When it was first collected.
+    pub collected_at: Option<Timestamp>,
+}
+
+/// A due file that could not be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FailingFile {
+    /// Its row.
+    pub id: FileId,
+    /// The home.
+    pub home: String,
+    /// Where in the home.
+    pub path: VirtualPath,
+    /// When its time was over.
+    pub expires_at: Option<Timestamp>,
+    /// How often it was tried.
+    pub failures: u64,
+    /// When it was tried first.
+    pub first_at: Timestamp,
+    /// When it is tried again.
+    pub retry_at: Timestamp,
+    /// Why the last try failed.
+    pub cause: String,
+}
+
 /// How an account is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AccountUse {

@@ -10,6 +10,7 @@ use layover_retention::{Clock, Keep, SigningKey};
 
 use crate::account::JobRun;
 use crate::adopt::{AdoptReport, Adopter};
+use crate::content_hash::{Checksum, ContentHasher, HashReport};
 use crate::data_dir::{self, DataDirError, ServerLock};
 use crate::evidence::Evidence;
 use crate::gate::GateOptions;
@@ -74,6 +75,8 @@ pub struct Options {
     pub max_keep: Keep,
     /// How long an interrupted upload stays resumable.
     pub partial_keep: Keep,
+    /// Whether contents are hashed.
+    pub checksum: Checksum,
     /// Who may connect, and how many.
     pub gate: GateOptions,
     /// What time it is.
@@ -175,6 +178,8 @@ struct Inner {
     journal: Journal,
     shelf: Shelf,
     evidence: Evidence,
+    /// None where contents are not hashed.
+    hasher: Option<ContentHasher>,
     adopter: tokio::sync::Mutex<Adopter>,
     /// The generation that the gate knows; -1 before the first refresh.
     generation: AtomicI64,
@@ -292,6 +297,8 @@ impl Depot {
                 journal: Journal::new(Arc::clone(&holdings.store), holdings.node.clone()),
                 shelf: Shelf::new(Arc::clone(&holdings)),
                 evidence: Evidence::new(Arc::clone(&holdings), key),
+                hasher: (options.checksum == Checksum::Background)
+                    .then(|| ContentHasher::new(Arc::clone(&holdings))),
                 adopter: tokio::sync::Mutex::new(Adopter::new(Arc::clone(&holdings))),
                 generation: AtomicI64::new(-1),
                 refreshes: AtomicU32::new(0),
@@ -392,6 +399,17 @@ impl Depot {
     /// The database is away; a folder that cannot be read is in the report.
     pub async fn adopt_once(&self) -> Result<AdoptReport, VfsError> {
         self.inner.adopter.lock().await.look().await
+    }
+
+    /// Computes SHA-256 of files that have none yet, a bounded number of them.
+    ///
+    /// # Errors
+    /// The database is away; files that cannot be read are in the report.
+    pub async fn hash_contents(&self) -> Result<HashReport, VfsError> {
+        match &self.inner.hasher {
+            Some(hasher) => hasher.round().await,
+            None => Ok(HashReport::default()),
+        }
     }
 
     /// Says that this process is alive; a server does so every five seconds, a

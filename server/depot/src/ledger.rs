@@ -386,6 +386,14 @@ pub(crate) struct DueRow {
     pub(crate) home_name: crate::HomeName,
 }
 
+/// The content of a file.
+#[derive(Clone, Debug)]
+pub(crate) struct ContentHash {
+    pub(crate) file: FileId,
+    pub(crate) size_bytes: u64,
+    pub(crate) sha256: [u8; 32],
+}
+
 /// A link of a hash chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChainRow {

@@ -14,6 +14,7 @@ mod auth_policy;
 mod authorized_key;
 mod certificate;
 mod client_certificate;
+mod content_hash;
 mod data_dir;
 mod depot;
 mod evidence;
@@ -39,8 +40,9 @@ mod vfs;
 
 pub use accept::{AcceptTroubles, Acceptor};
 pub use account::{
-    Account, AccountChange, AccountUse, Actor, Enabled, Entity, FilesRemoved, JobRun, LiveSession,
-    NetworkAdded, NewAccount, NewEntity, RemovedWhat, RetentionStatus, StoredFile,
+    Account, AccountChange, AccountUse, Actor, Enabled, Entity, FailingFile, FilesRemoved,
+    ForecastAccount, ForecastFile, ForecastQuestion, JobRun, LiveSession, NetworkAdded, NewAccount,
+    NewEntity, RemovedWhat, RetentionStatus, StoredFile,
 };
 pub use adopt::AdoptReport;
 pub use auth_policy::{AuthPolicy, AuthPolicyError};
@@ -54,6 +56,7 @@ pub use client_certificate::{
     CertificateUse, MAX_CERTIFICATE_BYTES, MAX_CERTIFICATE_NAMES, MAX_CERTIFICATES_PER_ACCOUNT,
     NewCertificate, PresentedCertificate,
 };
+pub use content_hash::{Checksum, HashReport};
 pub use data_dir::DataDirError;
 pub use depot::{Depot, Fsync, OpenError, Options, Refresh, Role};
 pub use evidence::{Evidence, EvidenceError, Shard};

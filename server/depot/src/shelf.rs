@@ -2,14 +2,16 @@
 //! here they are found and taken away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use layover_retention::{DueCursor, DueShelf, Removal, Timestamp};
 
+use crate::account::{FailingFile, ForecastAccount, ForecastFile, ForecastQuestion};
 use crate::holdings::{Holdings, HomeRef, Taken};
 use crate::ledger::DueRow;
 use crate::session::record;
 use crate::vfs::VfsError;
-use crate::{HomeName, VirtualPath};
+use crate::{FileId, HomeName, VirtualPath};
 
 /// Unfinished uploads looked up at once.
 const PAGE: usize = 500;
@@ -106,6 +108,68 @@ impl Shelf {
         }
     }
 
+    /// What will go, summed up by home and account.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn forecast(
+        &self,
+        question: &ForecastQuestion,
+    ) -> Result<Vec<ForecastAccount>, VfsError> {
+        Ok(self.holdings.store.forecast(question).await?)
+    }
+
+    /// The same, file by file: the next of them in the order of going, at most
+    /// `limit`, behind the file that went at `after`.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn forecast_files(
+        &self,
+        question: &ForecastQuestion,
+        after: Option<(Timestamp, FileId)>,
+        limit: usize,
+    ) -> Result<Vec<ForecastFile>, VfsError> {
+        let store = &self.holdings.store;
+        Ok(store.forecast_files(question, after, limit).await?)
+    }
+
+    /// Due files that could not be removed, the longest overdue first.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn failing(&self, limit: usize) -> Result<Vec<FailingFile>, VfsError> {
+        Ok(self.holdings.store.failing(limit).await?)
+    }
+
+    /// Lets the next sweep try again what could not be removed.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn retry_failures(&self) -> Result<(), VfsError> {
+        Ok(self.holdings.store.retry_failures().await?)
+    }
+
+    /// Tells in the journal of files that nobody has collected and that go
+    /// within `ahead` (or, if they stay for less than that in all, within half of
+    /// it): of each once; a bounded number at a time. Returns how many there were.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn warn_uncollected(&self, ahead: Duration) -> Result<usize, VfsError> {
+        let store = &self.holdings.store;
+        let now = self.holdings.now();
+        let due = store.unwarned(now.saturating_add(ahead), now, PAGE).await?;
+        let found = due.len();
+        for file in due {
+            let whose = record::Whose::of(&self.holdings, &file.row).await?;
+            let entry =
+                record::uncollected(&self.holdings, &file.home_name, &whose, &file.row, now);
+            store.warn(file.row.id, now, &entry).await?;
+        }
+        Ok(found)
+    }
+
     async fn forget(&self, row: &crate::ledger::FileRow, now: Timestamp) -> Result<bool, VfsError> {
         let home = self.holdings.store.home_name(row.home).await?;
         let whose = record::Whose::of(&self.holdings, row).await?;
@@ -120,6 +184,18 @@ impl Shelf {
         }
         Ok(forgotten)
     }
+}
+
+/// A fault and what caused it, on one line.
+fn with_causes(fault: &VfsError) -> String {
+    let mut text = fault.to_string();
+    let mut cause = std::error::Error::source(fault);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 impl DueShelf for Shelf {
@@ -154,7 +230,12 @@ impl DueShelf for Shelf {
             Ok(Taken::AlreadyGone) => Ok(Removal::AlreadyGone),
             Ok(Taken::Superseded) => Ok(Removal::Superseded),
             Err(VfsError::Busy { .. }) => Ok(Removal::Busy),
-            Err(fault) => Err(fault),
+            Err(fault) => {
+                let cause = with_causes(&fault);
+                let (store, now) = (&self.holdings.store, self.holdings.now());
+                store.note_failure(file.due.row.id, &cause, now).await?;
+                Err(fault)
+            }
         }
     }
 }

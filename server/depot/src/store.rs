@@ -22,14 +22,14 @@ pub use error::StoreError;
 
 use crate::Fsync;
 use crate::account::{
-    Account, AccountChange, AccountUse, Enabled, Entity, JobRun, LiveSession, NewEntity,
-    RetentionStatus, StoredFile,
+    Account, AccountChange, AccountUse, Enabled, Entity, FailingFile, ForecastAccount,
+    ForecastFile, ForecastQuestion, JobRun, LiveSession, NewEntity, RetentionStatus, StoredFile,
 };
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
-    Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState,
-    FreshStaging, MoveClaim, NewUpload, Publication, RemovalClaim, Sealed, Staging, TreeClaim,
-    Usage, Wishes,
+    Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, ContentHash, DueRow, EndedBy, FileRow,
+    FileState, FreshStaging, MoveClaim, NewUpload, Publication, RemovalClaim, Sealed, Staging,
+    TreeClaim, Usage, Wishes,
 };
 use crate::vfs::{HiddenName, StorageId};
 use crate::{
@@ -185,6 +185,16 @@ macro_rules! store_doors {
             judge files::adopt(adoption: &Adoption) -> Claimed;
             judge removals::end_missing(seen: &FileRow, now: Timestamp, entry: &NewEntry) -> Claimed;
             read files::stored_dirs(home: HomeId, after: Option<&VirtualPath>, limit: usize) -> Vec<VirtualPath>;
+            read hashes::unhashed(node: &NodeId, others_before: Timestamp, limit: usize) -> Vec<FileRow>;
+            write hashes::set_hashes(hashes: &[ContentHash]) -> ();
+            read hashes::hash_of(file: FileId) -> Option<Vec<u8>>;
+            read foresight::forecast(question: &ForecastQuestion) -> Vec<ForecastAccount>;
+            read foresight::forecast_files(question: &ForecastQuestion, after: Option<(Timestamp, FileId)>, limit: usize) -> Vec<ForecastFile>;
+            read foresight::unwarned(until: Timestamp, now: Timestamp, limit: usize) -> Vec<DueRow>;
+            script foresight::warn(file: FileId, now: Timestamp, entry: &NewEntry) -> bool;
+            single removals::note_failure(file: FileId, cause: &str, now: Timestamp) -> ();
+            single removals::retry_failures() -> ();
+            read removals::failing(limit: usize) -> Vec<FailingFile>;
             read files::usage(home: HomeId) -> Usage;
             read files::home_name(home: HomeId) -> HomeName;
             read files::all_homes() -> Vec<(HomeId, HomeName)>;

@@ -257,6 +257,7 @@ async fn depot(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Depot {
         keep,
         max_keep: keep,
         partial_keep: keep,
+        checksum: layover_depot::Checksum::Off,
         gate: GateOptions {
             allow: Vec::new(),
             deny: Vec::new(),

@@ -39,6 +39,7 @@ impl World {
             keep,
             max_keep: keep,
             partial_keep: keep,
+            checksum: layover_depot::Checksum::Off,
             gate: GateOptions {
                 allow: Vec::new(),
                 deny: Vec::new(),

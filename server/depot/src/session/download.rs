@@ -114,6 +114,16 @@ impl Download {
         self.passed = Mutex::new(Coverage::up_to(offset));
     }
 
+    /// SHA-256 of the whole file, when it has been computed already. (Nobody
+    /// writes into a published file through us; whoever does it in the tree itself
+    /// gets the hash of what was published.)
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn known_sha256(&self) -> Result<Option<Vec<u8>>, VfsError> {
+        Ok(self.session.inner.holdings.store.hash_of(self.id).await?)
+    }
+
     /// What the file was when it was opened.
     #[must_use]
     pub fn info(&self) -> &FileInfo {

@@ -288,6 +288,27 @@ pub(crate) fn partial_expired(
         .with("home", home.as_str())
 }
 
+/// A file goes soon, and nobody has collected it.
+pub(crate) fn uncollected(
+    holdings: &Holdings,
+    home: &HomeName,
+    whose: &Whose,
+    row: &FileRow,
+    now: Timestamp,
+) -> NewEntry {
+    let entry = NewEntry::new(now, JournalKind::Retention, "uncollected", &holdings.node);
+    let entry = whose
+        .name(entry)
+        .path(&row.path)
+        .size_bytes(row.size_bytes)
+        .with("home", home.as_str())
+        .with("file_id", row.id.0);
+    match row.expires_at {
+        Some(expires_at) => entry.with("expires_at", expires_at.to_string()),
+        None => entry,
+    }
+}
+
 /// A file that came into the tree by other means.
 pub(crate) fn adopted(
     holdings: &Holdings,

@@ -3,6 +3,7 @@
 
 mod chains;
 mod faults;
+mod foresight;
 mod ledger;
 mod operators;
 
@@ -85,6 +86,7 @@ async fn store_suite(store: &Store) {
     ledger::unfinished_work_and_claims(store).await;
     operators::a_changed_rule(store).await;
     operators::removed_accounts_and_entities(store).await;
+    foresight::what_goes_and_what_failed(store).await;
     chains::certificates_of_what_went(store).await;
 }
 
@@ -117,6 +119,7 @@ fn the_suite_calls_every_function() {
     let suite: String = [
         include_str!("tests/chains.rs"),
         include_str!("tests/operators.rs"),
+        include_str!("tests/foresight.rs"),
         include_str!("tests/ledger.rs"),
     ]
     .concat()

@@ -10,6 +10,7 @@
 mod authentication;
 mod evidence;
 mod files;
+mod foresight;
 mod gate;
 mod lifecycle;
 mod refusals;

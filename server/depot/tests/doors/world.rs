@@ -74,6 +74,7 @@ pub(crate) fn options(
         keep,
         max_keep: self::keep(30),
         partial_keep: self::keep(1),
+        checksum: layover_depot::Checksum::Background,
         gate: GateOptions {
             allow: Vec::new(),
             deny: Vec::new(),

@@ -12,6 +12,8 @@ mod claims;
 mod entities;
 mod expiry;
 mod files;
+mod foresight;
+mod hashes;
 mod jobs;
 mod journal;
 mod moves;
@@ -36,14 +38,14 @@ use super::{
     rows_in_place, run,
 };
 use crate::account::{
-    Account, AccountChange, AccountUse, Enabled, Entity, JobRun, LiveSession, NewEntity,
-    RetentionStatus, StoredFile,
+    Account, AccountChange, AccountUse, Enabled, Entity, FailingFile, ForecastAccount,
+    ForecastFile, ForecastQuestion, JobRun, LiveSession, NewEntity, RetentionStatus, StoredFile,
 };
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
-    Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, DueRow, EndedBy, FileRow, FileState,
-    FreshStaging, MoveClaim, NewUpload, Publication, RemovalClaim, Sealed, Staging, TreeClaim,
-    Usage, Wishes,
+    Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, ContentHash, DueRow, EndedBy, FileRow,
+    FileState, FreshStaging, MoveClaim, NewUpload, Publication, RemovalClaim, Sealed, Staging,
+    TreeClaim, Usage, Wishes,
 };
 use crate::vfs::{HiddenName, StorageId};
 use crate::{

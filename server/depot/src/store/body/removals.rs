@@ -4,6 +4,7 @@ use layover_retention::{DueCursor, Timestamp};
 
 use super::files::{FileColumns, change_used, columns_of, file_columns, file_rows, home_name, row};
 use super::{Conn, StoreError, certificates, claims, journal};
+use crate::account::FailingFile;
 use crate::journal::NewEntry;
 use crate::ledger::{Claimed, DueRow, EndedBy, FileRow, FileState, RemovalCause, RemovalClaim};
 use crate::{FileId, HomeId, VirtualPath};
@@ -63,10 +64,94 @@ pub(crate) async fn finish_removal(
     .await?;
     if let Some((size,)) = ended {
         change_used(conn, row.home, -size).await?;
+        sqlx::query("DELETE FROM removal_failures WHERE file_id = $1")
+            .bind(row.id.0)
+            .execute(&mut *conn)
+            .await?;
         journal::append(conn, entry).await?;
         certificates::issue(conn, row.id, ended_by, &entry.node, now).await?;
     }
     claims::release(conn, row.home, &[&row.path], Some(row.id)).await
+}
+
+/// The longest pause between two tries to remove a file.
+const LONGEST_PAUSE_US: i64 = 900_000_000;
+
+/// A due file could not be removed: it is tried again after 1 s, 2 s, 4 s and so
+/// on, up to 15 minutes.
+pub(crate) async fn note_failure(
+    conn: &mut Conn,
+    file: FileId,
+    cause: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO removal_failures (file_id, failures, first_at_us, retry_at_us, cause) \
+         VALUES ($1, 1, $2, $2 + 1000000, $3) ON CONFLICT (file_id) DO UPDATE SET \
+         failures = removal_failures.failures + 1, cause = EXCLUDED.cause, \
+         retry_at_us = $2 + CASE WHEN removal_failures.failures >= 10 THEN $4 \
+         ELSE 1000000 * (1 << CAST(removal_failures.failures AS INTEGER)) END",
+    )
+    .bind(file.0)
+    .bind(now.as_micros())
+    .bind(cause.to_owned())
+    .bind(LONGEST_PAUSE_US)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What failed may be tried again at once.
+pub(crate) async fn retry_failures(conn: &mut Conn) -> Result<(), StoreError> {
+    sqlx::query("UPDATE removal_failures SET retry_at_us = 0")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Due files that could not be removed, the longest overdue first.
+pub(crate) async fn failing(conn: &mut Conn, limit: usize) -> Result<Vec<FailingFile>, StoreError> {
+    type Columns = (
+        i64,
+        String,
+        Vec<u8>,
+        Vec<u8>,
+        Option<i64>,
+        i64,
+        i64,
+        i64,
+        String,
+    );
+    let rows: Vec<Columns> = sqlx::query_as(
+        "SELECT f.id, h.name, f.dir, f.name, f.expires_at_us, r.failures, r.first_at_us, \
+         r.retry_at_us, r.cause FROM removal_failures r JOIN files f ON f.id = r.file_id \
+         JOIN homes h ON h.id = f.home_id WHERE f.state IN ('stored', 'deleting') \
+         ORDER BY f.expires_at_us, f.id LIMIT $1",
+    )
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(
+            |(id, home, dir, name, expires, failures, first, retry, cause)| {
+                let path = VirtualPath::parse(&dir).and_then(|dir| dir.join(&name));
+                Ok(FailingFile {
+                    id: FileId(id),
+                    home,
+                    path: path.map_err(|_| StoreError::Corrupt {
+                        table: "files",
+                        id,
+                        what: "dir and name",
+                    })?,
+                    expires_at: expires.map(Timestamp::from_micros),
+                    failures: u64::try_from(failures).unwrap_or(0),
+                    first_at: Timestamp::from_micros(first),
+                    retry_at: Timestamp::from_micros(retry),
+                    cause,
+                })
+            },
+        )
+        .collect()
 }
 
 /// The file stays after all: row `stored` again, claim released.
@@ -107,7 +192,8 @@ pub(crate) async fn end_missing(
     Ok(Claimed::Yes)
 }
 
-/// Files whose time is over, the longest overdue first.
+/// Files whose time is over, the longest overdue first, but for those that
+/// failed and are not to be tried again yet.
 pub(crate) async fn due(
     conn: &mut Conn,
     now: Timestamp,
@@ -122,7 +208,8 @@ pub(crate) async fn due(
         file_columns!(),
         " FROM files f WHERE f.state = 'stored' AND f.expires_at_us <= $1 \
          AND (f.expires_at_us > $2 OR (f.expires_at_us = $2 AND f.id > $3)) \
-         ORDER BY f.expires_at_us, f.id LIMIT $4"
+         AND NOT EXISTS (SELECT 1 FROM removal_failures r WHERE r.file_id = f.id \
+         AND r.retry_at_us > $1) ORDER BY f.expires_at_us, f.id LIMIT $4"
     ))
     .bind(now.as_micros())
     .bind(after_us)

@@ -1,0 +1,333 @@
+//! What an operator can foresee: what goes, what nobody fetched, what cannot be
+//! deleted; and the checksums that are there by then.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use layover_depot::{
+    Completion, Depot, ForecastQuestion, JournalKind, Session, UploadMode, VirtualPath,
+};
+use layover_retention::{Clock, Keep, sweep};
+use proptest::prelude::{Strategy, any, prop_oneof};
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::world::{DAY, PASSWORD, World, at, keep, worlds};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Random histories for each engine; each has a database of its own.
+const HISTORIES: u32 = 24;
+
+async fn put(session: &Session, path: &VirtualPath, content: &[u8]) {
+    let mode = UploadMode::New { exclusive: false };
+    let permit = session.plan_upload(path, mode).await.unwrap();
+    let upload = permit.begin().await.unwrap();
+    upload
+        .write_at(0, Bytes::copy_from_slice(content))
+        .await
+        .unwrap();
+    upload.finish(Completion::Closed).await.unwrap();
+}
+
+async fn fetch(session: &Session, path: &VirtualPath) {
+    let download = session.download(path).await.unwrap();
+    let bytes = download.read_at(0, 1_000).await.unwrap();
+    download.finish(bytes.len() as u64, true).await.unwrap();
+}
+
+/// Whether the file system, and who we are, allow that.
+fn make_immutable(file: &std::path::Path, change: &str) -> bool {
+    let done = std::process::Command::new("chattr")
+        .arg(change)
+        .arg(file)
+        .output();
+    done.is_ok_and(|done| done.status.success())
+}
+
+fn within(world: &World, span: Duration) -> ForecastQuestion {
+    ForecastQuestion {
+        until: world.clock.now().saturating_add(span),
+        if_keep: None,
+    }
+}
+
+/// Paths that are forecast, in their order.
+async fn forecast(depot: &Depot, question: &ForecastQuestion) -> Vec<String> {
+    let mut paths = Vec::new();
+    let mut after = None;
+    loop {
+        let page = depot
+            .shelf()
+            .forecast_files(question, after, 3)
+            .await
+            .unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some((last.expires_at, last.id));
+        paths.extend(page.iter().map(|file| file.path.to_string()));
+    }
+    let sums = depot.shelf().forecast(question).await.unwrap();
+    assert_eq!(
+        sums.iter().map(|sum| sum.files).sum::<u64>(),
+        paths.len() as u64
+    );
+    paths
+}
+
+async fn stored(world: &World) -> BTreeSet<String> {
+    let files = world
+        .depot
+        .registry()
+        .list_files(&crate::world::name("alice"), &at("/"))
+        .await;
+    files
+        .unwrap()
+        .into_iter()
+        .map(|file| file.path.to_string())
+        .collect()
+}
+
+/// What a partner, an operator and time do.
+#[derive(Clone, Debug)]
+enum Act {
+    Put(u8),
+    Rename(u8, u8),
+    Remove(u8),
+    Fetch(u8),
+    Keep(Option<u8>),
+    Wait(u16),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let file = || 0..6_u8;
+    prop_oneof![
+        4 => file().prop_map(Act::Put),
+        2 => (file(), file()).prop_map(|(from, to)| Act::Rename(from, to)),
+        1 => file().prop_map(Act::Remove),
+        1 => file().prop_map(Act::Fetch),
+        1 => proptest::option::of(1..8_u8).prop_map(Act::Keep),
+        4 => (1..60_u16).prop_map(Act::Wait),
+    ]
+}
+
+async fn do_it(world: &World, session: &Session, act: &Act) {
+    let path = |file: &u8| at(&format!("/file-{file}"));
+    let now = |file: &u8| {
+        let path = path(file);
+        async move { session.stat(&path).await.is_ok() }
+    };
+    match act {
+        Act::Put(file) => put(session, &path(file), &[*file]).await,
+        Act::Rename(from, to) => {
+            if from != to && now(from).await {
+                let replace = layover_depot::Replace::Allow;
+                session
+                    .rename(&path(from), &path(to), replace)
+                    .await
+                    .unwrap();
+            }
+        }
+        Act::Remove(file) => {
+            if now(file).await {
+                session.remove(&path(file)).await.unwrap();
+            }
+        }
+        Act::Fetch(file) => {
+            if now(file).await {
+                fetch(session, &path(file)).await;
+            }
+        }
+        Act::Keep(days) => {
+            world
+                .set_keep("alice", days.map(|days| keep(days.into())))
+                .await;
+        }
+        Act::Wait(hours) => world.clock.advance(HOUR * u32::from(*hours)),
+    }
+}
+
+/// Whatever happened before: what is forecast goes, and nothing else does.
+#[tokio::test]
+async fn a_forecast_is_what_the_sweep_deletes() {
+    let mut runner = TestRunner::new(Config::with_cases(1));
+    let history = (
+        proptest::collection::vec(act(), 1..40),
+        1..200_u16,
+        any::<bool>(),
+    );
+    for _ in 0..HISTORIES {
+        let (acts, hours, sweep_before) = history.new_tree(&mut runner).unwrap().current();
+        for world in worlds().await {
+            let session = world.login("alice", PASSWORD).await.unwrap();
+            for act in &acts {
+                do_it(&world, &session, act).await;
+            }
+            if sweep_before {
+                sweep(world.depot.shelf(), world.clock.now(), 1_000)
+                    .await
+                    .unwrap();
+            }
+            let span = HOUR * u32::from(hours);
+            let expected: BTreeSet<_> = forecast(&world.depot, &within(&world, span))
+                .await
+                .into_iter()
+                .collect();
+            let before = stored(&world).await;
+            world.clock.advance(span);
+            sweep(world.depot.shelf(), world.clock.now(), 1_000)
+                .await
+                .unwrap();
+            let after = stored(&world).await;
+            let gone: BTreeSet<_> = before.difference(&after).cloned().collect();
+            assert_eq!(gone, expected, "{acts:?}, then {hours} h");
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_keep_can_be_tried_out_without_being_set() {
+    for world in worlds().await {
+        world.upload("alice", "/first").await;
+        world.clock.advance(DAY);
+        world.upload("alice", "/second").await;
+        let if_keep = |days: u64, within| ForecastQuestion {
+            until: world.clock.now().saturating_add(within),
+            if_keep: Some(Keep::from_secs(days * 86_400).unwrap()),
+        };
+        assert_eq!(forecast(&world.depot, &within(&world, DAY)).await, [""; 0]);
+        assert_eq!(forecast(&world.depot, &if_keep(2, DAY)).await, ["/first"]);
+        assert_eq!(
+            forecast(&world.depot, &if_keep(2, 2 * DAY)).await,
+            ["/first", "/second"]
+        );
+        assert_eq!(forecast(&world.depot, &if_keep(9, 5 * DAY)).await, [""; 0]);
+        let sums = world
+            .depot
+            .shelf()
+            .forecast(&within(&world, 9 * DAY))
+            .await
+            .unwrap();
+        assert_eq!(sums.len(), 1);
+        assert_eq!(
+            (sums[0].home.as_str(), sums[0].account.as_deref()),
+            ("alice", Some("alice"))
+        );
+        assert_eq!((sums[0].files, sums[0].size_bytes), (2, 14));
+        assert_eq!(sums[0].first_expiry.to_string(), "2026-11-26T04:00:00Z");
+        assert_eq!(
+            world.days("alice", "/first").await,
+            5,
+            "nothing was changed"
+        );
+    }
+}
+
+#[tokio::test]
+async fn of_a_file_that_nobody_fetched_one_is_told_once() {
+    for world in worlds().await {
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        put(&session, &at("/fetched"), b"1").await;
+        put(&session, &at("/forgotten"), b"1").await;
+        fetch(&session, &at("/fetched")).await;
+        let told = || async {
+            world.depot.shelf().warn_uncollected(DAY).await.unwrap();
+            let entries = world.journal(JournalKind::Retention).await;
+            let told = entries
+                .into_iter()
+                .filter(|entry| entry.action == "uncollected");
+            told.map(|entry| (entry.path.unwrap().to_string(), entry.account))
+                .collect::<Vec<_>>()
+        };
+        world.clock.advance(4 * DAY - HOUR);
+        assert_eq!(told().await, []);
+        world.clock.advance(HOUR);
+        let forgotten = [("/forgotten".to_owned(), Some("alice".to_owned()))];
+        assert_eq!(told().await, forgotten);
+        assert_eq!(told().await, forgotten, "not again");
+    }
+}
+
+#[tokio::test]
+async fn of_a_file_that_stays_shortly_one_is_told_after_half_its_time() {
+    for world in worlds().await {
+        world
+            .set_keep("alice", Some(Keep::from_secs(7_200).unwrap()))
+            .await;
+        world.upload("alice", "/short").await;
+        world.clock.advance(HOUR - Duration::from_secs(1));
+        assert_eq!(world.depot.shelf().warn_uncollected(DAY).await.unwrap(), 0);
+        world.clock.advance(Duration::from_secs(1));
+        assert_eq!(world.depot.shelf().warn_uncollected(DAY).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn contents_get_their_checksums_and_what_went_keeps_it() {
+    for world in worlds().await {
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        put(&session, &at("/abc"), b"abc").await;
+        put(&session, &at("/gone"), b"abc").await;
+        session.remove(&at("/gone")).await.unwrap();
+        let report = world.depot.hash_contents().await.unwrap();
+        assert_eq!(
+            (report.files, report.bytes, report.failed, report.more),
+            (1, 3, 0, false)
+        );
+        assert_eq!(
+            world.depot.hash_contents().await.unwrap().files,
+            0,
+            "each once"
+        );
+        // FIPS 180-2, B.1.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(
+            world.file("alice", "/abc").await.sha256.as_deref(),
+            Some(abc)
+        );
+        let download = session.download(&at("/abc")).await.unwrap();
+        let known = download.known_sha256().await.unwrap().unwrap();
+        assert_eq!(known.len(), 32);
+        download.forget();
+        put(&session, &at("/abc"), b"other").await;
+        assert_eq!(world.file("alice", "/abc").await.sha256, None);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_deleted_is_named_and_tried_at_longer_and_longer_intervals() {
+    for world in worlds().await {
+        world.upload("alice", "/stuck").await;
+        world.clock.advance(6 * DAY);
+        let file = world.folder.path().join("homes/alice/stuck");
+        if !make_immutable(&file, "+i") {
+            eprintln!("skipped: files cannot be made immutable here");
+            return;
+        }
+        let mut tries = Vec::new();
+        for second in 0..200_u64 {
+            let report = sweep(world.depot.shelf(), world.clock.now(), 10)
+                .await
+                .unwrap();
+            if report.failed > 0 {
+                tries.push(second);
+            }
+            world.clock.advance(Duration::from_secs(1));
+        }
+        assert_eq!(tries, [0, 1, 3, 7, 15, 31, 63, 127]);
+        let failing = world.depot.shelf().failing(10).await.unwrap();
+        assert_eq!(failing.len(), 1);
+        assert_eq!(
+            (failing[0].path.to_string().as_str(), failing[0].failures),
+            ("/stuck", 8)
+        );
+        assert!(!failing[0].cause.is_empty());
+        assert!(make_immutable(&file, "-i"));
+        world.depot.shelf().retry_failures().await.unwrap();
+        let report = sweep(world.depot.shelf(), world.clock.now(), 10)
+            .await
+            .unwrap();
+        assert_eq!(report.deleted, 1);
+        assert_eq!(world.depot.shelf().failing(10).await.unwrap(), []);
+    }
+}
