@@ -51,6 +51,11 @@ pub(crate) enum Command {
         #[arg(long)]
         health: bool,
     },
+    /// Write a backup of a running or stopped server: database, keys, settings, and files if
+    /// they are wanted
+    Backup(BackupArgs),
+    /// Restore a backup into an empty data directory and an empty database
+    Restore(RestoreArgs),
     /// The organisations that accounts belong to
     #[command(subcommand)]
     Entity(EntityCommand),
@@ -68,6 +73,41 @@ pub(crate) enum Command {
     Session(SessionCommand),
     /// What happened: transfers, logins, administration, deletions
     Journal(JournalArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("secret").required(true).multiple(true))]
+pub(crate) struct BackupArgs {
+    /// The file, which must not exist yet, or `-` for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// The partners' files, too
+    #[arg(long)]
+    pub(crate) files: bool,
+    /// Encrypt to the passphrase in the first line of this file
+    #[arg(
+        long,
+        value_name = "FILE",
+        group = "secret",
+        conflicts_with = "recipient"
+    )]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Encrypt to this age recipient (age1...); repeatable
+    #[arg(long, value_name = "AGE1", group = "secret")]
+    pub(crate) recipient: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("secret").required(true))]
+pub(crate) struct RestoreArgs {
+    /// The backup, or `-` for standard input
+    pub(crate) file: PathBuf,
+    /// The passphrase is in the first line of this file
+    #[arg(long, value_name = "FILE", group = "secret")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// File with the age identity (AGE-SECRET-KEY-1...) of a recipient
+    #[arg(long, value_name = "FILE", group = "secret")]
+    pub(crate) identity: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,6 +2,7 @@
 
 mod account;
 mod allow;
+mod backup;
 mod certificate;
 mod check;
 mod demo;
@@ -47,6 +48,8 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
     let mut context = Context::of_a_tool(config.as_deref(), json, new_data)?;
     match command {
         Command::Serve { .. } | Command::Check => Ok(()),
+        Command::Backup(arguments) => backup::backup(&mut context, arguments).await,
+        Command::Restore(arguments) => backup::restore(&mut context, arguments).await,
         Command::Status { health } => status::run(&mut context, health).await,
         Command::Entity(command) => entity::run(&mut context, command).await,
         Command::Account(AccountCommand::Key(command)) => key::run(&mut context, command).await,

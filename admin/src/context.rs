@@ -39,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) out: Output,
     pub(crate) actor: Actor,
+    /// The settings file that was named.
+    pub(crate) config: Option<PathBuf>,
     new_data: NewData,
     /// Where `data_dir` and `database.url` were written.
     origins: Origins,
@@ -80,6 +82,7 @@ impl Context {
             clock: Arc::new(SystemClock::new()),
             out: Output::stdout(json),
             actor: actor(),
+            config: config.map(Path::to_owned),
             new_data,
             origins,
         })

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use layover_config::ConfigErrors;
 use layover_depot::{
-    AccountName, CertificateError, DataDirError, EvidenceError, KeyError, NameError, NetworkError,
-    OpenError, OpenStoreError, PathError, RegistryError, StoreError, VfsError,
+    AccountName, BackupError, CertificateError, DataDirError, EvidenceError, KeyError, NameError,
+    NetworkError, OpenError, OpenStoreError, PathError, RegistryError, StoreError, VfsError,
 };
 use layover_retention::{Flaw, Timestamp};
 use layover_server::{BindError, LogStartError, OptionsError, StartError};
@@ -85,6 +85,21 @@ pub(crate) enum CliError {
     SweepFailed { failed: u64, first: String },
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error("`{}` cannot be read", file.display())]
+    BackupFile { file: PathBuf, source: io::Error },
+    #[error("`{}` is no backup, or is not encrypted to what was given", file.display())]
+    BackupLocked {
+        file: PathBuf,
+        source: age::DecryptError,
+    },
+    #[error("`{text}` is no age recipient: {reason}")]
+    Recipient { text: String, reason: &'static str },
+    #[error("`{}` holds no age identity", file.display())]
+    Identity { file: PathBuf, source: io::Error },
+    #[error("`{}` holds no passphrase: its first line is empty", file.display())]
+    NoPassphrase { file: PathBuf },
     #[error("no server has made a signing key yet")]
     NoSigningKey,
     #[error("`{}` cannot be written", file.display())]
@@ -197,6 +212,12 @@ impl CliError {
             Self::NotHealthy { .. } => "`layover check`, and the log of `layover serve`",
             Self::UntilIsPast { .. } => "give a date to come",
             Self::NoSigningKey => "start `layover serve` once",
+            Self::Backup(BackupError::NotEmpty(_)) => {
+                "name another data_dir (and database) in layover.toml, or move the old one aside"
+            }
+            Self::BackupLocked { .. } => {
+                "give the --passphrase-file or --identity that belongs to the backup"
+            }
             Self::PublicKeyFile { .. } => {
                 "give `ed25519:` and 64 hexadecimal digits, as `layover retention public-key` \
                  prints them, or a file with such lines"
@@ -225,6 +246,7 @@ pub(crate) const fn step_of_open(error: &OpenError) -> &'static str {
         OpenError::Store(_) => {
             "correct [database] url (LAYOVER__DATABASE__URL), then `layover check`"
         }
+        OpenError::HalfRestored => "`layover restore FILE` into an empty directory",
         OpenError::HomesOverlap { .. } => "give [storage] homes a directory of its own",
         OpenError::Homes { .. } => {
             "mount or make the directory, or correct [storage] homes; then `layover check`"

@@ -3,6 +3,7 @@
 mod adoption;
 mod algorithms;
 mod authentication;
+mod backup;
 mod calendar;
 mod changes;
 mod client_certificates;

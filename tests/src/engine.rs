@@ -63,6 +63,23 @@ impl Database {
     }
 }
 
+impl Database {
+    /// Destroys what is on a server; what is in a file goes with its folder.
+    pub(crate) fn empty(&self) {
+        if let Some(OnServer {
+            maintenance_url,
+            name,
+        }) = &self.on_server
+        {
+            psql(
+                maintenance_url,
+                &format!("DROP DATABASE {name} WITH (FORCE)"),
+            );
+            psql(maintenance_url, &format!("CREATE DATABASE {name}"));
+        }
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         if let Some(OnServer {

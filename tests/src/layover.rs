@@ -113,7 +113,7 @@ impl Setup {
             homes,
             client_dir,
             server: Mutex::new(None),
-            _database: database,
+            database,
             dir,
         }
     }
@@ -129,7 +129,7 @@ pub struct Layover {
     client_dir: PathBuf,
     // Before the database and the folder: fields are dropped in this order.
     server: Mutex<Option<Server>>,
-    _database: Database,
+    database: Database,
     dir: TempDir,
 }
 
@@ -153,6 +153,11 @@ impl Layover {
     /// The database engine.
     pub fn engine(&self) -> Engine {
         self.engine
+    }
+
+    /// Destroys the content of a database that is not in the data directory. The server is stopped.
+    pub fn empty_database(&self) {
+        self.database.empty();
     }
 
     /// Root of all homes.

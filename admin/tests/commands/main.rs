@@ -10,6 +10,7 @@
 mod absent;
 mod accounts;
 mod appliance;
+mod backup;
 mod bad_input;
 mod certificates;
 mod demo;

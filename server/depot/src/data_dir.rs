@@ -88,6 +88,17 @@ pub(crate) fn is_missing(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
+/// Whether a backup may be restored here: nothing is there but perhaps an empty
+/// directory for the homes. What cannot be seen counts as something.
+pub(crate) fn is_unused(data_dir: &Path) -> bool {
+    match fs::read_dir(data_dir) {
+        Ok(mut entries) => {
+            entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "homes"))
+        }
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 /// Which file `path` is: device and inode.
 pub(crate) fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let file = fs::metadata(path)?;

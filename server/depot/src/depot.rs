@@ -129,6 +129,11 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A restore was broken off.
+    #[error(
+        "a backup was being restored into this database, and that did not end: remove the database and the data directory, and restore it again"
+    )]
+    HalfRestored,
     /// The homes are not those of the database.
     #[error(
         "the homes directory `{}` {}, but the files in the database lie on storage `{expected}`: \
@@ -226,6 +231,9 @@ impl Depot {
             },
         };
         let store = Arc::new(Store::open(&connect).await?);
+        if crate::backup::is_incomplete(&store).await? {
+            return Err(OpenError::HalfRestored);
+        }
         let homes = options.homes.clone();
         // Records without files: a disk that is not mounted, perhaps. Where no
         // file is missed, a server goes on with empty homes; no visitor makes
@@ -370,6 +378,10 @@ impl Depot {
     #[must_use]
     pub fn shelf(&self) -> &Shelf {
         &self.inner.shelf
+    }
+
+    pub(crate) fn holdings(&self) -> &Arc<Holdings> {
+        &self.inner.holdings
     }
 
     /// The door for auditors.

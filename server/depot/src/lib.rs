@@ -12,6 +12,7 @@ mod account;
 mod adopt;
 mod auth_policy;
 mod authorized_key;
+mod backup;
 mod certificate;
 mod client_certificate;
 mod content_hash;
@@ -50,6 +51,7 @@ pub use authorized_key::{
     AuthorizedKey, KeyError, KeyFault, KeyUse, MAX_FROM_PATTERNS, MAX_KEYS_PER_ACCOUNT,
     MAX_PRINCIPALS, MAX_RSA_BITS, MIN_RSA_BITS, NewKey, parse_authorized_keys,
 };
+pub use backup::{BackupError, BackupManifest, BackupReport, BackupSink, Restore};
 pub use certificate::{NotACertificate, UserCa, UserCaError, UserCertificate};
 pub use client_certificate::{
     AuthorizedCertificate, CertificateError, CertificateNames, CertificateNamesError,

@@ -6,6 +6,7 @@
 //! this module knows which engine it talks to.
 
 mod dialect;
+mod dump;
 mod error;
 mod postgres;
 mod sqlite;
@@ -31,13 +32,15 @@ use crate::ledger::{
     FileState, FreshStaging, MoveClaim, NewUpload, Publication, RemovalClaim, Sealed, Staging,
     TreeClaim, Usage, Wishes,
 };
-use crate::vfs::{HiddenName, StorageId};
+use crate::vfs::{HiddenName, Identity, StorageId};
 use crate::{
     AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FolderPermission, HomeId,
     HomeName, Network, NewCertificate, NewNetwork, NodeId, SessionId, VirtualPath,
 };
 
+pub(crate) use dump::{Column, DumpError, DumpPart, Kind, TableRows};
 pub(crate) use rows::{AccountRow, LoginRow, NewAccountRow, OwnSessions, SessionStart};
+pub(crate) use steps::Value;
 
 mod rows;
 
@@ -68,6 +71,8 @@ pub(crate) struct Connect {
 pub(crate) enum Missing {
     /// Set it up.
     Make,
+    /// Set it up as it was at this schema step; refuse one that is there.
+    MakeUpTo(i64),
     /// Say so, and leave nothing behind; nor is an older schema changed.
     Refuse,
 }
@@ -96,6 +101,9 @@ pub enum OpenStoreError {
         /// The file; none when the database is not in one.
         file: Option<PathBuf>,
     },
+    /// A backup goes into an empty database only.
+    #[error("there is a database of Layover already: a backup is restored into an empty one")]
+    NotEmpty,
     /// It was written by a newer Layover.
     #[error(
         "the database has schema step {step}, which this version does not know: it was written by a newer Layover; use that version, or restore a backup"
@@ -266,6 +274,12 @@ macro_rules! store_doors {
             read moves::longest_paths_below(home: HomeId, dir: &VirtualPath) -> Vec<VirtualPath>;
             write jobs::note_job(name: &str, run: &JobRun) -> ();
             read jobs::last_run(name: &str) -> Option<JobRun>;
+            write dump::clear() -> ();
+            write dump::load(part: &TableRows) -> ();
+            write dump::settle_numbers() -> ();
+            read files::stored_after(after: FileId, limit: usize) -> Vec<FileRow>;
+            single files::set_identity(file: FileId, identity: Identity) -> ();
+            single jobs::forget_job(name: &str) -> ();
             read storage::homes_storage() -> Option<StorageId>;
             judge storage::record_storage(storage: &StorageId, replaces: Option<&StorageId>, now: Timestamp, entry: &NewEntry) -> Option<()>;
             read storage::others_live(node: &NodeId, silent_before: Timestamp) -> bool;
@@ -306,6 +320,22 @@ impl Store {
         url.starts_with("sqlite:")
             .then(|| sqlite::file(url))
             .flatten()
+    }
+
+    /// Gives every row of every table to `take`, as they are at one moment.
+    pub(crate) async fn dump(
+        &self,
+        take: &mut dyn FnMut(DumpPart) -> std::io::Result<()>,
+    ) -> Result<(), DumpError> {
+        match self {
+            Self::Sqlite(engine) => engine.dump(take).await,
+            Self::Postgres(engine) => engine.dump(take).await,
+        }
+    }
+
+    /// The last schema step that we know.
+    pub(crate) fn last_step() -> i64 {
+        dialect::last_step()
     }
 
     /// Waits for statements under way and closes every connection.

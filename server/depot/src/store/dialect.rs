@@ -59,8 +59,14 @@ pub(super) fn last_step() -> i64 {
 
 /// The schema steps in an engine's own words.
 pub(super) fn migrator(words: &Words) -> Migrator {
+    migrator_up_to(words, i64::MAX)
+}
+
+/// The same, no further than `step`.
+pub(super) fn migrator_up_to(words: &Words, step: i64) -> Migrator {
     let migrations = STEPS
         .iter()
+        .filter(|(version, ..)| *version <= step)
         .map(|(version, name, text)| {
             let text = text
                 .replace("BIGIDENTITY", words.identity)

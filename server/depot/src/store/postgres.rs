@@ -43,6 +43,34 @@ const BEGIN_WRITE: &str = "BEGIN";
 const SCHEMA_TABLES: &str =
     "SELECT COUNT(*) FROM pg_catalog.pg_class WHERE oid = to_regclass('_sqlx_migrations')";
 
+/// What a table has: names and types.
+const COLUMNS_OF: &str = "SELECT CAST(column_name AS TEXT), CAST(data_type AS TEXT) \
+     FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1 \
+     ORDER BY ordinal_position";
+
+/// Our tables.
+const TABLES_THERE: &str = "SELECT CAST(table_name AS TEXT) FROM information_schema.tables \
+     WHERE table_schema = current_schema() AND table_type = 'BASE TABLE' \
+     AND table_name <> '_sqlx_migrations'";
+
+/// Lets a row bring its own number.
+const OVERRIDING: &str = "OVERRIDING SYSTEM VALUE";
+
+/// A transaction that sees one state of the database.
+const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// What must be said at its beginning: whoever writes a backup is slow.
+const SNAPSHOT_SETTINGS: &[&str] = &["SET LOCAL statement_timeout = 0"];
+
+/// Numbers go on behind the greatest that is there.
+#[expect(clippy::unnecessary_wraps, reason = "SQLite needs nothing of the kind")]
+fn settle_numbers_of(table: &str) -> Option<String> {
+    Some(format!(
+        "SELECT setval(pg_get_serial_sequence('{table}', 'id'), GREATEST(MAX(id), 1), \
+         MAX(id) IS NOT NULL) FROM {table}"
+    ))
+}
+
 /// Connections of one node; PostgreSQL allows 100 in all by default.
 const CONNECTIONS: u32 = 16;
 
@@ -197,8 +225,10 @@ pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
         writer: pool.clone(),
         reader: pool,
     };
-    if how.missing == Missing::Make {
-        return engine.bring_up_to_date(&words).await;
+    match how.missing {
+        Missing::Make => return engine.bring_up_to_date(&words).await,
+        Missing::MakeUpTo(step) => return engine.make_up_to(SCHEMA_TABLES, &words, step).await,
+        Missing::Refuse => {}
     }
     let taken = match engine.is_set_up(SCHEMA_TABLES).await {
         Ok(true) => engine.refuse_other_steps().await,

@@ -50,6 +50,27 @@ const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 const SCHEMA_TABLES: &str =
     "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'";
 
+/// What a table has: names and types.
+const COLUMNS_OF: &str = "SELECT name, type FROM pragma_table_info($1)";
+
+/// Our tables.
+const TABLES_THERE: &str = "SELECT name FROM sqlite_master WHERE type = 'table' \
+     AND name NOT LIKE 'sqlite_%' AND name <> '_sqlx_migrations'";
+
+/// Lets a row bring its own number: always so here.
+const OVERRIDING: &str = "";
+
+/// A transaction that sees one state of the database.
+const BEGIN_SNAPSHOT: &str = "BEGIN";
+
+/// What must be said at its beginning.
+const SNAPSHOT_SETTINGS: &[&str] = &[];
+
+/// AUTOINCREMENT goes on behind the greatest number by itself.
+const fn settle_numbers_of(_: &str) -> Option<String> {
+    None
+}
+
 /// How long a statement waits for another process' write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -212,7 +233,7 @@ pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
     };
     let options = SqliteConnectOptions::from_str(&how.url)
         .map_err(|source| OpenStoreError::Url { source })?
-        .create_if_missing(how.missing == Missing::Make)
+        .create_if_missing(how.missing != Missing::Refuse)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(synchronous)
         .foreign_keys(true)
@@ -234,8 +255,10 @@ pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
         keyonly: "WITHOUT ROWID",
     };
     let engine = Engine { writer, reader };
-    if how.missing == Missing::Make {
-        return engine.bring_up_to_date(&words).await;
+    match how.missing {
+        Missing::Make => return engine.bring_up_to_date(&words).await,
+        Missing::MakeUpTo(step) => return engine.make_up_to(SCHEMA_TABLES, &words, step).await,
+        Missing::Refuse => {}
     }
     let taken = match engine.is_set_up(SCHEMA_TABLES).await {
         Ok(true) => engine.refuse_other_steps().await,

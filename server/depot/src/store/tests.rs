@@ -2,6 +2,7 @@
 //! on PostgreSQL where `LAYOVER_TEST_POSTGRES_URL` names a server.
 
 mod chains;
+mod dump;
 mod faults;
 mod foresight;
 mod ledger;
@@ -88,6 +89,7 @@ async fn store_suite(store: &Store) {
     operators::removed_accounts_and_entities(store).await;
     foresight::what_goes_and_what_failed(store).await;
     chains::certificates_of_what_went(store).await;
+    dump::everything_goes_out_and_comes_back(store).await;
 }
 
 #[tokio::test]
@@ -118,6 +120,7 @@ store_doors!(names_of_doors);
 fn the_suite_calls_every_function() {
     let suite: String = [
         include_str!("tests/chains.rs"),
+        include_str!("tests/dump.rs"),
         include_str!("tests/operators.rs"),
         include_str!("tests/foresight.rs"),
         include_str!("tests/ledger.rs"),

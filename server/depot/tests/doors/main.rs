@@ -8,6 +8,7 @@
 )]
 
 mod authentication;
+mod backup;
 mod evidence;
 mod files;
 mod foresight;

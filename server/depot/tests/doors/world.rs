@@ -32,7 +32,7 @@ pub(crate) fn keep(days: u64) -> Keep {
 }
 
 /// A database of the calling test's own; `None` when there is no server.
-async fn postgres_database() -> Option<String> {
+pub(crate) async fn postgres_database() -> Option<String> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let server = std::env::var("LAYOVER_TEST_POSTGRES_URL").ok()?;
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

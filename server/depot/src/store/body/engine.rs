@@ -9,6 +9,7 @@ mod belongings;
 mod certificates;
 mod chains;
 mod claims;
+mod dump;
 mod entities;
 mod expiry;
 mod files;
@@ -30,12 +31,14 @@ use std::time::Duration;
 use layover_retention::{ChainName, Checkpoint, DueCursor, Keep, PublicKey, SigningKey, Timestamp};
 
 use super::super::dialect::{self, Words};
+use super::super::dump::{DumpError, DumpPart, TableRows};
 use super::super::steps::Step;
 use super::super::{AccountRow, LoginRow, NewAccountRow, OwnSessions, SessionStart};
 use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};
 use super::{
-    BEGIN_WRITE, Conn, Lease, Pool, SETTLED_AFTER, Transaction, at_once, fault, insert_at_once,
-    rows_in_place, run,
+    BEGIN_SNAPSHOT, BEGIN_WRITE, COLUMNS_OF, Conn, Lease, OVERRIDING, Pool, SETTLED_AFTER,
+    SNAPSHOT_SETTINGS, TABLES_THERE, Transaction, at_once, fault, insert_at_once, rows_in_place,
+    run, settle_numbers_of,
 };
 use crate::account::{
     Account, AccountChange, AccountUse, Enabled, Entity, FailingFile, ForecastAccount,
@@ -47,7 +50,7 @@ use crate::ledger::{
     FileState, FreshStaging, MoveClaim, NewUpload, Publication, RemovalClaim, Sealed, Staging,
     TreeClaim, Usage, Wishes,
 };
-use crate::vfs::{HiddenName, StorageId};
+use crate::vfs::{HiddenName, Identity, StorageId};
 use crate::{
     AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FolderPermission, HomeId,
     HomeName, Network, NewCertificate, NewNetwork, NodeId, SessionId, VirtualPath,
@@ -99,6 +102,35 @@ impl Engine {
     pub(super) async fn bring_up_to_date(self, words: &Words) -> Result<Self, OpenStoreError> {
         super::migrate(&self.writer, &dialect::migrator(words)).await?;
         Ok(self)
+    }
+
+    /// Sets up the schema as it was at an earlier step, where there is none.
+    pub(super) async fn make_up_to(
+        self,
+        tables: &'static str,
+        words: &Words,
+        step: i64,
+    ) -> Result<Self, OpenStoreError> {
+        let wanted = dialect::last_step();
+        if step > wanted {
+            return Err(OpenStoreError::Newer { step });
+        }
+        if self.is_set_up(tables).await? {
+            return Err(OpenStoreError::NotEmpty);
+        }
+        super::migrate(&self.writer, &dialect::migrator_up_to(words, step)).await?;
+        Ok(self)
+    }
+
+    /// Every row of every table, as they are at one moment.
+    pub(in crate::store) async fn dump(
+        &self,
+        take: &mut dyn FnMut(DumpPart) -> std::io::Result<()>,
+    ) -> Result<(), DumpError> {
+        let snapshot = self.reader.begin_with(BEGIN_SNAPSHOT).await;
+        let mut snapshot = snapshot.map_err(fault)?;
+        dump::dump(snapshot.conn()?, take).await?;
+        Ok(snapshot.rollback().await?)
     }
 
     pub(in crate::store) async fn close(&self) {

@@ -396,3 +396,36 @@ pub(super) async fn change_used(conn: &mut Conn, home: HomeId, by: i64) -> Resul
         .await?;
     Ok(())
 }
+
+/// Stored files, in the order of their numbers.
+pub(crate) async fn stored_after(
+    conn: &mut Conn,
+    after: FileId,
+    limit: usize,
+) -> Result<Vec<FileRow>, StoreError> {
+    let rows = sqlx::query_as(concat!(
+        "SELECT ",
+        file_columns!(),
+        " FROM files f WHERE f.id > $1 AND f.state = 'stored' ORDER BY f.id LIMIT $2"
+    ))
+    .bind(after.0)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    file_rows(rows)
+}
+
+/// The row's file is this one now: it was restored.
+pub(crate) async fn set_identity(
+    conn: &mut Conn,
+    file: FileId,
+    identity: Identity,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE files SET inode = $2, born_us = $3 WHERE id = $1")
+        .bind(file.0)
+        .bind(identity.inode)
+        .bind(identity.born_us)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

@@ -32,3 +32,12 @@ pub(crate) async fn last_run(conn: &mut Conn, name: &str) -> Result<Option<JobRu
         report: serde_json::from_str(&report).unwrap_or(serde_json::Value::Null),
     }))
 }
+
+/// As if the job had never run.
+pub(crate) async fn forget_job(conn: &mut Conn, name: &str) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM jobs WHERE name = $1")
+        .bind(name.to_owned())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
