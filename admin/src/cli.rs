@@ -12,7 +12,8 @@ use layover_depot::{
 use layover_retention::Keep;
 
 use crate::value::{
-    AccountOrPath, KeepOrDefault, Moment, NewUntil, ReuseOrDefault, SizeOrNone, VirtualPathArg,
+    AccountOrPath, KeepOrDefault, KeepOrNone, Moment, NewUntil, ReuseOrDefault, SizeOrNone,
+    VirtualPathArg,
 };
 
 /// Hosted FTPS/SFTP server with enforced retention.
@@ -134,6 +135,9 @@ pub(crate) enum EntityCommand {
         /// How long files of its accounts stay, e.g. 5d, 36h; `default` is [retention] keep
         #[arg(long, value_name = "KEEP")]
         keep: KeepOrDefault,
+        /// Why, for the journal
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Remove an entity that has no accounts
     Remove {
@@ -255,6 +259,10 @@ pub(crate) struct AccountTraits {
     /// appliance's
     #[arg(long, value_name = "KEEP")]
     pub(crate) keep: Option<KeepOrDefault>,
+    /// Delete its files so long after they were first downloaded completely, e.g. 12h, if
+    /// that is sooner; `none` leaves them their whole keep
+    #[arg(long, value_name = "KEEP")]
+    pub(crate) collected_keep: Option<KeepOrNone>,
     /// Most bytes its home may hold, e.g. 10GiB, or `none`
     #[arg(long, value_name = "SIZE")]
     pub(crate) quota: Option<SizeOrNone>,
@@ -285,6 +293,9 @@ pub(crate) struct AccountSet {
     /// Publish SFTP uploads only when renamed from a temporary suffix
     #[arg(long, value_name = "yes|no")]
     pub(crate) publish_on_rename: Option<YesNo>,
+    /// Why, for the journal
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -463,6 +474,9 @@ pub(crate) enum RetentionCommand {
         #[arg(long)]
         files: bool,
     },
+    /// Rules for folders, over those of accounts
+    #[command(subcommand)]
+    Folder(FolderCommand),
     /// Proof of what was deleted
     #[command(subcommand)]
     Certificates(CertificatesCommand),
@@ -483,6 +497,60 @@ pub(crate) enum RetentionCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FolderCommand {
+    /// Say how long files in a folder and all below it stay, whoever uploads them (the most
+    /// specific folder decides); the expiry of files that are stored already moves with it
+    #[command(
+        override_usage = "layover retention folder set ACCOUNT PATH [OPTIONS] --reason TEXT\n       layover retention folder set --home HOME PATH [OPTIONS] --reason TEXT"
+    )]
+    Set {
+        #[command(flatten)]
+        of: FilesOf,
+        /// How long files stay, e.g. 2d; `default` is what the folder above or the account says
+        #[arg(long, value_name = "KEEP")]
+        keep: Option<KeepOrDefault>,
+        /// Delete files so long after they were first downloaded completely, e.g. 6h, if that
+        /// is sooner; with `none` the folder above or the account decides
+        #[arg(long, value_name = "KEEP")]
+        collected_keep: Option<KeepOrNone>,
+        /// Why, for the journal
+        #[arg(long)]
+        reason: String,
+    },
+    /// List the rules for the folders of a home
+    List {
+        #[command(flatten)]
+        of: HomeOf,
+    },
+    /// Take the rule of a folder away
+    #[command(
+        override_usage = "layover retention folder remove ACCOUNT PATH --reason TEXT\n       layover retention folder remove --home HOME PATH --reason TEXT"
+    )]
+    Remove {
+        #[command(flatten)]
+        of: FilesOf,
+        /// Why, for the journal
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Which home: an account's, or one by its name.
+#[derive(Debug, Args)]
+pub(crate) struct HomeOf {
+    /// The account whose home is meant
+    #[arg(
+        value_name = "ACCOUNT",
+        required_unless_present = "home",
+        conflicts_with = "home"
+    )]
+    pub(crate) account: Option<AccountName>,
+    /// A home by its name, also when its last account was removed
+    #[arg(long)]
+    pub(crate) home: Option<HomeName>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,6 +9,7 @@ mod demo;
 mod entity;
 mod evidence;
 mod file;
+mod folder;
 mod journal;
 mod key;
 mod permission;

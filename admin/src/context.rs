@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use layover_config::{ConfigErrors, Loaded, Origin, SEARCH_PATH, Settings, environment};
 use layover_depot::{Account, Actor, Depot, OpenError, OpenStoreError, Registry, Role};
-use layover_retention::{Clock, PolicyLayers, RetentionPolicy};
+use layover_retention::{Clock, KeepWish, PolicyLayers, RetentionPolicy};
 use layover_server::{RetentionRule, SystemClock, depot_options, retention_rule};
 
 use crate::error::CliError;
@@ -125,7 +125,7 @@ impl Context {
         }
     }
 
-    /// The rule that holds for an account's files.
+    /// The rule that holds for an account's files where no folder has one.
     pub(crate) async fn policy(
         &self,
         registry: &Registry,
@@ -137,7 +137,11 @@ impl Context {
             appliance: self.rule.keep,
             max_keep: self.rule.max_keep,
             entity: entity.and_then(|entity| entity.keep),
-            account: account.keep,
+            account: KeepWish {
+                keep: account.keep,
+                collected_keep: account.collected_keep,
+            },
+            folder: KeepWish::default(),
         }
         .effective())
     }

@@ -81,6 +81,8 @@ pub(crate) enum CliError {
     Path(#[from] PathError),
     #[error("nothing to change was given")]
     NothingToChange,
+    #[error("no rule for the folder was given")]
+    NoFolderRule,
     #[error("{failed} due files could not be deleted; the first: {first}")]
     SweepFailed { failed: u64, first: String },
     #[error(transparent)]
@@ -145,7 +147,7 @@ impl CliError {
     pub(crate) fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::NothingToChange | Self::WhoseFiles | Self::WhichFile
+            Self::NothingToChange | Self::NoFolderRule | Self::WhoseFiles | Self::WhichFile
         )
     }
 
@@ -208,6 +210,7 @@ impl CliError {
             Self::WhoseFiles => "name the account before the path, or the home: --home HOME",
             Self::WhichFile => "name the file, as `layover file list` shows it",
             Self::NothingToChange => "`layover account set --help` lists what can be changed",
+            Self::NoFolderRule => "give --keep, --collected-keep, or both",
             Self::NotReady => "do what the lines above say, then check again",
             Self::NotHealthy { .. } => "`layover check`, and the log of `layover serve`",
             Self::UntilIsPast { .. } => "give a date to come",

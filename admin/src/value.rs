@@ -189,6 +189,21 @@ impl FromStr for KeepOrDefault {
     }
 }
 
+/// A keep, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeepOrNone(pub(crate) Option<Keep>);
+
+impl FromStr for KeepOrNone {
+    type Err = <Keep as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self(None)),
+            keep => keep.parse().map(|keep| Self(Some(keep))),
+        }
+    }
+}
+
 /// A rule for FTPS data connections, or the appliance's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReuseOrDefault(pub(crate) Option<SessionReuse>);

@@ -28,7 +28,8 @@ pub use clock::{Clock, ManualClock};
 pub use export::{EXPORT_FORMAT, Line};
 pub use keep::{Keep, KeepError, MAX_KEEP_SECS};
 pub use policy::{
-    KeepTooLong, PolicyLayers, PolicySource, RetentionPolicy, expires_at, is_expired,
+    FileTimes, KeepTooLong, KeepWish, PolicyLayers, PolicySource, RetentionPolicy, expires_at,
+    is_expired,
 };
 pub use sweep::{DueCursor, DueShelf, Removal, SWEEP_PAGE, SweepReport, sweep};
 pub use timestamp::{Timestamp, TimestampError};

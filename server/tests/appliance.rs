@@ -101,6 +101,7 @@ async fn add_account(appliance: &Appliance, name: &str) {
         read_only: false,
         tolerant_completion: false,
         publish_on_rename: false,
+        collected_keep: None,
         session_reuse: None,
     };
     registry

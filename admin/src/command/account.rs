@@ -33,7 +33,7 @@ struct WithPassword {
 struct AccountChanged {
     #[serde(flatten)]
     account: AccountView,
-    /// Stored files that got another expiry; only where the keep was set.
+    /// Stored files that got another expiry; only where a keep was set.
     #[serde(skip_serializing_if = "Option::is_none")]
     files_moved: Option<u64>,
 }
@@ -156,6 +156,7 @@ async fn add(
                 protocols: arguments.traits.protocols.unwrap_or(Protocols::ALL),
                 auth: arguments.traits.auth.unwrap_or_default(),
                 keep: arguments.traits.keep.and_then(|keep| keep.0),
+                collected_keep: arguments.traits.collected_keep.and_then(|keep| keep.0),
                 quota_bytes: arguments
                     .traits
                     .quota
@@ -324,6 +325,9 @@ async fn show(
             view.effective_keep, view.effective_keep_source
         ),
     );
+    if let Some(keep) = view.collected_keep {
+        fields.add("keep once collected", format!("{keep}, if that is sooner"));
+    }
     fields.add(
         "quota",
         view.quota_bytes
@@ -407,10 +411,12 @@ async fn set(
         read_only,
         tolerant_completion,
         publish_on_rename,
+        reason,
     } = arguments;
     let nothing = traits.protocols.is_none()
         && traits.auth.is_none()
         && traits.keep.is_none()
+        && traits.collected_keep.is_none()
         && traits.quota.is_none()
         && traits.session_reuse.is_none()
         && read_only
@@ -429,6 +435,8 @@ async fn set(
             .keep
             .map(|keep| keep.0)
             .or(default_keep.then_some(None)),
+        collected_keep: traits.collected_keep.map(|keep| keep.0),
+        reason,
         quota_bytes: traits
             .quota
             .map(|quota| quota.0.map(|size| size.0))
@@ -443,9 +451,10 @@ async fn set(
         .await?;
     let account = registry.account(&name).await?;
     let view = view(context, registry, &account).await?;
-    let sentence = match change.keep {
-        None => format!("account `{name}` changed"),
-        Some(_) => format!(
+    let changes_rule = change.keep.is_some() || change.collected_keep.is_some();
+    let sentence = match changes_rule {
+        false => format!("account `{name}` changed"),
+        true => format!(
             "account `{name}` changed: files stay {} (set by the {}); {}",
             view.effective_keep,
             view.effective_keep_source,
@@ -454,7 +463,7 @@ async fn set(
     };
     let document = AccountChanged {
         account: view,
-        files_moved: change.keep.map(|_| files_moved),
+        files_moved: changes_rule.then_some(files_moved),
     };
     context.out.done(&document, &sentence)?;
     if change.auth.is_some() {

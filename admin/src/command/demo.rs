@@ -119,6 +119,7 @@ async fn prepare_account(depot: &Depot, password: &str) -> Result<(), CliError> 
         read_only: false,
         tolerant_completion: false,
         publish_on_rename: false,
+        collected_keep: None,
         session_reuse: None,
     };
     registry.add_account(&actor, &account).await?;

@@ -1,7 +1,7 @@
 //! `layover entity`.
 
 use layover_depot::{Entity, EntityName, NewEntity, Registry};
-use layover_retention::{Keep, PolicyLayers, Timestamp};
+use layover_retention::{Keep, KeepWish, PolicyLayers, Timestamp};
 use serde::Serialize;
 
 use super::view::files_moved_text;
@@ -58,7 +58,8 @@ async fn shown(
         appliance: context.rule.keep,
         max_keep: context.rule.max_keep,
         entity: entity.keep,
-        account: None,
+        account: KeepWish::default(),
+        folder: KeepWish::default(),
     }
     .effective();
     let accounts = registry.list_accounts().await?;
@@ -79,8 +80,11 @@ async fn set(
     registry: &Registry,
     name: &EntityName,
     keep: Option<Keep>,
+    reason: Option<&str>,
 ) -> Result<(), CliError> {
-    let files_moved = registry.set_entity_keep(&context.actor, name, keep).await?;
+    let files_moved = registry
+        .set_entity_keep(&context.actor, name, keep, reason)
+        .await?;
     let entity = shown(context, registry, name).await?;
     let files = files_moved_text(files_moved);
     let sentence = format!(
@@ -144,7 +148,8 @@ pub(super) async fn run(context: &mut Context, command: EntityCommand) -> Result
         EntityCommand::Set {
             name,
             keep: KeepOrDefault(keep),
-        } => set(context, registry, &name, keep).await?,
+            reason,
+        } => set(context, registry, &name, keep, reason.as_deref()).await?,
         EntityCommand::Remove { name } => {
             registry.remove_entity(&context.actor, &name).await?;
             context.out.done(

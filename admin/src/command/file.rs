@@ -1,7 +1,7 @@
 //! `layover file`.
 
 use layover_depot::{FileState, HomeName, Registry, RemovedWhat, StoredFile, VirtualPath};
-use layover_retention::Timestamp;
+use layover_retention::{PolicySource, Timestamp};
 use serde::Serialize;
 
 use crate::cli::{FileCommand, FilesOf};
@@ -21,6 +21,8 @@ struct FileView {
     uploaded_by: Option<String>,
     collected_at: Option<Timestamp>,
     collected_by: Option<String>,
+    /// Whose rule it follows.
+    rule: Option<PolicySource>,
     sha256: Option<String>,
 }
 
@@ -36,6 +38,7 @@ impl From<&StoredFile> for FileView {
             uploaded_by: file.uploaded_by.as_ref().map(ToString::to_string),
             collected_at: file.collected_at,
             collected_by: file.collected_by.as_ref().map(ToString::to_string),
+            rule: file.rule,
             sha256: file.sha256.clone(),
         }
     }
@@ -84,7 +87,7 @@ pub(super) async fn run(context: &mut Context, command: FileCommand) -> Result<(
 }
 
 /// The home that is meant, and where in it.
-async fn place(
+pub(super) async fn place(
     registry: &Registry,
     of: FilesOf,
 ) -> Result<(HomeName, Option<VirtualPath>), CliError> {

@@ -7,7 +7,7 @@ use layover_retention::{ChainName, DueShelf, Keep, SweepReport, Timestamp, sweep
 use layover_server::{SWEEP_BUDGET, SWEEP_JOB};
 use serde::Serialize;
 
-use super::evidence;
+use super::{evidence, folder};
 use crate::cli::{CertificatesCommand, RetentionCommand};
 use crate::context::Context;
 use crate::error::CliError;
@@ -56,6 +56,7 @@ pub(super) async fn run(context: &mut Context, command: RetentionCommand) -> Res
             evidence::export(context, &depot, ChainName::Certificates, &out).await
         }
         RetentionCommand::PublicKey => evidence::public_keys(context, &depot).await,
+        RetentionCommand::Folder(command) => folder::run(context, &depot, command).await,
         RetentionCommand::Status => status(context, &depot).await,
         RetentionCommand::Sweep { dry_run: true } => list_due(context, &depot).await,
         RetentionCommand::Sweep { dry_run: false } => sweep_now(context, &depot).await,

@@ -26,6 +26,8 @@ pub(super) struct AccountView {
     pub(super) keep: Option<Keep>,
     pub(super) effective_keep: Keep,
     pub(super) effective_keep_source: &'static str,
+    /// How long its files stay after they were first collected, if that is sooner.
+    pub(super) collected_keep: Option<Keep>,
     pub(super) quota_bytes: Option<u64>,
     pub(super) read_only: bool,
     pub(super) tolerant_completion: bool,
@@ -64,6 +66,7 @@ impl AccountView {
             keep: account.keep,
             effective_keep: policy.keep,
             effective_keep_source: policy.source.as_str(),
+            collected_keep: account.collected_keep,
             quota_bytes: account.quota_bytes,
             read_only: account.read_only,
             tolerant_completion: account.tolerant_completion,

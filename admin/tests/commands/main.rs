@@ -17,3 +17,4 @@ mod demo;
 mod files;
 mod journal;
 mod place;
+mod rules;

@@ -167,6 +167,7 @@ async fn add_account(depot: &Depot) -> Result<(), Fault> {
         read_only: false,
         tolerant_completion: false,
         publish_on_rename: false,
+        collected_keep: None,
         session_reuse: None,
     };
     registry.add_account(&actor, &account).await?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use layover_retention::{Keep, Timestamp};
+use layover_retention::{Keep, PolicySource, Timestamp};
 use serde::Serialize;
 
 use crate::holdings::Moving;
@@ -88,6 +88,8 @@ pub struct Account {
     pub auth: AuthPolicy,
     /// How long files stay that it uploads, over what its entity says.
     pub keep: Option<Keep>,
+    /// How long they stay after they were first collected, if that is sooner.
+    pub collected_keep: Option<Keep>,
     /// Most bytes its home may hold when this account adds to it.
     pub quota_bytes: Option<u64>,
     /// Whether it may only list and read.
@@ -136,6 +138,8 @@ pub struct NewAccount {
     pub auth: AuthPolicy,
     /// How long its files stay.
     pub keep: Option<Keep>,
+    /// How long they stay after they were first collected, if that is sooner.
+    pub collected_keep: Option<Keep>,
     /// Most bytes its home may hold when it adds to it.
     pub quota_bytes: Option<u64>,
     /// Whether it may only list and read.
@@ -157,6 +161,10 @@ pub struct AccountChange {
     pub auth: Option<AuthPolicy>,
     /// How long its files stay; recomputes the expiry of those that are there.
     pub keep: Option<Option<Keep>>,
+    /// How long they stay after they were first collected; recomputes as well.
+    pub collected_keep: Option<Option<Keep>>,
+    /// Why, for the journal.
+    pub reason: Option<String>,
     /// Most bytes its home may hold.
     pub quota_bytes: Option<Option<u64>>,
     /// Whether it may only list and read.
@@ -220,6 +228,8 @@ pub struct StoredFile {
     pub collected_at: Option<Timestamp>,
     /// By whom.
     pub collected_by: Option<AccountName>,
+    /// Whose rule it follows; none while it is unfinished.
+    pub rule: Option<PolicySource>,
     /// When an unfinished upload was last gone on with; of a stored file, when
     /// it took its name.
     pub touched_at: Timestamp,

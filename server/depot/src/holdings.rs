@@ -11,6 +11,7 @@
 mod beginnings;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod grounds;
 mod growth;
 mod live;
 mod locks;
@@ -18,7 +19,6 @@ mod moving;
 mod publish;
 mod removal;
 mod storage;
-mod wishes;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -42,7 +42,7 @@ pub(crate) use publish::{PublishError, Publishing};
 pub(crate) use removal::Taken;
 pub(crate) use storage::{Elsewhere, needed_storage};
 
-use wishes::KnownWishes;
+use grounds::KnownGrounds;
 
 use crate::ledger::{ApplianceKeep, Claimed};
 use crate::store::{Store, StoreError};
@@ -89,8 +89,8 @@ pub(crate) struct Holdings {
     pub(crate) beginnings: Beginnings,
     /// Hidden files that had no row when recovery last looked.
     pub(crate) rowless: Mutex<HashSet<HiddenName>>,
-    /// What accounts wished of late.
-    pub(crate) wishes: KnownWishes,
+    /// The rules that held for accounts of late.
+    pub(crate) grounds: KnownGrounds,
     /// Work that goes on when its caller is gone; waited for at the end.
     pub(crate) tasks: TaskTracker,
     /// Claims refused because another process holds the name.
@@ -129,7 +129,7 @@ impl Holdings {
             growth: GrowthTable::default(),
             beginnings: Beginnings::default(),
             rowless: Mutex::default(),
-            wishes: KnownWishes::default(),
+            grounds: KnownGrounds::default(),
             tasks: TaskTracker::new(),
             #[cfg(test)]
             refused_claims: std::sync::atomic::AtomicUsize::new(0),

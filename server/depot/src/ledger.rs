@@ -8,9 +8,12 @@
 //! Invariant: a home's `used_bytes` is the sum of the sizes of its rows in
 //! `publishing`, `stored` and `deleting`.
 
-use layover_retention::{ChainHash, DueCursor, Keep, PolicyLayers, Timestamp};
+use layover_retention::{
+    ChainHash, DueCursor, Keep, KeepWish, PolicyLayers, RetentionPolicy, Timestamp,
+};
 
 use crate::journal::NewEntry;
+use crate::rules::{FileRule, Grounds};
 use crate::store::keep_of;
 use crate::vfs::{HiddenName, Identity};
 use crate::{AccountId, FileId, HomeId, NodeId, VirtualPath};
@@ -255,27 +258,32 @@ pub(crate) struct Publication {
 }
 
 /// What an account and its entity wish, as the database has it: seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wishes {
     pub(crate) entity_s: Option<i64>,
     pub(crate) account_s: Option<i64>,
+    pub(crate) collected_s: Option<i64>,
+    /// How often the home's own rules changed; 0: it never had any.
+    pub(crate) rules_version: i64,
 }
 
 impl Wishes {
-    pub(crate) fn entity(self) -> Option<Keep> {
+    fn entity(self) -> Option<Keep> {
         keep_of(self.entity_s)
     }
 
-    pub(crate) fn account(self) -> Option<Keep> {
-        keep_of(self.account_s)
+    fn account(self) -> KeepWish {
+        KeepWish {
+            keep: keep_of(self.account_s),
+            collected_keep: keep_of(self.collected_s),
+        }
     }
 }
 
 impl Publication {
-    /// When the file goes under these wishes.
-    pub(crate) fn expires_at(&self, wishes: Wishes) -> Timestamp {
-        self.appliance
-            .expires_at(wishes.entity(), wishes.account(), self.arrived_at)
+    /// What holds for the file on these grounds.
+    pub(crate) fn rule(&self, grounds: &Grounds) -> FileRule {
+        grounds.of_new(self.appliance, &self.path, self.arrived_at)
     }
 }
 
@@ -287,35 +295,16 @@ pub(crate) struct ApplianceKeep {
 }
 
 impl ApplianceKeep {
-    /// How long a file stays under these layers.
-    pub(crate) fn effective(
-        self,
-        entity: Option<layover_retention::Keep>,
-        account: Option<layover_retention::Keep>,
-    ) -> layover_retention::Keep {
+    /// The rule under these wishes, and that of the folder.
+    pub(crate) fn policy(self, wishes: Wishes, folder: KeepWish) -> RetentionPolicy {
         let layers = PolicyLayers {
             appliance: self.keep,
             max_keep: self.max_keep,
-            entity,
-            account,
+            entity: wishes.entity(),
+            account: wishes.account(),
+            folder,
         };
-        layers.effective().keep
-    }
-
-    /// When a file goes that arrived at `arrived_at` under these layers.
-    pub(crate) fn expires_at(
-        self,
-        entity: Option<layover_retention::Keep>,
-        account: Option<layover_retention::Keep>,
-        arrived_at: Timestamp,
-    ) -> Timestamp {
-        let layers = PolicyLayers {
-            appliance: self.keep,
-            max_keep: self.max_keep,
-            entity,
-            account,
-        };
-        layover_retention::expires_at(arrived_at, &layers.effective())
+        layers.effective()
     }
 }
 

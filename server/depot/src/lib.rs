@@ -31,6 +31,7 @@ mod path;
 mod recover;
 mod registry;
 mod rights;
+mod rules;
 mod secret;
 mod session;
 mod session_reuse;
@@ -79,10 +80,11 @@ pub use network::{AllowedNetwork, FromPattern, Network, NetworkError, NewNetwork
 pub use password::{MAX_PASSWORD_BYTES, PasswordError};
 pub use path::{MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, PathError, VirtualPath};
 pub use recover::{RecoveryReport, SILENT_AFTER};
-pub use registry::{Registry, RegistryError};
+pub use registry::{FolderRule, Registry, RegistryError};
 pub use rights::{
     FolderPermission, Protocol, Protocols, ProtocolsError, Right, Rights, RightsError,
 };
+pub use rules::FolderKeep;
 pub use secret::Secret;
 pub use session::{
     Completion, CopySource, Download, EndReason, FileInfo, Listing, MAX_COPY_BYTES, MAX_LISTING,

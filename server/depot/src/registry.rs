@@ -5,6 +5,7 @@
 mod belongings;
 mod error;
 mod files;
+mod folders;
 mod views;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use layover_retention::{Keep, KeepTooLong, PolicyLayers};
 
 use belongings::{MAX_NETWORKS_PER_ACCOUNT, at_most, authorized, check_reason};
 pub use error::RegistryError;
+pub use folders::FolderRule;
 
 use crate::account::{Account, AccountChange, Actor, Enabled, Entity, NewAccount, NewEntity};
 use crate::holdings::Holdings;
@@ -23,7 +25,7 @@ use crate::{
     AccountName, EntityName, HomeName, MAX_CERTIFICATES_PER_ACCOUNT, MAX_KEYS_PER_ACCOUNT,
 };
 
-/// Longest reason of a network, in bytes.
+/// Longest reason of a network or a rule, in bytes.
 const MAX_REASON_BYTES: usize = 256;
 
 /// The door for operators.
@@ -94,24 +96,29 @@ impl Registry {
         Ok(self.holdings.store.list_entities().await?)
     }
 
-    /// Changes how long the entity's files stay; `None` is the appliance's
+    /// Changes how long the entity's files stay, and why; `None` is the appliance's
     /// rule. What is stored moves its expiry in the same transaction, except
     /// where an account has its own keep. Returns how many files that were.
     ///
     /// # Errors
-    /// `UnknownEntity`, `KeepTooLong`, `Store`.
+    /// `UnknownEntity`, `KeepTooLong`, `BadReason`, `Store`.
     pub async fn set_entity_keep(
         &self,
         actor: &Actor,
         name: &EntityName,
         keep: Option<Keep>,
+        reason: Option<&str>,
     ) -> Result<u64, RegistryError> {
         self.check_keep(keep)?;
+        check_reason(reason)?;
         let entity = self.entity(name).await?;
-        let entry = self.entry(actor, "entity.set").entity(name).with(
+        let mut entry = self.entry(actor, "entity.set").entity(name).with(
             "keep",
             keep.map_or_else(|| "appliance".to_owned(), |keep| keep.to_string()),
         );
+        if let Some(reason) = reason {
+            entry = entry.with("reason", reason);
+        }
         let appliance = self.holdings.appliance;
         Ok(self
             .holdings
@@ -162,6 +169,7 @@ impl Registry {
         account: &NewAccount,
     ) -> Result<Account, RegistryError> {
         self.check_keep(account.keep)?;
+        self.check_keep(account.collected_keep)?;
         let name = &account.name;
         if account.protocols.is_empty() {
             return Err(RegistryError::NoProtocol { name: name.clone() });
@@ -208,6 +216,7 @@ impl Registry {
             protocols: account.protocols,
             auth: account.auth,
             keep: account.keep,
+            collected_keep: account.collected_keep,
             quota_bytes: account.quota_bytes,
             read_only: account.read_only,
             tolerant_completion: account.tolerant_completion,
@@ -240,6 +249,9 @@ impl Registry {
             let prints = account.certificates.iter();
             let prints: Vec<_> = prints.map(|one| one.fingerprint.clone()).collect();
             entry = entry.with("certificates", prints);
+        }
+        if let Some(keep) = account.collected_keep {
+            entry = entry.with("collected_keep", keep.to_string());
         }
         if let Some(reuse) = account.session_reuse {
             entry = entry.with("session_reuse", reuse.as_str());
@@ -280,7 +292,7 @@ impl Registry {
     /// same transaction. Returns how many files that were.
     ///
     /// # Errors
-    /// `UnknownAccount`, `KeepTooLong`, `NoProtocol`, `Store`.
+    /// `UnknownAccount`, `KeepTooLong`, `NoProtocol`, `BadReason`, `Store`.
     pub async fn change_account(
         &self,
         actor: &Actor,
@@ -288,6 +300,8 @@ impl Registry {
         change: &AccountChange,
     ) -> Result<u64, RegistryError> {
         self.check_keep(change.keep.flatten())?;
+        self.check_keep(change.collected_keep.flatten())?;
+        check_reason(change.reason.as_deref())?;
         if change.protocols.is_some_and(crate::Protocols::is_empty) {
             return Err(RegistryError::NoProtocol { name: name.clone() });
         }
@@ -355,6 +369,13 @@ fn describe(mut entry: NewEntry, change: &AccountChange) -> NewEntry {
     }
     if let Some(keep) = change.keep {
         entry = entry.with("keep", keep.map_or_else(inherited, |keep| keep.to_string()));
+    }
+    if let Some(keep) = change.collected_keep {
+        let word = keep.map_or_else(|| "none".to_owned(), |keep| keep.to_string());
+        entry = entry.with("collected_keep", word);
+    }
+    if let Some(reason) = &change.reason {
+        entry = entry.with("reason", reason.as_str());
     }
     if let Some(reuse) = change.session_reuse {
         let word = reuse.map_or("appliance", crate::SessionReuse::as_str);

@@ -267,17 +267,16 @@ impl Session {
         self.inner.terms().quota_bytes
     }
 
-    /// How long a file stays that it uploaded just now: for the greeting. The
-    /// account's own keep is that of the login.
+    /// How long a file stays that it uploads to the top of its home just now: for
+    /// the greeting.
     ///
     /// # Errors
     /// `Database`.
     pub async fn keep(&self) -> Result<Keep, VfsError> {
-        let account = &self.inner.account;
         let holdings = &self.inner.holdings;
-        let entity = holdings.store.entity(&account.entity).await?;
-        let of_entity = entity.and_then(|entity| entity.keep);
-        Ok(holdings.appliance.effective(of_entity, account.keep))
+        let grounds = holdings.store.grounds_now(self.inner.account.id).await?;
+        let policy = grounds.policy(holdings.appliance, &VirtualPath::root());
+        Ok(policy.keep)
     }
 
     /// Resolves when the session must end, with the reason; from then on every

@@ -30,8 +30,9 @@ use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
     Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, ContentHash, DueRow, EndedBy, FileRow,
     FileState, FreshStaging, MoveClaim, NewUpload, Publication, RemovalClaim, Sealed, Staging,
-    TreeClaim, Usage, Wishes,
+    TreeClaim, Usage,
 };
+use crate::rules::{FolderKeep, Grounds};
 use crate::vfs::{HiddenName, Identity, StorageId};
 use crate::{
     AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FolderPermission, HomeId,
@@ -173,18 +174,18 @@ macro_rules! store_doors {
             script uploads::stage_at_once(staging: &Staging) -> bool;
             judge uploads::stage(staging: &Staging) -> Claimed;
             write uploads::unstage(staging: &Staging, state: FileState, entry: Option<&NewEntry>) -> ();
-            script uploads::publish_at_once(publication: &Publication, wishes: Wishes) -> bool;
+            script uploads::publish_at_once(publication: &Publication, grounds: &Grounds) -> bool;
             judge uploads::publish(publication: &Publication) -> Option<Timestamp>;
             judge removals::claim_removal(claim: &RemovalClaim) -> Claimed;
             write removals::finish_removal(row: &FileRow, ended_by: EndedBy, now: Timestamp, entry: &NewEntry) -> ();
             write removals::undo_removal(home: HomeId, file: FileId, path: &VirtualPath) -> ();
             judge moves::claim_move(claim: &MoveClaim) -> Claimed;
-            write moves::finish_move(claim: &MoveClaim, entry: &NewEntry) -> ();
+            write moves::finish_move(claim: &MoveClaim, appliance: ApplianceKeep, entry: &NewEntry) -> ();
             judge moves::claim_tree(claim: &TreeClaim) -> Claimed;
-            write moves::finish_tree_move(home: HomeId, from: &VirtualPath, to: &VirtualPath, entry: Option<&NewEntry>) -> ();
+            write moves::finish_tree_move(home: HomeId, from: &VirtualPath, to: &VirtualPath, appliance: ApplianceKeep, entry: Option<&NewEntry>) -> ();
             write moves::finish_tree_removal(home: HomeId, dir: &VirtualPath, entry: Option<&NewEntry>) -> Vec<HiddenName>;
             script files::end_download(collected: Option<(FileId, AccountId)>, now: Timestamp, entry: &NewEntry) -> bool;
-            read expiry::wishes_now(account: AccountId) -> Wishes;
+            read expiry::grounds_now(account: AccountId) -> Grounds;
             read removals::due(now: Timestamp, after: Option<DueCursor>, limit: usize) -> Vec<DueRow>;
             read removals::stale_uploads(before: Timestamp, limit: usize) -> Vec<FileRow>;
             read files::unfinished(node: &NodeId, silent_before: Timestamp, after: FileId, limit: usize) -> Vec<FileRow>;
@@ -214,6 +215,9 @@ macro_rules! store_doors {
             read entities::list_entities() -> Vec<Entity>;
             judge entities::remove_entity(entity: EntityId, entry: &NewEntry) -> Option<()>;
             write expiry::set_entity_keep(entity: EntityId, keep: Option<Keep>, appliance: ApplianceKeep, entry: &NewEntry) -> u64;
+            write expiry::set_folder_keep(home: HomeId, folder: &FolderKeep, appliance: ApplianceKeep, entry: &NewEntry) -> u64;
+            judge expiry::remove_folder_keep(home: HomeId, path: &VirtualPath, appliance: ApplianceKeep, entry: &NewEntry) -> Option<u64>;
+            read expiry::folder_keeps(home: HomeId) -> Vec<FolderKeep>;
             judge expiry::apply_rule(appliance: ApplianceKeep, now: Timestamp, entry: &NewEntry) -> Option<()>;
 
             read accounts::account(name: &AccountName) -> Option<Account>;

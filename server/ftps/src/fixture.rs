@@ -296,6 +296,7 @@ async fn depot(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Depot {
             read_only: false,
             tolerant_completion: name == OTHER,
             publish_on_rename: false,
+            collected_keep: None,
             session_reuse: None,
         };
         registry.add_account(&actor, &account).await.unwrap();

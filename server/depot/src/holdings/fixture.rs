@@ -138,6 +138,7 @@ impl World {
             read_only: false,
             tolerant_completion: false,
             publish_on_rename: false,
+            collected_keep: None,
             session_reuse: None,
             password_hash: None,
             keys: Vec::new(),

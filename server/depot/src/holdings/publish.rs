@@ -153,16 +153,17 @@ impl Holdings {
     /// else.
     async fn record(&self, publication: &Publication) -> Result<Option<Timestamp>, StoreError> {
         let account = publication.account;
-        let wishes = match self.wishes.of(account) {
-            Some(wishes) => wishes,
-            None => self.store.wishes_now(account).await?,
+        let grounds = match self.grounds.of(account) {
+            Some(grounds) => grounds,
+            None => self.store.grounds_now(account).await?,
         };
-        if self.store.publish_at_once(publication, wishes).await? {
-            self.wishes.remember(account, wishes);
-            return Ok(Some(publication.expires_at(wishes)));
+        if self.store.publish_at_once(publication, &grounds).await? {
+            let expires_at = publication.rule(&grounds).expires_at;
+            self.grounds.remember(account, grounds);
+            return Ok(Some(expires_at));
         }
-        // There is a file to be replaced, or the wishes have changed.
-        self.wishes.forget(account);
+        // There is a file to be replaced, or the rules have changed.
+        self.grounds.forget(account);
         self.store.publish(publication).await
     }
 

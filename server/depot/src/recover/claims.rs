@@ -113,7 +113,10 @@ async fn settle_move(
         None => record::Whose::default(),
     };
     let entry = record::move_recovered(holdings, &home, &whose, from, to);
-    holdings.store.finish_move(&moved, &entry).await?;
+    holdings
+        .store
+        .finish_move(&moved, holdings.appliance, &entry)
+        .await?;
     report.moved = report.moved.saturating_add(1);
     Ok(())
 }
@@ -140,7 +143,7 @@ async fn settle_tree(
                 record::move_recovered(holdings, &home, &record::Whose::default(), from, to);
             holdings
                 .store
-                .finish_tree_move(home.id, from, to, Some(&entry))
+                .finish_tree_move(home.id, from, to, holdings.appliance, Some(&entry))
                 .await?;
             report.moved = report.moved.saturating_add(1);
             return Ok(());

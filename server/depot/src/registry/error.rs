@@ -4,6 +4,7 @@ use layover_retention::KeepTooLong;
 
 use super::MAX_REASON_BYTES;
 use crate::password::PasswordError;
+use crate::rules::MAX_FOLDER_KEEPS;
 use crate::store::StoreError;
 use crate::vfs::VfsError;
 use crate::{AccountName, EntityName, HomeName, Network, SessionId, VirtualPath};
@@ -195,6 +196,25 @@ pub enum RegistryError {
         what: &'static str,
         /// The limit.
         limit: usize,
+    },
+    /// A rule that changes what happens to files needs a reason.
+    #[error("say why: the journal keeps the reason")]
+    NoReason,
+    /// The home has rules for as many folders as it may.
+    #[error("home `{home}` has rules for {MAX_FOLDER_KEEPS} folders already, which is the most")]
+    TooManyFolders {
+        /// The home.
+        home: HomeName,
+    },
+    /// The folder has no rule.
+    #[error(
+        "folder `{path}` of home `{home}` has no rule; see: layover retention folder list --home {home}"
+    )]
+    UnknownFolder {
+        /// The home.
+        home: HomeName,
+        /// What was asked for.
+        path: VirtualPath,
     },
     /// The reason is too long.
     #[error("a reason has at most {MAX_REASON_BYTES} bytes and no control characters")]

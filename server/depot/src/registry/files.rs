@@ -217,7 +217,10 @@ impl Registry {
         })
     }
 
-    async fn home(&self, name: &HomeName) -> Result<(HomeRef, EntityName), RegistryError> {
+    pub(super) async fn home(
+        &self,
+        name: &HomeName,
+    ) -> Result<(HomeRef, EntityName), RegistryError> {
         let Some((id, entity)) = self.holdings.store.home(name).await? else {
             return Err(RegistryError::UnknownHome { home: name.clone() });
         };

@@ -56,7 +56,7 @@ impl Session {
         let entry = record::renamed(&self.inner, from, to, None, holdings.now());
         holdings
             .store
-            .finish_tree_move(home.id, from, to, Some(&entry))
+            .finish_tree_move(home.id, from, to, holdings.appliance, Some(&entry))
             .await?;
         synchronised.map_err(|error| VfsError::at(to, error))
     }

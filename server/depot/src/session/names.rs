@@ -174,7 +174,10 @@ impl Session {
         };
         let size_bytes = Some(file.row.size_bytes);
         let entry = record::renamed(&self.inner, from, to, size_bytes, holdings.now());
-        holdings.store.finish_move(&claim, &entry).await?;
+        holdings
+            .store
+            .finish_move(&claim, holdings.appliance, &entry)
+            .await?;
         synchronised.map_err(|error| VfsError::at(to, error))?;
         Ok(Claimed::Yes)
     }

@@ -22,6 +22,7 @@ pub(crate) struct NewAccountRow {
     pub(crate) protocols: Protocols,
     pub(crate) auth: AuthPolicy,
     pub(crate) keep: Option<Keep>,
+    pub(crate) collected_keep: Option<Keep>,
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) read_only: bool,
     pub(crate) tolerant_completion: bool,

@@ -7,6 +7,7 @@ mod faults;
 mod foresight;
 mod ledger;
 mod operators;
+mod rules;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -86,6 +87,8 @@ async fn store_suite(store: &Store) {
     ledger::adopted_and_missing_files(store).await;
     ledger::unfinished_work_and_claims(store).await;
     operators::a_changed_rule(store).await;
+    rules::a_folders_rule(store).await;
+    rules::a_collected_file(store).await;
     operators::removed_accounts_and_entities(store).await;
     foresight::what_goes_and_what_failed(store).await;
     chains::certificates_of_what_went(store).await;
@@ -124,6 +127,7 @@ fn the_suite_calls_every_function() {
         include_str!("tests/operators.rs"),
         include_str!("tests/foresight.rs"),
         include_str!("tests/ledger.rs"),
+        include_str!("tests/rules.rs"),
     ]
     .concat()
     .split_whitespace()
@@ -202,6 +206,7 @@ fn account_row(name: &str, entity: EntityId, home: &str) -> NewAccountRow {
         read_only: false,
         tolerant_completion: false,
         publish_on_rename: false,
+        collected_keep: None,
         session_reuse: None,
         password_hash: None,
         keys: Vec::new(),

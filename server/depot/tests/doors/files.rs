@@ -275,7 +275,7 @@ async fn a_new_keep_of_the_entity_moves_the_files_that_follow_it_and_counts_them
             world
                 .depot
                 .registry()
-                .set_entity_keep(&actor(), &acme(), wish)
+                .set_entity_keep(&actor(), &acme(), wish, None)
                 .await
                 .unwrap()
         };

@@ -28,6 +28,7 @@ pub(crate) fn account(text: &str, entity: &str) -> NewAccount {
         read_only: false,
         tolerant_completion: false,
         publish_on_rename: false,
+        collected_keep: None,
         session_reuse: None,
     }
 }
@@ -343,7 +344,7 @@ async fn every_change_is_in_the_journal_with_its_actor_and_a_refused_one_is_not(
             .await
             .unwrap();
         registry
-            .set_entity_keep(&actor, &acme(), Some(keep(2)))
+            .set_entity_keep(&actor, &acme(), Some(keep(2)), None)
             .await
             .unwrap();
         registry.remove_account(&actor, &alice).await.unwrap();

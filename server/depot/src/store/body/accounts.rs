@@ -18,8 +18,8 @@ use crate::{AccountId, AccountName, AuthPolicy, EntityName, HomeId, HomeName, Se
 macro_rules! account_columns {
     () => {
         "SELECT a.id, a.name, e.name, h.name, a.home_id, a.enabled, a.protocols, a.auth, a.keep_s, \
-         a.quota_bytes, a.read_only, a.tolerant_completion, a.publish_on_rename, \
-         a.password_hash, a.created_at_us, a.session_reuse \
+         a.quota_bytes, a.read_only + 2 * a.tolerant_completion + 4 * a.publish_on_rename, \
+         a.password_hash, a.created_at_us, a.session_reuse, a.collected_keep_s \
          FROM accounts a JOIN entities e ON e.id = a.entity_id JOIN homes h ON h.id = a.home_id \
          WHERE a.removed_at_us IS NULL"
     };
@@ -36,12 +36,12 @@ type AccountColumns = (
     String,
     Option<i64>,
     Option<i64>,
-    i64,
-    i64,
-    i64,
-    Option<String>,
+    // Three flags, as bits: sqlx reads at most 16 columns.
     i64,
     Option<String>,
+    i64,
+    Option<String>,
+    Option<i64>,
 );
 
 fn login_row(columns: AccountColumns, with: &mut Belongings) -> Result<LoginRow, StoreError> {
@@ -56,12 +56,11 @@ fn login_row(columns: AccountColumns, with: &mut Belongings) -> Result<LoginRow,
         auth,
         keep_s,
         quota,
-        read_only,
-        tolerant,
-        on_rename,
+        flags,
         password_hash,
         created,
         session_reuse,
+        collected_keep_s,
     ) = columns;
     let broken = |what| StoreError::Corrupt {
         table: "accounts",
@@ -80,9 +79,10 @@ fn login_row(columns: AccountColumns, with: &mut Belongings) -> Result<LoginRow,
         quota_bytes: quota
             .map(|bytes| u64::try_from(bytes).map_err(|_| broken("quota_bytes")))
             .transpose()?,
-        read_only: read_only != 0,
-        tolerant_completion: tolerant != 0,
-        publish_on_rename: on_rename != 0,
+        collected_keep: keep_of(collected_keep_s),
+        read_only: flags & 1 != 0,
+        tolerant_completion: flags & 2 != 0,
+        publish_on_rename: flags & 4 != 0,
         session_reuse: reuse_of(session_reuse).map_err(broken)?,
         has_password: password_hash.is_some(),
         created_at: Timestamp::from_micros(created),
@@ -173,8 +173,9 @@ pub(crate) async fn add_account(
     let row: Option<(i64,)> = sqlx::query_as(
         "INSERT INTO accounts (name, entity_id, home_id, enabled, protocols, keep_s, quota_bytes, \
          read_only, tolerant_completion, publish_on_rename, password_hash, created_at_us, auth, \
-         session_reuse) \
-         SELECT $1, h.entity_id, h.id, 1, $4, $5, $6, $7, $8, $9, $10, $11, $13, $14 FROM homes h \
+         session_reuse, collected_keep_s) \
+         SELECT $1, h.entity_id, h.id, 1, $4, $5, $6, $7, $8, $9, $10, $11, $13, $14, $15 \
+         FROM homes h \
          WHERE h.name = $2 AND h.entity_id = $3 AND ($12 = 1 OR NOT EXISTS \
          (SELECT 1 FROM files f WHERE f.home_id = h.id AND f.state <> 'ended')) \
          ON CONFLICT (name) WHERE removed_at_us IS NULL DO NOTHING RETURNING id",
@@ -193,6 +194,7 @@ pub(crate) async fn add_account(
     .bind(i64::from(new.takes_files_over))
     .bind(new.auth.as_str())
     .bind(new.session_reuse.map(SessionReuse::as_str))
+    .bind(new.collected_keep.map(|keep| bigint(keep.as_secs())))
     .fetch_optional(&mut *conn)
     .await?;
     let Some((id,)) = row else { return Ok(None) };
@@ -218,6 +220,10 @@ pub(crate) async fn change_account(
     appliance: ApplianceKeep,
     entry: &NewEntry,
 ) -> Result<u64, StoreError> {
+    let changes_rule = change.keep.is_some() || change.collected_keep.is_some();
+    if changes_rule {
+        expiry::lock_entity(conn, account).await?;
+    }
     let flag = |wish: Option<bool>| wish.map(i64::from);
     sqlx::query(
         "UPDATE accounts SET protocols = COALESCE($2, protocols), \
@@ -254,6 +260,15 @@ pub(crate) async fn change_account(
             .bind(keep.map(|keep| bigint(keep.as_secs())))
             .execute(&mut *conn)
             .await?;
+    }
+    if let Some(keep) = change.collected_keep {
+        sqlx::query("UPDATE accounts SET collected_keep_s = $2 WHERE id = $1")
+            .bind(account.0)
+            .bind(keep.map(|keep| bigint(keep.as_secs())))
+            .execute(&mut *conn)
+            .await?;
+    }
+    if changes_rule {
         let moved = expiry::recompute_account(conn, account, appliance).await?;
         note_change(conn, &entry.clone().with("files_moved", moved)).await?;
         return Ok(moved);
@@ -285,6 +300,7 @@ pub(crate) async fn remove_account(
     appliance: ApplianceKeep,
     entry: &NewEntry,
 ) -> Result<Option<()>, StoreError> {
+    expiry::lock_entity(conn, account).await?;
     let home: Option<(i64,)> = sqlx::query_as(
         "UPDATE accounts SET enabled = 0, password_hash = NULL, removed_at_us = $2 \
          WHERE id = $1 AND removed_at_us IS NULL RETURNING home_id",

@@ -48,8 +48,9 @@ use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
     Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, ContentHash, DueRow, EndedBy, FileRow,
     FileState, FreshStaging, MoveClaim, NewUpload, Publication, RemovalClaim, Sealed, Staging,
-    TreeClaim, Usage, Wishes,
+    TreeClaim, Usage,
 };
+use crate::rules::{FolderKeep, Grounds};
 use crate::vfs::{HiddenName, Identity, StorageId};
 use crate::{
     AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FolderPermission, HomeId,

@@ -92,6 +92,7 @@ pub(crate) async fn remove_entity(
         "DELETE FROM account_networks WHERE account_id IN (SELECT id FROM accounts WHERE entity_id = $1)",
         "DELETE FROM account_permissions WHERE account_id IN (SELECT id FROM accounts WHERE entity_id = $1)",
         "DELETE FROM accounts WHERE entity_id = $1",
+        "DELETE FROM folder_keeps WHERE home_id IN (SELECT id FROM homes WHERE entity_id = $1)",
         "DELETE FROM homes WHERE entity_id = $1",
         "DELETE FROM entities WHERE id = $1",
     ] {

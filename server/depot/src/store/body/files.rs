@@ -95,6 +95,17 @@ pub(super) fn columns_of(path: &VirtualPath) -> (Vec<u8>, Vec<u8>) {
     )
 }
 
+/// The range of `dir` values strictly below a folder: '0' follows '/'. The root's
+/// own bytes are "/", and everything is below it.
+pub(super) fn below(folder: &VirtualPath) -> (Vec<u8>, Vec<u8>) {
+    let stem = if folder.is_root() {
+        &[][..]
+    } else {
+        folder.as_bytes()
+    };
+    ([stem, b"/"].concat(), [stem, b"0"].concat())
+}
+
 /// A size as the database keeps it; `vfs::MAX_FILE_BYTES` is far below.
 pub(super) fn bigint(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
@@ -160,7 +171,8 @@ pub(crate) async fn row(conn: &mut Conn, file: FileId) -> Result<Option<FileRow>
     row.map(file_row).transpose()
 }
 
-/// A download ended: the journal, and who collected the whole file first.
+/// A download ended: the journal, and who collected the whole file first. Its
+/// time may be over sooner from then on, but not while it is held.
 pub(crate) fn end_download(
     collected: Option<(FileId, AccountId)>,
     now: Timestamp,
@@ -169,7 +181,10 @@ pub(crate) fn end_download(
     let mut steps = vec![journal::entry_step(entry)];
     if let Some((file, account)) = collected {
         steps.push(Step::new(
-            "UPDATE files SET collected_at_us = $2, collected_by = $3 \
+            "UPDATE files SET collected_at_us = $2, collected_by = $3, expires_at_us = \
+             CASE WHEN $2 + collected_keep_s * 1000000 < expires_at_us THEN \
+             CASE WHEN held_until_us > $2 + collected_keep_s * 1000000 THEN held_until_us \
+             ELSE $2 + collected_keep_s * 1000000 END ELSE expires_at_us END \
              WHERE id = $1 AND collected_at_us IS NULL",
             [file.0.into(), now.as_micros().into(), account.0.into()],
         ));
@@ -248,15 +263,14 @@ pub(crate) async fn adopt(conn: &mut Conn, adoption: &Adoption) -> Result<Claime
     if taken.iter().any(holds_name) {
         return Ok(Claimed::Changed);
     }
-    let wishes = expiry::wishes_of_home(conn, adoption.home).await?;
-    let expires_at = adoption
-        .appliance
-        .expires_at(wishes.entity(), wishes.account(), adoption.now);
+    let grounds = expiry::grounds_of_home(conn, adoption.home).await?;
+    let rule = grounds.of_new(adoption.appliance, &adoption.path, adoption.now);
     let (dir, name) = columns_of(&adoption.path);
     sqlx::query(
         "INSERT INTO files (home_id, dir, name, state, size_bytes, inode, born_us, \
-         arrived_at_us, expires_at_us, node_id, touched_at_us) \
-         VALUES ($1, $2, $3, 'stored', $4, $5, $6, $7, $8, $9, $7)",
+         arrived_at_us, expires_at_us, node_id, touched_at_us, rule, rule_keep_s, \
+         collected_keep_s) \
+         VALUES ($1, $2, $3, 'stored', $4, $5, $6, $7, $8, $9, $7, $10, $11, $12)",
     )
     .bind(adoption.home.0)
     .bind(dir)
@@ -265,8 +279,15 @@ pub(crate) async fn adopt(conn: &mut Conn, adoption: &Adoption) -> Result<Claime
     .bind(adoption.identity.inode)
     .bind(adoption.identity.born_us)
     .bind(adoption.now.as_micros())
-    .bind(expires_at.as_micros())
+    .bind(rule.expires_at.as_micros())
     .bind(adoption.node.as_str().to_owned())
+    .bind(rule.policy.source.as_str())
+    .bind(bigint(rule.policy.keep.as_secs()))
+    .bind(
+        rule.policy
+            .collected_keep
+            .map(|keep| bigint(keep.as_secs())),
+    )
     .execute(&mut *conn)
     .await?;
     journal::append(conn, &adoption.entry).await?;

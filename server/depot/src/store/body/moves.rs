@@ -1,9 +1,9 @@
 //! Moves in the ledger: files, and directories with everything below.
 
-use super::files::{change_used, columns_of, end_replaced};
-use super::{Conn, StoreError, claims, journal};
+use super::files::{below, change_used, columns_of, end_replaced};
+use super::{Conn, StoreError, claims, expiry, journal};
 use crate::journal::NewEntry;
-use crate::ledger::{Claimed, MoveClaim, TreeClaim};
+use crate::ledger::{ApplianceKeep, Claimed, MoveClaim, TreeClaim};
 use crate::vfs::HiddenName;
 use crate::{HomeId, VirtualPath};
 
@@ -33,10 +33,12 @@ pub(crate) async fn claim_move(conn: &mut Conn, claim: &MoveClaim) -> Result<Cla
 }
 
 /// Second transaction of a file's move: the replaced row ended, the name
-/// changed, the quota settled, the journal, both claims released.
+/// changed and its folder's rule applied, the quota settled, the journal, both
+/// claims released.
 pub(crate) async fn finish_move(
     conn: &mut Conn,
     claim: &MoveClaim,
+    appliance: ApplianceKeep,
     entry: &NewEntry,
 ) -> Result<(), StoreError> {
     end_replaced(conn, claim.home, &claim.to, claim.now, entry).await?;
@@ -47,6 +49,7 @@ pub(crate) async fn finish_move(
         .bind(name)
         .execute(&mut *conn)
         .await?;
+    expiry::follow_name(conn, claim.home, claim.file, &claim.to, appliance).await?;
     journal::append(conn, entry).await?;
     claims::release(
         conn,
@@ -106,6 +109,7 @@ pub(crate) async fn finish_tree_move(
     home: HomeId,
     from: &VirtualPath,
     to: &VirtualPath,
+    appliance: ApplianceKeep,
     entry: Option<&NewEntry>,
 ) -> Result<(), StoreError> {
     let (first, last) = below(from);
@@ -131,18 +135,11 @@ pub(crate) async fn finish_tree_move(
         .execute(&mut *conn)
         .await?;
     }
+    expiry::follow_names(conn, home, appliance).await?;
     if let Some(entry) = entry {
         journal::append(conn, entry).await?;
     }
     claims::release(conn, home, &[from], None).await
-}
-
-/// The range of `dir` values strictly below a directory: '0' follows '/'.
-fn below(dir: &VirtualPath) -> (Vec<u8>, Vec<u8>) {
-    (
-        [dir.as_bytes(), b"/"].concat(),
-        [dir.as_bytes(), b"0"].concat(),
-    )
 }
 
 /// Second transaction of a directory's removal: interrupted uploads that

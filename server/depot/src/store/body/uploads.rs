@@ -5,7 +5,8 @@ use layover_retention::Timestamp;
 use super::files::{bigint, change_used, columns_of, end_replaced};
 use super::{Conn, Step, StoreError, claims, expiry, journal, run};
 use crate::journal::NewEntry;
-use crate::ledger::{Claimed, FileState, FreshStaging, NewUpload, Publication, Staging, Wishes};
+use crate::ledger::{Claimed, FileState, FreshStaging, NewUpload, Publication, Staging};
+use crate::rules::Grounds;
 use crate::{FileId, HomeId, NodeId, VirtualPath};
 
 /// Begins a row as `receiving`.
@@ -255,30 +256,34 @@ pub(crate) async fn publish(
     let now = publication.now;
     let (home, path) = (publication.home, &publication.path);
     end_replaced(conn, home, path, now, &publication.entry).await?;
-    let wishes = expiry::wishes(conn, publication.account).await?;
-    let done = run(conn, publish_at_once(publication, wishes)).await?;
+    let grounds = expiry::grounds(conn, publication.account).await?;
+    let done = run(conn, publish_at_once(publication, &grounds)).await?;
     // The first step only locks.
     let stored = done.get(1) == Some(&1);
-    Ok(stored.then(|| publication.expires_at(wishes)))
+    Ok(stored.then(|| publication.rule(&grounds).expires_at))
 }
 
-/// The same as a script, for a name that is free and wishes that were read
+/// The same as a script, for a name that is free and grounds that were read
 /// before; does nothing when either is no longer so.
-pub(crate) fn publish_at_once(publication: &Publication, wishes: Wishes) -> Vec<Step> {
+pub(crate) fn publish_at_once(publication: &Publication, grounds: &Grounds) -> Vec<Step> {
     let (dir, name) = columns_of(&publication.path);
+    let (rule, wishes) = (publication.rule(grounds), grounds.wishes);
     vec![
         expiry::lock_step(publication.account),
         Step::new(
             "UPDATE files SET state = 'stored', arrived_at_us = $2, expires_at_us = $3, \
-             temp_name = NULL, touched_at_us = $4 WHERE id = $1 AND state = 'publishing' \
+             temp_name = NULL, touched_at_us = $4, rule = $11, rule_keep_s = $12, \
+             collected_keep_s = $13 WHERE id = $1 AND state = 'publishing' \
              AND NOT EXISTS (SELECT 1 FROM files f WHERE f.home_id = $5 AND f.dir = $6 \
              AND f.name = $7 AND f.state IN ('stored', 'deleting')) \
              AND EXISTS (SELECT 1 FROM accounts a JOIN entities e ON e.id = a.entity_id \
-             WHERE a.id = $8 AND COALESCE(e.keep_s, -1) = $9 AND COALESCE(a.keep_s, -1) = $10)",
+             JOIN homes h ON h.id = a.home_id WHERE a.id = $8 AND COALESCE(e.keep_s, -1) = $9 \
+             AND COALESCE(a.keep_s, -1) = $10 AND COALESCE(a.collected_keep_s, -1) = $14 \
+             AND h.rules_version = $15)",
             [
                 publication.file.0.into(),
                 publication.arrived_at.as_micros().into(),
-                publication.expires_at(wishes).as_micros().into(),
+                rule.expires_at.as_micros().into(),
                 publication.now.as_micros().into(),
                 publication.home.0.into(),
                 dir.into(),
@@ -286,6 +291,14 @@ pub(crate) fn publish_at_once(publication: &Publication, wishes: Wishes) -> Vec<
                 publication.account.0.into(),
                 wishes.entity_s.unwrap_or(-1).into(),
                 wishes.account_s.unwrap_or(-1).into(),
+                rule.policy.source.as_str().into(),
+                bigint(rule.policy.keep.as_secs()).into(),
+                rule.policy
+                    .collected_keep
+                    .map(|keep| bigint(keep.as_secs()))
+                    .into(),
+                wishes.collected_s.unwrap_or(-1).into(),
+                wishes.rules_version.into(),
             ],
         )
         .must_change(),

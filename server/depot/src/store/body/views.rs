@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use layover_retention::Timestamp;
+use layover_retention::{PolicySource, Timestamp};
 
-use super::{Conn, StoreError, jobs};
+use super::{Conn, StoreError, files, jobs};
 use crate::account::{AccountUse, RetentionStatus, StoredFile};
 use crate::ledger::FileState;
 use crate::{AccountId, FileId, HomeId, VirtualPath};
@@ -25,6 +25,7 @@ type ViewColumns = (
     Option<i64>,
     Option<String>,
     i64,
+    Option<String>,
 );
 
 /// Files at or below a path, unfinished ones too, with an id above `after`.
@@ -35,16 +36,10 @@ pub(crate) async fn list_files(
     after: FileId,
     limit: usize,
 ) -> Result<Vec<StoredFile>, StoreError> {
-    // The range of `dir` strictly below a folder: '0' follows '/'. The root's
-    // own bytes are "/", and everything is below it.
-    let stem = if below.is_root() {
-        &[][..]
-    } else {
-        below.as_bytes()
-    };
+    let (first, last) = files::below(below);
     let rows: Vec<ViewColumns> = sqlx::query_as(
         "SELECT f.id, f.dir, f.name, f.state, f.size_bytes, f.sha256, f.arrived_at_us, \
-         f.expires_at_us, u.name, f.collected_at_us, c.name, f.touched_at_us \
+         f.expires_at_us, u.name, f.collected_at_us, c.name, f.touched_at_us, f.rule \
          FROM files f LEFT JOIN accounts u ON u.id = f.uploaded_by \
          LEFT JOIN accounts c ON c.id = f.collected_by \
          WHERE f.home_id = $1 AND f.id > $2 AND f.state <> 'ended' \
@@ -54,8 +49,8 @@ pub(crate) async fn list_files(
     .bind(home.0)
     .bind(after.0)
     .bind(below.as_bytes().to_vec())
-    .bind([stem, b"/"].concat())
-    .bind([stem, b"0"].concat())
+    .bind(first)
+    .bind(last)
     .bind(below.dir().as_bytes().to_vec())
     .bind(below.name().unwrap_or_default().to_vec())
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -78,6 +73,7 @@ fn stored_file(columns: ViewColumns) -> Result<StoredFile, StoreError> {
         collected,
         collected_by,
         touched,
+        rule,
     ) = columns;
     let broken = |what| StoreError::Corrupt {
         table: "files",
@@ -101,6 +97,9 @@ fn stored_file(columns: ViewColumns) -> Result<StoredFile, StoreError> {
         uploaded_by: account(by)?,
         collected_at: collected.map(Timestamp::from_micros),
         collected_by: account(collected_by)?,
+        rule: rule
+            .map(|word| PolicySource::parse(&word).ok_or_else(|| broken("rule")))
+            .transpose()?,
         touched_at: Timestamp::from_micros(touched),
     })
 }

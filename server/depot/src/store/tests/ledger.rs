@@ -9,6 +9,7 @@ use crate::ledger::{
     Adoption, ClaimKind, Claimed, EndedBy, FileRow, FileState, FreshStaging, MoveClaim, NewUpload,
     Publication, RemovalCause, RemovalClaim, Staging, TreeClaim, Wishes,
 };
+use crate::rules::Grounds;
 use crate::store::Store;
 use crate::vfs::{HiddenName, Identity};
 use crate::{AccountId, FileId, HomeId};
@@ -133,33 +134,49 @@ pub(super) async fn an_upload_published_at_once(store: &Store) {
     assert!(!store.stage_at_once(&plan).await.unwrap(), "claimed");
     assert_eq!(used(store, home).await, CONTENT_BYTES);
 
-    let wishes = store.wishes_now(account).await.unwrap();
-    let others = Wishes {
-        account_s: Some(77),
-        ..wishes
-    };
+    let grounds = store.grounds_now(account).await.unwrap();
+    let wishes = grounds.wishes;
     let first = publication(home, file, account, "/x");
-    assert!(!store.publish_at_once(&first, others).await.unwrap());
-    assert_eq!(
-        store.row(file).await.unwrap().unwrap().state,
-        FileState::Publishing,
-        "the wishes have changed meanwhile"
-    );
-    assert!(store.publish_at_once(&first, wishes).await.unwrap());
+    for others in [
+        Wishes {
+            account_s: Some(77),
+            ..wishes
+        },
+        Wishes {
+            collected_s: Some(77),
+            ..wishes
+        },
+        Wishes {
+            rules_version: 1,
+            ..wishes
+        },
+    ] {
+        let others = Grounds {
+            wishes: others,
+            ..grounds.clone()
+        };
+        assert!(!store.publish_at_once(&first, &others).await.unwrap());
+        assert_eq!(
+            store.row(file).await.unwrap().unwrap().state,
+            FileState::Publishing,
+            "the rules have changed meanwhile"
+        );
+    }
+    assert!(store.publish_at_once(&first, &grounds).await.unwrap());
     assert!(
-        !store.publish_at_once(&first, wishes).await.unwrap(),
+        !store.publish_at_once(&first, &grounds).await.unwrap(),
         "somebody else settled it"
     );
     let row = row_at(store, home, "/x").await;
     assert_eq!(row.state, FileState::Stored);
-    assert_eq!(row.expires_at, Some(first.expires_at(wishes)));
+    assert_eq!(row.expires_at, Some(first.rule(&grounds).expires_at));
 
     // A file that is to be replaced has an entry of its own: not at once.
     let file = receiving(store, home, account, "/x").await;
     plan.file = file;
     assert!(store.stage_at_once(&plan).await.unwrap());
     let second = publication(home, file, account, "/x");
-    assert!(!store.publish_at_once(&second, wishes).await.unwrap());
+    assert!(!store.publish_at_once(&second, &grounds).await.unwrap());
     assert!(store.publish(&second).await.unwrap().is_some());
     assert_eq!(row_at(store, home, "/x").await.id, file);
     assert_eq!(used(store, home).await, CONTENT_BYTES);
@@ -216,9 +233,9 @@ pub(super) async fn an_upload_that_gets_its_row_with_its_name(store: &Store) {
     assert!(!store.hidden_is_known(&second.hidden).await.unwrap());
     assert_eq!(used(store, home).await, CONTENT_BYTES);
 
-    let wishes = store.wishes_now(account).await.unwrap();
+    let grounds = store.grounds_now(account).await.unwrap();
     let stored = publication(home, file, account, "/x");
-    assert!(store.publish_at_once(&stored, wishes).await.unwrap());
+    assert!(store.publish_at_once(&stored, &grounds).await.unwrap());
     assert_eq!(row_at(store, home, "/x").await.id, file);
     // Released: the next one may have the name, and takes no more room.
     let third = FreshStaging {
@@ -412,7 +429,7 @@ pub(super) async fn names_that_move(store: &Store) {
     let upload = receiving(store, home, account, "/b").await;
     let meanwhile = store.stage(&staging(home, upload, "/b")).await.unwrap();
     assert_eq!(meanwhile, Claimed::Busy, "the name is claimed");
-    store.finish_move(&claim, &note()).await.unwrap();
+    store.finish_move(&claim, rule(), &note()).await.unwrap();
     let row = store.row(moved).await.unwrap().unwrap();
     assert_eq!((row.path, row.arrived_at), (path("/b"), Some(time(600))));
     assert!(store.row(replaced).await.unwrap().is_none());
@@ -465,7 +482,7 @@ pub(super) async fn directories(store: &Store) {
     let meanwhile = store.stage(&staging(home, upload, "/other")).await.unwrap();
     assert_eq!(meanwhile, Claimed::Busy, "the whole home is claimed");
     store
-        .finish_tree_move(home, &path("/d"), &path("/e"), Some(&note()))
+        .finish_tree_move(home, &path("/d"), &path("/e"), rule(), Some(&note()))
         .await
         .unwrap();
     let all = store.stored_dirs(home, None, 10).await.unwrap();

@@ -1,0 +1,139 @@
+//! The rules that are a home's own, and what all rules together say of one of
+//! its files.
+
+use std::sync::Arc;
+
+use layover_retention::{FileTimes, Keep, KeepWish, RetentionPolicy, Timestamp};
+
+use crate::VirtualPath;
+use crate::ledger::{ApplianceKeep, Wishes};
+
+/// Rules that one home may have: each is looked at for a file that comes.
+pub(crate) const MAX_FOLDER_KEEPS: usize = 256;
+
+/// How long the files in a folder, and in those below it, stay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderKeep {
+    /// The folder.
+    pub path: VirtualPath,
+    /// How long they stay after they arrived; none: as said further up.
+    pub keep: Option<Keep>,
+    /// How long they stay after they were first collected; none: as said further up.
+    pub collected_keep: Option<Keep>,
+    /// When the operator said so.
+    pub set_at: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+impl FolderKeep {
+    pub(crate) fn wish(&self) -> KeepWish {
+        KeepWish {
+            keep: self.keep,
+            collected_keep: self.collected_keep,
+        }
+    }
+}
+
+/// The rules that are a home's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HomeRules {
+    /// Each comes behind those that it is below of.
+    pub(crate) folders: Vec<FolderKeep>,
+}
+
+impl HomeRules {
+    /// `folders` in any order.
+    pub(crate) fn new(mut folders: Vec<FolderKeep>) -> Self {
+        folders.sort_by_key(|folder| folder.path.components().count());
+        Self { folders }
+    }
+
+    /// What the folders above a file say of it; the deepest that says something holds.
+    fn wish(&self, path: &VirtualPath) -> KeepWish {
+        let above = self
+            .folders
+            .iter()
+            .filter(|folder| path.is_within(&folder.path));
+        above.fold(KeepWish::default(), |outer, folder| folder.wish().or(outer))
+    }
+}
+
+/// Everything that a file's rule rests on, as it was at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Grounds {
+    pub(crate) wishes: Wishes,
+    pub(crate) rules: Arc<HomeRules>,
+}
+
+/// What holds for one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileRule {
+    pub(crate) policy: RetentionPolicy,
+    pub(crate) expires_at: Timestamp,
+}
+
+impl Grounds {
+    /// What holds for a file of this name.
+    pub(crate) fn policy(&self, appliance: ApplianceKeep, path: &VirtualPath) -> RetentionPolicy {
+        appliance.policy(self.wishes, self.rules.wish(path))
+    }
+
+    /// What holds for a file that arrives under this name.
+    pub(crate) fn of_new(
+        &self,
+        appliance: ApplianceKeep,
+        path: &VirtualPath,
+        arrived_at: Timestamp,
+    ) -> FileRule {
+        let policy = self.policy(appliance, path);
+        FileRule {
+            policy,
+            expires_at: layover_retention::expires_at(&FileTimes::arrived(arrived_at), &policy),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keep(hours: u64) -> Option<Keep> {
+        Keep::from_secs(hours * 3600).ok()
+    }
+
+    fn folder(path: &str, hours: Option<u64>, collected_hours: Option<u64>) -> FolderKeep {
+        FolderKeep {
+            path: path.parse().unwrap(),
+            keep: hours.and_then(keep),
+            collected_keep: collected_hours.and_then(keep),
+            set_at: Timestamp::from_micros(0),
+            reason: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_deepest_folder_that_says_something_holds() {
+        let rules = HomeRules::new(vec![
+            folder("/in/fast", Some(1), None),
+            folder("/", None, Some(9)),
+            folder("/in", Some(5), Some(2)),
+        ]);
+        for (path, hours, collected_hours) in [
+            ("/a", None, 9),
+            ("/inn/a", None, 9),
+            ("/in", Some(5), 2),
+            ("/in/a", Some(5), 2),
+            ("/in/fast/x/a", Some(1), 2),
+            ("/in/faster", Some(5), 2),
+        ] {
+            let wish = rules.wish(&path.parse().unwrap());
+            assert_eq!(wish.keep, hours.and_then(keep), "{path}");
+            assert_eq!(wish.collected_keep, keep(collected_hours), "{path}");
+        }
+        assert_eq!(
+            HomeRules::default().wish(&"/in/a".parse().unwrap()),
+            KeepWish::default()
+        );
+    }
+}
