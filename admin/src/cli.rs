@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use layover_depot::{
     AccountName, AuthPolicy, CertificateNames, EntityName, HomeName, JournalKind, Network,
-    Protocols, Rights, SessionId,
+    OperatorName, Protocols, Rights, SessionId,
 };
 use layover_retention::Keep;
 
@@ -66,6 +66,9 @@ pub(crate) enum Command {
     /// Stored files
     #[command(subcommand)]
     File(FileCommand),
+    /// People who approve holds
+    #[command(subcommand)]
+    Operator(OperatorCommand),
     /// How long files stay
     #[command(subcommand)]
     Retention(RetentionCommand),
@@ -477,6 +480,9 @@ pub(crate) enum RetentionCommand {
     /// Rules for folders, over those of accounts
     #[command(subcommand)]
     Folder(FolderCommand),
+    /// Keep files beyond their time, approved by two operators
+    #[command(subcommand)]
+    Hold(HoldCommand),
     /// Proof of what was deleted
     #[command(subcommand)]
     Certificates(CertificatesCommand),
@@ -496,6 +502,93 @@ pub(crate) enum RetentionCommand {
         /// Only say what would be deleted
         #[arg(long)]
         dry_run: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorCommand {
+    /// Let a person approve holds, by an SSH key (`-` reads standard input)
+    Add {
+        /// The person
+        name: OperatorName,
+        /// File with one SSH public key, or `-`
+        file: PathBuf,
+    },
+    /// List operators
+    List,
+    /// Take the right away; holds that are active stay so
+    Remove {
+        /// As `operator list` shows it
+        name: OperatorName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HoldCommand {
+    /// Propose a hold on a home, a folder or a stored file, and write the statement that two
+    /// operators must sign
+    #[command(
+        override_usage = "layover retention hold add ACCOUNT [PATH] --reason TEXT --until TIME [--out FILE]\n       layover retention hold add --home HOME [PATH] --reason TEXT --until TIME [--out FILE]"
+    )]
+    Add {
+        #[command(flatten)]
+        of: FilesOf,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        /// Until when: 90d (from now), 2027-01-31 (the end of that day, UTC) or
+        /// 2027-01-31T18:00:00Z; may be beyond [retention] max_keep
+        #[arg(long, value_name = "TIME")]
+        until: Moment,
+        /// Write the statement to this file, which must not exist yet, instead of standard
+        /// output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Write the statement to sign: ssh-keygen -Y sign -n layover-hold -f KEY FILE
+    Statement {
+        /// As `hold list` shows it
+        #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+        id: i64,
+        /// The statement that releases the hold
+        #[arg(long, requires = "reason")]
+        release: bool,
+        /// Why it is released
+        #[arg(long, requires = "release")]
+        reason: Option<String>,
+        /// Write it to this file, which must not exist yet, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Approve a hold with an operator's signature; the second operator's makes it active
+    Approve {
+        /// As `hold list` shows it
+        #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+        id: i64,
+        /// What `ssh-keygen -Y sign` wrote (`-` reads standard input)
+        #[arg(long, value_name = "FILE")]
+        signature: PathBuf,
+    },
+    /// List holds, ended ones too
+    List {
+        /// Only those on the home of this account
+        account: Option<AccountName>,
+        /// Only those on this home
+        #[arg(long, conflicts_with = "account")]
+        home: Option<HomeName>,
+    },
+    /// End a hold before its time, or withdraw a proposal, with one operator's signature of
+    /// `hold statement --release`
+    Release {
+        /// As `hold list` shows it
+        #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+        id: i64,
+        /// Why, exactly as in the statement
+        #[arg(long)]
+        reason: String,
+        /// What `ssh-keygen -Y sign` wrote (`-` reads standard input)
+        #[arg(long, value_name = "FILE")]
+        signature: PathBuf,
     },
 }
 

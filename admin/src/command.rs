@@ -10,8 +10,10 @@ mod entity;
 mod evidence;
 mod file;
 mod folder;
+mod hold;
 mod journal;
 mod key;
+mod operator;
 mod permission;
 mod retention;
 mod serve;
@@ -63,6 +65,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         }
         Command::Account(command) => account::run(&mut context, command).await,
         Command::File(command) => file::run(&mut context, command).await,
+        Command::Operator(command) => operator::run(&mut context, command).await,
         Command::Retention(command) => retention::run(&mut context, command).await,
         Command::Session(command) => session::run(&mut context, command).await,
         Command::Journal(arguments) => journal::run(&mut context, arguments).await,

@@ -67,6 +67,8 @@ pub(crate) enum CliError {
         file: PathBuf,
         source: CertificateError,
     },
+    #[error("`{}` contains more than one public key", file.display())]
+    MoreThanOneKey { file: PathBuf },
     #[error("`{}` contains no public key", file.display())]
     NoKey { file: PathBuf },
     #[error("{until} is past: the network would never be allowed")]
@@ -196,6 +198,11 @@ impl CliError {
                     "give a file with the certificate alone: openssl x509 -in {}",
                     file.display()
                 ));
+            }
+            Self::MoreThanOneKey { .. } => "an operator has one key: give a file with it alone",
+            Self::Registry(RegistryError::Signature(_)) => {
+                "sign exactly what `layover retention hold statement` writes: \
+                 ssh-keygen -Y sign -n layover-hold -f KEY FILE"
             }
             Self::NoKey { .. } => {
                 "one key a line, as in ~/.ssh/authorized_keys or an id_*.pub file"

@@ -137,6 +137,7 @@ impl Job for Sweep {
 
     async fn run_once(&mut self) -> Result<Next, JobFailure> {
         let started_at = self.clock.now();
+        self.depot.shelf().end_holds(started_at).await?;
         let report = sweep(self.depot.shelf(), started_at, SWEEP_BUDGET).await?;
         let run = JobRun {
             at: started_at,

@@ -18,6 +18,7 @@ mod filezilla;
 mod ftps;
 mod ftps_clients;
 mod ftps_sequences;
+mod holds;
 mod incidents;
 mod journal;
 mod ledger;

@@ -23,11 +23,15 @@ struct FileView {
     collected_by: Option<String>,
     /// Whose rule it follows.
     rule: Option<PolicySource>,
+    /// Whether a hold keeps it just now, and nobody may change or remove it.
+    held: bool,
+    held_until: Option<Timestamp>,
     sha256: Option<String>,
 }
 
-impl From<&StoredFile> for FileView {
-    fn from(file: &StoredFile) -> Self {
+impl FileView {
+    fn new(file: &StoredFile, now: Timestamp) -> Self {
+        let held_until = file.held_until.filter(|until| *until > now);
         Self {
             id: file.id.0,
             path: file.path.to_string(),
@@ -39,6 +43,8 @@ impl From<&StoredFile> for FileView {
             collected_at: file.collected_at,
             collected_by: file.collected_by.as_ref().map(ToString::to_string),
             rule: file.rule,
+            held: held_until.is_some(),
+            held_until,
             sha256: file.sha256.clone(),
         }
     }
@@ -121,10 +127,11 @@ async fn list(
         "BY",
         "COLLECTED",
     ]);
-    let views: Vec<_> = files.iter().map(FileView::from).collect();
+    let views: Vec<_> = files.iter().map(|file| FileView::new(file, now)).collect();
     for view in &views {
         let expiry = match view.expires_at {
             Some(at) if at <= now => Cell::toned(format!("{at} (due)"), Tone::Notice),
+            Some(at) if view.held => Cell::toned(format!("{at} (held)"), Tone::Notice),
             at => Cell::or_dash(at),
         };
         table.row([

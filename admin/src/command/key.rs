@@ -94,7 +94,7 @@ pub(super) fn keys_from_file(file: &Path) -> Result<Vec<NewKey>, CliError> {
     Ok(keys)
 }
 
-/// The text of a file of public keys or certificates; `-` means standard input.
+/// The text of a file of public keys, certificates or a signature; `-` means standard input.
 pub(super) fn text_of_file(file: &Path) -> Result<String, CliError> {
     let unreadable = |source| CliError::KeyFileUnreadable {
         file: file.to_owned(),

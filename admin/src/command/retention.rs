@@ -7,7 +7,7 @@ use layover_retention::{ChainName, DueShelf, Keep, SweepReport, Timestamp, sweep
 use layover_server::{SWEEP_BUDGET, SWEEP_JOB};
 use serde::Serialize;
 
-use super::{evidence, folder};
+use super::{evidence, folder, hold};
 use crate::cli::{CertificatesCommand, RetentionCommand};
 use crate::context::Context;
 use crate::error::CliError;
@@ -57,6 +57,7 @@ pub(super) async fn run(context: &mut Context, command: RetentionCommand) -> Res
         }
         RetentionCommand::PublicKey => evidence::public_keys(context, &depot).await,
         RetentionCommand::Folder(command) => folder::run(context, &depot, command).await,
+        RetentionCommand::Hold(command) => hold::run(context, &depot, command).await,
         RetentionCommand::Status => status(context, &depot).await,
         RetentionCommand::Sweep { dry_run: true } => list_due(context, &depot).await,
         RetentionCommand::Sweep { dry_run: false } => sweep_now(context, &depot).await,
@@ -230,6 +231,7 @@ async fn list_due(context: &mut Context, depot: &Depot) -> Result<(), CliError> 
 async fn sweep_now(context: &mut Context, depot: &Depot) -> Result<(), CliError> {
     let started_at = context.clock.now();
     depot.shelf().retry_failures().await?;
+    depot.shelf().end_holds(started_at).await?;
     let mut total = SweepReport::default();
     loop {
         let report = sweep(depot.shelf(), context.clock.now(), SWEEP_BUDGET).await?;

@@ -15,6 +15,7 @@ mod bad_input;
 mod certificates;
 mod demo;
 mod files;
+mod holds;
 mod journal;
 mod place;
 mod rules;

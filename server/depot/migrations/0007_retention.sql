@@ -57,7 +57,6 @@ CREATE UNIQUE INDEX operators_live_key ON operators (fingerprint) WHERE removed_
 CREATE TABLE holds (
     id             BIGIDENTITY,
     home_id        BIGINT NOT NULL REFERENCES homes (id),
-    account        TEXT NOT NULL,
     scope          TEXT NOT NULL,
     path           BYTES NOT NULL,
     file_id        BIGINT REFERENCES files (id),
@@ -69,7 +68,10 @@ CREATE TABLE holds (
     proposed_at_us BIGINT NOT NULL,
     active_at_us   BIGINT,
     released_at_us BIGINT,
-    released_why   TEXT
+    released_why   TEXT,
+    released_by    TEXT,
+    -- of the release statement
+    released_signature TEXT
 );
 CREATE INDEX holds_home ON holds (home_id) WHERE state IN ('proposed', 'active');
 

@@ -230,6 +230,8 @@ pub struct StoredFile {
     pub collected_by: Option<AccountName>,
     /// Whose rule it follows; none while it is unfinished.
     pub rule: Option<PolicySource>,
+    /// Until when a hold keeps it, at least; may be past.
+    pub held_until: Option<Timestamp>,
     /// When an unfinished upload was last gone on with; of a stored file, when
     /// it took its name.
     pub touched_at: Timestamp,

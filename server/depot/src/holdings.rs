@@ -54,7 +54,7 @@ use crate::{HomeId, HomeName, NodeId, VirtualPath};
 pub(crate) const CLAIM_WAIT: Duration = Duration::from_secs(10);
 
 /// How often it asks again; publishing on another node takes milliseconds.
-const CLAIM_RETRY: Duration = Duration::from_millis(25);
+pub(crate) const CLAIM_RETRY: Duration = Duration::from_millis(25);
 
 /// A home: its number in the ledger, its folder in the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]

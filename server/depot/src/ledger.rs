@@ -105,9 +105,15 @@ pub(crate) struct FileRow {
     pub(crate) hidden: Option<HiddenName>,
     pub(crate) touched_at: Timestamp,
     pub(crate) inherited_arrival: Option<Timestamp>,
+    pub(crate) held_until: Option<Timestamp>,
 }
 
 impl FileRow {
+    /// Until when nobody may change or remove the file, if that is so at `now`.
+    pub(crate) fn held(&self, now: Timestamp) -> Option<Timestamp> {
+        self.held_until.filter(|until| *until > now)
+    }
+
     /// Whether peers may see the file at `now`.
     pub(crate) fn is_visible(&self, now: Timestamp) -> bool {
         self.state == FileState::Stored && !self.is_expired(now)
@@ -242,6 +248,8 @@ pub(crate) enum Claimed {
     Changed,
     /// The home's quota has no room.
     OverQuota,
+    /// A hold is on the file that would be replaced.
+    Held,
 }
 
 /// `publishing` becomes `stored`.
@@ -283,7 +291,7 @@ impl Wishes {
 impl Publication {
     /// What holds for the file on these grounds.
     pub(crate) fn rule(&self, grounds: &Grounds) -> FileRule {
-        grounds.of_new(self.appliance, &self.path, self.arrived_at)
+        grounds.of_new(self.appliance, &self.path, self.arrived_at, self.now)
     }
 }
 

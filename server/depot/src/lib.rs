@@ -20,11 +20,13 @@ mod data_dir;
 mod depot;
 mod evidence;
 mod gate;
+mod hold;
 mod holdings;
 mod journal;
 mod ledger;
 mod names;
 mod network;
+mod operator;
 mod pace;
 mod password;
 mod path;
@@ -67,6 +69,7 @@ pub use gate::{
     AdmitRefused, ConnectionSlot, FirstProof, Gate, GateOptions, LoginAttempt, LoginError,
     Occupancy, Proof, RefusedOffers,
 };
+pub use hold::{Hold, HoldApproval, HoldId, HoldScope, HoldState, MAX_HOLD_DAYS};
 pub use holdings::{Direction, Moving};
 pub use journal::{
     Journal, JournalEntry, JournalFilter, JournalKind, MAX_JOURNAL_PAGE, Outcome, UnknownWord,
@@ -74,13 +77,16 @@ pub use journal::{
 pub use ledger::FileState;
 pub use names::{
     AccountId, AccountName, EntityId, EntityName, FileId, HomeId, HomeName, MAX_IDENTIFIER_BYTES,
-    NameError, NodeId, SessionId,
+    NameError, NodeId, OperatorName, SessionId,
 };
 pub use network::{AllowedNetwork, FromPattern, Network, NetworkError, NewNetwork, normalise_ip};
+pub use operator::{
+    MAX_SIGNATURE_BYTES, Operator, OperatorKeyError, SIGNATURE_NAMESPACE, SignatureError,
+};
 pub use password::{MAX_PASSWORD_BYTES, PasswordError};
 pub use path::{MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, PathError, VirtualPath};
 pub use recover::{RecoveryReport, SILENT_AFTER};
-pub use registry::{FolderRule, Registry, RegistryError};
+pub use registry::{Approved, FolderRule, Registry, RegistryError};
 pub use rights::{
     FolderPermission, Protocol, Protocols, ProtocolsError, Right, Rights, RightsError,
 };

@@ -91,6 +91,14 @@ name!(
     identifier
 );
 name!(
+    /// A person who approves holds.
+    OperatorName,
+    "an operator's",
+    "1 to 64 of A-Z a-z 0-9 . _ - @, beginning with a letter or digit",
+    |byte| byte.is_ascii_alphanumeric(),
+    |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'@')
+);
+name!(
     /// What a partner logs in with.
     AccountName,
     "an account",

@@ -6,6 +6,7 @@ mod belongings;
 mod error;
 mod files;
 mod folders;
+mod holds;
 mod views;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use layover_retention::{Keep, KeepTooLong, PolicyLayers};
 use belongings::{MAX_NETWORKS_PER_ACCOUNT, at_most, authorized, check_reason};
 pub use error::RegistryError;
 pub use folders::FolderRule;
+pub use holds::Approved;
 
 use crate::account::{Account, AccountChange, Actor, Enabled, Entity, NewAccount, NewEntity};
 use crate::holdings::Holdings;

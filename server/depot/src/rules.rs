@@ -6,6 +6,7 @@ use std::sync::Arc;
 use layover_retention::{FileTimes, Keep, KeepWish, RetentionPolicy, Timestamp};
 
 use crate::VirtualPath;
+use crate::hold::HoldId;
 use crate::ledger::{ApplianceKeep, Wishes};
 
 /// Rules that one home may have: each is looked at for a file that comes.
@@ -35,18 +36,37 @@ impl FolderKeep {
     }
 }
 
+/// An active hold on a folder, or on a whole home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FolderHold {
+    pub(crate) id: HoldId,
+    pub(crate) path: VirtualPath,
+    pub(crate) until: Timestamp,
+}
+
 /// The rules that are a home's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HomeRules {
     /// Each comes behind those that it is below of.
     pub(crate) folders: Vec<FolderKeep>,
+    pub(crate) holds: Vec<FolderHold>,
 }
 
 impl HomeRules {
     /// `folders` in any order.
-    pub(crate) fn new(mut folders: Vec<FolderKeep>) -> Self {
+    pub(crate) fn new(mut folders: Vec<FolderKeep>, holds: Vec<FolderHold>) -> Self {
         folders.sort_by_key(|folder| folder.path.components().count());
-        Self { folders }
+        Self { folders, holds }
+    }
+
+    /// The holds that a file of this name comes under at `now`.
+    pub(crate) fn holds_on(
+        &self,
+        path: &VirtualPath,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &FolderHold> {
+        let is_on = move |hold: &&FolderHold| hold.until > now && path.is_within(&hold.path);
+        self.holds.iter().filter(is_on)
     }
 
     /// What the folders above a file say of it; the deepest that says something holds.
@@ -70,6 +90,7 @@ pub(crate) struct Grounds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileRule {
     pub(crate) policy: RetentionPolicy,
+    pub(crate) held_until: Option<Timestamp>,
     pub(crate) expires_at: Timestamp,
 }
 
@@ -79,17 +100,25 @@ impl Grounds {
         appliance.policy(self.wishes, self.rules.wish(path))
     }
 
-    /// What holds for a file that arrives under this name.
+    /// What holds for a file that takes this name at `now`; its clock began at
+    /// `arrived_at`.
     pub(crate) fn of_new(
         &self,
         appliance: ApplianceKeep,
         path: &VirtualPath,
         arrived_at: Timestamp,
+        now: Timestamp,
     ) -> FileRule {
         let policy = self.policy(appliance, path);
+        let held_until = self.rules.holds_on(path, now).map(|hold| hold.until).max();
+        let times = FileTimes {
+            held_until,
+            ..FileTimes::arrived(arrived_at)
+        };
         FileRule {
             policy,
-            expires_at: layover_retention::expires_at(&FileTimes::arrived(arrived_at), &policy),
+            held_until,
+            expires_at: layover_retention::expires_at(&times, &policy),
         }
     }
 }
@@ -114,11 +143,14 @@ mod tests {
 
     #[test]
     fn the_deepest_folder_that_says_something_holds() {
-        let rules = HomeRules::new(vec![
-            folder("/in/fast", Some(1), None),
-            folder("/", None, Some(9)),
-            folder("/in", Some(5), Some(2)),
-        ]);
+        let rules = HomeRules::new(
+            vec![
+                folder("/in/fast", Some(1), None),
+                folder("/", None, Some(9)),
+                folder("/in", Some(5), Some(2)),
+            ],
+            Vec::new(),
+        );
         for (path, hours, collected_hours) in [
             ("/a", None, 9),
             ("/inn/a", None, 9),
@@ -135,5 +167,42 @@ mod tests {
             HomeRules::default().wish(&"/in/a".parse().unwrap()),
             KeepWish::default()
         );
+    }
+
+    #[test]
+    fn a_new_file_comes_under_every_hold_above_it_that_is_not_over() {
+        let second = |second: i64| Timestamp::from_micros(second * 1_000_000);
+        let hold = |id, path: &str, until| FolderHold {
+            id: HoldId(id),
+            path: path.parse().unwrap(),
+            until: second(until),
+        };
+        let holds = vec![
+            hold(1, "/", 50),
+            hold(2, "/in", 90),
+            hold(3, "/in/deep", 20),
+        ];
+        let grounds = Grounds {
+            wishes: Wishes::default(),
+            rules: Arc::new(HomeRules::new(Vec::new(), holds)),
+        };
+        let ten = Keep::from_secs(10).unwrap();
+        let appliance = ApplianceKeep {
+            keep: ten,
+            max_keep: ten,
+        };
+        for (path, now, held_until) in [
+            ("/a", 49, Some(50)),
+            ("/a", 50, None),
+            ("/in/a", 50, Some(90)),
+            ("/in/deep/a", 10, Some(90)),
+            ("/inn", 60, None),
+        ] {
+            let path = path.parse().unwrap();
+            let rule = grounds.of_new(appliance, &path, second(now), second(now));
+            assert_eq!(rule.held_until, held_until.map(second), "{path} {now}");
+            let expected = held_until.unwrap_or(0).max(now + 10);
+            assert_eq!(rule.expires_at, second(expected), "{path} {now}");
+        }
     }
 }

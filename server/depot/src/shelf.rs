@@ -170,6 +170,16 @@ impl Shelf {
         Ok(found)
     }
 
+    /// Marks holds whose time is over, each with its entry in the journal. Returns
+    /// how many.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn end_holds(&self, now: Timestamp) -> Result<u64, VfsError> {
+        let node = &self.holdings.node;
+        Ok(self.holdings.store.end_holds(node, now).await?)
+    }
+
     async fn forget(&self, row: &crate::ledger::FileRow, now: Timestamp) -> Result<bool, VfsError> {
         let home = self.holdings.store.home_name(row.home).await?;
         let whose = record::Whose::of(&self.holdings, row).await?;

@@ -26,12 +26,15 @@ use crate::account::{
     Account, AccountChange, AccountUse, Enabled, Entity, FailingFile, ForecastAccount,
     ForecastFile, ForecastQuestion, JobRun, LiveSession, NewEntity, RetentionStatus, StoredFile,
 };
+use crate::hold::{Approving, Hold, HoldId, NewHold, Signed};
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
     Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, ContentHash, DueRow, EndedBy, FileRow,
     FileState, FreshStaging, MoveClaim, NewUpload, Publication, RemovalClaim, Sealed, Staging,
     TreeClaim, Usage,
 };
+use crate::names::OperatorName;
+use crate::operator::Operator;
 use crate::rules::{FolderKeep, Grounds};
 use crate::vfs::{HiddenName, Identity, StorageId};
 use crate::{
@@ -158,7 +161,7 @@ pub(crate) enum Store {
 /// statement that must change a row did not), `insert` the same with the number of
 /// the row that one of them inserts, `write` a transaction,
 /// `judge` a transaction that is kept only when its answer says so
-/// (`Claimed::Yes`, `Some`).
+/// (`Claimed::Yes`, `Some`, an approval that was noted).
 macro_rules! store_doors {
     ($callback:ident) => {
         $callback! {
@@ -182,7 +185,7 @@ macro_rules! store_doors {
             judge moves::claim_move(claim: &MoveClaim) -> Claimed;
             write moves::finish_move(claim: &MoveClaim, appliance: ApplianceKeep, entry: &NewEntry) -> ();
             judge moves::claim_tree(claim: &TreeClaim) -> Claimed;
-            write moves::finish_tree_move(home: HomeId, from: &VirtualPath, to: &VirtualPath, appliance: ApplianceKeep, entry: Option<&NewEntry>) -> ();
+            write moves::finish_tree_move(home: HomeId, from: &VirtualPath, to: &VirtualPath, appliance: ApplianceKeep, now: Timestamp, entry: Option<&NewEntry>) -> ();
             write moves::finish_tree_removal(home: HomeId, dir: &VirtualPath, entry: Option<&NewEntry>) -> Vec<HiddenName>;
             script files::end_download(collected: Option<(FileId, AccountId)>, now: Timestamp, entry: &NewEntry) -> bool;
             read expiry::grounds_now(account: AccountId) -> Grounds;
@@ -218,6 +221,15 @@ macro_rules! store_doors {
             write expiry::set_folder_keep(home: HomeId, folder: &FolderKeep, appliance: ApplianceKeep, entry: &NewEntry) -> u64;
             judge expiry::remove_folder_keep(home: HomeId, path: &VirtualPath, appliance: ApplianceKeep, entry: &NewEntry) -> Option<u64>;
             read expiry::folder_keeps(home: HomeId) -> Vec<FolderKeep>;
+            judge holds::add_operator(operator: &Operator, entry: &NewEntry) -> Option<()>;
+            judge holds::remove_operator(name: &OperatorName, now: Timestamp, entry: &NewEntry) -> Option<()>;
+            read holds::operators() -> Vec<Operator>;
+            write holds::propose_hold(new: &NewHold, entry: &NewEntry) -> HoldId;
+            read holds::holds(hold: Option<HoldId>, home: Option<HomeId>) -> Vec<Hold>;
+            read holds::open_holds(home: HomeId) -> u64;
+            judge holds::approve_hold(hold: HoldId, signed: &Signed, appliance: ApplianceKeep, entry: &NewEntry) -> Approving;
+            judge holds::release_hold(hold: HoldId, signed: &Signed, why: &str, appliance: ApplianceKeep, entry: &NewEntry) -> Option<u64>;
+            write holds::end_holds(node: &NodeId, now: Timestamp) -> u64;
             judge expiry::apply_rule(appliance: ApplianceKeep, now: Timestamp, entry: &NewEntry) -> Option<()>;
 
             read accounts::account(name: &AccountName) -> Option<Account>;

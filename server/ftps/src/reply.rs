@@ -76,6 +76,7 @@ pub(crate) fn of_fault(error: &VfsError) -> Reply {
     let code = match error {
         VfsError::NotFound { .. }
         | VfsError::NotPermitted { .. }
+        | VfsError::Held { .. }
         | VfsError::IsDirectory { .. }
         | VfsError::NotDirectory { .. }
         | VfsError::DirectoryNotEmpty { .. }
@@ -108,6 +109,7 @@ pub(crate) fn of_fault(error: &VfsError) -> Reply {
         VfsError::DirectoryNotEmpty { .. } => format!("{error}; delete what it holds first"),
         VfsError::NotFound { .. }
         | VfsError::NotPermitted { .. }
+        | VfsError::Held { .. }
         | VfsError::AlreadyExists { .. }
         | VfsError::IsDirectory { .. }
         | VfsError::NotDirectory { .. }

@@ -11,6 +11,7 @@ pub(crate) fn of(error: &VfsError) -> (Code, String) {
     let code = match error {
         VfsError::NotFound { .. } => Code::NoSuchFile,
         VfsError::NotPermitted { .. } => Code::PermissionDenied,
+        VfsError::Held { .. } => Code::PermissionDenied,
         VfsError::AlreadyExists { .. } => Code::Failure,
         VfsError::IsDirectory { .. } => Code::Failure,
         VfsError::NotDirectory { .. } => Code::NoSuchFile,

@@ -98,6 +98,7 @@ impl Holdings {
                     let quota_bytes = publishing.quota_bytes.unwrap_or_default();
                     return Err(VfsError::QuotaExceeded { quota_bytes }.into());
                 }
+                Claimed::Held => return Err(self.held(&publishing).await?.into()),
                 // Its directory moved while it was uploaded: it goes along.
                 Claimed::Busy | Claimed::Changed => {
                     drop(guard);
@@ -139,6 +140,17 @@ impl Holdings {
                 Err(StoreError::Shared(error).into())
             }
         }
+    }
+
+    /// What is said of a hold that came while the file was uploaded.
+    async fn held(&self, publishing: &Publishing) -> Result<VfsError, VfsError> {
+        let (path, now) = (publishing.to.clone(), self.now());
+        let rows = self.store.rows_at(publishing.home.id, &path).await?;
+        Ok(match rows.iter().find_map(|row| row.held(now)) {
+            Some(until) => VfsError::Held { path, until },
+            // It has just been released.
+            None => VfsError::Busy { path },
+        })
     }
 
     async fn stage(&self, staging: &Staging) -> Result<Claimed, StoreError> {

@@ -143,7 +143,14 @@ async fn settle_tree(
                 record::move_recovered(holdings, &home, &record::Whose::default(), from, to);
             holdings
                 .store
-                .finish_tree_move(home.id, from, to, holdings.appliance, Some(&entry))
+                .finish_tree_move(
+                    home.id,
+                    from,
+                    to,
+                    holdings.appliance,
+                    holdings.now(),
+                    Some(&entry),
+                )
                 .await?;
             report.moved = report.moved.saturating_add(1);
             return Ok(());

@@ -1,13 +1,15 @@
 //! Why the registry refuses, and what the operator can do about it.
 
-use layover_retention::KeepTooLong;
+use layover_retention::{KeepTooLong, Timestamp};
 
 use super::MAX_REASON_BYTES;
+use crate::hold::{HoldId, HoldState, MAX_HOLD_DAYS, MAX_OPEN_HOLDS};
+use crate::operator::{OperatorKeyError, SignatureError};
 use crate::password::PasswordError;
 use crate::rules::MAX_FOLDER_KEEPS;
 use crate::store::StoreError;
 use crate::vfs::VfsError;
-use crate::{AccountName, EntityName, HomeName, Network, SessionId, VirtualPath};
+use crate::{AccountName, EntityName, HomeName, Network, OperatorName, SessionId, VirtualPath};
 
 /// Why the registry refuses.
 #[derive(Debug, thiserror::Error)]
@@ -215,6 +217,68 @@ pub enum RegistryError {
         home: HomeName,
         /// What was asked for.
         path: VirtualPath,
+    },
+    /// The key cannot be an operator's.
+    #[error(transparent)]
+    OperatorKey(#[from] OperatorKeyError),
+    /// The name or the key is another operator's.
+    #[error(
+        "there is an operator `{name}` already, or one with the key {fingerprint}; see: layover operator list"
+    )]
+    OperatorExists {
+        /// The name.
+        name: OperatorName,
+        /// The key.
+        fingerprint: String,
+    },
+    /// No operator of this name.
+    #[error("there is no operator `{name}`; see: layover operator list")]
+    UnknownOperator {
+        /// The name.
+        name: OperatorName,
+    },
+    /// No hold of this number.
+    #[error("there is no hold {id}; see: layover retention hold list")]
+    UnknownHold {
+        /// What was asked for.
+        id: HoldId,
+    },
+    /// A hold that would end before it begins, or in far too long a time.
+    #[error("a hold ends in the future, and within {MAX_HOLD_DAYS} days; {until} is not that")]
+    HoldEnd {
+        /// What was asked for.
+        until: Timestamp,
+    },
+    /// The home has as many holds as it may.
+    #[error("home `{home}` has {MAX_OPEN_HOLDS} holds that have not ended, which is the most")]
+    TooManyHolds {
+        /// The home.
+        home: HomeName,
+    },
+    /// The signature approves nothing.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// A hold needs two people.
+    #[error("operator `{operator}` has signed hold {id} already; another operator must sign it")]
+    SignedTwice {
+        /// The hold.
+        id: HoldId,
+        /// Who signed.
+        operator: OperatorName,
+    },
+    /// It waits for no signature.
+    #[error("hold {id} is {} and waits for no such signature", state.as_str())]
+    HoldOver {
+        /// The hold.
+        id: HoldId,
+        /// How far it had come.
+        state: HoldState,
+    },
+    /// Its files are being changed without a pause.
+    #[error("files that hold {id} would hold are being changed just now; try again")]
+    HoldBusy {
+        /// The hold.
+        id: HoldId,
     },
     /// The reason is too long.
     #[error("a reason has at most {MAX_REASON_BYTES} bytes and no control characters")]

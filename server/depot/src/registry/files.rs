@@ -4,6 +4,8 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use layover_retention::Timestamp;
+
 use super::{Registry, RegistryError};
 use crate::account::{Actor, FilesRemoved, RemovedWhat, StoredFile};
 use crate::holdings::{HomeRef, Taken};
@@ -109,6 +111,9 @@ impl Registry {
             let entry = self
                 .removal_entry(actor, "file.remove", home, entity, row)
                 .await?;
+            if let Some(until) = row.held(self.holdings.now()) {
+                return self.refuse_removal(entry, path, until).await;
+            }
             if self.take_away(home, row, entry).await? != Taken::Superseded {
                 return Ok(FilesRemoved {
                     files: 1,
@@ -117,6 +122,20 @@ impl Registry {
             }
         }
         Err(VfsError::Busy { path: path.clone() }.into())
+    }
+
+    /// Even an operator does not remove what is held; the attempt is told.
+    async fn refuse_removal(
+        &self,
+        entry: NewEntry,
+        path: &VirtualPath,
+        until: Timestamp,
+    ) -> Result<FilesRemoved, RegistryError> {
+        let path = path.clone();
+        let fault = VfsError::Held { path, until };
+        let entry = entry.outcome(Outcome::Refused).with("why", fault.word());
+        self.holdings.store.append(&entry).await?;
+        Err(fault.into())
     }
 
     /// The whole of one removal; it goes on when the operator stops waiting.

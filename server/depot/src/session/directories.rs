@@ -56,7 +56,14 @@ impl Session {
         let entry = record::renamed(&self.inner, from, to, None, holdings.now());
         holdings
             .store
-            .finish_tree_move(home.id, from, to, holdings.appliance, Some(&entry))
+            .finish_tree_move(
+                home.id,
+                from,
+                to,
+                holdings.appliance,
+                holdings.now(),
+                Some(&entry),
+            )
             .await?;
         synchronised.map_err(|error| VfsError::at(to, error))
     }

@@ -27,6 +27,19 @@ pub(super) struct VisibleFile {
     pub(super) expires_at: Option<Timestamp>,
 }
 
+impl VisibleFile {
+    /// Whether its account may change or remove the file: no hold is on it.
+    pub(super) fn check_free(&self, now: Timestamp) -> Result<(), VfsError> {
+        match self.row.held(now) {
+            Some(until) => Err(VfsError::Held {
+                path: self.row.path.clone(),
+                until,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Look {
     pub(super) fn directory(&self) -> Option<Entry> {
         self.entry.filter(|entry| entry.kind == FileKind::Directory)

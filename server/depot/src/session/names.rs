@@ -22,8 +22,8 @@ impl Session {
     /// name (`publish_on_rename`) is published by this.
     ///
     /// # Errors
-    /// `NotFound`, `NotPermitted`, `AlreadyExists`, `IsDirectory`,
-    /// `NotDirectory`, `BadPath` (a name below the directory would be too
+    /// `NotFound`, `NotPermitted`, `Held` (what has the new name), `AlreadyExists`,
+    /// `IsDirectory`, `NotDirectory`, `BadPath` (a name below the directory would be too
     /// long), `Unsupported` (a directory into itself), `Busy`,
     /// `QuotaExceeded`, `SessionEnded`, `Storage`, `Database`.
     pub async fn rename(
@@ -112,11 +112,12 @@ impl Session {
                 Replace::Allow => VfsError::Busy { path: to.clone() },
             });
         }
-        if target.visible(self.now()).is_some() {
+        if let Some(file) = target.visible(self.now()) {
             if replace == Replace::Refuse {
                 return Err(VfsError::AlreadyExists { path: to.clone() });
             }
             self.require(to, Right::Overwrite)?;
+            file.check_free(self.now())?;
         }
         Ok(Replace::Allow)
     }
@@ -240,7 +241,7 @@ impl Session {
     /// no published file has the name.
     ///
     /// # Errors
-    /// `NotFound`, `IsDirectory`, `NotPermitted`, `Busy`, `SessionEnded`,
+    /// `NotFound`, `IsDirectory`, `NotPermitted`, `Held`, `Busy`, `SessionEnded`,
     /// `Storage`, `Database`.
     pub async fn remove(&self, path: &VirtualPath) -> Result<(), VfsError> {
         self.check_running()?;
@@ -265,6 +266,7 @@ impl Session {
                 let row = look.unfinished_of(self.inner.account.id);
                 return self.forget(row.ok_or_else(|| not_found(path))?).await;
             };
+            file.check_free(self.now())?;
             let taken = self
                 .inner
                 .holdings

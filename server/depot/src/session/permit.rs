@@ -55,8 +55,8 @@ impl Session {
     ///
     /// # Errors
     /// `NotFound` (of the directory), `NotDirectory`, `IsDirectory`,
-    /// `NotPermitted`, `AlreadyExists`, `QuotaExceeded`, `Busy` (a file that
-    /// is not adopted yet has the name), `SessionEnded`, `Storage`, `Database`.
+    /// `NotPermitted`, `Held`, `AlreadyExists`, `QuotaExceeded`, `Busy` (a file
+    /// that is not adopted yet has the name), `SessionEnded`, `Storage`, `Database`.
     pub async fn plan_upload(
         &self,
         path: &VirtualPath,
@@ -85,11 +85,12 @@ impl Session {
         }
         let visible = look.visible(self.now());
         let exclusive = mode == UploadMode::New { exclusive: true };
-        if visible.is_some() {
+        if let Some(file) = &visible {
             if exclusive {
                 return Err(VfsError::AlreadyExists { path: path.clone() });
             }
             self.require(path, Right::Overwrite)?;
+            file.check_free(self.now())?;
         } else if look.is_unadopted() {
             // An operator's file that we do not know yet: never destroyed.
             return Err(if exclusive {

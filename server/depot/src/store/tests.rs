@@ -5,6 +5,7 @@ mod chains;
 mod dump;
 mod faults;
 mod foresight;
+mod holds;
 mod ledger;
 mod operators;
 mod rules;
@@ -89,6 +90,11 @@ async fn store_suite(store: &Store) {
     operators::a_changed_rule(store).await;
     rules::a_folders_rule(store).await;
     rules::a_collected_file(store).await;
+    holds::operators(store).await;
+    holds::a_hold_from_its_proposal_to_its_release(store).await;
+    holds::holds_and_names(store).await;
+    holds::holds_that_end(store).await;
+    holds::the_database_computes_what_the_policy_says(store).await;
     operators::removed_accounts_and_entities(store).await;
     foresight::what_goes_and_what_failed(store).await;
     chains::certificates_of_what_went(store).await;
@@ -126,6 +132,7 @@ fn the_suite_calls_every_function() {
         include_str!("tests/dump.rs"),
         include_str!("tests/operators.rs"),
         include_str!("tests/foresight.rs"),
+        include_str!("tests/holds.rs"),
         include_str!("tests/ledger.rs"),
         include_str!("tests/rules.rs"),
     ]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use layover_retention::Timestamp;
 use rustix::io::Errno;
 
 use crate::store::StoreError;
@@ -26,6 +27,14 @@ pub enum VfsError {
         path: VirtualPath,
         /// The right that is missing.
         right: Right,
+    },
+    /// A hold is on the file: nobody may change or remove it.
+    #[error("`{path}` is held until {until} and may not be changed or removed before")]
+    Held {
+        /// The name asked for.
+        path: VirtualPath,
+        /// The end of the hold, as it is now.
+        until: Timestamp,
     },
     /// The name is taken and may not be replaced.
     #[error("`{path}` exists already")]
@@ -146,6 +155,7 @@ impl VfsError {
         match self {
             VfsError::NotFound { .. } => "not-found",
             VfsError::NotPermitted { .. } => "permission",
+            VfsError::Held { .. } => "held",
             VfsError::AlreadyExists { .. } => "exists",
             VfsError::IsDirectory { .. } => "is-directory",
             VfsError::NotDirectory { .. } => "not-directory",
@@ -171,6 +181,7 @@ impl VfsError {
         matches!(
             self,
             VfsError::NotPermitted { .. }
+                | VfsError::Held { .. }
                 | VfsError::AlreadyExists { .. }
                 | VfsError::BadPath(_)
                 | VfsError::QuotaExceeded { .. }

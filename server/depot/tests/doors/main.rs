@@ -13,6 +13,7 @@ mod evidence;
 mod files;
 mod foresight;
 mod gate;
+mod holds;
 mod lifecycle;
 mod refusals;
 mod registry;

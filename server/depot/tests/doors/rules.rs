@@ -328,3 +328,36 @@ async fn a_folders_rule_needs_a_reason_and_no_more_than_the_maximum() {
         assert_eq!(last.detail["actor"], "operator");
     }
 }
+
+#[tokio::test]
+async fn no_file_is_published_under_a_rule_that_has_just_been_replaced() {
+    for world in worlds().await {
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        session.make_dir(&at("/in")).await.unwrap();
+        let uploads = async |who: &'static str| {
+            for number in 0..10 {
+                world.upload("alice", &format!("/in/{who}-{number}")).await;
+            }
+        };
+        let changes = async {
+            for number in 0..12 {
+                world
+                    .set_folder("/in", Some(keep(2 + number % 2)), None)
+                    .await;
+                world.set_keep("alice", Some(keep(6 + number % 2))).await;
+                let registry = world.depot.registry();
+                let entity = registry
+                    .set_entity_keep(&actor(), &acme(), Some(keep(8 + number % 2)), None)
+                    .await;
+                entity.unwrap();
+            }
+        };
+        tokio::join!(uploads("one"), uploads("two"), uploads("three"), changes);
+        for who in ["one", "two", "three"] {
+            for number in 0..10 {
+                let path = format!("/in/{who}-{number}");
+                assert_eq!(world.days("alice", &path).await, 3, "{path}");
+            }
+        }
+    }
+}

@@ -233,6 +233,18 @@ pub(crate) async fn abandoned_claims(
     rows.into_iter().map(claim_row).collect()
 }
 
+/// What is being changed in a home just now.
+pub(super) async fn of_home(conn: &mut Conn, home: HomeId) -> Result<Vec<ClaimRow>, StoreError> {
+    let rows: Vec<ClaimColumns> = sqlx::query_as(
+        "SELECT home_id, path, kind, file_id, from_path, to_path, inode, born_us \
+         FROM path_claims WHERE home_id = $1 ORDER BY path",
+    )
+    .bind(home.0)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(claim_row).collect()
+}
+
 fn claim_row(columns: ClaimColumns) -> Result<ClaimRow, StoreError> {
     let (home, path, kind, file, from, to, inode, born) = columns;
     let broken = |what| StoreError::Corrupt {

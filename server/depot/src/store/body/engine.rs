@@ -15,6 +15,7 @@ mod expiry;
 mod files;
 mod foresight;
 mod hashes;
+mod holds;
 mod jobs;
 mod journal;
 mod moves;
@@ -44,12 +45,15 @@ use crate::account::{
     Account, AccountChange, AccountUse, Enabled, Entity, FailingFile, ForecastAccount,
     ForecastFile, ForecastQuestion, JobRun, LiveSession, NewEntity, RetentionStatus, StoredFile,
 };
+use crate::hold::{Approving, Hold, HoldId, NewHold, Signed};
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
     Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, ContentHash, DueRow, EndedBy, FileRow,
     FileState, FreshStaging, MoveClaim, NewUpload, Publication, RemovalClaim, Sealed, Staging,
     TreeClaim, Usage,
 };
+use crate::names::OperatorName;
+use crate::operator::Operator;
 use crate::rules::{FolderKeep, Grounds};
 use crate::vfs::{HiddenName, Identity, StorageId};
 use crate::{
@@ -161,6 +165,12 @@ trait Verdict {
 impl Verdict for crate::ledger::Claimed {
     fn is_kept(&self) -> bool {
         *self == Self::Yes
+    }
+}
+
+impl Verdict for Approving {
+    fn is_kept(&self) -> bool {
+        matches!(self, Self::Noted | Self::Active { .. })
     }
 }
 

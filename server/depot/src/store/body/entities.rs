@@ -64,8 +64,8 @@ pub(crate) async fn list_entities(conn: &mut Conn) -> Result<Vec<Entity>, StoreE
     rows.into_iter().map(entity_row).collect()
 }
 
-/// `None` when it still has accounts, or homes with files that must expire
-/// under its name. Homes and removed accounts that are empty go with it.
+/// `None` when it still has accounts, or homes with holds, or with files that must
+/// expire under its name. Homes and removed accounts that are empty go with it.
 pub(crate) async fn remove_entity(
     conn: &mut Conn,
     entity: EntityId,
@@ -79,12 +79,27 @@ pub(crate) async fn remove_entity(
     .bind(entity.0)
     .fetch_one(&mut *conn)
     .await?;
-    if accounts > 0 || files > 0 {
+    let (holds,): (i64,) = sqlx::query_as(
+        "SELECT COUNT(*) FROM holds h JOIN homes m ON m.id = h.home_id \
+         WHERE m.entity_id = $1 AND h.state IN ('proposed', 'active')",
+    )
+    .bind(entity.0)
+    .fetch_one(&mut *conn)
+    .await?;
+    if accounts > 0 || files > 0 || holds > 0 {
         return Ok(None);
     }
     for statement in [
         "DELETE FROM sessions WHERE account_id IN (SELECT id FROM accounts WHERE entity_id = $1)",
         "DELETE FROM path_claims WHERE home_id IN (SELECT id FROM homes WHERE entity_id = $1)",
+        "DELETE FROM held_files WHERE hold_id IN (SELECT h.id FROM holds h \
+         JOIN homes m ON m.id = h.home_id WHERE m.entity_id = $1)",
+        "DELETE FROM hold_approvals WHERE hold_id IN (SELECT h.id FROM holds h \
+         JOIN homes m ON m.id = h.home_id WHERE m.entity_id = $1)",
+        "DELETE FROM holds WHERE home_id IN (SELECT id FROM homes WHERE entity_id = $1)",
+        "DELETE FROM removal_failures WHERE file_id IN (SELECT f.id FROM files f \
+         JOIN homes m ON m.id = f.home_id WHERE m.entity_id = $1)",
+        "DELETE FROM walks WHERE home_id IN (SELECT id FROM homes WHERE entity_id = $1)",
         "UPDATE files SET collected_by = NULL \
          WHERE collected_by IN (SELECT id FROM accounts WHERE entity_id = $1)",
         "DELETE FROM files WHERE home_id IN (SELECT id FROM homes WHERE entity_id = $1)",

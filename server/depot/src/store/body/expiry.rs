@@ -12,7 +12,7 @@ use layover_retention::{Keep, KeepWish, RetentionPolicy, Timestamp};
 
 use super::files::{below, bigint};
 use super::sessions::note_change;
-use super::{Conn, Step, StoreError, jobs, journal};
+use super::{Conn, Step, StoreError, holds, jobs, journal};
 use crate::account::JobRun;
 use crate::journal::NewEntry;
 use crate::ledger::{ApplianceKeep, Wishes};
@@ -125,7 +125,7 @@ async fn with_rules(
         0 => HomeRules::default(),
         _ => {
             let home = home_of(conn, account).await?;
-            HomeRules::new(folder_keeps(conn, home).await?)
+            home_rules(conn, home).await?
         }
     };
     Ok(Grounds {
@@ -160,7 +160,7 @@ pub(super) async fn grounds_of_home(conn: &mut Conn, home: HomeId) -> Result<Gro
     .bind(home.0)
     .fetch_one(&mut *conn)
     .await?;
-    let rules = HomeRules::new(folder_keeps(conn, home).await?);
+    let rules = home_rules(conn, home).await?;
     Ok(Grounds {
         wishes: Wishes {
             entity_s,
@@ -168,6 +168,14 @@ pub(super) async fn grounds_of_home(conn: &mut Conn, home: HomeId) -> Result<Gro
         },
         rules: Arc::new(rules),
     })
+}
+
+async fn home_rules(conn: &mut Conn, home: HomeId) -> Result<HomeRules, StoreError> {
+    let folders = folder_keeps(conn, home).await?;
+    Ok(HomeRules::new(
+        folders,
+        holds::folder_holds(conn, home).await?,
+    ))
 }
 
 type FolderColumns = (Vec<u8>, Option<i64>, Option<i64>, i64, String);
@@ -370,8 +378,7 @@ async fn set_folders(
     home: HomeId,
     appliance: ApplianceKeep,
 ) -> Result<(), StoreError> {
-    let rules = HomeRules::new(folder_keeps(conn, home).await?);
-    for folder in rules.folders {
+    for folder in home_rules(conn, home).await?.folders {
         let (first, last) = below(&folder.path);
         if let Some(keep) = folder.keep {
             sqlx::query(
@@ -420,14 +427,15 @@ async fn move_expiries(conn: &mut Conn, home: HomeId) -> Result<u64, StoreError>
     Ok(moved.rows_affected())
 }
 
-/// A file has another name: it follows the rules of its new folder, where the
-/// home has rules of its own.
+/// A file has another name: it follows the rules of its new folder, and comes
+/// under the holds on it, where the home has rules of its own.
 pub(super) async fn follow_name(
     conn: &mut Conn,
     home: HomeId,
     file: FileId,
     to: &VirtualPath,
     appliance: ApplianceKeep,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     if rules_version(conn, home).await? == 0 {
         return Ok(());
@@ -452,6 +460,7 @@ pub(super) async fn follow_name(
     .bind(seconds(policy.collected_keep))
     .execute(&mut *conn)
     .await?;
+    holds::hold_at_name(conn, file, grounds.rules.holds_on(to, now)).await?;
     sqlx::query(concat!(
         "UPDATE files SET expires_at_us = ",
         expiry!(),
@@ -468,8 +477,10 @@ pub(super) async fn follow_names(
     conn: &mut Conn,
     home: HomeId,
     appliance: ApplianceKeep,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     if rules_version(conn, home).await? != 0 {
+        holds::hold_what_is_below(conn, home, now).await?;
         recompute_home(conn, home, appliance).await?;
     }
     Ok(())

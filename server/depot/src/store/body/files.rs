@@ -5,7 +5,7 @@
 
 use layover_retention::Timestamp;
 
-use super::{Conn, Step, StoreError, certificates, claims, expiry, journal};
+use super::{Conn, Step, StoreError, certificates, claims, expiry, holds, journal};
 use crate::journal::NewEntry;
 use crate::ledger::{Adoption, Claimed, EndedBy, FileRow, FileState, Replaced, Usage};
 use crate::vfs::{HiddenName, Identity};
@@ -16,7 +16,7 @@ macro_rules! file_columns {
     () => {
         "f.id, f.home_id, f.dir, f.name, f.state, f.size_bytes, f.inode, f.born_us, \
          f.arrived_at_us, f.expires_at_us, f.uploaded_by, f.temp_name, \
-         f.touched_at_us, f.inherited_arrival_us"
+         f.touched_at_us, f.inherited_arrival_us, f.held_until_us"
     };
 }
 pub(super) use file_columns;
@@ -35,6 +35,7 @@ pub(super) type FileColumns = (
     Option<i64>,
     Option<String>,
     i64,
+    Option<i64>,
     Option<i64>,
 );
 
@@ -55,6 +56,7 @@ pub(super) fn file_row(columns: FileColumns) -> Result<FileRow, StoreError> {
         hidden,
         touched,
         inherited,
+        held_until,
     ) = columns;
     let broken = |what| StoreError::Corrupt {
         table: "files",
@@ -80,6 +82,7 @@ pub(super) fn file_row(columns: FileColumns) -> Result<FileRow, StoreError> {
         hidden: hidden.as_deref().and_then(HiddenName::parse),
         touched_at: Timestamp::from_micros(touched),
         inherited_arrival: inherited.map(Timestamp::from_micros),
+        held_until: held_until.map(Timestamp::from_micros),
     })
 }
 
@@ -264,13 +267,14 @@ pub(crate) async fn adopt(conn: &mut Conn, adoption: &Adoption) -> Result<Claime
         return Ok(Claimed::Changed);
     }
     let grounds = expiry::grounds_of_home(conn, adoption.home).await?;
-    let rule = grounds.of_new(adoption.appliance, &adoption.path, adoption.now);
+    let now = adoption.now;
+    let rule = grounds.of_new(adoption.appliance, &adoption.path, now, now);
     let (dir, name) = columns_of(&adoption.path);
-    sqlx::query(
+    let (file,): (i64,) = sqlx::query_as(
         "INSERT INTO files (home_id, dir, name, state, size_bytes, inode, born_us, \
          arrived_at_us, expires_at_us, node_id, touched_at_us, rule, rule_keep_s, \
          collected_keep_s) \
-         VALUES ($1, $2, $3, 'stored', $4, $5, $6, $7, $8, $9, $7, $10, $11, $12)",
+         VALUES ($1, $2, $3, 'stored', $4, $5, $6, $7, $8, $9, $7, $10, $11, $12) RETURNING id",
     )
     .bind(adoption.home.0)
     .bind(dir)
@@ -288,8 +292,12 @@ pub(crate) async fn adopt(conn: &mut Conn, adoption: &Adoption) -> Result<Claime
             .collected_keep
             .map(|keep| bigint(keep.as_secs())),
     )
-    .execute(&mut *conn)
+    .fetch_one(&mut *conn)
     .await?;
+    if rule.held_until.is_some() {
+        let on_it = grounds.rules.holds_on(&adoption.path, now);
+        holds::hold_at_name(conn, FileId(file), on_it).await?;
+    }
     journal::append(conn, &adoption.entry).await?;
     Ok(Claimed::Yes)
 }

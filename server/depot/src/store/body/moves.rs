@@ -1,5 +1,7 @@
 //! Moves in the ledger: files, and directories with everything below.
 
+use layover_retention::Timestamp;
+
 use super::files::{below, change_used, columns_of, end_replaced};
 use super::{Conn, StoreError, claims, expiry, journal};
 use crate::journal::NewEntry;
@@ -15,14 +17,20 @@ pub(crate) async fn claim_move(conn: &mut Conn, claim: &MoveClaim) -> Result<Cla
         return Ok(Claimed::Busy);
     }
     let (dir, name) = columns_of(&claim.from);
+    let (to_dir, to_name) = columns_of(&claim.to);
     let done = sqlx::query(
         "UPDATE files SET touched_at_us = $2 \
-         WHERE id = $1 AND state = 'stored' AND dir = $3 AND name = $4",
+         WHERE id = $1 AND state = 'stored' AND dir = $3 AND name = $4 \
+         AND NOT EXISTS (SELECT 1 FROM files f WHERE f.home_id = $5 AND f.dir = $6 \
+         AND f.name = $7 AND f.state IN ('stored', 'deleting') AND f.held_until_us > $2)",
     )
     .bind(claim.file.0)
     .bind(claim.now.as_micros())
     .bind(dir)
     .bind(name)
+    .bind(claim.home.0)
+    .bind(to_dir)
+    .bind(to_name)
     .execute(conn)
     .await?;
     Ok(if done.rows_affected() == 1 {
@@ -49,7 +57,10 @@ pub(crate) async fn finish_move(
         .bind(name)
         .execute(&mut *conn)
         .await?;
-    expiry::follow_name(conn, claim.home, claim.file, &claim.to, appliance).await?;
+    expiry::follow_name(
+        conn, claim.home, claim.file, &claim.to, appliance, claim.now,
+    )
+    .await?;
     journal::append(conn, entry).await?;
     claims::release(
         conn,
@@ -110,6 +121,7 @@ pub(crate) async fn finish_tree_move(
     from: &VirtualPath,
     to: &VirtualPath,
     appliance: ApplianceKeep,
+    now: Timestamp,
     entry: Option<&NewEntry>,
 ) -> Result<(), StoreError> {
     let (first, last) = below(from);
@@ -135,7 +147,7 @@ pub(crate) async fn finish_tree_move(
         .execute(&mut *conn)
         .await?;
     }
-    expiry::follow_names(conn, home, appliance).await?;
+    expiry::follow_names(conn, home, appliance, now).await?;
     if let Some(entry) = entry {
         journal::append(conn, entry).await?;
     }

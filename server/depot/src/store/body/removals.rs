@@ -26,7 +26,8 @@ pub(crate) async fn claim_removal(
     };
     let done = sqlx::query(
         "UPDATE files SET state = 'deleting', temp_name = $2, node_id = $3, touched_at_us = $4 \
-         WHERE id = $1 AND state = 'stored' AND dir = $5 AND name = $6 AND expires_at_us <= $7",
+         WHERE id = $1 AND state = 'stored' AND dir = $5 AND name = $6 AND expires_at_us <= $7 \
+         AND (held_until_us IS NULL OR held_until_us <= $4)",
     )
     .bind(claim.file.0)
     .bind(claim.hidden.as_str().to_owned())

@@ -2,8 +2,8 @@
 
 use layover_retention::Timestamp;
 
-use super::files::{bigint, change_used, columns_of, end_replaced};
-use super::{Conn, Step, StoreError, claims, expiry, journal, run};
+use super::files::{bigint, change_used, columns_of, end_replaced, rows_at};
+use super::{Conn, Step, StoreError, claims, expiry, holds, journal, run};
 use crate::journal::NewEntry;
 use crate::ledger::{Claimed, FileState, FreshStaging, NewUpload, Publication, Staging};
 use crate::rules::Grounds;
@@ -126,11 +126,18 @@ pub(crate) async fn forget_upload(
 pub(crate) async fn stage(conn: &mut Conn, staging: &Staging) -> Result<Claimed, StoreError> {
     let changed = run(conn, stage_at_once(staging)).await?;
     Ok(match changed.as_slice() {
+        [0, ..] if is_name_held(conn, staging).await? => Claimed::Held,
         [0, ..] => Claimed::OverQuota,
         [_, 0, ..] => Claimed::Busy,
         [_, _, 1] => Claimed::Yes,
         _ => Claimed::Changed,
     })
+}
+
+/// Whether a hold is on the file that has the name.
+async fn is_name_held(conn: &mut Conn, staging: &Staging) -> Result<bool, StoreError> {
+    let rows = rows_at(conn, staging.home, &staging.to).await?;
+    Ok(rows.iter().any(|row| row.held(staging.now).is_some()))
 }
 
 /// The same as a script, which does not say what was in the way.
@@ -143,6 +150,7 @@ pub(crate) fn stage_at_once(staging: &Staging) -> Vec<Step> {
             &staging.to,
             staging.size_bytes,
             staging.quota_bytes,
+            staging.now,
         ),
         claims::publish_step(staging).must_change(),
         Step::new(
@@ -176,6 +184,7 @@ pub(crate) fn stage_fresh(staging: &FreshStaging<'_>) -> Vec<Step> {
             &upload.path,
             staging.size_bytes,
             staging.quota_bytes,
+            staging.now,
         ),
         Step::new(
             "INSERT INTO files (home_id, dir, name, state, size_bytes, inode, born_us, \
@@ -200,20 +209,29 @@ pub(crate) fn stage_fresh(staging: &FreshStaging<'_>) -> Vec<Step> {
     ]
 }
 
-/// Room in the quota. Locks the home's row, so that claims of one home are laid
+/// Room in the quota, and no hold on what has the name. Locks the home's row, so that claims of one home are laid
 /// one after the other on every engine: the first step of each of them.
-fn room_step(home: HomeId, to: &VirtualPath, size_bytes: u64, quota_bytes: Option<u64>) -> Step {
+fn room_step(
+    home: HomeId,
+    to: &VirtualPath,
+    size_bytes: u64,
+    quota_bytes: Option<u64>,
+    now: Timestamp,
+) -> Step {
     let (dir, name) = columns_of(to);
     Step::new(
         "UPDATE homes SET used_bytes = used_bytes + $2 WHERE id = $1 \
          AND used_bytes + $2 - COALESCE((SELECT f.size_bytes FROM files f WHERE f.home_id = $1 \
-         AND f.dir = $3 AND f.name = $4 AND f.state IN ('stored', 'deleting')), 0) <= $5",
+         AND f.dir = $3 AND f.name = $4 AND f.state IN ('stored', 'deleting')), 0) <= $5 \
+         AND NOT EXISTS (SELECT 1 FROM files f WHERE f.home_id = $1 AND f.dir = $3 \
+         AND f.name = $4 AND f.state IN ('stored', 'deleting') AND f.held_until_us > $6)",
         [
             home.0.into(),
             bigint(size_bytes).into(),
             dir.into(),
             name.into(),
             quota_bytes.map_or(i64::MAX, bigint).into(),
+            now.as_micros().into(),
         ],
     )
     .must_change()
@@ -268,12 +286,12 @@ pub(crate) async fn publish(
 pub(crate) fn publish_at_once(publication: &Publication, grounds: &Grounds) -> Vec<Step> {
     let (dir, name) = columns_of(&publication.path);
     let (rule, wishes) = (publication.rule(grounds), grounds.wishes);
-    vec![
+    let mut steps = vec![
         expiry::lock_step(publication.account),
         Step::new(
             "UPDATE files SET state = 'stored', arrived_at_us = $2, expires_at_us = $3, \
              temp_name = NULL, touched_at_us = $4, rule = $11, rule_keep_s = $12, \
-             collected_keep_s = $13 WHERE id = $1 AND state = 'publishing' \
+             collected_keep_s = $13, held_until_us = $16 WHERE id = $1 AND state = 'publishing' \
              AND NOT EXISTS (SELECT 1 FROM files f WHERE f.home_id = $5 AND f.dir = $6 \
              AND f.name = $7 AND f.state IN ('stored', 'deleting')) \
              AND EXISTS (SELECT 1 FROM accounts a JOIN entities e ON e.id = a.entity_id \
@@ -299,10 +317,14 @@ pub(crate) fn publish_at_once(publication: &Publication, grounds: &Grounds) -> V
                     .into(),
                 wishes.collected_s.unwrap_or(-1).into(),
                 wishes.rules_version.into(),
+                rule.held_until.map(Timestamp::as_micros).into(),
             ],
         )
         .must_change(),
         journal::entry_step(&publication.entry),
         claims::release_step(publication.home, &publication.path, Some(publication.file)),
-    ]
+    ];
+    let on_it = grounds.rules.holds_on(&publication.path, publication.now);
+    steps.extend(on_it.map(|hold| holds::hold_step(publication.file, hold)));
+    steps
 }

@@ -26,6 +26,7 @@ type ViewColumns = (
     Option<String>,
     i64,
     Option<String>,
+    Option<i64>,
 );
 
 /// Files at or below a path, unfinished ones too, with an id above `after`.
@@ -39,7 +40,8 @@ pub(crate) async fn list_files(
     let (first, last) = files::below(below);
     let rows: Vec<ViewColumns> = sqlx::query_as(
         "SELECT f.id, f.dir, f.name, f.state, f.size_bytes, f.sha256, f.arrived_at_us, \
-         f.expires_at_us, u.name, f.collected_at_us, c.name, f.touched_at_us, f.rule \
+         f.expires_at_us, u.name, f.collected_at_us, c.name, f.touched_at_us, f.rule, \
+         f.held_until_us \
          FROM files f LEFT JOIN accounts u ON u.id = f.uploaded_by \
          LEFT JOIN accounts c ON c.id = f.collected_by \
          WHERE f.home_id = $1 AND f.id > $2 AND f.state <> 'ended' \
@@ -74,6 +76,7 @@ fn stored_file(columns: ViewColumns) -> Result<StoredFile, StoreError> {
         collected_by,
         touched,
         rule,
+        held_until,
     ) = columns;
     let broken = |what| StoreError::Corrupt {
         table: "files",
@@ -100,6 +103,7 @@ fn stored_file(columns: ViewColumns) -> Result<StoredFile, StoreError> {
         rule: rule
             .map(|word| PolicySource::parse(&word).ok_or_else(|| broken("rule")))
             .transpose()?,
+        held_until: held_until.map(Timestamp::from_micros),
         touched_at: Timestamp::from_micros(touched),
     })
 }

@@ -23,11 +23,16 @@ fn identity(file: FileId) -> Identity {
     }
 }
 
-fn note() -> NewEntry {
+pub(super) fn note() -> NewEntry {
     entry("file")
 }
 
-async fn receiving(store: &Store, home: HomeId, account: AccountId, name: &str) -> FileId {
+pub(super) async fn receiving(
+    store: &Store,
+    home: HomeId,
+    account: AccountId,
+    name: &str,
+) -> FileId {
     let upload = NewUpload {
         home,
         path: path(name),
@@ -40,7 +45,7 @@ async fn receiving(store: &Store, home: HomeId, account: AccountId, name: &str) 
     store.begin_upload(&upload).await.unwrap()
 }
 
-fn staging(home: HomeId, file: FileId, name: &str) -> Staging {
+pub(super) fn staging(home: HomeId, file: FileId, name: &str) -> Staging {
     Staging {
         file,
         home,
@@ -54,7 +59,12 @@ fn staging(home: HomeId, file: FileId, name: &str) -> Staging {
     }
 }
 
-fn publication(home: HomeId, file: FileId, account: AccountId, name: &str) -> Publication {
+pub(super) fn publication(
+    home: HomeId,
+    file: FileId,
+    account: AccountId,
+    name: &str,
+) -> Publication {
     Publication {
         file,
         home,
@@ -88,13 +98,18 @@ pub(super) async fn stored(
     file
 }
 
-async fn row_at(store: &Store, home: HomeId, name: &str) -> FileRow {
+pub(super) async fn row_at(store: &Store, home: HomeId, name: &str) -> FileRow {
     let mut rows = store.rows_at(home, &path(name)).await.unwrap();
     assert_eq!(rows.len(), 1, "{rows:?}");
     rows.remove(0)
 }
 
-fn removal(home: HomeId, row: &FileRow, cause: RemovalCause, now: Timestamp) -> RemovalClaim {
+pub(super) fn removal(
+    home: HomeId,
+    row: &FileRow,
+    cause: RemovalCause,
+    now: Timestamp,
+) -> RemovalClaim {
     RemovalClaim {
         home,
         file: row.id,
@@ -482,7 +497,14 @@ pub(super) async fn directories(store: &Store) {
     let meanwhile = store.stage(&staging(home, upload, "/other")).await.unwrap();
     assert_eq!(meanwhile, Claimed::Busy, "the whole home is claimed");
     store
-        .finish_tree_move(home, &path("/d"), &path("/e"), rule(), Some(&note()))
+        .finish_tree_move(
+            home,
+            &path("/d"),
+            &path("/e"),
+            rule(),
+            time(700),
+            Some(&note()),
+        )
         .await
         .unwrap();
     let all = store.stored_dirs(home, None, 10).await.unwrap();

@@ -10,7 +10,7 @@ use crate::store::Store;
 use crate::vfs::Identity;
 use crate::{FileId, HomeId};
 
-async fn file(store: &Store, home: HomeId, name: &str) -> StoredFile {
+pub(super) async fn file(store: &Store, home: HomeId, name: &str) -> StoredFile {
     let files = store.list_files(home, &path("/"), FileId(0), 100).await;
     let found = files
         .unwrap()
@@ -19,7 +19,7 @@ async fn file(store: &Store, home: HomeId, name: &str) -> StoredFile {
     found.unwrap()
 }
 
-async fn expiry(store: &Store, home: HomeId, name: &str) -> (Timestamp, PolicySource) {
+pub(super) async fn expiry(store: &Store, home: HomeId, name: &str) -> (Timestamp, PolicySource) {
     let file = file(store, home, name).await;
     (file.expires_at.unwrap(), file.rule.unwrap())
 }
@@ -34,7 +34,7 @@ fn folder(name: &str, keep_s: Option<u64>, collected_s: Option<u64>) -> FolderKe
     }
 }
 
-async fn rename(store: &Store, home: HomeId, from: &str, to: &str) {
+pub(super) async fn rename(store: &Store, home: HomeId, from: &str, to: &str) {
     let claim = MoveClaim {
         home,
         file: file(store, home, from).await.id,
@@ -52,7 +52,7 @@ async fn rename(store: &Store, home: HomeId, from: &str, to: &str) {
     moved.unwrap();
 }
 
-async fn rename_folder(store: &Store, home: HomeId, from: &str, to: &str) {
+pub(super) async fn rename_folder(store: &Store, home: HomeId, from: &str, to: &str) {
     let claim = TreeClaim {
         home,
         from: path(from),
@@ -66,7 +66,7 @@ async fn rename_folder(store: &Store, home: HomeId, from: &str, to: &str) {
     };
     assert_eq!(store.claim_tree(&claim).await.unwrap(), Claimed::Yes);
     store
-        .finish_tree_move(home, &path(from), &path(to), rule(), None)
+        .finish_tree_move(home, &path(from), &path(to), rule(), time(1001), None)
         .await
         .unwrap();
 }
