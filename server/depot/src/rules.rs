@@ -59,6 +59,11 @@ impl HomeRules {
         Self { folders, holds }
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.folders.len().saturating_add(self.holds.len())
+    }
+
     /// The holds that a file of this name comes under at `now`.
     pub(crate) fn holds_on(
         &self,

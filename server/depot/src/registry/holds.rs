@@ -195,7 +195,12 @@ impl Registry {
                 Approving::Busy => return Err(RegistryError::HoldBusy { id }),
                 Approving::Twice => return Err(RegistryError::SignedTwice { id, operator }),
                 Approving::Over => {
-                    let state = self.hold(id).await?.state;
+                    let hold = self.hold(id).await?;
+                    let state = if hold.until <= self.holdings.now() {
+                        HoldState::Ended
+                    } else {
+                        hold.state
+                    };
                     return Err(RegistryError::HoldOver { id, state });
                 }
             }
