@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use layover_retention::Timestamp;
 use layover_tests::account::{Account, PASSWORD};
+use layover_tests::content::write_file;
+use layover_tests::ftps::{Entry, FtpsLogin};
+use layover_tests::lftp::lftp;
+use layover_tests::openssh;
 use layover_tests::partner::{Outcome, Why};
 use layover_tests::wait::{self, PATIENCE};
-use layover_tests::{Engine, Layover, Protocol, Setup, over_both_protocols};
+use layover_tests::{Engine, Layover, Protocol, Setup, on_both_engines, over_both_protocols};
 
 use crate::ledger;
 
@@ -92,6 +96,8 @@ fn refused_as_held<T: std::fmt::Debug>(outcome: Outcome<T>) {
     assert!(refused.words.contains("is held until"), "{refused:?}");
 }
 
+on_both_engines!(real_clients_are_told_that_a_file_is_held);
+
 over_both_protocols!(
     a_held_file_survives_and_goes_when_the_hold_ends,
     a_folders_keep_and_a_collected_keep_take_files_away,
@@ -135,7 +141,9 @@ fn a_held_file_survives_and_goes_when_the_hold_ends(protocol: Protocol, engine: 
     layover.admin(&["account", "set", "partner", "--keep", "1s"]);
     layover.admin(&["account", "remove", "partner"]);
     wait_until_gone(&stored_path(&layover, "new"));
-    let files = layover.rows(&["file", "list", "--home", "partner"]);
+    let mut files = layover.rows(&["file", "list", "--home", "partner"]);
+    // The end of a removed file's row comes after its name has gone.
+    files.retain(|file| file["state"] == "stored");
     assert_eq!(files.len(), 1, "{files:?}");
     assert_eq!(
         (&files[0]["path"], &files[0]["held"]),
@@ -196,10 +204,52 @@ fn a_folders_keep_and_a_collected_keep_take_files_away(protocol: Protocol, engin
     wait_until_gone(&stored_path(&layover, "quick/file"));
     wait_until_gone(&stored_path(&layover, "collected"));
     assert_eq!(partner.get(b"/stays").expect("get"), b"content");
-    let rows = layover.rows(&["journal", "-n", "0", "--kind", "retention"]);
-    let gone = rows.iter().filter(|row| row["action"] == "expire");
-    let mut gone: Vec<_> = gone.filter_map(|row| row["path"].as_str()).collect();
-    gone.sort_unstable();
-    gone.retain(|path| *path != "/stays");
-    assert_eq!(gone, ["/collected", "/quick/file"]);
+    // The journal tells of a file's end after its name has gone.
+    wait::until("the journal to tell of both", PATIENCE, || {
+        let rows = layover.rows(&["journal", "-n", "0", "--kind", "retention"]);
+        let gone = rows.iter().filter(|row| row["action"] == "expire");
+        let mut gone: Vec<_> = gone.filter_map(|row| row["path"].as_str()).collect();
+        // It is collected now, too, and will go.
+        gone.retain(|path| *path != "/stays");
+        gone.sort_unstable();
+        (gone == ["/collected", "/quick/file"]).then_some(())
+    });
+}
+
+fn real_clients_are_told_that_a_file_is_held(engine: Engine) {
+    let (layover, account) = serve(engine);
+    let mut partner = account.partner(&layover, Protocol::Sftp);
+    partner.put(b"/held", b"content").expect("put");
+    let arrived = ledger::file(&layover, "partner", "/held").arrived_at();
+    hold(
+        &layover,
+        "/held",
+        arrived.saturating_add(Duration::from_secs(3600)),
+    );
+    let other = account.client_dir.join("other");
+    write_file(&other, 5, 1);
+    let login = account.by_key(&layover);
+    let over_ftps = FtpsLogin {
+        layover: &layover,
+        account: &account,
+        entry: Entry::Explicit,
+    };
+    let put = format!("put {} -o /held\n", other.display());
+    for commands in ["rm /held\n", &put] {
+        for ran in [
+            over_ftps.lftp(commands, PATIENCE),
+            lftp(&login, commands, PATIENCE),
+        ] {
+            assert!(!ran.ok(), "{ran}");
+            assert!(ran.stderr.contains("is held until"), "{ran}");
+        }
+    }
+    // OpenSSH's own client has words of its own for the code.
+    let put = format!("put {} /held\n", other.display());
+    for commands in ["rm /held\n", &put] {
+        let ran = openssh::sftp(&login, &[], commands, PATIENCE);
+        assert!(!ran.ok(), "{ran}");
+        assert!(ran.stderr.contains("ermission denied"), "{ran}");
+    }
+    assert_eq!(partner.get(b"/held").expect("get"), b"content");
 }
