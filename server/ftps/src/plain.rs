@@ -106,9 +106,17 @@ fn no_tls() -> Reply {
     Reply::new(530, "this server speaks with TLS only: send AUTH TLS first")
 }
 
+/// Characters of a name that comes without TLS and is noted.
+const MAX_NOTED_NAME_CHARS: usize = 64;
+
 /// A client that is set to plain FTP: its partner asks the operator why nothing works.
 async fn note_login(name: &[u8], peer: SocketAddr, shared: &Shared) {
-    let user = String::from_utf8_lossy(name).trim().to_owned();
+    // Nobody has proved anything: what a stranger can write is bounded.
+    if !shared.plain_logins.take() {
+        return;
+    }
+    let user = String::from_utf8_lossy(name);
+    let user: String = user.trim().chars().take(MAX_NOTED_NAME_CHARS).collect();
     let gate = shared.depot.gate();
     if let Err(error) = gate.note_without_tls(&user, peer.ip()).await {
         tracing::error!(

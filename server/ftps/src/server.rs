@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) announced: Arc<AnnouncedAddress>,
     pub(crate) soft: CancellationToken,
     pub(crate) hard: CancellationToken,
+    /// Logins without TLS that may still be journalled.
+    pub(crate) plain_logins: Budget,
     /// Turns at reading a folder.
     pub(crate) listings: Semaphore,
     owners: Mutex<HashMap<ControlId, Owner>>,
@@ -91,8 +93,42 @@ pub(crate) struct Shared {
 }
 
 /// Folders that are read at once: reading one takes several times the memory of its
-/// result, and depends on no peer, so that whoever waits comes to his turn.
-const LISTINGS_AT_ONCE: usize = 8;
+/// result, a processor, and one of the database's readers, of which the others, logins
+/// above all, need some, too. It depends on no peer, so whoever waits comes to his turn.
+const LISTINGS_AT_ONCE: usize = 2;
+
+/// How much strangers may have written down: so many entries at once, and one more
+/// each second.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    running: Stopwatch,
+    /// What is left, and the second when that was so.
+    left: Mutex<(u64, u64)>,
+}
+
+/// See [`Budget`].
+const BUDGET_ENTRIES: u64 = 60;
+
+impl Budget {
+    fn new() -> Self {
+        Self {
+            running: Stopwatch::start(),
+            left: Mutex::new((BUDGET_ENTRIES, 0)),
+        }
+    }
+
+    /// Whether one more may be written.
+    pub(crate) fn take(&self) -> bool {
+        let now_s = self.running.elapsed().as_secs();
+        let mut state = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let (left, at_s) = *state;
+        let left = left
+            .saturating_add(now_s.saturating_sub(at_s))
+            .min(BUDGET_ENTRIES);
+        *state = (left.saturating_sub(1), now_s);
+        left > 0
+    }
+}
 
 /// A name that STOU has given to one upload; free again when this is dropped.
 pub(crate) struct Reserved {
@@ -167,6 +203,7 @@ impl Server {
             shared: Arc::new(Shared {
                 ports: Allocator::new(options.passive_ports.clone()),
                 announced: Arc::clone(&options.public_addresses),
+                plain_logins: Budget::new(),
                 listings: Semaphore::new(LISTINGS_AT_ONCE),
                 owners: Mutex::default(),
                 reserved: Mutex::default(),
@@ -273,5 +310,27 @@ async fn serve_one(
         ControlConnection::new(shared, arrival, slot, tls, negotiated, Wire::new(stream))
             .run()
             .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use layover_depot::timer;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_budget_is_spent_and_grows_again() {
+        let budget = Budget::new();
+        let taken = (0..2 * BUDGET_ENTRIES).filter(|_| budget.take()).count();
+        assert_eq!(taken as u64, BUDGET_ENTRIES);
+        timer::sleep(Duration::from_secs(2)).await;
+        assert!(budget.take() && budget.take() && !budget.take());
+        timer::sleep(Duration::from_secs(2 * BUDGET_ENTRIES)).await;
+        let taken = (0..2 * BUDGET_ENTRIES).filter(|_| budget.take()).count();
+        assert_eq!(
+            taken as u64, BUDGET_ENTRIES,
+            "no more than at the beginning"
+        );
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Publishing {
     /// The clock it keeps; `None` starts a new one.
     pub(crate) inherited_arrival: Option<Timestamp>,
     pub(crate) replace: Replace,
+    /// The file that it is a changed copy of: it takes that file's place, or none.
+    pub(crate) base: Option<FileId>,
 }
 
 /// What came of it.
@@ -208,12 +210,37 @@ impl Holdings {
         Ok(())
     }
 
+    /// Whether the file that was copied is still the one of its name: else a change
+    /// of the copy would undo what somebody else did meanwhile, and was told of.
+    async fn is_still_there(
+        &self,
+        publishing: &Publishing,
+        base: FileId,
+    ) -> Result<bool, VfsError> {
+        let rows = self
+            .store
+            .rows_at(publishing.home.id, &publishing.to)
+            .await?;
+        let mut stored = rows.iter().filter(|row| row.state == FileState::Stored);
+        Ok(stored.any(|row| row.id == base))
+    }
+
     async fn take_name(
         &self,
         publishing: &Publishing,
         staging: &Staging,
         entry: impl Fn(&VirtualPath, Timestamp) -> NewEntry + Send,
     ) -> Result<Published, PublishError> {
+        if let Some(base) = publishing.base
+            && !self.is_still_there(publishing, base).await?
+        {
+            let unstaged = self.store.unstage(staging, publishing.state, None).await;
+            unstaged.map_err(|error| PublishError::Taken(error.into()))?;
+            return Err(VfsError::Busy {
+                path: publishing.to.clone(),
+            }
+            .into());
+        }
         let place = publishing.home.place(&publishing.to);
         let (hidden, replace) = (publishing.hidden.clone(), publishing.replace);
         let renamed = self

@@ -212,6 +212,7 @@ impl Session {
             quota_bytes: self.inner.terms().quota_bytes,
             inherited_arrival: row.inherited_arrival,
             replace,
+            base: None,
         };
         let from = row.path.clone();
         let size_bytes = entry.size_bytes;

@@ -261,7 +261,7 @@ impl UploadPermit {
                 let mut start = self.start(file, RowToCome::known(id), hidden, live);
                 start.size_bytes = size_bytes;
                 start.inherited_arrival = arrival;
-                start.is_copy = true;
+                start.copy_of = Some(source.row.id);
                 Ok(start)
             }
             Ok(None) => {
@@ -365,7 +365,7 @@ impl UploadPermit {
             size_bytes: 0,
             room_bytes: self.room_bytes,
             inherited_arrival: None,
-            is_copy: false,
+            copy_of: None,
             is_resumed: false,
         }
     }

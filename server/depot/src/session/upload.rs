@@ -20,7 +20,7 @@ use super::permit::UploadMode;
 use crate::holdings::{Direction, LiveGuard, MovingGuard, RowToCome};
 use crate::timer::Stopwatch;
 use crate::vfs::{HiddenName, MAX_FILE_BYTES, MAX_IO_BYTES, OpenFile, VfsError};
-use crate::{Right, VirtualPath};
+use crate::{FileId, Right, VirtualPath};
 
 /// How sure the front end is that the peer sent everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,8 @@ pub(super) struct Start {
     pub(super) size_bytes: u64,
     pub(super) room_bytes: Option<u64>,
     pub(super) inherited_arrival: Option<Timestamp>,
-    pub(super) is_copy: bool,
+    /// The file that it is a copy of.
+    pub(super) copy_of: Option<FileId>,
     pub(super) is_resumed: bool,
 }
 
@@ -96,7 +97,7 @@ struct Parts {
     row: RowToCome,
     hidden: HiddenName,
     room_bytes: Option<u64>,
-    is_copy: bool,
+    copy_of: Option<FileId>,
     is_resumed: bool,
     progress: Arc<Mutex<Progress>>,
     running: Stopwatch,
@@ -135,7 +136,7 @@ impl Upload {
                 row: start.row,
                 hidden: start.hidden,
                 room_bytes: start.room_bytes,
-                is_copy: start.is_copy,
+                copy_of: start.copy_of,
                 is_resumed: start.is_resumed,
                 progress: Arc::new(Mutex::new(progress)),
                 running: Stopwatch::start(),

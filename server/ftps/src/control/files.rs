@@ -89,7 +89,10 @@ impl ControlConnection {
             }
             Command::Stat(path) => {
                 let mut lines = vec![b"Listing:".to_vec()];
-                lines.extend(self.ls(&path).await?.read().await?);
+                let list = self.ls(&path).await?;
+                // Fails only when it is closed, and it never is.
+                let _turn = self.shared.listings.acquire().await;
+                lines.extend(list.read().await?);
                 lines.push(b"End".to_vec());
                 Reply::lines(213, lines)
             }
@@ -187,19 +190,24 @@ impl ControlConnection {
         }
         let mut digest = Digest::new(algorithm);
         let mut at = range.0;
-        while at < end {
-            let wanted = usize::try_from(end - at)
-                .unwrap_or(READ_BYTES)
-                .min(READ_BYTES);
-            let bytes = file.read_at(at, wanted).await?;
-            if bytes.is_empty() {
-                break;
+        let read = async {
+            while at < end {
+                let wanted = usize::try_from(end - at)
+                    .unwrap_or(READ_BYTES)
+                    .min(READ_BYTES);
+                let bytes = file.read_at(at, wanted).await?;
+                if bytes.is_empty() {
+                    break;
+                }
+                digest.update(&bytes);
+                at = at.saturating_add(bytes.len() as u64);
             }
-            digest.update(&bytes);
-            at = at.saturating_add(bytes.len() as u64);
-        }
-        // Nothing was sent, so nothing was collected.
+            Ok::<_, VfsError>(())
+        };
+        let read = read.await;
+        // Nothing was sent, so nothing was collected, and no download was cut.
         file.forget();
+        read?;
         if range.0 > end {
             return Err(refuse(501, "the range begins behind the end of the file"));
         }

@@ -166,9 +166,9 @@ impl ControlConnection {
         self.shared.set_owner(self.tls.id(), None);
         if let Some(session) = self.session.take() {
             session.end("reinitialised").await;
+            // The time to log in begins anew; who never did has no more of it (G04).
+            self.arrival.since_start = Stopwatch::start();
         }
-        // The time to log in begins anew.
-        self.arrival.since_start = Stopwatch::start();
         self.user = None;
         self.first = None;
         self.is_certified = false;

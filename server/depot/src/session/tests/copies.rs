@@ -114,6 +114,35 @@ async fn a_copy_of_a_copy_is_no_younger() {
     assert_eq!(fetch(&session, "/4").await.unwrap(), b"content");
 }
 
+// Both were told that they succeeded: what the second wrote must not vanish.
+#[tokio::test]
+async fn a_changed_copy_takes_the_place_of_its_own_original_alone() {
+    let world = World::new().await;
+    let session = world.session("alice").await;
+    upload(&session, "/log", b"old").await.unwrap();
+    let change = async |text: &'static [u8]| {
+        let changed = begin(&session, "/log", UploadMode::Modify).await.unwrap();
+        changed.write_at(3, Bytes::from_static(text)).await.unwrap();
+        changed
+    };
+    let (slow, quick) = (change(b" slow").await, change(b" quick").await);
+    quick.finish(Completion::Closed).await.unwrap();
+    let late = slow.finish(Completion::Closed).await;
+    assert!(matches!(late, Err(VfsError::Busy { .. })), "{late:?}");
+    assert_eq!(fetch(&session, "/log").await.unwrap(), b"old quick");
+
+    // Nor does it bring back what was replaced or deleted.
+    let slow = change(b" slow").await;
+    upload(&session, "/log", b"new").await.unwrap();
+    assert!(slow.finish(Completion::Closed).await.is_err());
+    assert_eq!(fetch(&session, "/log").await.unwrap(), b"new");
+    let slow = change(b" slow").await;
+    session.remove(&path("/log")).await.unwrap();
+    assert!(slow.finish(Completion::Closed).await.is_err());
+    assert!(fetch(&session, "/log").await.is_err());
+    world.assert_agreement().await;
+}
+
 #[tokio::test]
 async fn a_copy_cut_to_nothing_is_new_content() {
     let world = World::new().await;

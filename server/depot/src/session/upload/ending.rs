@@ -38,7 +38,7 @@ impl Parts {
             self.park(fault.word()).await?;
             return Err(fault);
         }
-        if self.is_copy && !locked(&self.progress).changed {
+        if self.copy_of.is_some() && !locked(&self.progress).changed {
             self.discard().await?;
             return Ok(self.receipt(UploadOutcome::Unchanged));
         }
@@ -146,6 +146,7 @@ impl Parts {
             quota_bytes: inner.terms().quota_bytes,
             inherited_arrival,
             replace: Replace::Allow,
+            base: self.copy_of,
         };
         let duration = self.running.elapsed();
         let published = inner
@@ -216,7 +217,7 @@ impl Parts {
                 .await;
         }
         // A changed copy cannot be resumed: the published file is still there.
-        if self.is_copy || (kept_bytes == 0 && !self.is_resumed) {
+        if self.copy_of.is_some() || (kept_bytes == 0 && !self.is_resumed) {
             let entry = changed.then(|| self.entry_of_interruption(why, 0));
             return self.discard_with(entry).await;
         }

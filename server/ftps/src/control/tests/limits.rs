@@ -44,6 +44,23 @@ async fn f05_who_does_not_log_in_in_time_is_ended_wherever_it_stands() {
     half_typed.expect_end().await;
 }
 
+// REIN by somebody who never logged in is no new beginning.
+#[tokio::test]
+async fn g04_rein_does_not_renew_the_time_to_log_in() {
+    let world = World::with(|options| options.login_grace = SHORT).await;
+    let mut client = world.secured().await;
+    let watch = timer::Stopwatch::start();
+    let code = loop {
+        client.raw(b"REIN\r\n").await;
+        match client.reply().await.0 {
+            220 => timer::sleep(SHORT / 10).await,
+            other => break other,
+        }
+        assert!(watch.elapsed() < PATIENCE, "still there");
+    };
+    assert_eq!(code, 421);
+}
+
 #[tokio::test]
 async fn an_idle_session_ends_and_is_told_why() {
     let world = World::with(|options| options.idle_timeout = SHORT).await;
