@@ -268,6 +268,10 @@ impl Appliance {
             listeners.listening(),
             ftps.as_ref().map(|ftps| ftps.renewal.state()),
         );
+        // Before anybody is told where we listen: it takes a descriptor of its own.
+        if settings.ftps.is_served() {
+            warn_of_refused_ports(settings);
+        }
         let address_file =
             AddressFile::write(&settings.data_dir, &addresses).map_err(StartError::AddressFile)?;
         let address_file = Arc::new(address_file);
@@ -285,9 +289,6 @@ impl Appliance {
             board: Arc::new(JobBoard::default()),
             stop,
         };
-        if settings.ftps.is_served() {
-            warn_of_refused_ports(settings);
-        }
         appliance.run_jobs(settings);
         if let Some(addresses) = public_addresses.filter(PublicAddresses::has_names) {
             appliance.run_job(PublicAddressWatch(addresses));
