@@ -11,6 +11,7 @@ mod command;
 mod context;
 mod credentials;
 mod error;
+mod new_file;
 mod output;
 mod password;
 mod value;

@@ -4,7 +4,7 @@
 //! `age` and `tar` anybody who has the secret can look into it without us.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::cli::{BackupArgs, RestoreArgs};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::new_file::NewFile;
 use crate::output::note;
 use crate::value::ByteSize;
 
@@ -115,37 +116,9 @@ pub(super) async fn backup(context: &mut Context, arguments: BackupArgs) -> Resu
         let written = write(context, &arguments, encryptor, io::stdout(), &fault);
         return written.await.map(drop);
     }
-    if fs::symlink_metadata(&out).is_ok() {
-        return Err(fault(io::ErrorKind::AlreadyExists.into()));
-    }
-    let mut unfinished = out.as_os_str().to_owned();
-    unfinished.push(".part");
-    let unfinished = PathBuf::from(unfinished);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)
-        .map_err(fault)?;
-    let written = write(context, &arguments, encryptor, BufWriter::new(file), &fault).await;
-    let report = match written.and_then(|(writer, report)| {
-        let file = writer
-            .into_inner()
-            .map_err(|error| fault(error.into_error()))?;
-        file.sync_all().map_err(fault)?;
-        Ok(report)
-    }) {
-        Ok(report) => report,
-        Err(error) => {
-            // What is half is no backup; the error says what happened.
-            let _ = fs::remove_file(&unfinished);
-            return Err(error);
-        }
-    };
-    fs::hard_link(&unfinished, &out)
-        .and_then(|()| fs::remove_file(&unfinished))
-        .map_err(fault)?;
+    let file = NewFile::begin(&out)?;
+    let (file, report) = write(context, &arguments, encryptor, file, &fault).await?;
+    file.finish()?;
     let sentence = format!(
         "backup written to {}: {} rows, {} files ({})",
         out.display(),

@@ -1,8 +1,7 @@
 //! Certificates and journal for auditors: exported, and checked again.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use layover_depot::Depot;
@@ -11,6 +10,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::CliError;
+use crate::new_file::NewFile;
 use crate::output::{Output, note};
 
 /// Bytes of a file with public keys that are read at most.
@@ -50,36 +50,9 @@ pub(super) async fn export(
         write_chain(depot, chain, &mut io::stdout().lock(), fault).await?;
         return Ok(());
     }
-    if fs::symlink_metadata(out).is_ok() {
-        return Err(fault(io::ErrorKind::AlreadyExists.into()));
-    }
-    let mut unfinished = out.as_os_str().to_owned();
-    unfinished.push(".part");
-    let unfinished = PathBuf::from(unfinished);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)
-        .map_err(fault)?;
-    let mut writer = BufWriter::new(file);
-    let written = write_chain(depot, chain, &mut writer, fault).await;
-    let entries = match written {
-        Ok(entries) => entries,
-        Err(error) => {
-            // What is half is no export; the error says what happened.
-            let _ = fs::remove_file(&unfinished);
-            return Err(error);
-        }
-    };
-    let file = writer
-        .into_inner()
-        .map_err(|error| fault(error.into_error()))?;
-    file.sync_all().map_err(fault)?;
-    fs::hard_link(&unfinished, out)
-        .and_then(|()| fs::remove_file(&unfinished))
-        .map_err(fault)?;
+    let mut file = NewFile::begin(out)?;
+    let entries = write_chain(depot, chain, &mut file, fault).await?;
+    file.finish()?;
     let exported = Exported {
         chain,
         entries,

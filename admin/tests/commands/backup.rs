@@ -132,6 +132,19 @@ fn bad_input_of_any_kind_is_named() {
     assert!(!place.path().join("b.age.part").exists());
 }
 
+// The name that an unfinished one has may be somebody's, or a link to it.
+#[test]
+fn what_has_the_unfinished_files_name_is_left_alone() {
+    let place = with_passphrase();
+    let part = place.path().join("b.age.part");
+    fs::write(&part, "somebody's").unwrap();
+    place
+        .run(&["backup", "--out", "b.age", "--passphrase-file", "secret"])
+        .refused(1, "b.age.part");
+    assert_eq!(fs::read(&part).unwrap(), b"somebody's");
+    assert!(!place.path().join("b.age").exists());
+}
+
 #[test]
 fn a_backup_that_was_cut_off_is_not_served() {
     let place = with_passphrase();
