@@ -237,18 +237,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DataStream<S> {
     /// Waits, at most `limit`, for the peer's end, so that our last bytes are
     /// not lost to a reset. What it still sends is thrown away.
     pub(crate) async fn linger(self, limit: Duration) -> End {
-        self.drain(limit, LINGER_BYTES).await
+        self.drain(limit, limit, LINGER_BYTES).await
     }
 
-    /// The same for a peer that is sending: up to `most` bytes are thrown away.
-    pub(crate) async fn drain(mut self, limit: Duration, most: usize) -> End {
+    /// The same for a peer that is sending: up to `most` bytes are thrown away, as
+    /// long as it is not silent for `silence`: it may wait for the reply.
+    pub(crate) async fn drain(mut self, limit: Duration, silence: Duration, most: usize) -> End {
         let waited = timer::timeout(limit, async {
             let mut rest = most;
             loop {
-                match self.receive().await {
-                    Ok(bytes) if bytes.len() <= rest => rest -= bytes.len(),
-                    Ok(_) => return End::Stalled,
-                    Err(end) => return end,
+                match timer::timeout(silence, self.receive()).await {
+                    Ok(Ok(bytes)) if bytes.len() <= rest => rest -= bytes.len(),
+                    Ok(Err(end)) => return end,
+                    Ok(Ok(_)) | Err(timer::Elapsed) => return End::Stalled,
                 }
             }
         });

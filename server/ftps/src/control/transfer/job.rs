@@ -40,6 +40,9 @@ const LINGER: Duration = Duration::from_secs(5);
 const DECLINE_LINGER: Duration = Duration::from_secs(10);
 const DECLINE_BYTES: usize = 256 * 1024 * 1024;
 
+/// A client that sends nothing for so long has no more, and waits for the reply.
+const DECLINE_SILENCE: Duration = Duration::from_secs(1);
+
 /// How long after a bare end the control connection must still be there.
 const CONTROL_OUTLIVES: Duration = Duration::from_millis(250);
 
@@ -194,7 +197,9 @@ impl Carrier {
 /// read why: cut, most clients report a broken pipe and nothing else.
 async fn decline(mut stream: DataStream<TcpStream>) {
     if stream.end_ours().await.is_ok() {
-        stream.drain(DECLINE_LINGER, DECLINE_BYTES).await;
+        stream
+            .drain(DECLINE_LINGER, DECLINE_SILENCE, DECLINE_BYTES)
+            .await;
     }
 }
 
