@@ -8,6 +8,7 @@
 
 mod admission;
 mod live;
+mod notes;
 mod proof;
 
 use std::net::IpAddr;
@@ -304,106 +305,6 @@ impl Gate {
                 Ok(false)
             }
         }
-    }
-
-    /// Tells the journal which keys a connection offered in vain that ended
-    /// without a login; nothing when it offered none.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn note_offers(
-        &self,
-        peer: IpAddr,
-        protocol: Protocol,
-        offers: RefusedOffers,
-    ) -> Result<(), LoginError> {
-        let Some(user) = offers.user else {
-            return Ok(());
-        };
-        let peer = normalise_ip(peer);
-        let now = self.holdings.now();
-        let row = self.look_up(&user).await?;
-        let mut entry = NewEntry::new(now, JournalKind::Login, "login", &self.holdings.node)
-            .outcome(Outcome::Refused)
-            .account(&user)
-            .peer(peer)
-            .protocol(protocol)
-            .with("method", "publickey")
-            .with("offered", offers.count)
-            .with("keys", offers.keys);
-        let reason = offers.reason.map(|reason| reason.to_string());
-        if let Some(reason) = &reason {
-            entry = entry.with("reason", reason.as_str());
-        }
-        if let Some(row) = row {
-            entry = entry.entity(&row.account.entity);
-        }
-        tracing::info!(
-            account.name = %user.escape_debug(),
-            peer.addr = %peer,
-            outcome = "refused",
-            reason = reason.as_deref(),
-            "no key that was offered is accepted"
-        );
-        let appended = self.holdings.store.append(&entry).await;
-        appended.map_err(|source| LoginError::Unavailable { source })
-    }
-
-    /// Tells the journal of a name that came over FTP without TLS, which is refused
-    /// before any proof: whose client is set so sees nothing but refusals.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn note_without_tls(&self, user: &str, peer: IpAddr) -> Result<(), LoginError> {
-        let peer = normalise_ip(peer);
-        let row = self.look_up(user).await?;
-        let reason = Reason::WithoutTls.to_string();
-        let mut entry = NewEntry::new(
-            self.holdings.now(),
-            JournalKind::Login,
-            "login",
-            &self.holdings.node,
-        )
-        .outcome(Outcome::Refused)
-        .account(user)
-        .peer(peer)
-        .protocol(Protocol::Ftps)
-        .with("method", "none")
-        .with("reason", reason.as_str());
-        if let Some(row) = row {
-            entry = entry.entity(&row.account.entity);
-        }
-        tracing::info!(
-            account.name = %user.escape_debug(),
-            peer.addr = %peer,
-            outcome = "refused",
-            reason = reason.as_str(),
-            "login refused"
-        );
-        let appended = self.holdings.store.append(&entry).await;
-        appended.map_err(|source| LoginError::Unavailable { source })
-    }
-
-    /// Tells the journal of a TLS client certificate that no handshake could use: its
-    /// peer never came to say who he is. `reason` is for people.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn note_unusable_certificate(
-        &self,
-        peer: IpAddr,
-        protocol: Protocol,
-        reason: &str,
-    ) -> Result<(), LoginError> {
-        let now = self.holdings.now();
-        let entry = NewEntry::new(now, JournalKind::Login, "login", &self.holdings.node)
-            .outcome(Outcome::Refused)
-            .peer(normalise_ip(peer))
-            .protocol(protocol)
-            .with("method", "certificate")
-            .with("reason", reason);
-        let appended = self.holdings.store.append(&entry).await;
-        appended.map_err(|source| LoginError::Unavailable { source })
     }
 
     /// Lets a peer in, or does not. A login and its refusal are both in the

@@ -1,0 +1,103 @@
+//! Refusals of peers that never came to a login: in the journal all the same, so
+//! that an operator can tell a partner what is wrong.
+
+use std::net::IpAddr;
+
+use super::{Gate, LoginError, Reason, RefusedOffers};
+use crate::journal::{JournalKind, NewEntry, Outcome};
+use crate::network::normalise_ip;
+use crate::rights::Protocol;
+
+impl Gate {
+    /// Tells the journal which keys a connection offered in vain that ended
+    /// without a login; nothing when it offered none.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn note_offers(
+        &self,
+        peer: IpAddr,
+        protocol: Protocol,
+        offers: RefusedOffers,
+    ) -> Result<(), LoginError> {
+        let Some(user) = offers.user else {
+            return Ok(());
+        };
+        let reason = offers.reason.map(|reason| reason.to_string());
+        let mut entry = self
+            .refused(peer, protocol, "publickey")
+            .with("offered", offers.count)
+            .with("keys", offers.keys);
+        if let Some(reason) = &reason {
+            entry = entry.with("reason", reason.as_str());
+        }
+        self.note_of(entry, &user, reason.as_deref()).await
+    }
+
+    /// Tells the journal of a name that came over FTP without TLS, which is refused
+    /// before any proof: whose client is set so sees nothing but refusals.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn note_without_tls(&self, user: &str, peer: IpAddr) -> Result<(), LoginError> {
+        let reason = Reason::WithoutTls.to_string();
+        let entry = self
+            .refused(peer, Protocol::Ftps, "none")
+            .with("reason", reason.as_str());
+        self.note_of(entry, user, Some(&reason)).await
+    }
+
+    /// Tells the journal of a TLS client certificate that no handshake could use: its
+    /// peer never came to say who he is. `reason` is for people.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn note_unusable_certificate(
+        &self,
+        peer: IpAddr,
+        protocol: Protocol,
+        reason: &str,
+    ) -> Result<(), LoginError> {
+        let entry = self
+            .refused(peer, protocol, "certificate")
+            .with("reason", reason);
+        self.append(&entry).await
+    }
+
+    fn refused(&self, peer: IpAddr, protocol: Protocol, method: &'static str) -> NewEntry {
+        let now = self.holdings.now();
+        NewEntry::new(now, JournalKind::Login, "login", &self.holdings.node)
+            .outcome(Outcome::Refused)
+            .peer(normalise_ip(peer))
+            .protocol(protocol)
+            .with("method", method)
+    }
+
+    /// The entry of somebody who gave a name, with the entity if there is one; also
+    /// in the log.
+    async fn note_of(
+        &self,
+        entry: NewEntry,
+        user: &str,
+        reason: Option<&str>,
+    ) -> Result<(), LoginError> {
+        let row = self.look_up(user).await?;
+        let mut entry = entry.account(user);
+        if let Some(row) = row {
+            entry = entry.entity(&row.account.entity);
+        }
+        tracing::info!(
+            account.name = %user.escape_debug(),
+            peer.addr = entry.peer.map(tracing::field::display),
+            outcome = "refused",
+            reason,
+            "login refused"
+        );
+        self.append(&entry).await
+    }
+
+    async fn append(&self, entry: &NewEntry) -> Result<(), LoginError> {
+        let appended = self.holdings.store.append(entry).await;
+        appended.map_err(|source| LoginError::Unavailable { source })
+    }
+}
