@@ -144,12 +144,3 @@ CREATE TABLE signing_keys (
     node_id     TEXT NOT NULL,
     added_at_us BIGINT NOT NULL
 );
-
--- Where a walk that goes on in portions stands.
-CREATE TABLE walks (
-    name      TEXT NOT NULL,
-    home_id   BIGINT NOT NULL REFERENCES homes (id),
-    after     BYTES,
-    began_at_us BIGINT NOT NULL,
-    PRIMARY KEY (name, home_id)
-);

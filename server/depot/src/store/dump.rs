@@ -31,7 +31,6 @@ pub(super) const TABLES: &[&str] = &[
     "chain_heads",
     "chain_checkpoints",
     "signing_keys",
-    "walks",
 ];
 
 /// What a column holds.

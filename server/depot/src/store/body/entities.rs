@@ -99,7 +99,6 @@ pub(crate) async fn remove_entity(
         "DELETE FROM holds WHERE home_id IN (SELECT id FROM homes WHERE entity_id = $1)",
         "DELETE FROM removal_failures WHERE file_id IN (SELECT f.id FROM files f \
          JOIN homes m ON m.id = f.home_id WHERE m.entity_id = $1)",
-        "DELETE FROM walks WHERE home_id IN (SELECT id FROM homes WHERE entity_id = $1)",
         "UPDATE files SET collected_by = NULL \
          WHERE collected_by IN (SELECT id FROM accounts WHERE entity_id = $1)",
         "DELETE FROM files WHERE home_id IN (SELECT id FROM homes WHERE entity_id = $1)",
