@@ -369,7 +369,8 @@ impl Restore {
     /// database that holds anything, and homes of another database.
     ///
     /// # Errors
-    /// `NotEmpty`, `OtherHomes`, `Format`, `Damaged`; nothing was changed then.
+    /// `NotEmpty`, `OtherHomes`, `Format`, `Damaged`; no data were changed then, though
+    /// an empty data directory may have been made.
     pub async fn begin(
         options: &Options,
         name: &str,

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use tokio::sync::oneshot;
@@ -21,6 +22,10 @@ const BATCH: usize = 64;
 
 /// Bytes that are hashed before the results so far are recorded.
 const BATCH_BYTES: u64 = 256 * 1024 * 1024;
+
+/// A file is left alone for so long: whoever puts many files shall not share the
+/// processors with their checksums, and what is in memory stays there longer.
+const REST: Duration = Duration::from_secs(2);
 
 /// Files that could not be read are remembered, and left alone until there are
 /// more of them than this.
@@ -79,14 +84,12 @@ impl ContentHasher {
         let holdings = &self.holdings;
         let now = holdings.now();
         // Each node hashes what it published, and what nobody else does.
+        let own_before = now.saturating_sub(REST);
         let others_before = now.saturating_sub(SILENT_AFTER.saturating_mul(10));
+        let limit = BATCH.saturating_add(self.known_unreadable());
         let rows = holdings
             .store
-            .unhashed(
-                &holdings.node,
-                others_before,
-                BATCH + self.known_unreadable(),
-            )
+            .unhashed(&holdings.node, own_before, others_before, limit)
             .await?;
         let mut report = HashReport {
             more: rows.len() >= BATCH,

@@ -1,4 +1,4 @@
-//! The depot itself: opened once, five doors, and what keeps it going.
+//! The depot itself: opened once, its doors, and what keeps it going.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
 //! The depot: accounts, files and the database; everything that is kept.
 //!
-//! The way in is [`Depot::open`]. It has five doors: [`Registry`] (what
+//! The way in is [`Depot::open`]. It has six doors: [`Registry`] (what
 //! operators change), [`Gate`] (who may come in), [`Session`] (what a partner
-//! may do with files), [`Journal`] (what happened) and [`Shelf`] (what the
-//! retention sweep needs). SQL lives in `store/`, file-system calls on hosted
+//! may do with files), [`Journal`] (what happened), [`Shelf`] (what the
+//! retention sweep needs) and [`Evidence`] (what auditors check). SQL lives in `store/`, file-system calls on hosted
 //! files in `vfs/`, and nowhere else. The depot never decides how long a file
 //! stays (that is `layover-retention`) and never speaks a protocol.
 

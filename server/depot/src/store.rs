@@ -197,7 +197,7 @@ macro_rules! store_doors {
             judge files::adopt(adoption: &Adoption) -> Claimed;
             judge removals::end_missing(seen: &FileRow, now: Timestamp, entry: &NewEntry) -> Claimed;
             read files::stored_dirs(home: HomeId, after: Option<&VirtualPath>, limit: usize) -> Vec<VirtualPath>;
-            read hashes::unhashed(node: &NodeId, others_before: Timestamp, limit: usize) -> Vec<FileRow>;
+            read hashes::unhashed(node: &NodeId, own_before: Timestamp, others_before: Timestamp, limit: usize) -> Vec<FileRow>;
             write hashes::set_hashes(hashes: &[ContentHash]) -> ();
             read hashes::hash_of(file: FileId) -> Option<Vec<u8>>;
             read foresight::forecast(question: &ForecastQuestion) -> Vec<ForecastAccount>;

@@ -7,11 +7,12 @@ use super::{Conn, Step, StoreError, run};
 use crate::ledger::{ContentHash, FileRow};
 use crate::{FileId, NodeId};
 
-/// Stored files without a hash, the newest first: those that `node` published,
-/// and of the others those that nobody has touched since `others_before`.
+/// Stored files without a hash, the newest first: those that `node` published by
+/// `own_before`, and of the others those that nobody has touched since `others_before`.
 pub(crate) async fn unhashed(
     conn: &mut Conn,
     node: &NodeId,
+    own_before: Timestamp,
     others_before: Timestamp,
     limit: usize,
 ) -> Result<Vec<FileRow>, StoreError> {
@@ -19,9 +20,11 @@ pub(crate) async fn unhashed(
         "SELECT ",
         file_columns!(),
         " FROM files f WHERE f.state = 'stored' AND f.sha256 IS NULL \
-         AND (f.node_id = $1 OR f.touched_at_us <= $2) ORDER BY f.id DESC LIMIT $3"
+         AND ((f.node_id = $1 AND f.touched_at_us <= $2) OR f.touched_at_us <= $3) \
+         ORDER BY f.id DESC LIMIT $4"
     ))
     .bind(node.as_str().to_owned())
+    .bind(own_before.as_micros())
     .bind(others_before.as_micros())
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(conn)

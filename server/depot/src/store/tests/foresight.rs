@@ -113,16 +113,17 @@ pub(super) async fn what_goes_and_what_failed(store: &Store) {
     assert_eq!(store.failing(10).await.unwrap(), []);
 
     // Another node's files are its own business while it lives.
-    let unhashed = async |node: super::Node, others_before| {
+    let unhashed = async |node: super::Node, own_before, others_before| {
         let found = store
-            .unhashed(&node.id(), time(others_before), 10_000)
+            .unhashed(&node.id(), time(own_before), time(others_before), 10_000)
             .await
             .unwrap();
         found.iter().any(|row| row.id == second)
     };
-    assert!(unhashed(HERE, 0).await);
-    assert!(!unhashed(THERE, 0).await);
-    assert!(unhashed(THERE, 9_000).await);
+    assert!(unhashed(HERE, 9_000, 0).await);
+    assert!(!unhashed(HERE, 0, 0).await, "it is left alone at first");
+    assert!(!unhashed(THERE, 9_000, 0).await);
+    assert!(unhashed(THERE, 9_000, 9_000).await);
     let size_bytes = store.row(second).await.unwrap().unwrap().size_bytes;
     let hash = |size_bytes| ContentHash {
         file: second,
@@ -137,6 +138,6 @@ pub(super) async fn what_goes_and_what_failed(store: &Store) {
     );
     store.set_hashes(&[hash(size_bytes)]).await.unwrap();
     assert_eq!(store.hash_of(second).await.unwrap(), Some(vec![7; 32]));
-    assert!(!unhashed(HERE, 9_000).await);
+    assert!(!unhashed(HERE, 9_000, 9_000).await);
     ledger::remove(store, home, "/second", time(later + 3)).await;
 }
