@@ -45,6 +45,7 @@ pub(crate) use storage::{Elsewhere, needed_storage};
 use grounds::KnownGrounds;
 
 use crate::ledger::{ApplianceKeep, Claimed};
+use crate::listings::Listings;
 use crate::store::{Store, StoreError};
 use crate::timer;
 use crate::vfs::{HiddenName, Place, Vfs, VfsError};
@@ -89,6 +90,8 @@ pub(crate) struct Holdings {
     pub(crate) beginnings: Beginnings,
     /// Hidden files that had no row when recovery last looked.
     pub(crate) rowless: Mutex<HashSet<HiddenName>>,
+    /// Turns at reading folders.
+    pub(crate) listings: Listings,
     /// The rules that held for accounts of late.
     pub(crate) grounds: KnownGrounds,
     /// Work that goes on when its caller is gone; waited for at the end.
@@ -129,6 +132,7 @@ impl Holdings {
             growth: GrowthTable::default(),
             beginnings: Beginnings::default(),
             rowless: Mutex::default(),
+            listings: Listings::default(),
             grounds: KnownGrounds::default(),
             tasks: TaskTracker::new(),
             #[cfg(test)]

@@ -24,6 +24,7 @@ mod hold;
 mod holdings;
 mod journal;
 mod ledger;
+mod listings;
 mod names;
 mod network;
 mod operator;
@@ -93,8 +94,9 @@ pub use rights::{
 pub use rules::FolderKeep;
 pub use secret::Secret;
 pub use session::{
-    Completion, CopySource, Download, EndReason, FileInfo, Listing, MAX_COPY_BYTES, MAX_LISTING,
-    Session, Space, Upload, UploadMode, UploadOutcome, UploadPermit, UploadReceipt,
+    Completion, CopySource, DirectoryListing, Download, EndReason, FileInfo, Listing,
+    MAX_COPY_BYTES, MAX_LISTING, Session, Space, Upload, UploadMode, UploadOutcome, UploadPermit,
+    UploadReceipt,
 };
 pub use session_reuse::{SessionReuse, SessionReuseError};
 pub use shelf::{DueFile, PartialSweep, Shelf};

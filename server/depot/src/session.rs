@@ -8,6 +8,7 @@
 mod coverage;
 mod directories;
 mod download;
+mod listing;
 mod look;
 mod names;
 mod permit;
@@ -28,6 +29,7 @@ use layover_retention::{Keep, Timestamp};
 use tokio::sync::watch;
 
 pub use download::Download;
+pub use listing::{DirectoryListing, Listing, MAX_LISTING};
 pub use permit::{UploadMode, UploadPermit};
 pub use upload::{Completion, CopySource, MAX_COPY_BYTES, Upload, UploadOutcome, UploadReceipt};
 
@@ -36,18 +38,6 @@ use terms::Terms;
 use crate::holdings::{Holdings, HomeRef};
 use crate::vfs::{Entry, FileKind, VfsError};
 use crate::{Account, AccountName, Protocol, Right, Rights, SessionId, SessionReuse, VirtualPath};
-
-/// Entries that one listing carries. A directory with more must be split by
-/// the partner; the bound keeps one listing below about 50 MB.
-pub const MAX_LISTING: usize = 100_000;
-
-/// Names that one listing looks at again because they changed meanwhile.
-const MAX_SECOND_LOOKS: usize = 256;
-
-/// Names that one listing looks for because the ledger knows them and the tree did not
-/// tell them: as many files as may be renamed while a directory is read. Whatever was
-/// taken away behind our back is in this state for long, and each look costs.
-const MAX_UNTOLD_LOOKS: usize = 32;
 
 /// Why a session must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,9 +98,6 @@ impl FileInfo {
         }
     }
 }
-
-/// The names in one directory, each once, sorted by their bytes.
-pub type Listing = Vec<(Vec<u8>, FileInfo)>;
 
 /// Room for a partner, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -337,11 +324,11 @@ impl Session {
         rights::rights_at(&self.inner.terms(), path)
     }
 
-    /// Whether [`Session::list`] may be: there is such a directory, and the account may
+    /// Whether [`Session::listing`] may be: there is such a directory, and the account may
     /// list it.
     ///
     /// # Errors
-    /// As [`Session::list`], but `TooManyEntries`.
+    /// As [`DirectoryListing::next`], but `TooManyEntries`.
     pub async fn check_list(&self, path: &VirtualPath) -> Result<(), VfsError> {
         self.check_running()?;
         self.require(path, Right::List)?;
@@ -356,88 +343,6 @@ impl Session {
         } else {
             VfsError::NotFound { path }
         })
-    }
-
-    /// The published files and the directories in `path`.
-    ///
-    /// # Errors
-    /// `NotFound`, `NotDirectory`, `NotPermitted`, `TooManyEntries`,
-    /// `SessionEnded`, `Storage`, `Database`.
-    pub async fn list(&self, path: &VirtualPath) -> Result<Listing, VfsError> {
-        self.check_running()?;
-        self.require(path, Right::List)?;
-        let holdings = &self.inner.holdings;
-        let place = self.inner.home.place(path);
-        let on_disk = holdings
-            .vfs
-            .run(move |storage| storage.list(&place, MAX_LISTING));
-        let in_ledger = holdings.store.rows_in(self.inner.home.id, path);
-        let (entries, rows) = tokio::join!(on_disk, in_ledger);
-        let entries = match entries {
-            Ok(entries) if entries.more => {
-                return Err(VfsError::TooManyEntries { limit: MAX_LISTING });
-            }
-            Ok(entries) => entries.entries,
-            Err(error) => return Err(self.listing_fault(path, error).await),
-        };
-        let mut by_name: std::collections::HashMap<Vec<u8>, Vec<crate::ledger::FileRow>> =
-            std::collections::HashMap::new();
-        for row in rows? {
-            by_name
-                .entry(row.path.name().unwrap_or_default().to_vec())
-                .or_default()
-                .push(row);
-        }
-        let now = self.now();
-        let mut listing = Vec::with_capacity(entries.len());
-        // Names that changed between the tree and the ledger.
-        let mut unclear = Vec::new();
-        for (name, entry) in entries {
-            // A name that no path can carry cannot be asked for either.
-            if path.join(&name).is_err() {
-                continue;
-            }
-            if entry.kind == FileKind::Directory {
-                listing.push((name, FileInfo::of(entry, None)));
-                continue;
-            }
-            // Taken out: readdir may tell a name twice while others are renamed.
-            let Some(rows) = by_name.remove(&name) else {
-                continue;
-            };
-            match look::visible(entry, rows.iter(), now) {
-                Some(file) => listing.push((name, FileInfo::of(file.entry, file.expires_at))),
-                None if rows.iter().any(|row| row.is_visible(now)) => unclear.push(name),
-                None => {}
-            }
-        }
-        // Nor need it tell one that was renamed meanwhile: the ledger may know its name.
-        let untold = by_name
-            .into_iter()
-            .filter(|(_, rows)| rows.iter().any(|row| row.is_visible(now)))
-            .map(|(name, _)| name)
-            .take(MAX_UNTOLD_LOOKS);
-        for name in unclear.into_iter().take(MAX_SECOND_LOOKS).chain(untold) {
-            let Ok(at) = path.join(&name) else { continue };
-            if let Some(file) = self.look_to_read(&at).await?.visible(now) {
-                listing.push((name, FileInfo::of(file.entry, file.expires_at)));
-            }
-        }
-        listing.sort_by(|(one, _), (other, _)| one.cmp(other));
-        listing.dedup_by(|(later, _), (earlier, _)| later == earlier);
-        Ok(listing)
-    }
-
-    /// `NotDirectory` is only for a file that the peer may know of.
-    async fn listing_fault(&self, path: &VirtualPath, error: std::io::Error) -> VfsError {
-        match VfsError::at(path, error) {
-            VfsError::NotDirectory { path } => match self.look(&path).await {
-                Ok(look) if look.visible(self.now()).is_some() => VfsError::NotDirectory { path },
-                Ok(_) => not_found(&path),
-                Err(fault) => fault,
-            },
-            fault => fault,
-        }
     }
 
     /// Room on the file system and in the account's quota.

@@ -167,6 +167,7 @@ macro_rules! store_doors {
         $callback! {
             glance files::rows_at(home: HomeId, path: &VirtualPath) -> Vec<FileRow>;
             read files::rows_in(home: HomeId, dir: &VirtualPath) -> Vec<FileRow>;
+            read files::published_between(home: HomeId, dir: &VirtualPath, after: &[u8], last: Option<&[u8]>) -> Vec<FileRow>;
             read files::row(file: FileId) -> Option<FileRow>;
             single uploads::begin_upload(upload: &NewUpload) -> FileId;
             single uploads::resume_upload(file: FileId, node: &NodeId, now: Timestamp) -> bool;

@@ -10,6 +10,7 @@
 mod error;
 mod local;
 mod marker;
+mod names;
 #[cfg(test)]
 pub(crate) mod recording;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use std::sync::Arc;
 pub use error::VfsError;
 pub(crate) use local::LocalStorage;
 pub use marker::StorageId;
+pub(crate) use names::{FirstNames, Names};
 
 use crate::pace::{MAX_DATABASE_IN_PLACE, Pace};
 use crate::{Fsync, HomeName, VirtualPath};
@@ -223,6 +225,11 @@ pub(crate) trait Storage: Send + Sync + fmt::Debug + 'static {
     fn make_home(&self, home: &HomeName) -> io::Result<()>;
     fn stat(&self, at: &Place) -> io::Result<Entry>;
     fn list(&self, dir: &Place, limit: usize) -> io::Result<Entries>;
+    /// Tells the names in a directory, in no order; some may stand for nothing that
+    /// exists for callers.
+    fn names(&self, dir: &Place, tell: &mut dyn FnMut(&[u8])) -> io::Result<()>;
+    /// What these names in a directory stand for, without those that stand for nothing.
+    fn entries(&self, dir: &Place, names: Vec<Vec<u8>>) -> io::Result<Vec<(Vec<u8>, Entry)>>;
     fn open(&self, at: &Place) -> io::Result<(Arc<dyn OpenFile>, Entry)>;
     fn set_modified(&self, at: &Place, modified_us: i64) -> io::Result<()>;
     fn set_mode(&self, at: &Place, mode: u32) -> io::Result<()>;

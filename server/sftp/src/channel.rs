@@ -18,7 +18,7 @@ use layover_depot::{Session, timer};
 use layover_retention::Clock;
 use russh::server::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::Activity;
@@ -67,8 +67,6 @@ pub(crate) struct ChannelContext {
     pub(crate) session: Session,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) activity: Arc<Activity>,
-    /// Room for entries of open directories; the connection's channels share it.
-    pub(crate) listed: Arc<Semaphore>,
     pub(crate) stall_timeout: Duration,
     pub(crate) soft: CancellationToken,
     pub(crate) hard: CancellationToken,
@@ -299,7 +297,6 @@ impl Dispatcher {
         let mut requests = Requests {
             session: &self.context.session,
             clock: &*self.context.clock,
-            listed: &self.context.listed,
             handles: &mut self.handles,
             activity: &self.context.activity,
             stopping,

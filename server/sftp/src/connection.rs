@@ -22,13 +22,12 @@ use russh::server::{
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, Overdue, Patience};
 use crate::channel::{self, ChannelContext, Purpose};
-use crate::handles::MAX_LISTED_ENTRIES;
 use crate::handshake::Handshake;
 use crate::stream::WatchedStream;
 use crate::{Algorithms, transport};
@@ -148,7 +147,6 @@ impl Server {
             context: ContextParts {
                 clock: Arc::clone(&self.clock),
                 activity: Arc::clone(&activity),
-                listed: Arc::new(Semaphore::new(MAX_LISTED_ENTRIES)),
                 stall_timeout: self.patience.stall,
                 soft: self.soft.clone(),
                 hard: cut.clone(),
@@ -303,7 +301,6 @@ async fn say_goodbye(
 struct ContextParts {
     clock: Arc<dyn Clock>,
     activity: Arc<Activity>,
-    listed: Arc<Semaphore>,
     stall_timeout: Duration,
     soft: CancellationToken,
     hard: CancellationToken,
@@ -546,7 +543,6 @@ impl Handler for Connection {
             session,
             clock: Arc::clone(&self.context.clock),
             activity: Arc::clone(&self.context.activity),
-            listed: Arc::clone(&self.context.listed),
             stall_timeout: self.context.stall_timeout,
             soft: self.context.soft.clone(),
             hard: self.context.hard.clone(),

@@ -1,10 +1,9 @@
 //! What a channel has open: files and directories, each under a number.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 
-use layover_depot::{Download, FileInfo, MAX_LISTING, Upload};
-use tokio::sync::OwnedSemaphorePermit;
+use layover_depot::{DirectoryListing, Download, FileInfo, Upload};
 
 use crate::codec::Handle;
 use crate::waiting::Waiting;
@@ -13,17 +12,13 @@ use crate::waiting::Waiting;
 /// mirroring clients a few dozen; told to clients by `limits@openssh.com`.
 pub const MAX_HANDLES: usize = 256;
 
-/// Entries of directories that one connection may have open, on all its
-/// channels: twice the largest listing. A client that opens a directory of
-/// 100,000 names under every handle it may have would else hold gigabytes (S05).
-pub(crate) const MAX_LISTED_ENTRIES: usize = 2 * MAX_LISTING;
-
-/// A directory being listed: entries that READDIR has not returned yet.
+/// A directory being listed. What it holds in memory is the depot's business, and
+/// little: a client may open one under every handle (S05).
 #[derive(Debug)]
 pub(crate) struct OpenDirectory {
-    pub(crate) rest: VecDeque<(Vec<u8>, FileInfo)>,
-    /// Its share of [`MAX_LISTED_ENTRIES`], given back when it is closed.
-    pub(crate) _room: OwnedSemaphorePermit,
+    /// What `.` and `..` are told to be, until they are told.
+    pub(crate) own: Option<FileInfo>,
+    pub(crate) listing: Box<DirectoryListing>,
 }
 
 /// What stands behind a handle.

@@ -3,9 +3,6 @@
 //! Every rule about files is the depot's; here are only the protocol's. A
 //! request never waits for the client.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use layover_depot::{
     Completion, CopyRange, CopySource, FileInfo, FileKind, Replace, Session, UploadMode, VfsError,
@@ -13,16 +10,14 @@ use layover_depot::{
 };
 use layover_retention::{Clock, Timestamp};
 
-use tokio::sync::Semaphore;
-
 use crate::activity::Activity;
 use crate::codec::{self, Attrs, Body, Code, Handle, MAX_DATA_BYTES, Name, Request, open_flag};
 use crate::handles::{Handles, MAX_HANDLES, Open, OpenDirectory, Slot};
 use crate::outbox::Reply;
 use crate::{longname, status};
 
-/// Bytes of names in one READDIR reply; OpenSSH sends about as much.
-const NAMES_BYTES: usize = 64 * 1024;
+/// Names in one READDIR reply; OpenSSH sends as many. The longest ones fill 70 KiB.
+const NAMES_AT_ONCE: usize = 100;
 
 /// Whether new transfers may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +51,6 @@ const BAD_HANDLE: Fault = Fault::Status(Code::Failure, "no such handle");
 pub(crate) struct Requests<'a> {
     pub(crate) session: &'a Session,
     pub(crate) clock: &'a dyn Clock,
-    /// Room for entries of open directories.
-    pub(crate) listed: &'a Arc<Semaphore>,
     pub(crate) handles: &'a mut Handles,
     /// Hears of work that takes long and moves nothing over the wire.
     pub(crate) activity: &'a Activity,
@@ -120,7 +113,7 @@ impl Requests<'_> {
                 let handle = self.opendir(&VirtualPath::parse(&path)?).await?;
                 codec::handle(id, handle)
             }
-            Body::Readdir { handle } => self.readdir(id, handle)?,
+            Body::Readdir { handle } => self.readdir(id, handle).await?,
             Body::Remove { path } => {
                 self.session.remove(&VirtualPath::parse(&path)?).await?;
                 done()
@@ -547,42 +540,35 @@ impl Requests<'_> {
             return Err(Fault::Status(Code::Failure, "too many open handles"));
         }
         let own = self.session.stat(path).await?;
-        let mut listing = self.session.list(path).await?;
-        let entries = u32::try_from(listing.len().saturating_add(2)).unwrap_or(u32::MAX);
-        let room = Arc::clone(self.listed)
-            .try_acquire_many_owned(entries)
-            .map_err(|_| Fault::Status(Code::Failure, "too many large directories are open"))?;
-        listing.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let mut rest = VecDeque::from(listing);
-        rest.push_front((b"..".to_vec(), own.clone()));
-        rest.push_front((b".".to_vec(), own));
-        Ok(self
-            .handles
-            .add(Open::Listing(OpenDirectory { rest, _room: room })))
+        self.session.check_list(path).await?;
+        Ok(self.handles.add(Open::Listing(OpenDirectory {
+            own: Some(own),
+            listing: Box::new(self.session.listing(path)),
+        })))
     }
 
-    fn readdir(&mut self, id: u32, handle: Option<Handle>) -> Result<Bytes, Fault> {
+    async fn readdir(&mut self, id: u32, handle: Option<Handle>) -> Result<Bytes, Fault> {
         let slot = self.handles.get(handle).ok_or(BAD_HANDLE)?;
         let Open::Listing(directory) = &mut slot.open else {
             return Err(Fault::Status(Code::Failure, "this is no directory"));
         };
+        let mut entries = directory.listing.next(NAMES_AT_ONCE).await?;
+        if let Some(own) = directory.own.take() {
+            let dots = [(b".".to_vec(), own.clone()), (b"..".to_vec(), own)];
+            entries.splice(0..0, dots);
+        }
+        if entries.is_empty() {
+            return Err(Fault::Status(Code::Eof, "end of directory"));
+        }
         let (account, now) = (self.session.account_name().to_string(), self.clock.now());
-        let mut page = Vec::new();
-        let mut bytes = 0_usize;
-        while bytes < NAMES_BYTES
-            && let Some((name, info)) = directory.rest.pop_front()
-        {
-            let name = Name {
+        let page: Vec<_> = entries
+            .into_iter()
+            .map(|(name, info)| Name {
                 longname: longname::line(&name, &info, &account, now),
                 name: Bytes::from(name),
                 attrs: longname::attrs(&info),
-            };
-            bytes = bytes.saturating_add(name.wire_bytes());
-            page.push(name);
-        }
-        if page.is_empty() {
-            return Err(Fault::Status(Code::Eof, "end of directory"));
-        }
+            })
+            .collect();
         Ok(codec::names(id, &page))
     }
 }

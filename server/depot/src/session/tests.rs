@@ -3,6 +3,7 @@
 mod copies;
 mod downloads;
 mod engines;
+mod listings;
 mod local;
 mod names;
 mod permissions;

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags,
-    Timespec, Timestamps, UTIME_OMIT,
+    AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx,
+    StatxFlags, Timespec, Timestamps, UTIME_OMIT,
 };
 use rustix::io::Errno;
 
@@ -141,6 +141,12 @@ impl LocalStorage {
         Ok((self.directory(&at.home, &at.path.dir())?, name))
     }
 
+    /// A directory whose names are going to be read.
+    fn listed(&self, dir: &Place) -> io::Result<OwnedFd> {
+        let home = self.home(&dir.home)?;
+        resolve(&home, relative(&dir.path), directory_flags())
+    }
+
     fn open_regular(&self, at: &Place) -> io::Result<(File, Entry)> {
         let home = self.home(&at.home)?;
         let handle = resolve(&home, relative(&at.path), read_flags())?;
@@ -191,31 +197,42 @@ impl Storage for LocalStorage {
     }
 
     fn list(&self, dir: &Place, limit: usize) -> io::Result<Entries> {
-        let home = self.home(&dir.home)?;
-        let handle = resolve(&home, relative(&dir.path), directory_flags())?;
+        let handle = self.listed(dir)?;
         let mut listing = Entries::default();
         for dirent in Dir::read_from(&handle)? {
             let dirent = dirent?;
-            let name = dirent.file_name().to_bytes();
-            let hosted = matches!(
-                dirent.file_type(),
-                FileType::RegularFile | FileType::Directory | FileType::Unknown
-            );
-            if !hosted || name == b"." || name == b".." {
+            let Some(name) = hosted(&dirent) else {
                 continue;
-            }
+            };
             if listing.entries.len() == limit {
                 listing.more = true;
                 break;
             }
-            match entry_at(&handle, name) {
-                Ok(entry) => listing.entries.push((name.to_vec(), entry)),
-                // Gone since, or a link that does not exist for callers.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+            if let Some(entry) = entry_there(&handle, name)? {
+                listing.entries.push((name.to_vec(), entry));
             }
         }
         Ok(listing)
+    }
+
+    fn names(&self, dir: &Place, tell: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        for dirent in Dir::new(self.listed(dir)?)? {
+            if let Some(name) = hosted(&dirent?) {
+                tell(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn entries(&self, dir: &Place, names: Vec<Vec<u8>>) -> io::Result<Vec<(Vec<u8>, Entry)>> {
+        let handle = self.listed(dir)?;
+        let mut entries = Vec::with_capacity(names.len());
+        for name in names {
+            if let Some(entry) = entry_there(&handle, &name)? {
+                entries.push((name, entry));
+            }
+        }
+        Ok(entries)
     }
 
     fn open(&self, at: &Place) -> io::Result<(Arc<dyn OpenFile>, Entry)> {
@@ -515,6 +532,25 @@ fn fd_entry(handle: &impl AsFd) -> io::Result<Entry> {
 fn entry_at(parent: &OwnedFd, name: &[u8]) -> io::Result<Entry> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     entry_of(&rustix::fs::statx(parent, name, flags, wanted())?)
+}
+
+/// The same; `None` for what is gone since it was read, or does not exist for callers.
+fn entry_there(parent: &OwnedFd, name: &[u8]) -> io::Result<Option<Entry>> {
+    match entry_at(parent, name) {
+        Ok(entry) => Ok(Some(entry)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The name, unless it can stand for nothing that exists for callers.
+fn hosted(dirent: &DirEntry) -> Option<&[u8]> {
+    let name = dirent.file_name().to_bytes();
+    let may_be_hosted = matches!(
+        dirent.file_type(),
+        FileType::RegularFile | FileType::Directory | FileType::Unknown
+    );
+    (may_be_hosted && name != b"." && name != b"..").then_some(name)
 }
 
 fn wanted() -> StatxFlags {

@@ -563,6 +563,28 @@ impl Storage for RecordingStorage {
         })
     }
 
+    fn names(&self, dir: &Place, tell: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let listing = self.list(dir, usize::MAX)?;
+        for (name, _) in listing.entries.iter().rev() {
+            tell(name);
+        }
+        Ok(())
+    }
+
+    fn entries(&self, dir: &Place, names: Vec<Vec<u8>>) -> io::Result<Vec<(Vec<u8>, Entry)>> {
+        let state = lock(&self.shared.state);
+        let node = state.node(dir)?;
+        let Some(Node::Directory(directory)) = state.nodes.get(&node) else {
+            return Err(Errno::NOTDIR.into());
+        };
+        let there = names
+            .into_iter()
+            .filter_map(|name| Some((directory.now.get(&name).copied()?, name)));
+        there
+            .map(|(child, name)| Ok((name, state.entry(child)?)))
+            .collect()
+    }
+
     fn open(&self, at: &Place) -> io::Result<(Arc<dyn OpenFile>, Entry)> {
         let state = lock(&self.shared.state);
         let node = state.node(at)?;

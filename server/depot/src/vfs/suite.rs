@@ -203,6 +203,37 @@ fn a_listing_says_that_there_is_more_just_above_its_limit() {
     });
 }
 
+#[test]
+fn names_are_told_alone_and_those_that_are_asked_for_with_what_they_are() {
+    on_each(|storage| {
+        storage.make_dir(&place("/d")).unwrap();
+        put(storage, "/d/file", b"12");
+        storage.make_dir(&place("/d/folder")).unwrap();
+        let mut names = Vec::new();
+        let mut tell = |name: &[u8]| names.push(name.to_vec());
+        storage.names(&place("/d"), &mut tell).unwrap();
+        names.sort();
+        assert_eq!(names, [b"file".to_vec(), b"folder".to_vec()]);
+        let mut wanted = names.clone();
+        wanted.push(b"gone".to_vec());
+        let entries = storage.entries(&place("/d"), wanted).unwrap();
+        let sizes: Vec<_> = entries
+            .iter()
+            .map(|(name, entry)| (name.clone(), entry.kind))
+            .collect();
+        let kinds = [FileKind::File, FileKind::Directory];
+        assert_eq!(sizes, names.into_iter().zip(kinds).collect::<Vec<_>>());
+        for fault in [
+            storage.names(&place("/none"), &mut |_| {}).unwrap_err(),
+            storage.entries(&place("/none"), Vec::new()).unwrap_err(),
+        ] {
+            assert_eq!(fault.kind(), ErrorKind::NotFound);
+        }
+        let file = storage.names(&place("/d/file"), &mut |_| {});
+        assert_eq!(file.unwrap_err().kind(), ErrorKind::NotADirectory);
+    });
+}
+
 mod jail {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::{FileExt, symlink};

@@ -161,6 +161,39 @@ pub(crate) async fn rows_in(
     file_rows(rows)
 }
 
+/// Rows of files that are published, or taking their name just now, in one directory:
+/// those of the names behind `after`, up to and with `last`, or all.
+pub(crate) async fn published_between(
+    conn: &mut Conn,
+    home: HomeId,
+    dir: &VirtualPath,
+    after: &[u8],
+    last: Option<&[u8]>,
+) -> Result<Vec<FileRow>, StoreError> {
+    macro_rules! behind {
+        () => {
+            concat!(
+                "SELECT ",
+                file_columns!(),
+                " FROM files f WHERE f.home_id = $1 AND f.dir = $2 AND f.state <> 'ended' \
+                 AND f.state IN ('stored', 'publishing') AND f.name > $3"
+            )
+        };
+    }
+    let text = match last {
+        Some(_) => concat!(behind!(), " AND f.name <= $4"),
+        None => behind!(),
+    };
+    let mut rows = sqlx::query_as(text)
+        .bind(home.0)
+        .bind(dir.as_bytes().to_vec())
+        .bind(after.to_vec());
+    if let Some(last) = last {
+        rows = rows.bind(last.to_vec());
+    }
+    file_rows(rows.fetch_all(conn).await?)
+}
+
 /// One row, unless it is history.
 pub(crate) async fn row(conn: &mut Conn, file: FileId) -> Result<Option<FileRow>, StoreError> {
     let row: Option<FileColumns> = sqlx::query_as(concat!(

@@ -337,6 +337,17 @@ pub(super) async fn an_upload_from_its_beginning_to_its_end(store: &Store) {
     );
     assert_eq!(store.rows_in(home, &path("/in")).await.unwrap().len(), 1);
     assert_eq!(store.rows_in(home, &path("/")).await.unwrap().len(), 0);
+    for (after, last, found) in [
+        (&b""[..], None, 1),
+        (b"w", Some(&b"x"[..]), 1),
+        (b"x", None, 0),
+        (b"", Some(b"w\xff"), 0),
+    ] {
+        let rows = store
+            .published_between(home, &path("/in"), after, last)
+            .await;
+        assert_eq!(rows.unwrap().len(), found, "{after:?} {last:?}");
+    }
 
     // A second upload of the name replaces it, and its share of the quota.
     let second = stored(store, home, account, "/in/x", time(450)).await;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::FutureExt as _;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::Activity;
@@ -17,9 +16,6 @@ use crate::fixture::{Wire, World};
 use crate::outbox::{Outbox, Outgoing};
 
 pub(super) const FRESH: u32 = open_flag::WRITE | open_flag::CREAT | open_flag::TRUNC;
-
-/// Room for entries of open directories, less than in earnest.
-pub(super) const LISTED_ENTRIES: usize = 12;
 
 /// A reply, its request number taken off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +62,6 @@ impl Client {
             session: world.session().await,
             clock: world.clock.clone(),
             activity: Arc::clone(&activity),
-            listed: Arc::new(Semaphore::new(LISTED_ENTRIES)),
             stall_timeout: Duration::from_secs(120),
             soft: soft.clone(),
             hard: CancellationToken::new(),
