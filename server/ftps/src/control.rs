@@ -4,6 +4,7 @@
 //! all at once (F08). A transfer runs inside the task; meanwhile the control
 //! connection is read, so that ABOR and STAT arrive (`transfer.rs`).
 
+mod checksums;
 mod files;
 mod login;
 mod transfer;
@@ -20,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::address::{epsv_text, pasv_text};
-use crate::command::{self, Command, Epsv, Opts, Phase, Type};
+use crate::command::{self, Checksum, Command, Epsv, Opts, Phase, Ranged, Type};
 use crate::info;
 use crate::listing::Facts;
 use crate::passive::{ActiveFault, PassiveListener};
@@ -28,6 +29,7 @@ use crate::reply::{Reply, of_fault, quoted, size};
 use crate::server::{ActiveMode, Entry, Shared};
 use crate::tls::{ControlTls, Negotiated};
 use crate::wire::{Lost, Wire};
+use checksums::Told;
 
 /// Why a command has no good reply.
 pub(super) enum Fault {
@@ -273,6 +275,10 @@ impl ControlConnection {
                 (left, "no login in time")
             }
         };
+        // A line that is there already is taken before any clock is looked at.
+        if limit.is_zero() {
+            return Err(too_late(overdue));
+        }
         let soft = self.shared.soft.clone();
         // The time is that of a whole line: a half-typed one gains nothing (F05).
         tokio::select! {
@@ -282,9 +288,7 @@ impl ControlConnection {
             line = timer::timeout(limit, self.line_beside_data()) => match line {
                 Ok(Ok(line)) => Ok(line),
                 Ok(Err(lost)) => Err(lost.into()),
-                Err(timer::Elapsed) => {
-                    Err(Ending::Told(Reply::new(421, format!("{overdue}: connection closed")), overdue))
-                }
+                Err(timer::Elapsed) => Err(too_late(overdue)),
             },
         }
     }
@@ -345,13 +349,30 @@ impl ControlConnection {
             | Command::Stor(_)
             | Command::Appe(_)
             | Command::Stou(_) => return self.transfer(command).await,
+            Command::Hash(path) => {
+                let whole = Ranged {
+                    path,
+                    start: 0,
+                    end: None,
+                    whole: None,
+                };
+                return self.checksum(Checksum::Sha256, &whole, Told::Hash).await;
+            }
+            Command::Checksum(algorithm, ranged) => {
+                return self.checksum(algorithm, &ranged, Told::Alone).await;
+            }
+            Command::Stat(path) if !path.is_empty() => return self.list_in_reply(&path).await,
             command => self.answer(command).await,
         };
-        let reply = match answered {
-            Ok(reply) | Err(Fault::Reply(reply)) => reply,
-            Err(Fault::Depot(error)) => self.depot_reply(&error),
-        };
+        let reply = answered.unwrap_or_else(|fault| self.fault_reply(fault));
         Ok(self.wire.send(&reply).await?)
+    }
+
+    fn fault_reply(&self, fault: Fault) -> Reply {
+        match fault {
+            Fault::Reply(reply) => reply,
+            Fault::Depot(error) => self.depot_reply(&error),
+        }
     }
 
     /// The reply to a fault; what a person must look at goes to the log.
@@ -425,7 +446,7 @@ impl ControlConnection {
             Command::Pasv => self.passive(None)?,
             Command::Epsv(wish) => self.passive(Some(wish))?,
             Command::Port(target) | Command::Eprt(target) => self.active(target)?,
-            Command::Stat(path) if path.is_empty() => self.status(),
+            Command::Stat(_) => self.status(),
             Command::Pwd => Reply::new(
                 257,
                 [
@@ -607,6 +628,13 @@ fn only_epsv() -> Fault {
 fn ended_by_operator(reason: &'static str) -> Ending {
     let text = "the operator ended this session; ask the operator";
     Ending::Told(Reply::new(421, text), reason)
+}
+
+fn too_late(overdue: &'static str) -> Ending {
+    Ending::Told(
+        Reply::new(421, format!("{overdue}: connection closed")),
+        overdue,
+    )
 }
 
 fn stopping() -> Ending {

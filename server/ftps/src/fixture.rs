@@ -229,6 +229,13 @@ impl World {
         std::fs::create_dir(home.join(path)).unwrap();
     }
 
+    /// Makes a published file as long as this, without writing the rest.
+    pub(crate) fn stretch(&self, name: &str, size_bytes: u64) {
+        let path = self.folder.path().join("homes").join(USER).join(name);
+        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.set_len(size_bytes).unwrap();
+    }
+
     /// What a published file holds.
     pub(crate) fn content(&self, name: &str) -> Option<Vec<u8>> {
         let home = self.folder.path().join("homes").join(USER);

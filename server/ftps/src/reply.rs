@@ -53,20 +53,50 @@ impl Reply {
             match (index == last, index == 0) {
                 (true, _) => out.extend_from_slice(format!("{} ", self.code).as_bytes()),
                 (false, true) => out.extend_from_slice(format!("{}-", self.code).as_bytes()),
-                (false, false) if line.first() != Some(&b' ') => out.push(b' '),
-                (false, false) => {}
-            }
-            for byte in line {
-                match byte {
-                    0..0x20 | 0x7f => out.push(b'?'),
-                    0xff => out.extend_from_slice(&[0xff, 0xff]),
-                    other => out.push(*other),
+                (false, false) => {
+                    inner_line(&mut out, line);
+                    continue;
                 }
             }
-            out.extend_from_slice(b"\r\n");
+            sanitised(&mut out, line);
         }
         out
     }
+
+    /// The first line of a reply that is sent in pieces.
+    pub(crate) fn begin(code: u16, line: &str) -> Vec<u8> {
+        let mut out = format!("{code}-").into_bytes();
+        sanitised(&mut out, line.as_bytes());
+        out
+    }
+
+    /// Inner lines of a reply that is sent in pieces; it ends with [`Reply::encode`] of
+    /// its last line.
+    pub(crate) fn inner(lines: &[Vec<u8>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for line in lines {
+            inner_line(&mut out, line);
+        }
+        out
+    }
+}
+
+fn inner_line(out: &mut Vec<u8>, line: &[u8]) {
+    if line.first() != Some(&b' ') {
+        out.push(b' ');
+    }
+    sanitised(out, line);
+}
+
+fn sanitised(out: &mut Vec<u8>, line: &[u8]) {
+    for byte in line {
+        match byte {
+            0..0x20 | 0x7f => out.push(b'?'),
+            0xff => out.extend_from_slice(&[0xff, 0xff]),
+            other => out.push(*other),
+        }
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// What a fault of the depot becomes: one table, without a catch-all, so that

@@ -14,7 +14,6 @@ use layover_depot::{
 };
 use layover_retention::Clock;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{Arrival, ControlConnection};
@@ -85,17 +84,10 @@ pub(crate) struct Shared {
     pub(crate) hard: CancellationToken,
     /// Logins without TLS that may still be journalled.
     pub(crate) plain_logins: Budget,
-    /// Turns at reading a folder.
-    pub(crate) listings: Semaphore,
     owners: Mutex<HashMap<ControlId, Owner>>,
     /// Names that STOU has given and that no file has yet, by home.
     reserved: Mutex<HashSet<(HomeName, VirtualPath)>>,
 }
-
-/// Folders that are read at once: reading one takes several times the memory of its
-/// result, a processor, and one of the database's readers, of which the others, logins
-/// above all, need some, too. It depends on no peer, so whoever waits comes to his turn.
-const LISTINGS_AT_ONCE: usize = 2;
 
 /// How much strangers may have written down: so many entries at once, and one more
 /// each second.
@@ -204,7 +196,6 @@ impl Server {
                 ports: Allocator::new(options.passive_ports.clone()),
                 announced: Arc::clone(&options.public_addresses),
                 plain_logins: Budget::new(),
-                listings: Semaphore::new(LISTINGS_AT_ONCE),
                 owners: Mutex::default(),
                 reserved: Mutex::default(),
                 depot,

@@ -80,9 +80,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     pub(crate) async fn send(&mut self, reply: &Reply) -> Result<(), Lost> {
-        let bytes = reply.encode();
+        self.send_bytes(&reply.encode()).await
+    }
+
+    /// A piece of a long reply, encoded.
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Lost> {
         let sent = timer::timeout(REPLY_LIMIT, async {
-            self.stream.write_all(&bytes).await?;
+            self.stream.write_all(bytes).await?;
             self.stream.flush().await
         });
         match sent.await {

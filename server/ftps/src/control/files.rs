@@ -3,14 +3,10 @@
 use layover_depot::{FileInfo, FileKind, Replace, VfsError, VirtualPath};
 use layover_retention::Timestamp;
 
-use super::{ControlConnection, Fault, refuse};
-use crate::command::{Checksum, Command, Mdtm, Ranged, Site, Timed, Type};
-use crate::digest::Digest;
+use super::{ControlConnection, Ending, Fault, refuse};
+use crate::command::{Command, Mdtm, Site, Timed, Type};
 use crate::listing::time_val;
 use crate::reply::{Reply, quoted};
-
-/// Bytes that one read of a checksum takes.
-const READ_BYTES: usize = 256 * 1024;
 
 impl ControlConnection {
     pub(super) async fn answer_files(&mut self, command: Command) -> Result<Reply, Fault> {
@@ -87,33 +83,40 @@ impl ControlConnection {
                 let line = [b" ", line.as_slice()].concat();
                 Reply::lines(250, [b"Facts:".to_vec(), line, b"End".to_vec()])
             }
-            Command::Stat(path) => {
-                let mut lines = vec![b"Listing:".to_vec()];
-                let list = self.ls(&path).await?;
-                // Fails only when it is closed, and it never is.
-                let _turn = self.shared.listings.acquire().await;
-                lines.extend(list.read().await?);
-                lines.push(b"End".to_vec());
-                Reply::lines(213, lines)
-            }
-            Command::Hash(path) => {
-                let whole = Ranged {
-                    path,
-                    start: 0,
-                    end: None,
-                    whole: None,
-                };
-                let (path, end, digest) = self.checksum(Checksum::Sha256, &whole).await?;
-                // draft-bryan-ftp-hash s.3.2.
-                let text = format!("SHA-256 0-{end} {digest} ");
-                Reply::new(213, [text.as_bytes(), path.as_bytes()].concat())
-            }
-            Command::Checksum(algorithm, ranged) => {
-                let (_, _, digest) = self.checksum(algorithm, &ranged).await?;
-                Reply::new(250, digest)
-            }
             _ => Reply::new(502, "this server does not do that"),
         })
+    }
+
+    /// STAT with a path: a listing in the reply, sent as it is read.
+    pub(super) async fn list_in_reply(&mut self, path: &[u8]) -> Result<(), Ending> {
+        let mut lines = match self.ls(path).await {
+            Ok(list) => list.lines(),
+            Err(fault) => {
+                let reply = self.fault_reply(fault);
+                return Ok(self.wire.send(&reply).await?);
+            }
+        };
+        let mut begun = Some(Reply::begin(213, "Listing:"));
+        loop {
+            let piece = match lines.next().await {
+                Ok(Some(piece)) => Reply::inner(&piece),
+                Ok(None) => break,
+                Err(error) => {
+                    let reply = self.depot_reply(&error);
+                    // What has begun with 213 must end with it.
+                    let reply = match begun {
+                        Some(_) => reply,
+                        None => Reply::new(213, format!("broken off: {}", reply.text())),
+                    };
+                    return Ok(self.wire.send(&reply).await?);
+                }
+            };
+            let piece = [begun.take().unwrap_or_default(), piece].concat();
+            self.wire.send_bytes(&piece).await?;
+        }
+        let end = Reply::new(213, "End").encode();
+        let end = [begun.take().unwrap_or_default(), end].concat();
+        Ok(self.wire.send_bytes(&end).await?)
     }
 
     async fn change_folder(&mut self, path: &[u8]) -> Result<Reply, Fault> {
@@ -163,55 +166,6 @@ impl ControlConnection {
         // As every FTP server does; the depot asks for the right to overwrite.
         self.session()?.rename(&from, &to, Replace::Allow).await?;
         Ok(Reply::new(250, "renamed"))
-    }
-
-    async fn checksum(
-        &self,
-        algorithm: Checksum,
-        ranged: &Ranged,
-    ) -> Result<(VirtualPath, u64, String), Fault> {
-        let session = self.session()?;
-        let (mut path, mut range) = (self.at(&ranged.path)?, (ranged.start, ranged.end));
-        if let Some(whole) = &ranged.whole {
-            let whole = self.at(whole)?;
-            if session.stat(&whole).await.is_ok() {
-                (path, range) = (whole, (0, None));
-            }
-        }
-        let file = session.download(&path).await?;
-        let end = range.1.unwrap_or(u64::MAX).min(file.size());
-        let is_whole = range.0 == 0 && end == file.size();
-        if algorithm == Checksum::Sha256
-            && is_whole
-            && let Some(known) = file.known_sha256().await?
-        {
-            file.forget();
-            return Ok((path, end, hex::encode(known)));
-        }
-        let mut digest = Digest::new(algorithm);
-        let mut at = range.0;
-        let read = async {
-            while at < end {
-                let wanted = usize::try_from(end - at)
-                    .unwrap_or(READ_BYTES)
-                    .min(READ_BYTES);
-                let bytes = file.read_at(at, wanted).await?;
-                if bytes.is_empty() {
-                    break;
-                }
-                digest.update(&bytes);
-                at = at.saturating_add(bytes.len() as u64);
-            }
-            Ok::<_, VfsError>(())
-        };
-        let read = read.await;
-        // Nothing was sent, so nothing was collected, and no download was cut.
-        file.forget();
-        read?;
-        if range.0 > end {
-            return Err(refuse(501, "the range begins behind the end of the file"));
-        }
-        Ok((path, end, digest.finish()))
     }
 }
 

@@ -50,6 +50,14 @@ impl Plan {
     }
 }
 
+/// What is done while the control connection is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    Transfer,
+    /// Its answer is for nobody else: it ends with its client.
+    Checksum,
+}
+
 impl ControlConnection {
     /// Does one transfer, from its command to its last reply.
     pub(super) async fn transfer(&mut self, command: Command) -> Result<(), Ending> {
@@ -64,10 +72,7 @@ impl ControlConnection {
         let (plan, opening) = match planned {
             Ok(planned) => planned,
             Err(fault) => {
-                let reply = match fault {
-                    Fault::Reply(reply) => reply,
-                    Fault::Depot(error) => self.depot_reply(&error),
-                };
+                let reply = self.fault_reply(fault);
                 self.declined = place;
                 return Ok(self.wire.send(&reply).await?);
             }
@@ -108,9 +113,18 @@ impl ControlConnection {
         };
         let job = Job { carrier };
         match plan {
-            Plan::List(list) => self.beside(job.list(*list), cancel, moved).await,
-            Plan::Download(file) => self.beside(job.download(*file), cancel, moved).await,
-            Plan::Upload(file) => self.beside(job.upload(*file), cancel, moved).await,
+            Plan::List(list) => {
+                self.beside(Work::Transfer, job.list(*list), cancel, moved)
+                    .await
+            }
+            Plan::Download(file) => {
+                self.beside(Work::Transfer, job.download(*file), cancel, moved)
+                    .await
+            }
+            Plan::Upload(file) => {
+                self.beside(Work::Transfer, job.upload(*file), cancel, moved)
+                    .await
+            }
         }
     }
 
@@ -121,8 +135,9 @@ impl ControlConnection {
     }
 
     /// Reads the control connection until `transfer` ends, and gives its reply.
-    async fn beside(
+    pub(super) async fn beside(
         &mut self,
+        work: Work,
         transfer: impl Future<Output = Reply>,
         cancel: CancellationToken,
         moved: Arc<AtomicU64>,
@@ -150,7 +165,7 @@ impl ControlConnection {
                 }
                 line = self.wire.line(), if gone.is_none() => match line {
                     Ok(line) if self.may_wait(&line) => {
-                        self.hear(line, &cancel, &moved).await?;
+                        self.hear(work, line, &cancel, &moved).await?;
                     }
                     Ok(_) => {
                         cancel.cancel();
@@ -159,7 +174,9 @@ impl ControlConnection {
                     Err(lost) => {
                         // Whoever said QUIT waits for nothing but the end. From
                         // anybody else nothing is known any more (item 4).
-                        if !self.queue.iter().any(|line| is(line, &Command::Quit)) {
+                        let may_finish = work == Work::Transfer
+                            && self.queue.iter().any(|line| is(line, &Command::Quit));
+                        if !may_finish {
                             cancel.cancel();
                         }
                         gone = Some(lost);
@@ -190,6 +207,7 @@ impl ControlConnection {
     /// A command during a transfer.
     async fn hear(
         &mut self,
+        work: Work,
         line: Vec<u8>,
         cancel: &CancellationToken,
         moved: &AtomicU64,
@@ -200,7 +218,10 @@ impl ControlConnection {
             cancel.cancel();
         } else if self.queue.is_empty() && is(&line, &Command::Stat(Vec::new())) {
             let moved = size(moved.load(Ordering::Relaxed));
-            let text = format!("a transfer is running: {moved} so far");
+            let text = match work {
+                Work::Transfer => format!("a transfer is running: {moved} so far"),
+                Work::Checksum => format!("a checksum is computed: {moved} so far"),
+            };
             return self.wire.send(&Reply::new(213, text)).await;
         }
         self.queue.push_back(line);
@@ -338,7 +359,7 @@ fn listed(list: List) -> Plan {
 
 /// As [`of_fault`], for a fault in the middle of a transfer. The 421 of a session
 /// that was ended comes behind the transfer's own reply.
-fn broken_off(session: &Session, error: &VfsError) -> Reply {
+pub(super) fn broken_off(session: &Session, error: &VfsError) -> Reply {
     log_fault(Some(session), error);
     match error {
         VfsError::SessionEnded => {

@@ -310,6 +310,37 @@ async fn a_checksum_is_told_and_counts_as_no_download() {
     assert!(world.entries("download").await.is_empty());
 }
 
+// They computed on for minutes, for nobody.
+#[tokio::test]
+async fn a_checksum_ends_at_abor_and_with_its_client() {
+    let world = World::new().await;
+    let mut client = world.logged_in().await;
+    assert_eq!(client.put("STOR huge", b"x").await.0, 226);
+    world.stretch("huge", 1 << 40);
+    for command in ["HASH huge", "XSHA256 huge", "XCRC huge", "XMD5 huge"] {
+        client.raw(format!("{command}\r\n").as_bytes()).await;
+        let (code, text) = client.ask("STAT").await;
+        assert_eq!(code, 213, "{command}: {text}");
+        let (code, text) = client.ask("ABOR").await;
+        assert_eq!(code, 451, "{command}: {text}");
+        assert_eq!(client.reply().await.0, 226, "ABOR's own");
+    }
+    assert_eq!(client.ask("NOOP").await.0, 200);
+    // Whoever says QUIT and stays gets the answer; whoever leaves needs none.
+    for last in ["HASH huge\r\n", "HASH huge\r\nQUIT\r\n"] {
+        let mut leaving = world.logged_in().await;
+        leaving.raw(last.as_bytes()).await;
+        drop(leaving);
+    }
+    let ended = async {
+        while world.entries("logout").await.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timer::timeout(PATIENCE, ended).await.expect("both ended");
+    assert!(world.entries("download").await.is_empty());
+}
+
 #[tokio::test]
 async fn rein_ends_the_session_and_a_new_user_may_come() {
     let world = World::new().await;

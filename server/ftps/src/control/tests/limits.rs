@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use layover_depot::timer;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fixture::{PATIENCE, World};
 use crate::line::MAX_LINE_BYTES;
@@ -42,6 +42,36 @@ async fn f05_who_does_not_log_in_in_time_is_ended_wherever_it_stands() {
     half_typed.raw(b"USER ali").await;
     assert_eq!(half_typed.reply().await.0, 421);
     half_typed.expect_end().await;
+}
+
+// The time was looked at only while no command waited.
+#[tokio::test]
+async fn f05_who_keeps_commands_waiting_does_not_stay_longer_before_the_login() {
+    let world = World::with(|options| options.login_grace = SHORT).await;
+    let client = world.secured().await;
+    let (mut read, mut write) = tokio::io::split(client.stream);
+    let talk = async {
+        // Faster than they are answered, until nobody hears them any more.
+        while write.write_all(&b"NOOP\r\n".repeat(500)).await.is_ok() {
+            if write.flush().await.is_err() {
+                break;
+            }
+        }
+    };
+    let mut replies = Vec::new();
+    let listen = async {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = read.read(&mut buffer).await {
+            replies.extend_from_slice(&buffer[..count]);
+            let keep = replies.len().saturating_sub(buffer.len());
+            replies.drain(..keep);
+        }
+    };
+    let both = async { tokio::join!(talk, listen) };
+    timer::timeout(PATIENCE / 2, both).await.expect("ended");
+    let last = String::from_utf8_lossy(&replies);
+    let last = last.lines().last().unwrap_or_default().to_owned();
+    assert!(last.starts_with("421 no login in time"), "{last}");
 }
 
 // REIN by somebody who never logged in is no new beginning.

@@ -388,6 +388,13 @@ async fn a_long_listing_comes_whole_each_name_once_and_sorted() {
     let (_, listing) = client.get("NLST many").await;
     let listing = String::from_utf8(listing).unwrap();
     assert!(listing.lines().eq(names.iter().map(String::as_str)));
+    // The same in a reply.
+    let (code, text) = client.ask("STAT many").await;
+    assert_eq!(code, 213);
+    let told = text.lines().filter(|line| line.starts_with(" d"));
+    assert!(told.zip(&names).all(|(line, name)| line.ends_with(name)));
+    assert_eq!(text.lines().count(), names.len() + 2, "first and last line");
+    assert_eq!(client.ask("NOOP").await.0, 200);
 }
 
 #[tokio::test]

@@ -54,9 +54,6 @@ const LOOKS_BEFORE_END: usize = 3;
 /// each piece would cost.
 const EAGER_BYTES: u64 = 1024 * 1024;
 
-/// What a listing sends at once.
-const LIST_PIECE_BYTES: usize = 32 * 1024;
-
 /// What a download reads at once: so much at first and for a client that is slow...
 const FIRST_READ_BYTES: usize = 64 * 1024;
 
@@ -270,37 +267,41 @@ fn amount(bytes: u64, running: Stopwatch) -> String {
 impl Job {
     /// Reads a listing and sends it, piece by piece.
     pub(super) async fn list(self, list: List) -> Reply {
-        let shared = Arc::clone(&self.carrier.shared);
         let cancel = self.carrier.cancel.clone();
         let mut open = match self.carrier.open().await {
             Ok(open) => open,
             Err(reply) => return reply,
         };
-        let read = async {
-            // Fails only when it is closed, and it never is.
-            let _turn = shared.listings.acquire().await;
-            list.read().await
-        };
-        let read = tokio::select! {
-            biased;
-            () = cancel.cancelled() => {
+        let mut lines = list.lines();
+        let mut is_begun = false;
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = cancel.cancelled() => {
+                    open.stream.cut().await;
+                    return aborted();
+                }
+                next = lines.next() => next,
+            };
+            let piece = match next {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                Err(error) => {
+                    if is_begun {
+                        open.stream.cut().await;
+                    } else {
+                        decline(open.stream).await;
+                    }
+                    return broken_off(&open.session, &error);
+                }
+            };
+            is_begun = true;
+            if let Err(end) = send_lines(&mut open, piece).await {
                 open.stream.cut().await;
-                return aborted();
+                return interrupted(end);
             }
-            read = read => read,
-        };
-        let lines = match read {
-            Ok(lines) => lines,
-            Err(error) => {
-                decline(open.stream).await;
-                return broken_off(&open.session, &error);
-            }
-        };
-        let sent = match send_lines(&mut open, lines).await {
-            Ok(()) => open.stream.end_ours().await,
-            Err(end) => Err(end),
-        };
-        match sent {
+        }
+        match open.stream.end_ours().await {
             Ok(()) => {
                 open.stream.linger(LINGER).await;
                 Reply::new(226, "the listing is sent")
@@ -417,16 +418,13 @@ impl Job {
     }
 }
 
-async fn send_lines(open: &mut Open, lines: impl Iterator<Item = Vec<u8>>) -> Result<(), End> {
-    let mut piece = Vec::new();
-    for line in lines {
-        piece.extend_from_slice(&line);
+async fn send_lines(open: &mut Open, lines: Vec<Vec<u8>>) -> Result<(), End> {
+    let mut piece = lines.join(&b"\r\n"[..]);
+    if !lines.is_empty() {
         piece.extend_from_slice(b"\r\n");
-        if piece.len() >= LIST_PIECE_BYTES {
-            open.stream.send(&piece).await?;
-            piece.clear();
-        }
     }
+    // Two of them at once are enough.
+    drop(lines);
     open.stream.send(&piece).await
 }
 

@@ -1,14 +1,17 @@
 //! What LIST, NLST and MLSD send.
 //!
 //! Before the data connection it is decided whether a folder may be listed; it is read
-//! only after the connection's handshake: whoever asks for listings and fetches none
-//! costs nothing.
+//! only after the connection's handshake, piece by piece as the client takes it: whoever
+//! asks for listings and fetches none costs nothing.
 
-use layover_depot::{FileInfo, FileKind, Listing, Session, VfsError, VirtualPath};
+use layover_depot::{DirectoryListing, FileInfo, FileKind, Session, VfsError, VirtualPath};
 use layover_retention::Timestamp;
 
 use super::super::{ControlConnection, Fault, refuse};
 use crate::listing::{Facts, ListArgument, fits, is_pattern, ls_line};
+
+/// Names that are read at once.
+const NAMES_AT_ONCE: usize = 256;
 
 /// A listing that may be sent, and has not been read.
 pub(in crate::control) struct List {
@@ -148,26 +151,64 @@ impl Shown {
 }
 
 impl List {
-    /// Reads it: its lines, without their ends.
-    ///
-    /// # Errors
-    /// As [`Session::list`].
-    pub(in crate::control) async fn read(
-        self,
-    ) -> Result<impl Iterator<Item = Vec<u8>> + Send + use<>, VfsError> {
+    /// Begins to read it.
+    pub(in crate::control) fn lines(self) -> Lines {
         let Self {
             session,
             content,
             format,
         } = self;
-        let (entries, shown): (Listing, _) = match content {
-            Content::File(name, info) => (vec![(name, *info)], Shown::All),
-            Content::Folder { path, shown } => (session.list(&path).await?, shown),
+        let (source, shown) = match content {
+            Content::File(name, info) => (Source::File(Some((name, info))), Shown::All),
+            Content::Folder { path, shown } => {
+                (Source::Folder(Box::new(session.listing(&path))), shown)
+            }
         };
-        Ok(entries
+        Lines {
+            session,
+            source,
+            shown,
+            format,
+        }
+    }
+}
+
+/// A listing that is being read.
+pub(in crate::control) struct Lines {
+    session: Session,
+    source: Source,
+    shown: Shown,
+    format: Format,
+}
+
+/// Where the names come from.
+enum Source {
+    File(Option<(Vec<u8>, Box<FileInfo>)>),
+    Folder(Box<DirectoryListing>),
+}
+
+impl Lines {
+    /// The next lines, without their ends; `None` at the end of the listing.
+    ///
+    /// # Errors
+    /// As [`DirectoryListing::next`].
+    pub(in crate::control) async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, VfsError> {
+        let entries = match &mut self.source {
+            Source::File(file) => file
+                .take()
+                .map(|(name, info)| (name, *info))
+                .into_iter()
+                .collect(),
+            Source::Folder(listing) => listing.next(NAMES_AT_ONCE).await?,
+        };
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let told = entries
             .into_iter()
-            .filter_map(move |(name, info)| Some((shown.told(name)?, info)))
-            .map(move |(name, info)| format.line(&session, name, &info)))
+            .filter_map(|(name, info)| Some((self.shown.told(name)?, info)));
+        let line = |(name, info)| self.format.line(&self.session, name, &info);
+        Ok(Some(told.map(line).collect()))
     }
 }
 
