@@ -223,6 +223,18 @@ impl World {
         self.depot.refresh().await.unwrap();
     }
 
+    /// An operator says what an account may do in its whole home; servers notice.
+    pub(crate) async fn permit(&self, account: &str, rights: &str) {
+        let (actor, name) = (Actor::new("operator"), account.parse().unwrap());
+        let registry = self.depot.registry();
+        let root = layover_depot::VirtualPath::root();
+        registry
+            .set_permission(&actor, &name, &root, rights.parse().unwrap())
+            .await
+            .unwrap();
+        self.depot.refresh().await.unwrap();
+    }
+
     /// A folder in alice's home.
     pub(crate) fn make_folder(&self, path: &str) {
         let home = self.folder.path().join("homes").join(USER);

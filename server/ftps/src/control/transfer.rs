@@ -8,7 +8,7 @@ mod lists;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use layover_depot::{Session, SessionReuse, UploadMode, VfsError};
+use layover_depot::{Right, Session, SessionReuse, UploadMode, VfsError};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -325,6 +325,10 @@ impl ControlConnection {
             match session.stat(&path).await {
                 Err(VfsError::NotFound { .. }) => {}
                 Ok(_) => continue,
+                // Taken, though the account may not look at what has the name.
+                Err(VfsError::NotPermitted {
+                    right: Right::List, ..
+                }) => continue,
                 Err(error) => return Err(error.into()),
             }
             let mut plan = match self.plan_upload(&name, mode).await {

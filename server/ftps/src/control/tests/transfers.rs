@@ -355,6 +355,56 @@ async fn parallel_stou_of_one_wish_gives_each_a_name_of_its_own() {
 }
 
 #[tokio::test]
+async fn who_may_only_write_gets_a_name_of_its_own_and_goes_on_with_what_broke_off() {
+    let world = World::new().await;
+    world.permit(USER, "write").await;
+    let mut client = world.logged_in().await;
+    for (content, name) in [("1", "report"), ("2", "report.1"), ("3", "report.2")] {
+        let (code, text) = client.put("STOU report", content.as_bytes()).await;
+        assert_eq!(code, 226, "{text}");
+        assert!(
+            text.trim_end().ends_with(&format!("FILE: /{name}")),
+            "{text}"
+        );
+        assert_eq!(world.content(name).as_deref(), Some(content.as_bytes()));
+    }
+    // What is complete it may neither see nor change.
+    assert_eq!(client.ask("SIZE report").await.0, 550);
+    let _data = client.data_socket().await;
+    assert_eq!(client.ask("APPE report").await.0, 550);
+    for (number, resume) in ["REST 3", "APPE"].into_iter().enumerate() {
+        let name = format!("broken-{number}");
+        let mut data = client.begin(&format!("STOR {name}")).await;
+        data.write_all(b"123").await.unwrap();
+        data.flush().await.unwrap();
+        drop(data);
+        assert_eq!(client.reply().await.0, 426);
+        assert_eq!(world.content(&name), None);
+        assert_eq!(
+            client.ask(&format!("SIZE {name}")).await.1.trim_end(),
+            "213 3"
+        );
+        let (code, text) = if resume == "APPE" {
+            client.put(&format!("APPE {name}"), b"45").await
+        } else {
+            assert_eq!(client.ask(resume).await.0, 350);
+            client.put(&format!("STOR {name}"), b"45").await
+        };
+        assert_eq!(code, 226, "{resume}: {text}");
+        assert_eq!(
+            world.content(&name).as_deref(),
+            Some(&b"12345"[..]),
+            "{resume}"
+        );
+    }
+    // A name that a folder has is taken, too, and not worth a refusal.
+    world.make_folder("folder");
+    world.permit(USER, "mkdir,write").await;
+    assert_eq!(client.put("STOU folder", b"x").await.0, 226);
+    assert_eq!(world.content("folder.1").as_deref(), Some(&b"x"[..]));
+}
+
+#[tokio::test]
 async fn a_listing_is_read_only_after_its_data_connection_has_come() {
     // Parked commands must not hold folders in memory.
     let world = World::new().await;
