@@ -493,11 +493,11 @@ impl Drop for Appliance {
 /// the operator should know.
 fn warn_of_refused_ports(settings: &Settings) {
     let survey = passive_port_survey(settings);
-    if let Some((port, error)) = survey.first {
+    if let (Some(port), Some(error)) = (survey.refused.first(), survey.fault) {
         tracing::warn!(
             "{} of the {} ports of [ftps] passive_ports ({}) cannot be opened and are passed over; \
              the first is {port}: {error}",
-            survey.refused,
+            survey.refused.len(),
             survey.ports,
             settings.ftps.passive_ports
         );

@@ -3,6 +3,8 @@
 
 mod host;
 mod kept;
+mod passive;
+mod tls;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -105,9 +107,9 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
     findings.push(host::host_keys(settings));
     findings.extend(host::user_cas(settings));
     findings.extend(host::ports(settings, server.as_ref()));
-    findings.extend(host::passive_ports(settings, server.as_ref()));
+    findings.extend(passive::ports(settings, server.as_ref()));
     findings.extend(host::public_address(settings).await);
-    findings.push(host::certificate(settings, clock.now()));
+    findings.extend(tls::certificate(settings, clock.now()));
     findings.push(host::descriptors(settings.gate.max_connections.get()));
     findings.push(retention(settings));
     findings.extend(kept.findings);

@@ -412,6 +412,110 @@ fn a_certificate_whose_key_is_another_is_refused_by_check_and_serve() {
 }
 
 #[test]
+fn a_check_finds_names_that_the_certificate_does_not_bear_and_a_key_that_others_may_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let place = Place::new();
+    drop(Server::start(&place, &["serve"]));
+    let whats = |check: &Value| -> Vec<String> {
+        let found = check.as_array().unwrap().iter();
+        let told = found.filter(|finding| finding["state"] == "notice");
+        told.map(|finding| finding["what"].as_str().unwrap().to_owned())
+            .filter(|what| what.starts_with("TLS"))
+            .collect()
+    };
+    assert!(whats(&place.json(&["check"])).is_empty());
+    let free = "[sftp]\nlisten = \"127.0.0.1\"\nport = 0\n";
+    place.settings(&format!(
+        "[server]\npublic_name = \"files.example.org\"\n{free}"
+    ));
+    let key = place.data_dir().join("keys/ftps.pem");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let check = place.json(&["check"]);
+    assert_eq!(
+        whats(&check),
+        ["TLS certificate's names", "TLS private key"]
+    );
+    let names = &finding(&check, "TLS certificate's names")["detail"];
+    let told = "`files.example.org` ([server] public_name)";
+    assert!(names.as_str().unwrap().contains(told), "{names}");
+    let found = &finding(&check, "TLS private key")["detail"];
+    assert!(found.as_str().unwrap().contains("mode 640"), "{found}");
+    // By address it is made for loopback alone.
+    place.settings(&format!("[server]\npublic_name = \"127.0.0.1\"\n{free}"));
+    assert_eq!(whats(&place.json(&["check"])), ["TLS private key"]);
+}
+
+#[test]
+fn a_check_names_accounts_whose_protocols_are_switched_off() {
+    let place = Place::with_account();
+    let add = [
+        "account",
+        "add",
+        "old",
+        "--entity",
+        "acme",
+        "--generate-password",
+    ];
+    place
+        .run(&[&add[..], &["--allow", "127.0.0.1", "--protocols", "ftps"]].concat())
+        .ok();
+    let protocols = |check: &Value| {
+        let mut found = check.as_array().unwrap().iter();
+        found
+            .find(|finding| finding["what"] == "protocols")
+            .map(|finding| finding["detail"].as_str().unwrap().to_owned())
+    };
+    let sftp = "[sftp]\nlisten = \"127.0.0.1\"\nport = 0\n";
+    place.settings(&format!("{sftp}[ftps]\nexplicit_enabled = false\n"));
+    assert_eq!(
+        protocols(&place.json(&["check"])),
+        None,
+        "implicit is there"
+    );
+    place.settings(&format!(
+        "{sftp}[ftps]\nexplicit_enabled = false\nimplicit_enabled = false\n"
+    ));
+    let detail = protocols(&place.json(&["check"])).expect("told");
+    assert!(
+        detail.contains("old") && !detail.contains("partner"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn a_certificate_in_der_form_is_refused_with_the_way_to_pem() {
+    let place = Place::new();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    for (name, content) in [
+        (
+            "own.pem",
+            (key.serialize_pem() + &certificate.pem()).as_bytes(),
+        ),
+        ("own.der", certificate.der()),
+        ("key.der", &key.serialize_der()),
+    ] {
+        std::fs::write(place.path().join(name), content).unwrap();
+    }
+    for (certificate, key, told) in [
+        ("own.der", "own.pem", "openssl x509 -inform der"),
+        ("own.pem", "key.der", "openssl pkey -inform der"),
+    ] {
+        place.settings(&format!(
+            "[sftp]\nlisten = \"127.0.0.1\"\nport = 0\n\
+             [ftps]\ncertificate = \"{certificate}\"\nprivate_key = \"file:{key}\"\n"
+        ));
+        let check = place.run(&["check", "--json"]).json();
+        let found = finding(&check, "TLS certificate");
+        assert_eq!(found["state"], "not_ready");
+        assert!(found["detail"].as_str().unwrap().contains(told), "{found}");
+        place.run(&["serve"]).refused(1, told);
+    }
+}
+
+#[test]
 fn passive_ports_that_others_hold_are_counted_and_named() {
     let place = Place::new();
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

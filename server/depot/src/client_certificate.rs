@@ -127,6 +127,11 @@ pub enum CertificateError {
     /// No certificate in PEM form.
     #[error("this is not a certificate in PEM form (`-----BEGIN CERTIFICATE-----`)")]
     NotPem,
+    /// A certificate in binary form.
+    #[error(
+        "this certificate is in DER form, and PEM text is needed: openssl x509 -inform der -in FILE -out FILE.pem"
+    )]
+    Der,
     /// Somebody's whole chain.
     #[error(
         "there are {count} certificates; give the partner's own alone, or with --authority that of one authority"
@@ -192,6 +197,7 @@ impl NewCertificate {
             .map_err(|_| CertificateError::NotPem)?;
         let certificate = match sections.as_slice() {
             [one] => one,
+            [] if X509Certificate::from_der(text).is_ok() => return Err(CertificateError::Der),
             [] => return Err(CertificateError::NotPem),
             more => return Err(CertificateError::NotOne { count: more.len() }),
         };

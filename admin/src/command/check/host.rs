@@ -6,22 +6,19 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use layover_config::{Host, SecretRef, Settings};
-use layover_retention::Timestamp;
+use layover_config::{Host, Settings};
 use layover_server::{
-    Addresses, PublicAddresses, TlsCertificateState, existing_host_keys, generated_key_paths,
-    generated_tls_certificate_path, load_user_cas, passive_port_survey, read_tls_certificate,
+    Addresses, PublicAddresses, existing_host_keys, generated_key_paths, load_user_cas,
 };
 use rustix::fs::{Access, CWD, Mode, OFlags, ResolveFlags, access, openat2};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::super::status::valid_for;
 use super::Finding;
 use crate::error::with_causes;
 
 /// Permissions that would let group and others into the data directory.
-const FOREIGN_ACCESS: u32 = 0o077;
+pub(super) const FOREIGN_ACCESS: u32 = 0o077;
 
 /// Descriptors that one connection may need at once: its socket, an open
 /// directory and a few open files.
@@ -234,35 +231,6 @@ impl Asked {
     }
 }
 
-/// The ports of data connections; nothing, where FTPS is switched off.
-pub(super) fn passive_ports(settings: &Settings, server: Option<&Addresses>) -> Option<Finding> {
-    const WHAT: &str = "passive ports";
-    const NEXT: &str = "free them, or set [ftps] passive_ports (LAYOVER__FTPS__PASSIVE_PORTS)";
-    if !settings.ftps.is_served() {
-        return None;
-    }
-    let range = settings.ftps.passive_ports;
-    let survey = passive_port_survey(settings);
-    let Some((port, error)) = survey.first else {
-        return Some(Finding::ready(WHAT, format!("{range} are free")));
-    };
-    let by = match error.kind() {
-        io::ErrorKind::AddrInUse => "in use",
-        _ => "not to be had",
-    };
-    let found = format!(
-        "{} of {} ports ({range}) are {by}, the first is {port}: {error}",
-        survey.refused, survey.ports
-    );
-    Some(if survey.refused == survey.ports {
-        Finding::not_ready(WHAT, format!("{found}; nobody can transfer"), NEXT)
-    } else if server.is_some_and(|server| server.ftps.or(server.ftps_implicit).is_some()) {
-        Finding::ready(WHAT, format!("{found}; our server's transfers among them"))
-    } else {
-        Finding::notice(WHAT, format!("{found}; they are passed over"), NEXT)
-    })
-}
-
 /// What PASV tells; nothing, when clients are told the address that they came to.
 pub(super) async fn public_address(settings: &Settings) -> Option<Finding> {
     const WHAT: &str = "public address";
@@ -287,43 +255,6 @@ pub(super) async fn public_address(settings: &Settings) -> Option<Finding> {
             "correct [ftps] public_address (LAYOVER__FTPS__PUBLIC_ADDRESS), or the name's records",
         ),
     })
-}
-
-/// The TLS certificate; one of our own is made at the first start.
-pub(super) fn certificate(settings: &Settings, now: Timestamp) -> Finding {
-    const WHAT: &str = "TLS certificate";
-    if !settings.ftps.is_served() {
-        return Finding::ready(WHAT, "not needed: FTPS is switched off");
-    }
-    let read = match (&settings.ftps.certificate, &settings.ftps.private_key) {
-        (Some(chain), Some(key)) => {
-            read_tls_certificate(&SecretRef::File(chain.clone()), key.reference())
-        }
-        _ => {
-            let path = generated_tls_certificate_path(&settings.data_dir);
-            if !path.exists() {
-                let text = format!("will be made at the first start: {}", path.display());
-                return Finding::ready(WHAT, text);
-            }
-            let place = SecretRef::File(path);
-            read_tls_certificate(&place, &place)
-        }
-    };
-    match read {
-        Err(error) => Finding::not_ready(
-            WHAT,
-            with_causes(&error),
-            "correct it; never replace a self-signed one lightly: partners pin it",
-        ),
-        Ok(identity) => {
-            let found = TlsCertificateState::of(&identity);
-            let print = &found.fingerprint;
-            match found.warning(now) {
-                Some(warning) => Finding::notice(WHAT, format!("{print}: {warning}"), "renew it"),
-                None => Finding::ready(WHAT, format!("{print}, {}", valid_for(&found, now))),
-            }
-        }
-    }
 }
 
 pub(super) fn descriptors(max_connections: usize) -> Finding {
@@ -410,7 +341,7 @@ fn read_only(path: &Path) -> (String, String) {
     )
 }
 
-fn mode(metadata: &Metadata) -> u32 {
+pub(super) fn mode(metadata: &Metadata) -> u32 {
     metadata.mode() & 0o7777
 }
 

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use layover_config::Settings;
-use layover_depot::{Account, Depot, OpenError, OpenStoreError, Role};
-use layover_retention::Clock;
+use layover_depot::{Account, AccountName, Depot, OpenError, OpenStoreError, Protocol, Role};
+use layover_retention::{Clock, Timestamp};
 
 use super::Finding;
 use super::host::writable;
@@ -15,6 +16,9 @@ use crate::error::{CliError, step_of_open, with_causes};
 
 /// Accounts named in one line; more are counted.
 const MAX_NAMES: usize = 5;
+
+/// A partner needs weeks to have a certificate made anew, and to tell of it.
+const RENEWED_WITHIN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What most lines here are about.
 const DATABASE: &str = "database";
@@ -173,22 +177,97 @@ async fn accounts(
              layover account password NAME --generate",
         ));
     }
+    if let Some(names) = names(enabled().filter(|account| is_switched_off(account, settings))) {
+        findings.push(Finding::notice(
+            "protocols",
+            format!("only what is switched off is open to them, cannot log in: {names}"),
+            "layover account set NAME --protocols ftps,sftp, or switch it on ([ftps] \
+             explicit_enabled, implicit_enabled; [sftp] enabled)",
+        ));
+    }
+    let certificates = enabled().flat_map(|account| {
+        let all = account.certificates.iter();
+        all.map(|certificate| (&account.name, certificate.not_after))
+    });
+    findings.extend(endings(certificates, now));
     Ok(findings)
 }
 
+/// Whether none of the account's protocols is served.
+fn is_switched_off(account: &Account, settings: &Settings) -> bool {
+    !account.protocols.iter().any(|protocol| match protocol {
+        Protocol::Ftps => settings.ftps.is_served(),
+        Protocol::Sftp => settings.sftp.enabled,
+    })
+}
+
+/// Certificates of accounts, or of authorities of theirs, that have ended or soon will:
+/// whose they are, and their last moments.
+fn endings<'a>(
+    certificates: impl Iterator<Item = (&'a AccountName, Timestamp)>,
+    now: Timestamp,
+) -> Vec<Finding> {
+    const WHAT: &str = "client certificates";
+    const NEXT: &str = "layover account certificate add NAME FILE, with the partner's new one; \
+                        certificate remove NAME FINGERPRINT takes the old one away";
+    let soon = now.saturating_add(RENEWED_WITHIN);
+    let (mut over, mut ending) = (Vec::new(), Vec::new());
+    for (name, end) in certificates {
+        let told = format!("{name} ({end})");
+        if end < now {
+            over.push(told);
+        } else if end < soon {
+            ending.push(told);
+        }
+    }
+    let over = shortened(over).map(|all| format!("have ended and open nothing: {all}"));
+    let ending = shortened(ending).map(|all| format!("end within 30 days: {all}"));
+    let details = over.into_iter().chain(ending);
+    details
+        .map(|detail| Finding::notice(WHAT, detail, NEXT))
+        .collect()
+}
+
 fn names<'a>(accounts: impl Iterator<Item = &'a Account>) -> Option<String> {
-    let all: Vec<_> = accounts.map(|account| account.name.as_str()).collect();
+    shortened(accounts.map(|account| account.name.to_string()).collect())
+}
+
+/// The first few, and how many more there are.
+fn shortened(all: Vec<String>) -> Option<String> {
     if all.is_empty() {
         return None;
     }
-    let shown = all
-        .iter()
-        .take(MAX_NAMES)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
+    let shown: Vec<_> = all.iter().take(MAX_NAMES).map(String::as_str).collect();
+    let shown = shown.join(", ");
     match all.len().saturating_sub(MAX_NAMES) {
         0 => Some(shown),
         more => Some(format!("{shown} and {more} more")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_that_have_ended_or_soon_will_are_named_with_their_dates() {
+        let name: AccountName = "partner".parse().unwrap();
+        let now: Timestamp = "2026-11-21T04:00:00Z".parse().unwrap();
+        let told = |end: Timestamp| {
+            let found = endings([(&name, end)].into_iter(), now);
+            let details: Vec<_> = found.into_iter().map(|finding| finding.detail).collect();
+            details.join("")
+        };
+        let day = Duration::from_secs(24 * 60 * 60);
+        assert_eq!(told(now.saturating_add(30 * day)), "");
+        assert_eq!(
+            told(now.saturating_add(29 * day)),
+            "end within 30 days: partner (2026-12-20T04:00:00Z)"
+        );
+        assert!(told(now).contains("end within"));
+        assert_eq!(
+            told(now.saturating_sub(day)),
+            "have ended and open nothing: partner (2026-11-20T04:00:00Z)"
+        );
     }
 }

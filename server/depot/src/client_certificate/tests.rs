@@ -333,6 +333,10 @@ fn what_could_open_nothing_is_refused_when_it_is_given() {
     assert_eq!(taken.subject, "CN=partner");
     assert_eq!(given(""), Err(CertificateError::NotPem));
     assert_eq!(
+        NewCertificate::from_pem(&plain, CertificateUse::Login, now),
+        Err(CertificateError::Der)
+    );
+    assert_eq!(
         given("ssh-ed25519 AAAA partner"),
         Err(CertificateError::NotPem)
     );

@@ -11,10 +11,10 @@ use socket2::{Domain, Socket, Type};
 pub struct PortSurvey {
     /// Ports of the range.
     pub ports: usize,
-    /// How many of them cannot be opened.
-    pub refused: usize,
-    /// The first of these, and what the operating system says of it.
-    pub first: Option<(u16, io::Error)>,
+    /// Those that cannot be opened.
+    pub refused: Vec<u16>,
+    /// What the operating system says of the first of these.
+    pub fault: Option<io::Error>,
 }
 
 impl PortSurvey {
@@ -26,8 +26,8 @@ impl PortSurvey {
         for port in ports {
             survey.ports += 1;
             if let Err(error) = opened(SocketAddr::new(ip, port)) {
-                survey.refused += 1;
-                survey.first.get_or_insert((port, error));
+                survey.refused.push(port);
+                survey.fault.get_or_insert(error);
             }
         }
         survey

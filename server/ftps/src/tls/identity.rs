@@ -15,7 +15,7 @@ use rcgen::{
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 use rustls_pki_types::pem::{Error as PemError, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
@@ -46,10 +46,14 @@ impl Identity {
     /// When something is missing, malformed, or does not belong together. The
     /// caller knows the files' names and adds them.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityFault> {
+        let no_certificate = match Binary::of(chain) {
+            Some(form) => IdentityFault::ChainNotText { form },
+            None => IdentityFault::NoCertificate,
+        };
         let chain = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|source| IdentityFault::ChainNotPem { source })?;
-        let leaf = chain.first().ok_or(IdentityFault::NoCertificate)?;
+        let leaf = chain.first().ok_or(no_certificate)?;
         for (certificate, position) in chain.iter().zip(1..) {
             X509Certificate::from_der(certificate)
                 .map_err(|_| IdentityFault::NotACertificate { position })?;
@@ -81,6 +85,17 @@ impl Identity {
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// Whether clients that check names take the certificate for that of this host: a
+    /// name or an address.
+    #[must_use]
+    pub fn bears(&self, host: &str) -> bool {
+        let leaf = self.key.cert.first();
+        let leaf = leaf.and_then(|leaf| webpki::EndEntityCert::try_from(leaf).ok());
+        let host = ServerName::try_from(host).ok();
+        leaf.zip(host)
+            .is_some_and(|(leaf, host)| leaf.verify_is_valid_for_subject_name(&host).is_ok())
     }
 
     /// When the certificate is valid.
@@ -159,6 +174,53 @@ pub enum IdentityWarning {
     },
 }
 
+/// A form of certificates and keys that is not PEM text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// One certificate or one key, as programs of Windows and Java write them.
+    Der,
+    /// Key and certificates in one file with a password.
+    Pkcs12,
+}
+
+impl Binary {
+    fn of(bytes: &[u8]) -> Option<Self> {
+        // ITU-T X.690 s.8.9: all of them are a SEQUENCE, longer than 127 bytes.
+        let long = bytes.strip_prefix(&[0x30])?;
+        let (length, content) = long.split_first()?;
+        let length_bytes = usize::from(length.checked_sub(0x80)?);
+        // RFC 7292 s.4: the version is 3; that of a key is 0 or 1.
+        match content.get(length_bytes..)? {
+            [0x02, 0x01, 0x03, ..] => Some(Self::Pkcs12),
+            [0x02 | 0x30, ..] => Some(Self::Der),
+            _ => None,
+        }
+    }
+
+    fn to_certificate(self) -> &'static str {
+        match self {
+            Self::Der => "openssl x509 -inform der -in FILE -out FILE.pem",
+            Self::Pkcs12 => "openssl pkcs12 -in FILE -nokeys -out FILE.pem",
+        }
+    }
+
+    fn to_key(self) -> &'static str {
+        match self {
+            Self::Der => "openssl pkey -inform der -in FILE -out FILE.pem",
+            Self::Pkcs12 => "openssl pkcs12 -in FILE -nocerts -nodes -out FILE.pem",
+        }
+    }
+}
+
+impl fmt::Display for Binary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Der => "DER form",
+            Self::Pkcs12 => "PKCS #12 form",
+        })
+    }
+}
+
 /// Why a chain and a key are no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityFault {
@@ -167,6 +229,18 @@ pub enum IdentityFault {
     ChainNotPem {
         /// What the parser says.
         source: PemError,
+    },
+    /// The chain is in a binary form.
+    #[error("the certificate is in {form}; PEM text is needed: {}", form.to_certificate())]
+    ChainNotText {
+        /// Which.
+        form: Binary,
+    },
+    /// The key is in a binary form.
+    #[error("the private key is in {form}; PEM text is needed: {}", form.to_key())]
+    KeyNotText {
+        /// Which.
+        form: Binary,
     },
     /// There is no certificate.
     #[error("there is no `BEGIN CERTIFICATE` section")]
@@ -223,7 +297,10 @@ fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, IdentityFault> {
     match PrivateKeyDer::from_pem_slice(text) {
         Ok(key) => Ok(key),
         Err(PemError::NoItemsFound) if is_encrypted(text) => Err(IdentityFault::KeyEncrypted),
-        Err(PemError::NoItemsFound) => Err(IdentityFault::NoKey),
+        Err(PemError::NoItemsFound) => Err(match Binary::of(text) {
+            Some(form) => IdentityFault::KeyNotText { form },
+            None => IdentityFault::NoKey,
+        }),
         Err(source) => Err(IdentityFault::KeyNotPem { source }),
     }
 }

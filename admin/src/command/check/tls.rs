@@ -1,0 +1,98 @@
+//! The server's TLS certificate: whether it is there and valid, bears the names that
+//! partners use, and keeps its key to itself.
+
+use std::fs;
+
+use layover_config::{Host, SecretRef, Settings};
+use layover_retention::Timestamp;
+use layover_server::{TlsCertificateState, generated_tls_certificate_path, read_tls_certificate};
+
+use super::super::status::valid_for;
+use super::Finding;
+use super::host::{FOREIGN_ACCESS, mode};
+use crate::error::with_causes;
+
+const WHAT: &str = "TLS certificate";
+
+/// The TLS certificate; one of our own is made at the first start.
+pub(super) fn certificate(settings: &Settings, now: Timestamp) -> Vec<Finding> {
+    if !settings.ftps.is_served() {
+        return vec![Finding::ready(WHAT, "not needed: FTPS is switched off")];
+    }
+    let (chain, key) = match (&settings.ftps.certificate, &settings.ftps.private_key) {
+        (Some(chain), Some(key)) => (SecretRef::File(chain.clone()), key.reference().clone()),
+        _ => {
+            let path = generated_tls_certificate_path(&settings.data_dir);
+            if !path.exists() {
+                let text = format!("will be made at the first start: {}", path.display());
+                return vec![Finding::ready(WHAT, text)];
+            }
+            (SecretRef::File(path.clone()), SecretRef::File(path))
+        }
+    };
+    let mut findings = Vec::new();
+    match read_tls_certificate(&chain, &key) {
+        Err(error) => findings.push(Finding::not_ready(
+            WHAT,
+            with_causes(&error),
+            "correct it; never replace a self-signed one lightly: partners pin it",
+        )),
+        Ok(identity) => {
+            let found = TlsCertificateState::of(&identity);
+            let print = &found.fingerprint;
+            findings.push(match found.warning(now) {
+                Some(warning) => Finding::notice(WHAT, format!("{print}: {warning}"), "renew it"),
+                None => Finding::ready(WHAT, format!("{print}, {}", valid_for(&found, now))),
+            });
+            findings.extend(
+                names(settings)
+                    .into_iter()
+                    .filter(|(_, name)| !identity.bears(name))
+                    .map(|(setting, name)| not_borne(setting, &name)),
+            );
+        }
+    }
+    findings.extend(key_file(&key));
+    findings
+}
+
+/// What partners are told to connect to, and where it is set.
+fn names(settings: &Settings) -> Vec<(&'static str, String)> {
+    let mut names = vec![(
+        "[server] public_name",
+        settings.server.public_name.to_string(),
+    )];
+    for rule in settings.ftps.public_address.rules() {
+        if let Host::Name(name) = &rule.address
+            && !names.iter().any(|(_, known)| known == name)
+        {
+            names.push(("[ftps] public_address", name.clone()));
+        }
+    }
+    names
+}
+
+fn not_borne(setting: &str, name: &str) -> Finding {
+    Finding::notice(
+        "TLS certificate's names",
+        format!("`{name}` ({setting}) is not among them: clients that check names refuse it"),
+        "have one made that bears it, or correct the setting; a self-signed one is replaced only \
+         with its partners, who pin it",
+    )
+}
+
+/// Nothing, when the key lies in no file, or in one that is its owner's alone.
+fn key_file(key: &SecretRef) -> Option<Finding> {
+    let SecretRef::File(path) = key else {
+        return None;
+    };
+    let mode = mode(&fs::metadata(path).ok()?);
+    let shown = path.display();
+    (mode & FOREIGN_ACCESS != 0).then(|| {
+        Finding::notice(
+            "TLS private key",
+            format!("{shown} is open to other users (mode {mode:o})"),
+            format!("chmod 600 {shown}"),
+        )
+    })
+}
