@@ -477,6 +477,9 @@ pub(crate) enum RetentionCommand {
         #[arg(long)]
         files: bool,
     },
+    /// Which time retention goes by, when a machine's clock jumped
+    #[command(subcommand)]
+    Clock(ClockCommand),
     /// Rules for folders, over those of accounts
     #[command(subcommand)]
     Folder(FolderCommand),
@@ -520,6 +523,22 @@ pub(crate) enum OperatorCommand {
     Remove {
         /// As `operator list` shows it
         name: OperatorName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClockCommand {
+    /// What each server thinks of its machine's clock
+    Show,
+    /// Say that the clock is right although it jumped: deletion goes on by it at once
+    Confirm {
+        /// Why, for the journal
+        #[arg(long)]
+        reason: String,
+        /// The node whose clock is meant, as `clock show` names it [default: every one that
+        /// is in doubt]
+        #[arg(long)]
+        node: Option<String>,
     },
 }
 

@@ -5,6 +5,7 @@ mod allow;
 mod backup;
 mod certificate;
 mod check;
+mod clock;
 mod demo;
 mod entity;
 mod evidence;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use layover_config::{ConfigErrors, Loaded, Origin, SEARCH_PATH, Settings, environment};
 use layover_depot::{Account, Actor, Depot, OpenError, OpenStoreError, Registry, Role};
 use layover_retention::{Clock, KeepWish, PolicyLayers, RetentionPolicy};
-use layover_server::{RetentionRule, SystemClock, depot_options, retention_rule};
+use layover_server::{RetentionRule, SystemClock, depot_options, resume_clock, retention_rule};
 
 use crate::error::CliError;
 use crate::output::{Output, note};
@@ -37,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) rule: RetentionRule,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The same.
+    machine: Arc<SystemClock>,
     pub(crate) out: Output,
     pub(crate) actor: Actor,
     /// The settings file that was named.
@@ -76,10 +78,12 @@ impl Context {
         let loaded = load_here(config)?;
         let origins = Origins::of(&loaded);
         let settings = loaded.settings;
+        let machine = Arc::new(SystemClock::new());
         Ok(Self {
             rule: retention_rule(&settings)?,
             settings,
-            clock: Arc::new(SystemClock::new()),
+            clock: Arc::clone(&machine) as _,
+            machine,
             out: Output::stdout(json),
             actor: actor(),
             config: config.map(Path::to_owned),
@@ -98,8 +102,17 @@ impl Context {
             Err(CliError::Open(OpenError::Store(OpenStoreError::Absent { file }))) => {
                 Err(self.no_data(file))
             }
-            result => result,
+            Ok(depot) => {
+                resume_clock(&depot, &self.machine).await?;
+                Ok(depot)
+            }
+            refused => refused,
         }
+    }
+
+    /// Whether this machine's clock is too far from the database's to delete by it.
+    pub(crate) fn clock_differs(&self) -> bool {
+        self.machine.differs()
     }
 
     /// What is missing, and which setting says that it should be there.

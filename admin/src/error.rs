@@ -87,6 +87,19 @@ pub(crate) enum CliError {
     NoFolderRule,
     #[error("{failed} due files could not be deleted; the first: {first}")]
     SweepFailed { failed: u64, first: String },
+    #[error(
+        "{}; `layover retention clock show` tells of every node",
+        match node {
+            Some(node) => format!("the clock of node `{node}` is not in doubt"),
+            None => "no clock is in doubt".to_owned(),
+        }
+    )]
+    NoClockInDoubt { node: Option<String> },
+    #[error(
+        "this machine's clock is more than a minute away from the database's: nothing is \
+         deleted by it; set the clock, then try again"
+    )]
+    ClockDiffers,
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
     #[error(transparent)]

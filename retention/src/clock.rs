@@ -14,6 +14,13 @@ pub trait Clock: Send + Sync + 'static {
     /// The present time.
     fn now(&self) -> Timestamp;
 
+    /// The latest that the present time may be, while there is doubt about it: with
+    /// this things arrive, so that they never go early. Otherwise as [`Clock::now`],
+    /// which is the earliest.
+    fn latest(&self) -> Timestamp {
+        self.now()
+    }
+
     /// Waits until [`Clock::now`] has reached `at`; at once when it has
     /// already. Dropping the future ends the wait.
     fn sleep_until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;

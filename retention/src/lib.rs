@@ -16,6 +16,7 @@ mod export;
 mod keep;
 mod policy;
 mod sweep;
+mod timekeeper;
 mod timestamp;
 mod verify;
 
@@ -32,5 +33,10 @@ pub use policy::{
     is_expired,
 };
 pub use sweep::{DueCursor, DueShelf, Removal, SWEEP_PAGE, SweepReport, sweep};
+pub use timekeeper::{
+    ClockDoubt, ClockNews, ClockRecord, Correction, JUMP_HOLD, JUMP_THRESHOLD,
+    MAX_DATABASE_DIFFERENCE, PLAUSIBLE_DOWNTIME, Reading, SUSPICIOUS_JUMP, SUSPICIOUS_JUMP_HOLD,
+    Timekeeper, Times,
+};
 pub use timestamp::{Timestamp, TimestampError};
 pub use verify::{Fault, Flaw, MAX_LINE_BYTES, Verified, Verifier};

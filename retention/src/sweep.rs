@@ -102,6 +102,20 @@ impl SweepReport {
             .saturating_add(self.superseded)
     }
 
+    /// Goes on with what `next`, a later sweep of the same run, did: what left the list
+    /// is summed up, what stays due is as the last one saw it.
+    pub fn add(&mut self, next: Self) {
+        self.considered = self.considered.saturating_add(next.considered);
+        self.deleted = self.deleted.saturating_add(next.deleted);
+        self.deleted_bytes = self.deleted_bytes.saturating_add(next.deleted_bytes);
+        self.already_gone = self.already_gone.saturating_add(next.already_gone);
+        self.superseded = self.superseded.saturating_add(next.superseded);
+        self.busy = next.busy;
+        self.failed = next.failed;
+        self.first_failure = next.first_failure;
+        self.more_due = next.more_due;
+    }
+
     fn count<E: Display>(&mut self, outcome: Result<Removal, E>) {
         self.considered += 1;
         match outcome {

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::address_file::{AddressFile, Addresses, Listening};
 use crate::certificate_watch::CertificateWatch;
 use crate::clock::SystemClock;
+use crate::clock_watch::ClockWatch;
 use crate::host_key::{self, HostKey, HostKeyError};
 use crate::jobs::{Job, JobBoard, JobStatus, drive};
 use crate::limits::raise_open_files;
@@ -28,8 +29,8 @@ use crate::public_address::{PublicAddressError, PublicAddresses};
 use crate::tls_certificate::{Renewal, TlsCertificateError, TlsCertificateState};
 use crate::user_ca::{self, UserCaFileError};
 use crate::work::{
-    Adopt, ClockWatch, HashContents, Heartbeat, PartialSweep, Prune, PublicAddressWatch, Recover,
-    Refresh, Seal, Sweep, WarnUncollected, WatchCertificate,
+    Adopt, HashContents, Heartbeat, PartialSweep, Prune, PublicAddressWatch, Recover, Refresh,
+    Seal, Sweep, WarnUncollected, WatchCertificate,
 };
 
 /// How long running transfers may take to finish after the first stop signal.
@@ -75,6 +76,7 @@ pub enum StartError {
 pub struct Appliance {
     depot: Depot,
     clock: Arc<dyn Clock>,
+    machine: Option<Arc<SystemClock>>,
     addresses: Addresses,
     host_key_fingerprints: Vec<String>,
     certificate_watch: Option<Arc<CertificateWatch>>,
@@ -195,6 +197,27 @@ impl Appliance {
     /// # Errors
     /// The first thing that is not as it must be; nothing keeps running then.
     pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        Self::start_by(settings, clock, None).await
+    }
+
+    /// The same by the machine's own clock, which is watched: what it does is journalled,
+    /// and a jump deletes nothing.
+    ///
+    /// # Errors
+    /// As [`Appliance::start`].
+    pub async fn start_watched(
+        settings: Settings,
+        clock: Arc<SystemClock>,
+    ) -> Result<Self, StartError> {
+        let machine = Arc::clone(&clock);
+        Self::start_by(settings, clock, Some(machine)).await
+    }
+
+    async fn start_by(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        machine: Option<Arc<SystemClock>>,
+    ) -> Result<Self, StartError> {
         raise_open_files();
         let options = depot_options(&settings, Arc::clone(&clock), Role::Server)?;
         // What can be refused without data comes before data are made.
@@ -220,7 +243,8 @@ impl Appliance {
             listeners,
             public_addresses,
         };
-        match Self::start_with(&settings, &clock, depot.clone(), found).await {
+        let clocks = (&clock, machine);
+        match Self::start_with(&settings, clocks, depot.clone(), found).await {
             Ok(appliance) => Ok(appliance),
             Err(error) => {
                 depot.close().await;
@@ -231,7 +255,7 @@ impl Appliance {
 
     async fn start_with(
         settings: &Settings,
-        clock: &Arc<dyn Clock>,
+        (clock, machine): (&Arc<dyn Clock>, Option<Arc<SystemClock>>),
         depot: Depot,
         found: Found,
     ) -> Result<Self, StartError> {
@@ -252,6 +276,13 @@ impl Appliance {
             Some(listeners) => listeners,
             // The other server has ended since.
             None => Listeners::bind(settings).await?,
+        };
+        let clock_watch = match &machine {
+            Some(machine) => {
+                let begun = ClockWatch::begin(depot.clone(), Arc::clone(machine)).await;
+                Some(begun.map_err(VfsError::from)?)
+            }
+            None => None,
         };
         let recovered = depot.recover().await?;
         if !recovered.is_clean() {
@@ -283,6 +314,7 @@ impl Appliance {
         let appliance = Self {
             depot: depot.clone(),
             clock: Arc::clone(clock),
+            machine,
             addresses,
             host_key_fingerprints,
             certificate_watch: watch.map(Arc::new),
@@ -290,6 +322,9 @@ impl Appliance {
             stop,
         };
         appliance.run_jobs(settings);
+        if let Some(watch) = clock_watch {
+            appliance.run_job(watch);
+        }
         if let Some(addresses) = public_addresses.filter(PublicAddresses::has_names) {
             appliance.run_job(PublicAddressWatch(addresses));
         }
@@ -350,14 +385,6 @@ impl Appliance {
         self.board.statuses()
     }
 
-    /// Journals what the wall clock does while the appliance runs.
-    pub fn watch_clock(&self, clock: Arc<SystemClock>) {
-        self.run_job(ClockWatch {
-            depot: self.depot.clone(),
-            clock,
-        });
-    }
-
     /// Stops accepting; running transfers may finish for [`SOFT_STOP_LIMIT`],
     /// idle sessions end. Returns at once.
     pub fn soft_stop(&self) {
@@ -401,11 +428,14 @@ impl Appliance {
         self.run_job(Sweep {
             depot: depot(),
             clock: clock(),
+            machine: self.machine.clone(),
             every: settings.retention.sweep_every.as_duration(),
+            under_way: None,
         });
         self.run_job(PartialSweep {
             depot: depot(),
             clock: clock(),
+            machine: self.machine.clone(),
         });
         self.run_job(Seal(depot()));
         if settings.storage.checksum == Checksum::Background {

@@ -1,80 +1,161 @@
 //! The real clock: the one file of the server that asks the operating system
 //! for the time of day.
 //!
-//! A wall clock can be set. If it is set forward by mistake, a naive server
-//! deletes every stored file at once. [`SystemClock`] therefore compares the
-//! wall clock with the boot-time clock (which counts suspended time, too) and
-//! walks on at the steady pace of the latter after a jump forward; only when
-//! the new time has stood for [`FORWARD_JUMP_HOLD`] is it believed. Deletion is
-//! late by at most that long and never early. A jump back is believed at once,
-//! because it can only make deletion later.
+//! A wall clock can be set. [`SystemClock`] therefore asks a [`Timekeeper`] what to
+//! believe: `now` is the earliest that the time may be, `latest` the latest.
+//! `clock_watch.rs` carries what it knows from one life of the server to the next.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use layover_depot::timer;
-use layover_retention::{Clock, Timestamp};
+use layover_retention::{
+    Clock, ClockNews, ClockRecord, Correction, MAX_DATABASE_DIFFERENCE, Reading, Timekeeper, Times,
+    Timestamp,
+};
 use rustix::time::{ClockId, clock_gettime};
-
-/// A difference between wall clock and boot-time clock beyond this is a jump;
-/// below it is the slow correction that time services make (500 ppm at most).
-pub const JUMP_THRESHOLD: Duration = Duration::from_secs(2);
-
-/// How long a wall clock that jumped forward must stay there before the server
-/// believes it. Ten minutes leave a time service several polls to correct it.
-pub const FORWARD_JUMP_HOLD: Duration = Duration::from_secs(600);
 
 /// The longest nap of [`SystemClock::sleep_until`]; after each the wall clock
 /// is read again, so that a changed clock is noticed this soon.
 const LONGEST_NAP: Duration = Duration::from_secs(1);
 
-/// Jumps remembered between two calls of [`SystemClock::take_jumps`]; a clock
-/// that jumps more often than that is reported by its latest jumps.
-const MAX_REMEMBERED_JUMPS: usize = 16;
+/// Events remembered between two calls of [`SystemClock::take_events`]; a clock
+/// that jumps more often than that is reported by its first jumps. What arrived
+/// under a wrong clock is never forgotten.
+const MAX_REMEMBERED_EVENTS: usize = 16;
 
-/// What the wall clock did.
+/// Which start of the machine the boot-time clock counts from.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// What a clock is read from.
+pub trait TimeSource: fmt::Debug + Send + Sync + 'static {
+    /// One look.
+    fn look(&self) -> Reading;
+
+    /// Which start of the machine [`Reading::since_boot`] counts from.
+    fn boot_id(&self) -> String;
+}
+
+/// What the wall clock did, and what follows for files that arrived meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClockJump {
-    /// It went back by this much; believed at once.
-    Back(Duration),
-    /// It went forward by this much; not believed yet.
-    ForwardHeld(Duration),
-    /// A jump forward has stood for [`FORWARD_JUMP_HOLD`] and is believed now.
-    ForwardAccepted(Duration),
-    /// A jump forward was taken back before it was believed.
-    ForwardWithdrawn,
+pub struct ClockEvent {
+    /// What it did.
+    pub news: ClockNews,
+    /// Which arrivals must be corrected.
+    pub correction: Option<Correction>,
 }
 
 /// The clock of a running server. Cheap to ask; share it in an `Arc`.
 #[derive(Debug)]
 pub struct SystemClock {
+    source: Box<dyn TimeSource>,
+    boot_id: String,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    discipline: Discipline,
-    jumps: Vec<ClockJump>,
+    keeper: Timekeeper,
+    events: Vec<ClockEvent>,
+    /// How far the wall clock is ahead of the database's.
+    ahead_of_database_us: Option<i64>,
+}
+
+impl State {
+    fn note(&mut self, news: Option<ClockNews>, correction: Option<Correction>) {
+        if let Some(news) = news
+            && (self.events.len() < MAX_REMEMBERED_EVENTS || correction.is_some())
+        {
+            self.events.push(ClockEvent { news, correction });
+        }
+    }
 }
 
 impl SystemClock {
     /// A clock that believes the wall clock as it stands now.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_source(Box::new(Machine))
+    }
+
+    /// The same, read from elsewhere.
+    #[must_use]
+    pub fn with_source(source: Box<dyn TimeSource>) -> Self {
         Self {
+            boot_id: source.boot_id(),
             state: Mutex::new(State {
-                discipline: Discipline::new(wall_us(), boot_us()),
-                jumps: Vec::new(),
+                keeper: Timekeeper::new(source.look()),
+                events: Vec::new(),
+                ahead_of_database_us: None,
             }),
+            source,
         }
     }
 
-    /// The jumps seen since the last call, oldest first.
-    pub fn take_jumps(&self) -> Vec<ClockJump> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut state.jumps)
+    /// Goes on where an earlier life of the server ended.
+    pub fn resume(&self, record: &ClockRecord) {
+        let mut state = self.state();
+        let (keeper, news, correction) =
+            Timekeeper::resume(record, &self.boot_id, self.source.look());
+        state.keeper = keeper;
+        state.note(news, correction);
+    }
+
+    /// An operator says that the wall clock is right.
+    pub fn confirm(&self) {
+        let mut state = self.state();
+        let (news, correction) = state.keeper.confirm(self.source.look());
+        state.note(news, correction);
+    }
+
+    /// What to remember.
+    #[must_use]
+    pub fn record(&self) -> ClockRecord {
+        self.state().keeper.record(&self.boot_id)
+    }
+
+    /// What happened since the last call, oldest first.
+    pub fn take_events(&self) -> Vec<ClockEvent> {
+        std::mem::take(&mut self.state().events)
+    }
+
+    /// By how many microseconds the wall clock was ahead of the database's when they were
+    /// compared.
+    pub(crate) fn ahead_of_database(&self) -> Option<i64> {
+        self.state().ahead_of_database_us
+    }
+
+    /// Compares the wall clock with the database's, if that has one. Returns by how
+    /// many microseconds it is ahead.
+    pub fn compare(&self, database: Option<Timestamp>) -> Option<i64> {
+        let wall_us = self.source.look().wall.as_micros();
+        let ahead_us = database.map(|database| wall_us.saturating_sub(database.as_micros()));
+        self.state().ahead_of_database_us = ahead_us;
+        ahead_us
+    }
+
+    /// Whether the wall clock is too far from the database's: one of the two is
+    /// wrong, and nothing must be deleted.
+    #[must_use]
+    pub fn differs(&self) -> bool {
+        let limit = i64::try_from(MAX_DATABASE_DIFFERENCE.as_micros()).unwrap_or(i64::MAX);
+        self.state()
+            .ahead_of_database_us
+            .is_some_and(|ahead_us| ahead_us.saturating_abs() > limit)
+    }
+
+    fn times(&self) -> Times {
+        let mut state = self.state();
+        let (times, news, correction) = state.keeper.observe(self.source.look());
+        state.note(news, correction);
+        times
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,14 +167,11 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now_us, jump) = state.discipline.observe(wall_us(), boot_us());
-        if let Some(jump) = jump
-            && state.jumps.len() < MAX_REMEMBERED_JUMPS
-        {
-            state.jumps.push(jump);
-        }
-        Timestamp::from_micros(now_us)
+        self.times().safe
+    }
+
+    fn latest(&self) -> Timestamp {
+        self.times().latest
     }
 
     fn sleep_until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -109,156 +187,80 @@ impl Clock for SystemClock {
     }
 }
 
-/// The rule, free of clocks: decides what time to believe.
+/// This machine's clocks.
 #[derive(Debug)]
-struct Discipline {
-    /// Believed time and boot-time clock at the last look.
-    believed_us: i64,
-    boot_us: i64,
-    /// Since when (boot time) a jump forward stands unbelieved.
-    held_since_boot_us: Option<i64>,
-}
+struct Machine;
 
-impl Discipline {
-    fn new(wall_us: i64, boot_us: i64) -> Self {
-        Self {
-            believed_us: wall_us,
-            boot_us,
-            held_since_boot_us: None,
+impl TimeSource for Machine {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one file that reads the wall clock"
+    )]
+    fn look(&self) -> Reading {
+        let now = SystemTime::now();
+        let wall_us = match now.duration_since(UNIX_EPOCH) {
+            Ok(since) => micros(since),
+            Err(before) => micros(before.duration()).saturating_neg(),
+        };
+        let boot = clock_gettime(ClockId::Boottime);
+        let seconds = u64::try_from(boot.tv_sec).unwrap_or(0);
+        let nanos = u32::try_from(boot.tv_nsec).unwrap_or(0);
+        Reading {
+            wall: Timestamp::from_micros(wall_us),
+            since_boot: Duration::new(seconds, nanos),
         }
     }
 
-    fn observe(&mut self, wall_us: i64, boot_us: i64) -> (i64, Option<ClockJump>) {
-        let elapsed_us = boot_us.saturating_sub(self.boot_us).max(0);
-        let steady_us = self.believed_us.saturating_add(elapsed_us);
-        let ahead_us = wall_us.saturating_sub(steady_us);
-        let threshold_us = micros(JUMP_THRESHOLD);
-        self.boot_us = self.boot_us.max(boot_us);
-
-        if ahead_us > threshold_us {
-            let since_us = *self.held_since_boot_us.get_or_insert(boot_us);
-            let stood_us = boot_us.saturating_sub(since_us);
-            if stood_us >= micros(FORWARD_JUMP_HOLD) {
-                self.held_since_boot_us = None;
-                self.believed_us = wall_us;
-                return (
-                    wall_us,
-                    Some(ClockJump::ForwardAccepted(duration(ahead_us))),
-                );
-            }
-            self.believed_us = steady_us;
-            let news = (stood_us == 0).then(|| ClockJump::ForwardHeld(duration(ahead_us)));
-            return (steady_us, news);
-        }
-
-        let withdrawn = self
-            .held_since_boot_us
-            .take()
-            .map(|_| ClockJump::ForwardWithdrawn);
-        self.believed_us = wall_us;
-        let back = (ahead_us < -threshold_us).then(|| ClockJump::Back(duration(-ahead_us)));
-        (wall_us, back.or(withdrawn))
+    /// Where the system does not say it, every start of the server counts as one of
+    /// the machine.
+    fn boot_id(&self) -> String {
+        std::fs::read_to_string(BOOT_ID)
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default()
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one file that reads the wall clock"
-)]
-fn wall_us() -> i64 {
-    let now = SystemTime::now();
-    match now.duration_since(UNIX_EPOCH) {
-        Ok(since) => micros(since),
-        Err(before) => -micros(before.duration()),
-    }
-}
-
-fn boot_us() -> i64 {
-    let boot = clock_gettime(ClockId::Boottime);
-    boot.tv_sec
-        .saturating_mul(1_000_000)
-        .saturating_add(boot.tv_nsec / 1_000)
 }
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn duration(micros: i64) -> Duration {
-    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const DAY_US: i64 = 86_400_000_000;
-    const SECOND_US: i64 = 1_000_000;
-
     #[test]
-    fn a_steady_clock_is_followed() {
-        let mut discipline = Discipline::new(DAY_US, 0);
-        for second in 1..100 {
-            let wall = DAY_US + second * SECOND_US;
-            assert_eq!(discipline.observe(wall, second * SECOND_US), (wall, None));
-        }
-    }
-
-    #[test]
-    fn a_slow_correction_is_not_a_jump() {
-        let mut discipline = Discipline::new(0, 0);
-        let threshold = micros(JUMP_THRESHOLD);
-        let (now, jump) = discipline.observe(SECOND_US + threshold, SECOND_US);
-        assert_eq!((now, jump), (SECOND_US + threshold, None));
-        let (now, jump) = discipline.observe(2 * SECOND_US, 2 * SECOND_US);
-        assert_eq!((now, jump), (2 * SECOND_US, None));
-    }
-
-    #[test]
-    fn a_jump_forward_is_not_believed_before_it_has_stood() {
-        let mut discipline = Discipline::new(0, 0);
-        let hold = micros(FORWARD_JUMP_HOLD);
-        let wall = |boot: i64| boot + 6 * DAY_US;
-        let (now, jump) = discipline.observe(wall(SECOND_US), SECOND_US);
-        assert_eq!(now, SECOND_US);
-        assert_eq!(jump, Some(ClockJump::ForwardHeld(duration(6 * DAY_US))));
-        let just_before = SECOND_US + hold - 1;
-        assert_eq!(
-            discipline.observe(wall(just_before), just_before),
-            (just_before, None)
-        );
-        let at = SECOND_US + hold;
-        let (now, jump) = discipline.observe(wall(at), at);
-        assert_eq!(now, wall(at));
-        assert_eq!(jump, Some(ClockJump::ForwardAccepted(duration(6 * DAY_US))));
-    }
-
-    #[test]
-    fn a_jump_forward_that_is_taken_back_changed_nothing() {
-        let mut discipline = Discipline::new(0, 0);
-        discipline.observe(DAY_US, SECOND_US);
-        let (now, jump) = discipline.observe(5 * SECOND_US, 5 * SECOND_US);
-        assert_eq!(
-            (now, jump),
-            (5 * SECOND_US, Some(ClockJump::ForwardWithdrawn))
-        );
-    }
-
-    #[test]
-    fn a_jump_back_is_believed_at_once() {
-        let mut discipline = Discipline::new(DAY_US, 0);
-        let (now, jump) = discipline.observe(SECOND_US, SECOND_US);
-        assert_eq!(
-            (now, jump),
-            (SECOND_US, Some(ClockJump::Back(duration(DAY_US))))
-        );
-    }
-
-    #[test]
-    fn the_real_clock_does_not_go_back() {
+    fn the_real_clock_goes_on_and_jumps_neither_now_nor_through_a_record() {
         let clock = SystemClock::new();
         let first = clock.now();
         assert!(clock.now() >= first);
-        assert!(clock.take_jumps().is_empty());
+        let record = clock.record();
+        assert_ne!(record.boot_id, "", "this system says when it was started");
+        let second = SystemClock::new();
+        second.resume(&record);
+        assert!(second.now() >= first);
+        assert_eq!(second.now(), second.now().min(second.latest()));
+        assert!(clock.take_events().is_empty() && second.take_events().is_empty());
+    }
+
+    #[test]
+    fn a_clock_far_from_the_databases_differs() {
+        let clock = SystemClock::new();
+        assert!(!clock.differs());
+        let beside = |span: Duration| clock.now().saturating_sub(span);
+        clock.compare(Some(beside(
+            MAX_DATABASE_DIFFERENCE + Duration::from_secs(1),
+        )));
+        assert!(clock.differs());
+        clock.compare(Some(beside(
+            MAX_DATABASE_DIFFERENCE - Duration::from_secs(1),
+        )));
+        assert!(!clock.differs());
+        let ahead = clock
+            .now()
+            .saturating_add(MAX_DATABASE_DIFFERENCE + Duration::from_secs(5));
+        clock.compare(Some(ahead));
+        assert!(clock.differs());
+        clock.compare(None);
+        assert!(!clock.differs());
     }
 }

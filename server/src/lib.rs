@@ -9,6 +9,7 @@ mod address_file;
 mod appliance;
 mod certificate_watch;
 mod clock;
+mod clock_watch;
 mod host_key;
 mod jobs;
 mod limits;
@@ -23,7 +24,8 @@ mod work;
 
 pub use address_file::{ADDRESS_FILE_NAME, Addresses};
 pub use appliance::{Appliance, SOFT_STOP_LIMIT, StartError};
-pub use clock::{ClockJump, FORWARD_JUMP_HOLD, JUMP_THRESHOLD, SystemClock};
+pub use clock::{ClockEvent, SystemClock, TimeSource};
+pub use clock_watch::resume_clock;
 pub use host_key::{HostKey, HostKeyError, existing as existing_host_keys, generated_key_paths};
 pub use jobs::JobStatus;
 pub use listener::BindError;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use layover_depot::{Depot, JobRun, JournalKind, Outcome};
-use layover_retention::{Clock, sweep};
+use layover_depot::{Depot, JobRun};
+use layover_retention::{Clock, SweepReport, Timestamp, sweep};
 
 use crate::certificate_watch::CertificateWatch;
-use crate::clock::{ClockJump, SystemClock};
+use crate::clock::SystemClock;
 use crate::jobs::{Job, JobFailure, Next};
 use crate::public_address::PublicAddresses;
 
@@ -50,9 +50,6 @@ const CERTIFICATE_WATCH_EVERY: Duration = Duration::from_secs(60);
 /// How often the names of `[ftps] public_address` are looked up: those whose address
 /// changes at all live by DNS records of a few minutes.
 const PUBLIC_ADDRESS_WATCH_EVERY: Duration = Duration::from_secs(300);
-
-/// How often the wall clock is compared with the steady one.
-const CLOCK_WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// The sweep's name in the log, the status and the database.
 pub const SWEEP_JOB: &str = "sweep";
@@ -121,7 +118,12 @@ impl Job for Recover {
 pub(crate) struct Sweep {
     pub(crate) depot: Depot,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The machine's clock, where that is the one in use.
+    pub(crate) machine: Option<Arc<SystemClock>>,
     pub(crate) every: Duration,
+    /// The run so far, while more is due than fits into one sweep: when it began and
+    /// what it has done.
+    pub(crate) under_way: Option<(Timestamp, SweepReport)>,
 }
 
 impl Job for Sweep {
@@ -137,12 +139,19 @@ impl Job for Sweep {
 
     async fn run_once(&mut self) -> Result<Next, JobFailure> {
         let started_at = self.clock.now();
+        // Who does not know the time cannot know what is due. The clock's watch tells why.
+        if self.machine.as_ref().is_some_and(|clock| clock.differs()) {
+            return Ok(Next::WhenDue);
+        }
         self.depot.shelf().end_holds(started_at).await?;
         let report = sweep(self.depot.shelf(), started_at, SWEEP_BUDGET).await?;
+        let fresh = || (started_at, SweepReport::default());
+        let (began_at, mut whole) = self.under_way.take().unwrap_or_else(fresh);
+        whole.add(report.clone());
         let run = JobRun {
-            at: started_at,
+            at: began_at,
             next_due_at: Some(self.next_due(started_at)),
-            report: serde_json::to_value(&report)?,
+            report: serde_json::to_value(&whole)?,
         };
         self.depot.registry().note_job(self.name(), &run).await?;
         if report.deleted > 0 {
@@ -154,6 +163,7 @@ impl Job for Sweep {
             );
         }
         if report.more_due {
+            self.under_way = Some((began_at, whole));
             return Ok(Next::AtOnce);
         }
         match report.first_failure {
@@ -179,6 +189,7 @@ struct SweepFailure {
 pub(crate) struct PartialSweep {
     pub(crate) depot: Depot,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) machine: Option<Arc<SystemClock>>,
 }
 
 impl Job for PartialSweep {
@@ -191,6 +202,9 @@ impl Job for PartialSweep {
     }
 
     async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        if self.machine.as_ref().is_some_and(|clock| clock.differs()) {
+            return Ok(Next::WhenDue);
+        }
         self.depot.shelf().sweep_partials(self.clock.now()).await?;
         Ok(Next::WhenDue)
     }
@@ -342,48 +356,6 @@ impl Job for PublicAddressWatch {
 
     async fn run_once(&mut self) -> Result<Next, JobFailure> {
         self.0.look_again().await?;
-        Ok(Next::WhenDue)
-    }
-}
-
-/// Journals what the wall clock does.
-pub(crate) struct ClockWatch {
-    pub(crate) depot: Depot,
-    pub(crate) clock: Arc<SystemClock>,
-}
-
-impl Job for ClockWatch {
-    fn name(&self) -> &'static str {
-        "clock-watch"
-    }
-
-    fn period(&self) -> Duration {
-        CLOCK_WATCH_EVERY
-    }
-
-    async fn run_once(&mut self) -> Result<Next, JobFailure> {
-        let now = self.clock.now();
-        for jump in self.clock.take_jumps() {
-            let (action, outcome, span) = match jump {
-                ClockJump::Back(span) => ("clock.back", Outcome::Ok, span),
-                ClockJump::ForwardHeld(span) => ("clock.forward-held", Outcome::Refused, span),
-                ClockJump::ForwardAccepted(span) => ("clock.forward-accepted", Outcome::Ok, span),
-                ClockJump::ForwardWithdrawn => {
-                    ("clock.forward-withdrawn", Outcome::Ok, Duration::ZERO)
-                }
-            };
-            tracing::warn!(
-                action,
-                jump_s = span.as_secs(),
-                "the wall clock jumped: {jump:?}"
-            );
-            let mut detail = serde_json::Map::new();
-            detail.insert("jump_s".to_owned(), span.as_secs().into());
-            self.depot
-                .journal()
-                .note(now, JournalKind::System, action, outcome, detail)
-                .await?;
-        }
         Ok(Next::WhenDue)
     }
 }

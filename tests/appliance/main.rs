@@ -8,6 +8,7 @@ mod calendar;
 mod changes;
 mod client_certificates;
 mod clients;
+mod clocks;
 mod crash;
 mod crowds;
 mod demo;

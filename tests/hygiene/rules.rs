@@ -118,6 +118,8 @@ const RULES: &[Rule] = &[
             "server/src/tls_certificate.rs",
             "server/src/address_file.rs",
             "server/src/user_ca.rs",
+            // Which start of the machine this is.
+            "server/src/clock.rs",
             // What the operator names or asks about: settings, secrets, key files, the machine.
             "config/src/load.rs",
             "config/src/types/secret.rs",

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod layover;
 pub mod lftp;
 pub mod load;
+pub mod machine;
 pub mod openssh;
 pub mod packet;
 pub mod paramiko;

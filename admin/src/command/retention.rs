@@ -7,6 +7,7 @@ use layover_retention::{ChainName, DueShelf, Keep, SweepReport, Timestamp, sweep
 use layover_server::{SWEEP_BUDGET, SWEEP_JOB};
 use serde::Serialize;
 
+use super::clock::{self, ClockView};
 use super::{evidence, folder, hold};
 use crate::cli::{CertificatesCommand, RetentionCommand};
 use crate::context::Context;
@@ -26,6 +27,7 @@ struct StatusView {
     #[serde(flatten)]
     status: RetentionStatus,
     failing: Vec<FailingFile>,
+    clocks: Vec<ClockView>,
 }
 
 /// Files that could not be deleted and are shown one by one.
@@ -56,6 +58,7 @@ pub(super) async fn run(context: &mut Context, command: RetentionCommand) -> Res
             evidence::export(context, &depot, ChainName::Certificates, &out).await
         }
         RetentionCommand::PublicKey => evidence::public_keys(context, &depot).await,
+        RetentionCommand::Clock(command) => clock::run(context, &depot, command).await,
         RetentionCommand::Folder(command) => folder::run(context, &depot, command).await,
         RetentionCommand::Hold(command) => hold::run(context, &depot, command).await,
         RetentionCommand::Status => status(context, &depot).await,
@@ -76,6 +79,7 @@ async fn status(context: &mut Context, depot: &Depot) -> Result<(), CliError> {
         sweep_every: context.settings.retention.sweep_every.to_string(),
         status,
         failing: depot.shelf().failing(MAX_FAILING).await?,
+        clocks: clock::views(depot).await?,
     };
     let mut fields = Fields::new();
     fields.add(
@@ -88,6 +92,7 @@ async fn status(context: &mut Context, depot: &Depot) -> Result<(), CliError> {
     );
     fields.add("sweep every", view.sweep_every.as_str());
     add_status(&mut fields, &view.status);
+    clock::add_warnings(&mut fields, &view.clocks);
     for file in &view.failing {
         let text = format!(
             "{}:{} {} tries since {}, again at {}: {}",
@@ -229,6 +234,9 @@ async fn list_due(context: &mut Context, depot: &Depot) -> Result<(), CliError> 
 }
 
 async fn sweep_now(context: &mut Context, depot: &Depot) -> Result<(), CliError> {
+    if context.clock_differs() {
+        return Err(CliError::ClockDiffers);
+    }
     let started_at = context.clock.now();
     depot.shelf().retry_failures().await?;
     depot.shelf().end_holds(started_at).await?;
@@ -236,7 +244,7 @@ async fn sweep_now(context: &mut Context, depot: &Depot) -> Result<(), CliError>
     loop {
         let report = sweep(depot.shelf(), context.clock.now(), SWEEP_BUDGET).await?;
         let again = report.more_due;
-        add(&mut total, report);
+        total.add(report);
         if !again {
             break;
         }
@@ -264,17 +272,4 @@ async fn sweep_now(context: &mut Context, depot: &Depot) -> Result<(), CliError>
         }),
         None => Ok(()),
     }
-}
-
-/// Sums up what left the list; what stays due is as the last sweep saw it.
-fn add(total: &mut SweepReport, report: SweepReport) {
-    total.considered = total.considered.saturating_add(report.considered);
-    total.deleted = total.deleted.saturating_add(report.deleted);
-    total.deleted_bytes = total.deleted_bytes.saturating_add(report.deleted_bytes);
-    total.already_gone = total.already_gone.saturating_add(report.already_gone);
-    total.superseded = total.superseded.saturating_add(report.superseded);
-    total.busy = report.busy;
-    total.failed = report.failed;
-    total.first_failure = report.first_failure;
-    total.more_due = report.more_due;
 }

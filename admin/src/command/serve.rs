@@ -38,9 +38,7 @@ pub(super) async fn start(
     clock: &Arc<SystemClock>,
 ) -> Result<Appliance, CliError> {
     layover_server::start_logging(&settings.log)?;
-    let appliance = Appliance::start(settings, Arc::clone(clock) as _).await?;
-    appliance.watch_clock(Arc::clone(clock));
-    Ok(appliance)
+    Ok(Appliance::start_watched(settings, Arc::clone(clock)).await?)
 }
 
 /// From here on a signal stops the server in order.

@@ -9,6 +9,7 @@ use layover_server::{Addresses, TlsCertificateState};
 use serde::Serialize;
 use tokio::net::TcpStream;
 
+use super::clock::{self, ClockView};
 use super::retention::add_status;
 use crate::context::Context;
 use crate::error::CliError;
@@ -33,6 +34,7 @@ struct StatusView {
     tls_warning: Option<String>,
     #[serde(flatten)]
     retention: RetentionStatus,
+    clocks: Vec<ClockView>,
 }
 
 pub(super) async fn run(context: &mut Context, health: bool) -> Result<(), CliError> {
@@ -49,6 +51,7 @@ pub(super) async fn run(context: &mut Context, health: bool) -> Result<(), CliEr
         accounts: registry.list_accounts().await?.len(),
         sessions: registry.list_sessions().await?.len(),
         retention: registry.retention_status().await?,
+        clocks: clock::views(&depot).await?,
     };
     depot.close().await;
     if health {
@@ -87,6 +90,7 @@ pub(super) async fn run(context: &mut Context, health: bool) -> Result<(), CliEr
     fields.add("accounts", view.accounts.to_string());
     fields.add("sessions", view.sessions.to_string());
     add_status(&mut fields, &view.retention);
+    clock::add_warnings(&mut fields, &view.clocks);
     context.out.fields(&view, &fields)?;
     Ok(())
 }

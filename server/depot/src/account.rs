@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use layover_retention::{Keep, PolicySource, Timestamp};
+use layover_retention::{ClockRecord, Keep, MAX_DATABASE_DIFFERENCE, PolicySource, Timestamp};
 use serde::Serialize;
 
 use crate::holdings::Moving;
@@ -360,6 +360,34 @@ pub struct RetentionStatus {
     pub next_expiry: Option<Timestamp>,
     /// What the last sweep did, and when.
     pub last_sweep: Option<JobRun>,
+}
+
+/// What a server last told of its machine's clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeClock {
+    /// The server's node.
+    pub node: String,
+    /// When, by the time that it believed.
+    pub at: Timestamp,
+    /// How far its wall clock was ahead of the database's, in microseconds; behind
+    /// when negative; `None` where the database has no clock of its own.
+    pub ahead_of_database_us: Option<i64>,
+    /// What it knew.
+    pub record: ClockRecord,
+    /// Who has said that the wall clock is right, while the server has not heard it.
+    pub confirmed_by: Option<String>,
+    /// And why.
+    pub confirmed_why: Option<String>,
+}
+
+impl NodeClock {
+    /// Whether the wall clock is so far from the database's that nothing is deleted.
+    #[must_use]
+    pub fn differs_from_database(&self) -> bool {
+        let limit = i64::try_from(MAX_DATABASE_DIFFERENCE.as_micros()).unwrap_or(i64::MAX);
+        self.ahead_of_database_us
+            .is_some_and(|ahead_us| ahead_us.saturating_abs() > limit)
+    }
 }
 
 /// The last run of a job.

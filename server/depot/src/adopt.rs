@@ -251,7 +251,7 @@ impl Walk<'_> {
             return Ok(false);
         }
         holdings.check_storage().await?;
-        let now = holdings.now();
+        let now = holdings.arriving_at();
         let adoption = Adoption {
             home: home.id,
             path: path.clone(),

@@ -536,6 +536,9 @@ impl Restore {
             report: Json::from("not complete"),
         };
         self.store.note_job(RESTORING, &note).await?;
+        // Clocks that were looked at long ago, perhaps on other machines, say nothing of
+        // this one.
+        self.store.forget_clocks().await?;
         self.settled = true;
         Ok(())
     }

@@ -194,6 +194,14 @@ pub(crate) fn node(data_dir: &Path) -> Result<NodeId, DataDirError> {
     }
 }
 
+/// The name that [`node`] gave, if it did.
+pub(crate) fn existing_node(data_dir: &Path) -> Result<Option<NodeId>, DataDirError> {
+    if is_missing(&data_dir.join(NODE_FILE)) {
+        return Ok(None);
+    }
+    node(data_dir).map(Some)
+}
+
 /// The key that signs what this node writes into the hash chains: made at the
 /// first start, kept for ever.
 pub(crate) fn signing_key(data_dir: &Path) -> Result<SigningKey, DataDirError> {

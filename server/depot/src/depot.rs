@@ -178,6 +178,8 @@ pub struct Depot {
 #[derive(Debug)]
 struct Inner {
     holdings: Arc<Holdings>,
+    /// The node whose data directory this is; none before its first start.
+    node_here: Option<NodeId>,
     registry: Registry,
     gate: Gate,
     journal: Journal,
@@ -214,6 +216,7 @@ impl Depot {
         if options.role != Role::Visitor {
             data_dir::make_private(&options.data_dir)?;
         }
+        let node_here = data_dir::existing_node(&options.data_dir)?;
         let (lock, node, key) = match options.role {
             Role::Server => (
                 Some(data_dir::lock(&options.data_dir)?),
@@ -274,7 +277,11 @@ impl Depot {
             },
             options.partial_keep.as_duration(),
         );
-        let depot = Self::assemble(holdings, &options, lock, key);
+        let node_here = match options.role {
+            Role::Server => Some(holdings.node.clone()),
+            Role::Tool | Role::Visitor => node_here,
+        };
+        let depot = Self::assemble(holdings, node_here, &options, lock, key);
         if options.role == Role::Server {
             depot.settle_storage(&options.homes).await?;
             let now = depot.inner.holdings.now();
@@ -293,6 +300,7 @@ impl Depot {
 
     fn assemble(
         holdings: Arc<Holdings>,
+        node_here: Option<NodeId>,
         options: &Options,
         lock: Option<ServerLock>,
         key: Option<SigningKey>,
@@ -313,6 +321,7 @@ impl Depot {
                 joined: AtomicBool::new(false),
                 told_some: AtomicBool::new(false),
                 holdings,
+                node_here,
                 _lock: lock,
             }),
         }
@@ -382,6 +391,10 @@ impl Depot {
 
     pub(crate) fn holdings(&self) -> &Arc<Holdings> {
         &self.inner.holdings
+    }
+
+    pub(crate) fn node_here(&self) -> Option<&NodeId> {
+        self.inner.node_here.as_ref()
     }
 
     /// The door for auditors.

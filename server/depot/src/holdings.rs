@@ -166,6 +166,12 @@ impl Holdings {
         self.clock.now()
     }
 
+    /// The time with which things arrive: while the clock is in doubt the latest that
+    /// it may be, so that nothing goes early.
+    pub(crate) fn arriving_at(&self) -> Timestamp {
+        self.clock.latest()
+    }
+
     /// Runs a verb to its end even when the caller stops waiting: a session
     /// that dies between the two transactions must not leave its name claimed.
     pub(crate) async fn to_the_end<T: Send + 'static>(

@@ -15,6 +15,7 @@ mod authorized_key;
 mod backup;
 mod certificate;
 mod client_certificate;
+mod clocks;
 mod content_hash;
 mod data_dir;
 mod depot;
@@ -47,7 +48,7 @@ pub use accept::{AcceptTroubles, Acceptor};
 pub use account::{
     Account, AccountChange, AccountUse, Actor, Enabled, Entity, FailingFile, FilesRemoved,
     ForecastAccount, ForecastFile, ForecastQuestion, JobRun, LiveSession, NetworkAdded, NewAccount,
-    NewEntity, RemovedWhat, RetentionStatus, StoredFile,
+    NewEntity, NodeClock, RemovedWhat, RetentionStatus, StoredFile,
 };
 pub use adopt::AdoptReport;
 pub use auth_policy::{AuthPolicy, AuthPolicyError};
@@ -62,6 +63,7 @@ pub use client_certificate::{
     CertificateUse, MAX_CERTIFICATE_BYTES, MAX_CERTIFICATE_NAMES, MAX_CERTIFICATES_PER_ACCOUNT,
     NewCertificate, PresentedCertificate,
 };
+pub use clocks::ClockEntry;
 pub use content_hash::{Checksum, HashReport};
 pub use data_dir::DataDirError;
 pub use depot::{Depot, Fsync, OpenError, Options, Refresh, Role};

@@ -170,7 +170,7 @@ async fn settle_receiving(
     match hidden_entry(holdings, row).await? {
         // Row first, then file: a row without a file had received nothing.
         Some(entry) if entry.size_bytes > 0 => {
-            let (state, now) = (FileState::Partial, holdings.now());
+            let (state, now) = (FileState::Partial, holdings.arriving_at());
             holdings
                 .store
                 .park_upload(row.id, state, entry.size_bytes, now, None)
@@ -228,7 +228,7 @@ async fn publish(
         .run(move |storage| storage.sync_dir(&dir))
         .await;
     synchronised.map_err(|error| VfsError::at(&row.path, error))?;
-    let now = holdings.now();
+    let now = holdings.arriving_at();
     let whose = record::Whose::of(holdings, row).await?;
     let publication = Publication {
         file: row.id,

@@ -3,6 +3,7 @@
 //! seconds.
 
 mod belongings;
+mod clocks;
 mod error;
 mod files;
 mod folders;

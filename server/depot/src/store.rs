@@ -17,14 +17,18 @@ pub(crate) mod tests;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use layover_retention::{ChainName, Checkpoint, DueCursor, Keep, PublicKey, SigningKey, Timestamp};
+use layover_retention::{
+    ChainName, Checkpoint, ClockRecord, Correction, DueCursor, Keep, PublicKey, SigningKey,
+    Timestamp,
+};
 
 pub use error::StoreError;
 
 use crate::Fsync;
 use crate::account::{
     Account, AccountChange, AccountUse, Enabled, Entity, FailingFile, ForecastAccount,
-    ForecastFile, ForecastQuestion, JobRun, LiveSession, NewEntity, RetentionStatus, StoredFile,
+    ForecastFile, ForecastQuestion, JobRun, LiveSession, NewEntity, NodeClock, RetentionStatus,
+    StoredFile,
 };
 use crate::hold::{Approving, Hold, HoldId, NewHold, Signed};
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
@@ -291,6 +295,11 @@ macro_rules! store_doors {
             read moves::longest_paths_below(home: HomeId, dir: &VirtualPath) -> Vec<VirtualPath>;
             write jobs::note_job(name: &str, run: &JobRun) -> ();
             read jobs::last_run(name: &str) -> Option<JobRun>;
+            read clocks::clocks(node: Option<&NodeId>) -> Vec<NodeClock>;
+            write clocks::keep_clock(node: &NodeId, now: Timestamp, ahead_us: Option<i64>, record: &ClockRecord, correction: Option<&Correction>, entry: Option<&NewEntry>) -> u64;
+            judge clocks::confirm_clock(node: &str, by: &str, why: &str, entry: &NewEntry) -> Option<()>;
+            single clocks::forget_clocks() -> ();
+            read clocks::database_time() -> Option<Timestamp>;
             write dump::clear() -> ();
             write dump::load(part: &TableRows) -> ();
             write dump::settle_numbers() -> ();

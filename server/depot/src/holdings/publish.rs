@@ -125,7 +125,7 @@ impl Holdings {
             size_bytes: publishing.size_bytes,
             identity: publishing.identity,
             quota_bytes: publishing.quota_bytes,
-            now: self.now(),
+            now: self.arriving_at(),
         };
         match self.store.stage_fresh(&staging).await {
             Ok(Some(id)) => {
@@ -191,7 +191,7 @@ impl Holdings {
             identity: publishing.identity,
             quota_bytes: publishing.quota_bytes,
             node: self.node.clone(),
-            now: self.now(),
+            now: self.arriving_at(),
         }
     }
 
@@ -263,7 +263,7 @@ impl Holdings {
                 return Err(fault.into());
             }
         };
-        let now = self.now();
+        let now = self.arriving_at();
         let publication = Publication {
             file: staging.file,
             home: publishing.home.id,

@@ -77,7 +77,10 @@ impl Session {
                         passed: Mutex::default(),
                         from: 0,
                         // Without one it is being published just now.
-                        arrived_at: visible.row.oldest_arrival().unwrap_or_else(|| self.now()),
+                        arrived_at: visible
+                            .row
+                            .oldest_arrival()
+                            .unwrap_or_else(|| self.inner.holdings.arriving_at()),
                         copied: AtomicBool::new(false),
                         running: Stopwatch::start(),
                         recorded: false,
@@ -262,7 +265,7 @@ async fn record_end(end: End) -> Result<(), VfsError> {
     inner
         .holdings
         .store
-        .end_download(collected, now, &entry)
+        .end_download(collected, inner.holdings.arriving_at(), &entry)
         .await?;
     Ok(())
 }

@@ -282,7 +282,7 @@ impl UploadPermit {
         let live = holdings.live.enter(LiveKey::Hidden(hidden.clone()));
         if !holdings
             .store
-            .resume_upload(row.id, &holdings.node, holdings.now())
+            .resume_upload(row.id, &holdings.node, holdings.arriving_at())
             .await?
         {
             return Err(VfsError::Busy {
@@ -344,7 +344,7 @@ impl UploadPermit {
             hidden: hidden.clone(),
             inherited_arrival,
             node: inner.holdings.node.clone(),
-            now: inner.holdings.now(),
+            now: inner.holdings.arriving_at(),
         }
     }
 

@@ -46,6 +46,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "retention",
         include_str!("../../migrations/0007_retention.sql"),
     ),
+    (
+        8,
+        "clocks",
+        include_str!("../../migrations/0008_clocks.sql"),
+    ),
 ];
 
 /// The last schema step.

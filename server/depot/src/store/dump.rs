@@ -31,6 +31,7 @@ pub(super) const TABLES: &[&str] = &[
     "chain_heads",
     "chain_checkpoints",
     "signing_keys",
+    "node_clocks",
 ];
 
 /// What a column holds.

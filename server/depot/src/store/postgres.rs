@@ -59,6 +59,10 @@ const OVERRIDING: &str = "OVERRIDING SYSTEM VALUE";
 /// A transaction that sees one state of the database.
 const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
+/// What time it is there, in microseconds; not that of the transaction's beginning.
+const DATABASE_TIME: Option<&str> =
+    Some("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)");
+
 /// What must be said at its beginning: whoever writes a backup is slow.
 const SNAPSHOT_SETTINGS: &[&str] = &["SET LOCAL statement_timeout = 0"];
 

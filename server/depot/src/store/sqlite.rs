@@ -63,6 +63,9 @@ const OVERRIDING: &str = "";
 /// A transaction that sees one state of the database.
 const BEGIN_SNAPSHOT: &str = "BEGIN";
 
+/// SQLite's clock is ours.
+const DATABASE_TIME: Option<&str> = None;
+
 /// What must be said at its beginning.
 const SNAPSHOT_SETTINGS: &[&str] = &[];
 

@@ -2,6 +2,7 @@
 //! on PostgreSQL where `LAYOVER_TEST_POSTGRES_URL` names a server.
 
 mod chains;
+mod clocks;
 mod dump;
 mod faults;
 mod foresight;
@@ -80,6 +81,8 @@ async fn store_suite(store: &Store) {
     operators::sessions_and_nodes(store).await;
     operators::journal_and_jobs(store).await;
     operators::the_storage_of_the_homes(store).await;
+    clocks::what_a_node_knows_of_its_clock(store).await;
+    clocks::arrivals_of_a_clock_that_was_ahead(store).await;
     ledger::an_upload_from_its_beginning_to_its_end(store).await;
     ledger::an_upload_published_at_once(store).await;
     ledger::an_upload_that_gets_its_row_with_its_name(store).await;
@@ -129,6 +132,7 @@ store_doors!(names_of_doors);
 fn the_suite_calls_every_function() {
     let suite: String = [
         include_str!("tests/chains.rs"),
+        include_str!("tests/clocks.rs"),
         include_str!("tests/dump.rs"),
         include_str!("tests/operators.rs"),
         include_str!("tests/foresight.rs"),

@@ -179,7 +179,7 @@ impl Parts {
             }
         };
         let inner = &self.session.inner;
-        let now = inner.holdings.now();
+        let now = inner.holdings.arriving_at();
         let mut entry =
             record::upload_waits(inner, &self.path, size_bytes, self.running.elapsed(), now);
         entry.detail.extend(locked(&self.progress).notes.clone());
@@ -250,7 +250,7 @@ impl Parts {
         }
         let holdings = &self.session.inner.holdings;
         let entry = self.entry_of_interruption(why, kept_bytes);
-        let now = holdings.now();
+        let now = holdings.arriving_at();
         holdings
             .store
             .park_upload(id, FileState::Partial, kept_bytes, now, Some(&entry))

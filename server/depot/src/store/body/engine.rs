@@ -9,6 +9,7 @@ mod belongings;
 mod certificates;
 mod chains;
 mod claims;
+mod clocks;
 mod dump;
 mod entities;
 mod expiry;
@@ -29,7 +30,10 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use layover_retention::{ChainName, Checkpoint, DueCursor, Keep, PublicKey, SigningKey, Timestamp};
+use layover_retention::{
+    ChainName, Checkpoint, ClockRecord, Correction, DueCursor, Keep, PublicKey, SigningKey,
+    Timestamp,
+};
 
 use super::super::dialect::{self, Words};
 use super::super::dump::{DumpError, DumpPart, TableRows};
@@ -37,13 +41,14 @@ use super::super::steps::Step;
 use super::super::{AccountRow, LoginRow, NewAccountRow, OwnSessions, SessionStart};
 use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};
 use super::{
-    BEGIN_SNAPSHOT, BEGIN_WRITE, COLUMNS_OF, Conn, Lease, OVERRIDING, Pool, SETTLED_AFTER,
-    SNAPSHOT_SETTINGS, TABLES_THERE, Transaction, at_once, fault, insert_at_once, rows_in_place,
-    run, settle_numbers_of,
+    BEGIN_SNAPSHOT, BEGIN_WRITE, COLUMNS_OF, Conn, DATABASE_TIME, Lease, OVERRIDING, Pool,
+    SETTLED_AFTER, SNAPSHOT_SETTINGS, TABLES_THERE, Transaction, at_once, fault, insert_at_once,
+    rows_in_place, run, settle_numbers_of,
 };
 use crate::account::{
     Account, AccountChange, AccountUse, Enabled, Entity, FailingFile, ForecastAccount,
-    ForecastFile, ForecastQuestion, JobRun, LiveSession, NewEntity, RetentionStatus, StoredFile,
+    ForecastFile, ForecastQuestion, JobRun, LiveSession, NewEntity, NodeClock, RetentionStatus,
+    StoredFile,
 };
 use crate::hold::{Approving, Hold, HoldId, NewHold, Signed};
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};

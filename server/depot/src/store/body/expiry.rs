@@ -18,7 +18,7 @@ use crate::journal::NewEntry;
 use crate::ledger::{ApplianceKeep, Wishes};
 use crate::rules::{FolderKeep, Grounds, HomeRules};
 use crate::store::keep_of;
-use crate::{AccountId, EntityId, FileId, HomeId, VirtualPath};
+use crate::{AccountId, EntityId, FileId, HomeId, NodeId, VirtualPath};
 
 /// The row of `jobs` that remembers the appliance's own rule.
 const RULE: &str = "retention-rule";
@@ -425,6 +425,24 @@ async fn move_expiries(conn: &mut Conn, home: HomeId) -> Result<u64, StoreError>
     .execute(conn)
     .await?;
     Ok(moved.rows_affected())
+}
+
+/// The same for what one node took in, wherever it lies: its arrivals have changed.
+pub(super) async fn move_expiries_of_node(
+    conn: &mut Conn,
+    node: &NodeId,
+) -> Result<(), StoreError> {
+    sqlx::query(concat!(
+        "UPDATE files SET expires_at_us = ",
+        expiry!(),
+        " WHERE node_id = $1 AND state IN ('stored', 'deleting') AND state <> 'ended' \
+         AND rule_keep_s IS NOT NULL AND expires_at_us <> ",
+        expiry!()
+    ))
+    .bind(node.as_str().to_owned())
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// A file has another name: it follows the rules of its new folder, and comes
