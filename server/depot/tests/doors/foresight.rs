@@ -1,37 +1,30 @@
 //! What an operator can foresee: what goes, what nobody fetched, what cannot be
 //! deleted; and the checksums that are there by then.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use layover_depot::{
-    Completion, Depot, ForecastQuestion, JournalKind, Session, UploadMode, VirtualPath,
+    Completion, Depot, ForecastQuestion, JournalKind, Session, UploadMode, VfsError, VirtualPath,
 };
 use layover_retention::{Clock, Keep, sweep};
-use proptest::prelude::{Strategy, any, prop_oneof};
-use proptest::strategy::ValueTree;
-use proptest::test_runner::{Config, TestRunner};
 
-use crate::world::{DAY, PASSWORD, World, at, keep, worlds};
+use crate::world::{DAY, PASSWORD, World, at, worlds};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Random histories for each engine; each has a database of its own.
-const HISTORIES: u32 = 24;
-
-async fn put(session: &Session, path: &VirtualPath, content: &[u8]) {
+pub(crate) async fn put(
+    session: &Session,
+    path: &VirtualPath,
+    content: &[u8],
+) -> Result<(), VfsError> {
     let mode = UploadMode::New { exclusive: false };
-    let permit = session.plan_upload(path, mode).await.unwrap();
-    let upload = permit.begin().await.unwrap();
-    upload
-        .write_at(0, Bytes::copy_from_slice(content))
-        .await
-        .unwrap();
-    upload.finish(Completion::Closed).await.unwrap();
+    let upload = session.plan_upload(path, mode).await?.begin().await?;
+    upload.write_at(0, Bytes::copy_from_slice(content)).await?;
+    upload.finish(Completion::Closed).await.map(drop)
 }
 
-async fn fetch(session: &Session, path: &VirtualPath) {
+pub(crate) async fn fetch(session: &Session, path: &VirtualPath) {
     let download = session.download(path).await.unwrap();
     let bytes = download.read_at(0, 1_000).await.unwrap();
     download.finish(bytes.len() as u64, true).await.unwrap();
@@ -54,7 +47,7 @@ fn within(world: &World, span: Duration) -> ForecastQuestion {
 }
 
 /// Paths that are forecast, in their order.
-async fn forecast(depot: &Depot, question: &ForecastQuestion) -> Vec<String> {
+pub(crate) async fn forecast(depot: &Depot, question: &ForecastQuestion) -> Vec<String> {
     let mut paths = Vec::new();
     let mut after = None;
     loop {
@@ -73,116 +66,6 @@ async fn forecast(depot: &Depot, question: &ForecastQuestion) -> Vec<String> {
         paths.len() as u64
     );
     paths
-}
-
-async fn stored(world: &World) -> BTreeSet<String> {
-    let files = world
-        .depot
-        .registry()
-        .list_files(&crate::world::name("alice"), &at("/"))
-        .await;
-    files
-        .unwrap()
-        .into_iter()
-        .map(|file| file.path.to_string())
-        .collect()
-}
-
-/// What a partner, an operator and time do.
-#[derive(Clone, Debug)]
-enum Act {
-    Put(u8),
-    Rename(u8, u8),
-    Remove(u8),
-    Fetch(u8),
-    Keep(Option<u8>),
-    Wait(u16),
-}
-
-fn act() -> impl Strategy<Value = Act> {
-    let file = || 0..6_u8;
-    prop_oneof![
-        4 => file().prop_map(Act::Put),
-        2 => (file(), file()).prop_map(|(from, to)| Act::Rename(from, to)),
-        1 => file().prop_map(Act::Remove),
-        1 => file().prop_map(Act::Fetch),
-        1 => proptest::option::of(1..8_u8).prop_map(Act::Keep),
-        4 => (1..60_u16).prop_map(Act::Wait),
-    ]
-}
-
-async fn do_it(world: &World, session: &Session, act: &Act) {
-    let path = |file: &u8| at(&format!("/file-{file}"));
-    let now = |file: &u8| {
-        let path = path(file);
-        async move { session.stat(&path).await.is_ok() }
-    };
-    match act {
-        Act::Put(file) => put(session, &path(file), &[*file]).await,
-        Act::Rename(from, to) => {
-            if from != to && now(from).await {
-                let replace = layover_depot::Replace::Allow;
-                session
-                    .rename(&path(from), &path(to), replace)
-                    .await
-                    .unwrap();
-            }
-        }
-        Act::Remove(file) => {
-            if now(file).await {
-                session.remove(&path(file)).await.unwrap();
-            }
-        }
-        Act::Fetch(file) => {
-            if now(file).await {
-                fetch(session, &path(file)).await;
-            }
-        }
-        Act::Keep(days) => {
-            world
-                .set_keep("alice", days.map(|days| keep(days.into())))
-                .await;
-        }
-        Act::Wait(hours) => world.clock.advance(HOUR * u32::from(*hours)),
-    }
-}
-
-/// Whatever happened before: what is forecast goes, and nothing else does.
-#[tokio::test]
-async fn a_forecast_is_what_the_sweep_deletes() {
-    let mut runner = TestRunner::new(Config::with_cases(1));
-    let history = (
-        proptest::collection::vec(act(), 1..40),
-        1..200_u16,
-        any::<bool>(),
-    );
-    for _ in 0..HISTORIES {
-        let (acts, hours, sweep_before) = history.new_tree(&mut runner).unwrap().current();
-        for world in worlds().await {
-            let session = world.login("alice", PASSWORD).await.unwrap();
-            for act in &acts {
-                do_it(&world, &session, act).await;
-            }
-            if sweep_before {
-                sweep(world.depot.shelf(), world.clock.now(), 1_000)
-                    .await
-                    .unwrap();
-            }
-            let span = HOUR * u32::from(hours);
-            let expected: BTreeSet<_> = forecast(&world.depot, &within(&world, span))
-                .await
-                .into_iter()
-                .collect();
-            let before = stored(&world).await;
-            world.clock.advance(span);
-            sweep(world.depot.shelf(), world.clock.now(), 1_000)
-                .await
-                .unwrap();
-            let after = stored(&world).await;
-            let gone: BTreeSet<_> = before.difference(&after).cloned().collect();
-            assert_eq!(gone, expected, "{acts:?}, then {hours} h");
-        }
-    }
 }
 
 #[tokio::test]
@@ -227,8 +110,8 @@ async fn another_keep_can_be_tried_out_without_being_set() {
 async fn of_a_file_that_nobody_fetched_one_is_told_once() {
     for world in worlds().await {
         let session = world.login("alice", PASSWORD).await.unwrap();
-        put(&session, &at("/fetched"), b"1").await;
-        put(&session, &at("/forgotten"), b"1").await;
+        put(&session, &at("/fetched"), b"1").await.unwrap();
+        put(&session, &at("/forgotten"), b"1").await.unwrap();
         fetch(&session, &at("/fetched")).await;
         let told = || async {
             world.depot.shelf().warn_uncollected(DAY).await.unwrap();
@@ -266,8 +149,8 @@ async fn of_a_file_that_stays_shortly_one_is_told_after_half_its_time() {
 async fn contents_get_their_checksums_and_what_went_keeps_it() {
     for world in worlds().await {
         let session = world.login("alice", PASSWORD).await.unwrap();
-        put(&session, &at("/abc"), b"abc").await;
-        put(&session, &at("/gone"), b"abc").await;
+        put(&session, &at("/abc"), b"abc").await.unwrap();
+        put(&session, &at("/gone"), b"abc").await.unwrap();
         session.remove(&at("/gone")).await.unwrap();
         // At first it is left alone: somebody may be putting many.
         assert_eq!(world.depot.hash_contents().await.unwrap().files, 0);
@@ -292,7 +175,7 @@ async fn contents_get_their_checksums_and_what_went_keeps_it() {
         let known = download.known_sha256().await.unwrap().unwrap();
         assert_eq!(known.len(), 32);
         download.forget();
-        put(&session, &at("/abc"), b"other").await;
+        put(&session, &at("/abc"), b"other").await.unwrap();
         assert_eq!(world.file("alice", "/abc").await.sha256, None);
     }
 }

@@ -24,7 +24,7 @@ fn signature(operator: &str, statement: &str) -> String {
 }
 
 impl World {
-    async fn add_operator(&self, name: &str) -> Result<(), RegistryError> {
+    pub(crate) async fn add_operator(&self, name: &str) -> Result<(), RegistryError> {
         let line = key(name).public_key().to_openssh().unwrap();
         let keys = parse_authorized_keys(&line).unwrap();
         let registry = self.depot.registry();
@@ -35,7 +35,7 @@ impl World {
             .map(drop)
     }
 
-    async fn propose(&self, path: &str, until: Timestamp) -> Hold {
+    pub(crate) async fn propose(&self, path: &str, until: Timestamp) -> Hold {
         let (registry, home) = (self.depot.registry(), "alice".parse().unwrap());
         let hold = registry
             .propose_hold(&actor(), &home, &at(path), "case 7", until)
@@ -43,7 +43,11 @@ impl World {
         hold.unwrap()
     }
 
-    async fn sign(&self, hold: &Hold, operator: &str) -> Result<HoldState, RegistryError> {
+    pub(crate) async fn sign(
+        &self,
+        hold: &Hold,
+        operator: &str,
+    ) -> Result<HoldState, RegistryError> {
         let signature = signature(operator, &hold.statement);
         let registry = self.depot.registry();
         let approved = registry.approve_hold(&actor(), hold.id, &signature).await?;
@@ -60,7 +64,7 @@ impl World {
         hold
     }
 
-    async fn release(&self, hold: HoldId) -> u64 {
+    pub(crate) async fn release(&self, hold: HoldId) -> u64 {
         let registry = self.depot.registry();
         let statement = registry
             .hold(hold)
@@ -74,7 +78,7 @@ impl World {
         released.unwrap()
     }
 
-    async fn sweep(&self) -> u64 {
+    pub(crate) async fn sweep(&self) -> u64 {
         let (now, shelf) = (self.clock.now(), self.depot.shelf());
         shelf.end_holds(now).await.unwrap();
         let report = layover_retention::sweep(shelf, now, 100).await.unwrap();

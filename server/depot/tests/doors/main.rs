@@ -13,6 +13,7 @@ mod evidence;
 mod files;
 mod foresight;
 mod gate;
+mod histories;
 mod holds;
 mod lifecycle;
 mod refusals;

@@ -139,7 +139,12 @@ async fn files_of_a_removed_account_stay_until_their_own_time_is_over() {
 
 impl World {
     /// How long files stay in a folder of alice's home; returns how many moved.
-    async fn set_folder(&self, path: &str, keep: Option<Keep>, collected: Option<Keep>) -> u64 {
+    pub(crate) async fn set_folder(
+        &self,
+        path: &str,
+        keep: Option<Keep>,
+        collected: Option<Keep>,
+    ) -> u64 {
         let rule = FolderRule {
             keep,
             collected_keep: collected,

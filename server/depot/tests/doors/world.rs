@@ -50,14 +50,20 @@ pub(crate) async fn postgres_database() -> Option<String> {
 
 /// The worlds of the engines that are there.
 pub(crate) async fn worlds() -> Vec<World> {
-    let mut worlds = Vec::new();
+    let mut worlds = vec![sqlite_world().await];
+    worlds.extend(postgres_world().await);
+    worlds
+}
+
+pub(crate) async fn sqlite_world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("layover.db").display());
-    worlds.push(World::open(folder, url).await);
-    if let Some(url) = postgres_database().await {
-        worlds.push(World::open(tempfile::tempdir().unwrap(), url).await);
-    }
-    worlds
+    World::open(folder, url).await
+}
+
+pub(crate) async fn postgres_world() -> Option<World> {
+    let url = postgres_database().await?;
+    Some(World::open(tempfile::tempdir().unwrap(), url).await)
 }
 
 pub(crate) fn options(
