@@ -2,6 +2,7 @@
 
 mod adoption;
 mod algorithms;
+mod arrivals;
 mod authentication;
 mod backup;
 mod calendar;

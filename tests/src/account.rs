@@ -122,18 +122,23 @@ pub struct Account {
 impl Account {
     /// The way in with the key.
     pub fn by_key(&self, layover: &Layover) -> Login {
-        self.login(layover, Proof::Key(self.key.clone()))
+        self.by_key_at(layover.sftp_address())
+    }
+
+    /// Like [`Account::by_key`], at any server.
+    pub fn by_key_at(&self, server: SocketAddr) -> Login {
+        self.login_at(server, Proof::Key(self.key.clone()))
     }
 
     /// The way in with the password.
     pub fn by_password(&self, layover: &Layover) -> Login {
         let password = self.password.clone().expect("the account has a password");
-        self.login(layover, Proof::Password(password))
+        self.login_at(layover.sftp_address(), Proof::Password(password))
     }
 
-    fn login(&self, layover: &Layover, proof: Proof) -> Login {
+    fn login_at(&self, server: SocketAddr, proof: Proof) -> Login {
         Login {
-            server: layover.sftp_address(),
+            server,
             user: self.name.clone(),
             proof,
             client_dir: self.client_dir.clone(),

@@ -105,24 +105,7 @@ impl FtpsLogin<'_> {
     /// Runs `lftp` with `commands`, one a line; the first that fails ends it with a failure.
     #[track_caller]
     pub fn lftp(&self, commands: &str, limit: Duration) -> Ran {
-        let script = format!(
-            "set cmd:fail-exit yes\n\
-             set net:max-retries 1\n\
-             set net:timeout 60\n\
-             set ssl:verify-certificate no\n\
-             set ftp:ssl-force yes\n\
-             open -u {},{} {}\n\
-             {commands}\n",
-            self.account.name,
-            self.password(),
-            self.url(),
-        );
-        let mut command = Command::new("lftp");
-        command
-            .env("HOME", &self.account.client_dir)
-            .env("LFTP_HOME", &self.account.client_dir)
-            .args(["-f", "/dev/stdin"]);
-        process::run(&mut command, script.as_bytes(), limit)
+        lftp_at(&self.url(), self.account, commands, limit)
     }
 
     /// Like [`FtpsLogin::lftp`], with this TLS version; lftp knows it by GnuTLS's priorities.
@@ -181,6 +164,29 @@ impl FtpsLogin<'_> {
         command.args(arguments);
         process::run(&mut command, b"", limit)
     }
+}
+
+/// Runs `lftp` at the FTPS server that `url` names; see [`FtpsLogin::lftp`].
+#[track_caller]
+pub fn lftp_at(url: &str, account: &Account, commands: &str, limit: Duration) -> Ran {
+    let password = account.password.as_deref();
+    let script = format!(
+        "set cmd:fail-exit yes\n\
+         set net:max-retries 1\n\
+         set net:timeout 60\n\
+         set ssl:verify-certificate no\n\
+         set ftp:ssl-force yes\n\
+         open -u {},{} {url}\n\
+         {commands}\n",
+        account.name,
+        password.expect("the account has a password"),
+    );
+    let mut command = Command::new("lftp");
+    command
+        .env("HOME", &account.client_dir)
+        .env("LFTP_HOME", &account.client_dir)
+        .args(["-f", "/dev/stdin"]);
+    process::run(&mut command, script.as_bytes(), limit)
 }
 
 /// Whether tests can use Node and `basic-ftp` here; says that the test is skipped when not.
