@@ -175,6 +175,21 @@ impl World {
         client
     }
 
+    /// Says these bytes at once on a port, in a connection of its own; returns when the
+    /// server has ended it.
+    pub(crate) async fn says(&self, entry: Entry, bytes: &[u8]) {
+        let port = match entry {
+            Entry::Explicit => self.explicit,
+            Entry::Implicit => self.implicit,
+        };
+        let mut stream = TcpStream::connect(port).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        let ended = stream.read_to_end(&mut answer);
+        // Ended, or reset over what was not read.
+        let _ = timer::timeout(PATIENCE, ended).await.expect("an end");
+    }
+
     /// A connection over the implicit port whose handshake the server refuses; returns
     /// when the server has ended it.
     pub(crate) async fn refused(&self, config: ClientConfig) {

@@ -9,12 +9,15 @@ use tokio::net::TcpStream;
 use crate::command::{self, Command, Phase};
 use crate::info;
 use crate::reply::Reply;
-use crate::server::Shared;
+use crate::server::{IMPLICIT_ON_EXPLICIT, Shared, Stranger, journal_stranger};
 use crate::wire::{Lost, Wire};
 
 /// Commands before AUTH TLS, good or bad, until the connection ends: clients
 /// send three.
 const MAX_COMMANDS: usize = 32;
+
+/// The first byte of a TLS connection (RFC 8446 s.5.1), and of no command.
+const TLS_HANDSHAKE: u8 = 22;
 
 /// Greets, and answers until the client asks for TLS; `None` when it does not, or not
 /// in the time that there is for a login.
@@ -63,6 +66,11 @@ async fn converse(
 ) -> Result<bool, Lost> {
     wire.send(&info::welcome(&shared.options.public_name))
         .await?;
+    if wire.begins_with(TLS_HANDSHAKE).await {
+        tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {IMPLICIT_ON_EXPLICIT}");
+        journal_stranger(shared, peer, Stranger::ImplicitOnExplicit).await;
+        return Ok(false);
+    }
     let mut is_noted = false;
     for _ in 0..MAX_COMMANDS {
         let line = wire.line().await?;
@@ -112,7 +120,7 @@ const MAX_NOTED_NAME_CHARS: usize = 64;
 /// A client that is set to plain FTP: its partner asks the operator why nothing works.
 async fn note_login(name: &[u8], peer: SocketAddr, shared: &Shared) {
     // Nobody has proved anything: what a stranger can write is bounded.
-    if !shared.plain_logins.take() {
+    if !shared.strangers.take() {
         return;
     }
     let user = String::from_utf8_lossy(name);

@@ -82,8 +82,8 @@ pub(crate) struct Shared {
     pub(crate) announced: Arc<AnnouncedAddress>,
     pub(crate) soft: CancellationToken,
     pub(crate) hard: CancellationToken,
-    /// Logins without TLS that may still be journalled.
-    pub(crate) plain_logins: Budget,
+    /// Refusals of strangers that may still be journalled.
+    pub(crate) strangers: Budget,
     owners: Mutex<HashMap<ControlId, Owner>>,
     /// Names that STOU has given and that no file has yet, by home.
     reserved: Mutex<HashSet<(HomeName, VirtualPath)>>,
@@ -195,7 +195,7 @@ impl Server {
             shared: Arc::new(Shared {
                 ports: Allocator::new(options.passive_ports.clone()),
                 announced: Arc::clone(&options.public_addresses),
-                plain_logins: Budget::new(),
+                strangers: Budget::new(),
                 owners: Mutex::default(),
                 reserved: Mutex::default(),
                 depot,
@@ -219,19 +219,67 @@ impl Server {
     }
 }
 
-/// Somebody meant to log in by a certificate: whoever asks why he could not looks into
-/// the journal.
-async fn journal_certificate(shared: &Shared, peer: SocketAddr, fault: &HandshakeFault) {
-    let reason = fault.to_string();
-    let gate = shared.depot.gate();
-    let noted = gate.note_unusable_certificate(peer.ip(), Protocol::Ftps, &reason);
-    if let Err(error) = noted.await {
+/// Whose client never comes to the login because of TLS sees little more than that it
+/// fails: why, the journal tells. Nobody has proved anything, so what strangers can have
+/// written is bounded.
+pub(crate) async fn journal_stranger(shared: &Shared, peer: SocketAddr, fault: Stranger<'_>) {
+    let Some((is_certificate, reason)) = fault.told() else {
+        return;
+    };
+    if !shared.strangers.take() {
+        return;
+    }
+    let (gate, ip) = (shared.depot.gate(), peer.ip());
+    let noted = if is_certificate {
+        let noted = gate.note_unusable_certificate(ip, Protocol::Ftps, &reason);
+        noted.await
+    } else {
+        gate.note_failed_tls(ip, Protocol::Ftps, &reason).await
+    };
+    if let Err(error) = noted {
         tracing::error!(
+            peer.addr = %peer,
             error = &error as &dyn std::error::Error,
-            "a certificate that could not be used could not be journalled"
+            "a failed TLS handshake could not be journalled"
         );
     }
 }
+
+/// What kept a stranger from coming to the login.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stranger<'a> {
+    /// TLS from the first byte, on the port where AUTH TLS is expected.
+    ImplicitOnExplicit,
+    /// The TLS handshake failed.
+    Handshake(&'a HandshakeFault),
+}
+
+impl Stranger<'_> {
+    /// Whether it is about the peer's certificate, and the words for the journal; nothing
+    /// of those who may just have gone, or never meant to speak TLS.
+    fn told(self) -> Option<(bool, String)> {
+        match self {
+            Self::ImplicitOnExplicit => Some((false, IMPLICIT_ON_EXPLICIT.to_owned())),
+            Self::Handshake(fault) => match fault {
+                HandshakeFault::ClientCertificate { .. } => Some((true, fault.to_string())),
+                HandshakeFault::NoCommonVersion
+                | HandshakeFault::NoCommonSuite { .. }
+                | HandshakeFault::Distrusted { .. } => Some((false, fault.to_string())),
+                HandshakeFault::TimedOut
+                | HandshakeFault::Cut
+                | HandshakeFault::Plaintext
+                | HandshakeFault::Refused { .. }
+                | HandshakeFault::Broken { .. }
+                | HandshakeFault::Unable => None,
+            },
+        }
+    }
+}
+
+/// See [`Stranger::ImplicitOnExplicit`].
+pub(crate) const IMPLICIT_ON_EXPLICIT: &str = "the client began TLS at once on the port for \
+    explicit FTPS: it is set to implicit FTPS, which has a port of its own; give it that port, \
+    or set it to explicit FTPS (AUTH TLS)";
 
 async fn serve_one(
     shared: Arc<Shared>,
@@ -277,9 +325,7 @@ async fn serve_one(
             Ok((stream, negotiated)) => Some((control, stream, negotiated)),
             Err(fault) => {
                 tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {fault}");
-                if let HandshakeFault::ClientCertificate { .. } = fault {
-                    journal_certificate(&shared, peer, &fault).await;
-                }
+                journal_stranger(&shared, peer, Stranger::Handshake(&fault)).await;
                 None
             }
         }

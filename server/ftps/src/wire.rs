@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use layover_depot::timer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::line::LineReader;
 use crate::reply::Reply;
@@ -42,6 +43,15 @@ pub(crate) struct Wire<S> {
     stream: S,
     reader: LineReader,
     buffer: BytesMut,
+}
+
+impl Wire<TcpStream> {
+    /// Whether this is the first byte that comes, which stays to be read.
+    pub(crate) async fn begins_with(&self, byte: u8) -> bool {
+        let mut first = [0];
+        // What is wrong with the connection the next read tells.
+        self.stream.peek(&mut first).await.is_ok() && first == [byte]
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {

@@ -64,6 +64,21 @@ impl Gate {
         self.append(&entry).await
     }
 
+    /// Tells the journal of a peer whose TLS never came to be, though it tried: its
+    /// partner asks the operator why nothing works. `reason` is for people.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn note_failed_tls(
+        &self,
+        peer: IpAddr,
+        protocol: Protocol,
+        reason: &str,
+    ) -> Result<(), LoginError> {
+        let entry = self.refused(peer, protocol, "none").with("reason", reason);
+        self.append(&entry).await
+    }
+
     fn refused(&self, peer: IpAddr, protocol: Protocol, method: &'static str) -> NewEntry {
         let now = self.holdings.now();
         NewEntry::new(now, JournalKind::Login, "login", &self.holdings.node)

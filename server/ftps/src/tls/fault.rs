@@ -101,6 +101,8 @@ impl HandshakeFault {
             | AlertDescription::UnsupportedCertificate
             | AlertDescription::CertificateRevoked
             | AlertDescription::CertificateExpired
+            // The certificate that it pins has the same name, and another key.
+            | AlertDescription::DecryptError
             | AlertDescription::CertificateUnknown => Self::Distrusted { alert: name },
             AlertDescription::ProtocolVersion => Self::NoCommonVersion,
             AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {

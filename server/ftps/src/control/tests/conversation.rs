@@ -1,8 +1,10 @@
 //! Commands and their replies, without data connections.
 
-use layover_depot::{AccountChange, timer};
+use layover_depot::{AccountChange, JournalKind, Outcome, Protocol, timer};
+use rustls::version::{TLS12, TLS13};
 
 use crate::fixture::{PASSWORD, PATIENCE, USER, World};
+use crate::server::Entry;
 
 #[tokio::test]
 async fn f01_bytes_in_the_clear_behind_auth_tls_end_the_connection() {
@@ -308,6 +310,72 @@ async fn a_checksum_is_told_and_counts_as_no_download() {
     );
     assert_eq!(client.ask("XMD5 missing").await.0, 550);
     assert!(world.entries("download").await.is_empty());
+}
+
+/// A ClientHello of this version with one suite and these extensions.
+fn hello(version: [u8; 2], suite: [u8; 2], extensions: &[u8]) -> Vec<u8> {
+    let extensions_length = u8::try_from(extensions.len()).unwrap();
+    let body = [
+        &version[..],
+        &[7; 32],
+        &[0, 0, 2],
+        &suite,
+        &[1, 0, 0, extensions_length],
+        extensions,
+    ]
+    .concat();
+    let length = u8::try_from(body.len()).unwrap();
+    [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &body].concat()
+}
+
+#[tokio::test]
+async fn who_fails_at_tls_finds_the_cause_in_the_journal_and_a_crowd_does_not_fill_it() {
+    let world = World::new().await;
+    // ECDSA with SHA-256; X25519.
+    let extensions = [0, 13, 0, 4, 0, 2, 4, 3, 0, 10, 0, 4, 0, 2, 0, 29];
+    let old = hello([3, 2], [0xc0, 0x14], &[]);
+    let weak = hello([3, 3], [0, 5], &extensions);
+    world.says(Entry::Explicit, &weak).await;
+    world.says(Entry::Implicit, &old).await;
+    world.says(Entry::Implicit, &weak).await;
+    for version in [&TLS12, &TLS13] {
+        let stranger = crate::tls::tests::tls().identity();
+        let untrusting = crate::tls::tests::client(&stranger, version);
+        world.refused(untrusting).await;
+    }
+    let causes = [
+        "give it that port",
+        "version is too old",
+        "no cipher suite in common",
+        "does not trust this server's certificate",
+        "does not trust this server's certificate",
+    ];
+    let told = async {
+        loop {
+            let told = world.entries("login").await;
+            if told.len() >= causes.len() {
+                return told;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let told = timer::timeout(PATIENCE, told).await.expect("an entry each");
+    for (entry, cause) in told.iter().zip(causes) {
+        assert_eq!(entry.kind, JournalKind::Login);
+        assert_eq!(entry.outcome, Outcome::Refused);
+        assert_eq!(entry.protocol, Some(Protocol::Ftps));
+        assert!(entry.peer.is_some_and(|peer| peer.is_loopback()));
+        assert_eq!(entry.detail["method"], "none");
+        let reason = entry.detail["reason"].as_str().unwrap();
+        assert!(reason.contains(cause), "{reason}");
+    }
+    for _ in 0..100 {
+        world.says(Entry::Implicit, &old).await;
+    }
+    // Whoever ends well comes behind all of them.
+    world.logged_in().await;
+    let told = world.entries("login").await.len();
+    assert!((60..90).contains(&told), "{told} entries");
 }
 
 // They computed on for minutes, for nobody.
