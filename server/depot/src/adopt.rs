@@ -8,31 +8,75 @@
 //!
 //! An adopted file has no uploader: the rule of its home's first account holds,
 //! else its entity's.
+//!
+//! Cost follows what changed. A directory whose times are the same as when it was
+//! read, twice and some seconds apart, is asked for its times and no more; every
+//! [`FULL_ROUND_EVERY`] all are read, a part in each look, whatever their times say.
+//! One thing is remembered for each directory, none for each file.
+
+mod memory;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use self::memory::{Due, Memory, Met, Seen, Stamp};
 use crate::holdings::{Holdings, HomeRef};
 use crate::ledger::{Adoption, Claimed, FileRow, FileState};
 use crate::session::record;
 use crate::timer;
-use crate::vfs::{Entry, FileKind, Identity, VfsError};
+use crate::vfs::{Entry, FileKind, VfsError};
 use crate::{HomeId, VirtualPath};
-
-/// Files remembered between two looks. What comes beyond is adopted by a
-/// later look, when the ones before it are done.
-const MAX_REMEMBERED: usize = 100_000;
 
 /// Entries of one directory that one look considers.
 const MAX_ENTRIES: usize = 1_000_000;
 
-/// Directories known only to the ledger that are looked up at once.
+/// Directories that are asked for their times, or known only to the ledger and looked
+/// up, at once.
 const DIRS_PAGE: usize = 500;
 
-/// After so many entries the walk pauses, so that partners come first.
+/// After so many entries the walk pauses, so that partners come first: it considers
+/// at most 20,000 a second.
 const ENTRIES_BETWEEN_PAUSES: usize = 2_000;
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Two reads of a directory must be so far apart before its times are trusted: a
+/// change in the same tick of the file system's clock leaves them as they are.
+const SETTLED_AFTER: Duration = Duration::from_secs(5);
+
+/// How often every directory is read although nothing seems to have changed.
+pub(crate) const FULL_ROUND_EVERY: Duration = Duration::from_secs(6 * 3600);
+
+/// Entries that one look considers before it leaves the rest to the next one: what
+/// has just changed is never behind more than these.
+const ENTRIES_PER_LOOK: usize = 400_000;
+
+/// Directories that are remembered. Those beyond are read in every look.
+const MAX_DIRS: usize = 200_000;
+
+/// Files that are remembered until they are adopted. What comes beyond is adopted by a
+/// later look, when the ones before it are done.
+const MAX_WAITING: usize = 100_000;
+
+/// The numbers above, which tests make smaller.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    settled_after: Duration,
+    full_round_every: Duration,
+    entries_per_look: usize,
+    max_dirs: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            settled_after: SETTLED_AFTER,
+            full_round_every: FULL_ROUND_EVERY,
+            entries_per_look: ENTRIES_PER_LOOK,
+            max_dirs: MAX_DIRS,
+        }
+    }
+}
 
 /// What one look found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -52,78 +96,63 @@ pub struct AdoptReport {
     pub unreachable: u64,
     /// Homes and directories that could not be looked at.
     pub failed: u64,
-}
-
-/// What a file looked like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
-    size_bytes: u64,
-    modified_us: i64,
-    identity: Identity,
-}
-
-impl Seen {
-    fn of(entry: Entry) -> Seen {
-        Seen {
-            size_bytes: entry.size_bytes,
-            modified_us: entry.modified_us,
-            identity: entry.identity,
-        }
-    }
+    /// Directories that were read.
+    pub dirs_read: u64,
+    /// Directories that had not changed and were not read.
+    pub dirs_unchanged: u64,
+    /// Directories left to the next look.
+    pub dirs_left: u64,
+    /// Full rounds that have ended since the start.
+    pub full_rounds: u64,
 }
 
 /// Looks at the tree, again and again.
 #[derive(Debug)]
 pub(crate) struct Adopter {
     holdings: Arc<Holdings>,
-    remembered: Mutex<HashMap<(HomeId, VirtualPath), Seen>>,
+    limits: Limits,
+    memory: Mutex<Memory>,
 }
 
 /// One look in progress.
 struct Walk<'a> {
     adopter: &'a Adopter,
-    before: HashMap<(HomeId, VirtualPath), Seen>,
-    now: HashMap<(HomeId, VirtualPath), Seen>,
+    memory: Memory,
     report: AdoptReport,
     until_pause: usize,
+    /// Entries that may still be considered.
+    left: usize,
 }
 
 impl Adopter {
     pub(crate) fn new(holdings: Arc<Holdings>) -> Adopter {
         Adopter {
             holdings,
-            remembered: Mutex::default(),
+            limits: Limits::default(),
+            memory: Mutex::default(),
         }
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One look at every home.
     pub(crate) async fn look(&self) -> Result<AdoptReport, VfsError> {
         self.holdings.check_storage().await?;
-        let before = std::mem::take(
-            &mut *self
-                .remembered
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
         let mut walk = Walk {
             adopter: self,
-            before,
-            now: HashMap::new(),
+            memory: std::mem::take(&mut *self.memory()),
             report: AdoptReport::default(),
             until_pause: ENTRIES_BETWEEN_PAUSES,
+            left: self.limits.entries_per_look,
         };
-        for (id, name) in self.holdings.store.all_homes().await? {
-            let home = HomeRef { id, name };
-            if let Err(error) = walk.look_at_home(&home).await {
-                walk.fail(&home, &VirtualPath::root(), &error);
-            }
-        }
+        let result = walk.look().await;
+        walk.report.dirs_left = walk.memory.due_count();
+        walk.report.full_rounds = walk.memory.full_rounds;
         let report = walk.report;
-        *self
-            .remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = walk.now;
-        Ok(report)
+        *self.memory() = walk.memory;
+        result.map(|()| report)
     }
 }
 
@@ -142,29 +171,136 @@ impl Walk<'_> {
         );
     }
 
-    async fn look_at_home(&mut self, home: &HomeRef) -> Result<(), VfsError> {
-        let root = home.place(&VirtualPath::root());
-        let found = self
-            .holdings()
-            .vfs
-            .run(move |storage| storage.stat(&root))
-            .await;
-        match found {
-            Ok(_) => {}
-            // Never used, or its storage is away: nothing can be said of its files.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(VfsError::at(&VirtualPath::root(), error)),
+    async fn look(&mut self) -> Result<(), VfsError> {
+        let homes = self.holdings().store.all_homes().await?;
+        self.memory.begin_look(&homes);
+        if self
+            .memory
+            .full_round_is_due(self.adopter.limits.full_round_every)
+        {
+            self.memory.begin_full_round();
         }
-        let mut left = vec![VirtualPath::root()];
-        while let Some(dir) = left.pop() {
-            match self.look_at_dir(home, &dir).await {
-                Ok(below) => left.extend(below),
-                // Removed since its parent was read: the ledger's turn comes.
-                Err(VfsError::NotFound { .. } | VfsError::NotDirectory { .. }) => {}
-                Err(error) => self.fail(home, &dir, &error),
+        let mut there = HashMap::new();
+        for (id, name) in homes {
+            let home = HomeRef { id, name };
+            match self.ask_home(&home).await {
+                Ok(true) => drop(there.insert(home.id, home)),
+                Ok(false) => self.memory.forget_home(home.id),
+                Err(error) => {
+                    self.memory.forget_home(home.id);
+                    self.fail(&home, &VirtualPath::root(), &error);
+                }
             }
         }
-        self.look_at_lost_dirs(home).await
+        // What has just changed comes before what is read for safety's sake.
+        for due in [Due::Changed, Due::Full] {
+            self.read_due(&there, due).await;
+        }
+        if self.memory.due_count() == 0 && self.memory.in_full_round() {
+            for home in there.values() {
+                if let Err(error) = self.look_at_lost_dirs(home).await {
+                    self.fail(home, &VirtualPath::root(), &error);
+                }
+            }
+            self.memory.end_full_round();
+        }
+        Ok(())
+    }
+
+    /// Asks the directories of a home whether they have changed; false when the home is
+    /// not there.
+    async fn ask_home(&mut self, home: &HomeRef) -> Result<bool, VfsError> {
+        let root = VirtualPath::root();
+        let place = home.place(&root);
+        let found = self.holdings().vfs.run(move |storage| storage.stat(&place));
+        match found.await {
+            Ok(_) => {
+                let max_dirs = self.adopter.limits.max_dirs;
+                self.memory.meet(home.id, root.clone(), max_dirs);
+            }
+            // Never used, or its storage is away: nothing can be said of its files.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(VfsError::at(&root, error)),
+        };
+        let known = self.memory.not_due(home.id);
+        for page in known.chunks(DIRS_PAGE) {
+            let places: Vec<_> = page.iter().map(|dir| home.place(dir)).collect();
+            let found = self.holdings().vfs.run(move |storage| {
+                let stat = |place| storage.stat(place);
+                Ok::<_, std::io::Error>(places.iter().map(stat).collect::<Vec<_>>())
+            });
+            let found = found.await.map_err(|error| VfsError::at(&root, error))?;
+            for (dir, found) in page.iter().zip(found) {
+                self.pause().await;
+                let entry = found.map_err(|error| VfsError::at(dir, error));
+                self.judge_dir(home, dir, entry).await;
+            }
+        }
+        Ok(true)
+    }
+
+    /// What a directory says of itself.
+    async fn judge_dir(
+        &mut self,
+        home: &HomeRef,
+        dir: &VirtualPath,
+        entry: Result<Entry, VfsError>,
+    ) {
+        match entry {
+            Ok(entry) if entry.kind == FileKind::Directory => {
+                if self.memory.is_unchanged(home.id, dir, Stamp::of(entry)) {
+                    self.report.dirs_unchanged = self.report.dirs_unchanged.saturating_add(1);
+                }
+            }
+            Ok(_) | Err(VfsError::NotFound { .. } | VfsError::NotDirectory { .. }) => {
+                if let Err(error) = self.look_at_lost_dir(home, dir).await {
+                    self.fail(home, dir, &error);
+                } else {
+                    self.memory.forget_dir(home.id, dir);
+                }
+            }
+            Err(error) => self.fail(home, dir, &error),
+        }
+    }
+
+    /// Reads what is due, with what is found below it, as far as this look goes.
+    async fn read_due(&mut self, homes: &HashMap<HomeId, HomeRef>, due: Due) {
+        let mut queue = self.memory.due(due);
+        while let Some((of, dir)) = queue.pop() {
+            let Some(home) = homes.get(&of) else {
+                continue;
+            };
+            if self.left == 0 {
+                self.memory.put_off(queue.into_iter().chain([(of, dir)]));
+                return;
+            }
+            self.report.dirs_read = self.report.dirs_read.saturating_add(1);
+            self.left = self.left.saturating_sub(1);
+            match self.look_at_dir(home, &dir).await {
+                Ok(found) => {
+                    for below in found {
+                        let max_dirs = self.adopter.limits.max_dirs;
+                        match self.memory.meet(of, below.clone(), max_dirs) {
+                            Met::Before => continue,
+                            Met::Now => {}
+                            Met::NoRoom => self.memory.distrust(of, &dir),
+                        }
+                        queue.push((of, below));
+                    }
+                }
+                // Removed since its parent was read: its rows are missing.
+                Err(VfsError::NotFound { .. } | VfsError::NotDirectory { .. }) => {
+                    if let Err(error) = self.look_at_lost_dir(home, &dir).await {
+                        self.fail(home, &dir, &error);
+                    }
+                    self.memory.forget_dir(home.id, &dir);
+                }
+                Err(error) => {
+                    self.memory.distrust(home.id, &dir);
+                    self.fail(home, &dir, &error);
+                }
+            }
+        }
     }
 
     /// Compares one directory; returns the directories in it.
@@ -174,20 +310,23 @@ impl Walk<'_> {
         dir: &VirtualPath,
     ) -> Result<Vec<VirtualPath>, VfsError> {
         let place = home.place(dir);
-        let listing = self
-            .holdings()
-            .vfs
-            .run(move |storage| storage.list(&place, MAX_ENTRIES))
-            .await;
-        let listing = listing.map_err(|error| VfsError::at(dir, error))?;
+        let listing = self.holdings().vfs.run(move |storage| {
+            // Its times first: what changes while it is read is found by the next look.
+            let itself = storage.stat(&place)?;
+            Ok::<_, std::io::Error>((itself, storage.list(&place, MAX_ENTRIES)?))
+        });
+        let listing = listing.await;
+        let (itself, listing) = listing.map_err(|error| VfsError::at(dir, error))?;
         let rows = self.holdings().store.rows_in(home.id, dir).await?;
         let mut by_path: HashMap<VirtualPath, Vec<FileRow>> = HashMap::new();
         for row in rows {
             by_path.entry(row.path.clone()).or_default().push(row);
         }
+        let waiting_before = self.report.waiting;
         let mut below = Vec::new();
         for (name, entry) in listing.entries {
             self.pause().await;
+            self.left = self.left.saturating_sub(1);
             let Ok(path) = dir.join(&name) else {
                 self.report.unreachable = self.report.unreachable.saturating_add(1);
                 continue;
@@ -213,6 +352,10 @@ impl Walk<'_> {
                 }
             }
         }
+        let is_done = self.report.waiting == waiting_before && !listing.more;
+        let settled_after = self.adopter.limits.settled_after;
+        self.memory
+            .note_read(home.id, dir, Stamp::of(itself), is_done, settled_after);
         Ok(below)
     }
 
@@ -223,17 +366,14 @@ impl Walk<'_> {
         path: VirtualPath,
         entry: Entry,
     ) -> Result<(), VfsError> {
-        let key = (home.id, path);
-        let unchanged = self.before.get(&key) == Some(&Seen::of(entry));
-        if unchanged && self.adopt(home, &key.1, entry).await? {
+        let unchanged = self.memory.take_seen(home.id, &path) == Some(Seen::of(entry));
+        if unchanged && self.adopt(home, &path, entry).await? {
             self.report.adopted = self.report.adopted.saturating_add(1);
             self.report.adopted_bytes = self.report.adopted_bytes.saturating_add(entry.size_bytes);
             return Ok(());
         }
         self.report.waiting = self.report.waiting.saturating_add(1);
-        if self.now.len() < MAX_REMEMBERED {
-            self.now.insert(key, Seen::of(entry));
-        }
+        self.memory.wait_for(home.id, path, Seen::of(entry));
         Ok(())
     }
 
@@ -297,7 +437,21 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Rows whose whole directory is gone: the walk never comes there.
+    /// Rows of a directory that is no longer there.
+    async fn look_at_lost_dir(
+        &mut self,
+        home: &HomeRef,
+        dir: &VirtualPath,
+    ) -> Result<(), VfsError> {
+        for row in self.holdings().store.rows_in(home.id, dir).await? {
+            if row.state == FileState::Stored {
+                self.settle_missing(home, &row).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows whose whole directory is gone, and was never seen here.
     async fn look_at_lost_dirs(&mut self, home: &HomeRef) -> Result<(), VfsError> {
         let mut after: Option<VirtualPath> = None;
         loop {
@@ -311,6 +465,9 @@ impl Walk<'_> {
             };
             after = Some(last.clone());
             for dir in dirs {
+                if self.memory.knows(home.id, &dir) {
+                    continue;
+                }
                 self.pause().await;
                 let place = home.place(&dir);
                 let found = self
@@ -318,13 +475,8 @@ impl Walk<'_> {
                     .vfs
                     .run(move |storage| storage.stat(&place))
                     .await;
-                if !found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
-                    continue;
-                }
-                for row in self.holdings().store.rows_in(home.id, &dir).await? {
-                    if row.state == FileState::Stored {
-                        self.settle_missing(home, &row).await?;
-                    }
+                if found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+                    self.look_at_lost_dir(home, &dir).await?;
                 }
             }
         }

@@ -129,6 +129,8 @@ pub(crate) struct Entry {
     pub(crate) kind: FileKind,
     pub(crate) size_bytes: u64,
     pub(crate) modified_us: i64,
+    /// When it was last changed in any way; nobody can set it.
+    pub(crate) changed_us: i64,
     pub(crate) identity: Identity,
     /// Permission bits only (`0o777`).
     pub(crate) mode: u32,

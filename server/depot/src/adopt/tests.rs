@@ -1,6 +1,7 @@
 //! Adoption: the ledger follows the tree.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{AdoptReport, Adopter};
 use crate::holdings::fixture::{DAY, KEEP, World, fetch, names, path, start_time, upload};
@@ -51,6 +52,8 @@ async fn a_file_found_unchanged_twice_is_adopted_and_its_clock_starts_then() {
         adopter.look().await.unwrap(),
         AdoptReport {
             seen: 1,
+            dirs_read: 2,
+            full_rounds: 1,
             ..AdoptReport::default()
         }
     );
@@ -149,5 +152,164 @@ async fn a_home_whose_storage_is_away_loses_nothing() {
     let world = World::new().await;
     world.add_account("never-used", |_| {}).await;
     let report = adopter(&world).look().await.unwrap();
-    assert_eq!(report, AdoptReport::default());
+    assert_eq!(
+        report,
+        AdoptReport {
+            full_rounds: 1,
+            ..AdoptReport::default()
+        }
+    );
+}
+
+/// An adopter that trusts a directory as soon as two reads agree.
+fn trusting(world: &World) -> Adopter {
+    let mut adopter = adopter(world);
+    adopter.limits.settled_after = Duration::ZERO;
+    adopter
+}
+
+fn make_dir(world: &World, name: &str) {
+    let place = Place {
+        home: "alice".parse().unwrap(),
+        path: path(name),
+    };
+    world.storage.make_dir(&place).unwrap();
+}
+
+/// `/0` to `/9`, each with three files, all known.
+async fn ten_directories(world: &World, adopter: &Adopter) {
+    let _session = world.session("alice").await;
+    for dir in 0..10 {
+        make_dir(world, &format!("/{dir}"));
+        for file in 0..3 {
+            world
+                .storage
+                .drop_in("alice", &format!("/{dir}/{file}"), b"x");
+        }
+    }
+    for _ in 0..3 {
+        adopter.look().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn directories_that_did_not_change_are_not_read() {
+    let world = World::new().await;
+    let adopter = trusting(&world);
+    ten_directories(&world, &adopter).await;
+    let idle = adopter.look().await.unwrap();
+    assert_eq!(
+        idle,
+        AdoptReport {
+            dirs_unchanged: 11,
+            full_rounds: 1,
+            ..AdoptReport::default()
+        }
+    );
+    // What changes is found by the next look, and adopted by the one behind it.
+    world.storage.drop_in("alice", "/7/new", b"x");
+    make_dir(&world, "/7/below");
+    world.storage.drop_in("alice", "/7/below/new", b"x");
+    steal(&world, "/3/0");
+    let found = adopter.look().await.unwrap();
+    assert_eq!((found.dirs_read, found.dirs_unchanged), (3, 9));
+    assert_eq!((found.waiting, found.missing), (2, 1));
+    assert_eq!(adopter.look().await.unwrap().adopted, 2);
+    adopter.look().await.unwrap();
+    let idle = adopter.look().await.unwrap();
+    assert_eq!((idle.dirs_read, idle.dirs_unchanged), (0, 12));
+    world.assert_agreement().await;
+}
+
+#[tokio::test]
+async fn a_directory_is_trusted_only_when_two_reads_some_time_apart_agree() {
+    let world = World::new().await;
+    let adopter = adopter(&world);
+    ten_directories(&world, &adopter).await;
+    let report = adopter.look().await.unwrap();
+    assert_eq!((report.dirs_read, report.dirs_unchanged), (11, 0));
+}
+
+#[tokio::test]
+async fn a_full_round_reads_everything_and_finds_what_no_time_told_of() {
+    let world = World::new().await;
+    let mut adopter = trusting(&world);
+    ten_directories(&world, &adopter).await;
+    adopter.limits.full_round_every = Duration::ZERO;
+    for rounds in [2, 3] {
+        let report = adopter.look().await.unwrap();
+        assert_eq!((report.dirs_read, report.seen), (11, 30));
+        assert_eq!(report.full_rounds, rounds);
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_went_takes_its_rows_and_what_is_below_along() {
+    let world = World::new().await;
+    let adopter = trusting(&world);
+    ten_directories(&world, &adopter).await;
+    make_dir(&world, "/5/below");
+    world.storage.drop_in("alice", "/5/below/file", b"x");
+    for _ in 0..3 {
+        adopter.look().await.unwrap();
+    }
+    for name in ["/5/below/file", "/5/0", "/5/1", "/5/2"] {
+        steal(&world, name);
+    }
+    for name in ["/5/below", "/5"] {
+        let place = Place {
+            home: "alice".parse().unwrap(),
+            path: path(name),
+        };
+        world.storage.remove_dir(&place).unwrap();
+    }
+    assert_eq!(adopter.look().await.unwrap().missing, 4);
+    assert_eq!(adopter.look().await.unwrap().missing, 0, "told of once");
+    world.assert_agreement().await;
+}
+
+#[tokio::test]
+async fn a_look_ends_at_its_limit_and_the_next_one_goes_on_where_it_ended() {
+    let world = World::new().await;
+    let mut adopter = trusting(&world);
+    adopter.limits.entries_per_look = 12;
+    let _session = world.session("alice").await;
+    for dir in 0..10 {
+        make_dir(&world, &format!("/{dir}"));
+        for file in 0..3 {
+            world
+                .storage
+                .drop_in("alice", &format!("/{dir}/{file}"), b"x");
+        }
+    }
+    let mut seen = Vec::new();
+    let mut adopted = 0;
+    while adopted < 30 {
+        let report = adopter.look().await.unwrap();
+        assert!(report.dirs_read <= 12, "{report:?}");
+        adopted += report.adopted;
+        seen.push(report.seen);
+        assert!(seen.len() < 40, "every look must make progress: {seen:?}");
+    }
+    while adopter.look().await.unwrap().full_rounds == 0 {}
+    world.assert_agreement().await;
+}
+
+#[tokio::test]
+async fn directories_beyond_what_is_remembered_are_read_in_every_look() {
+    let world = World::new().await;
+    let mut adopter = trusting(&world);
+    adopter.limits.max_dirs = 8;
+    ten_directories(&world, &adopter).await;
+    world.assert_agreement().await;
+    let report = adopter.look().await.unwrap();
+    assert_eq!(
+        (report.dirs_read, report.seen),
+        (4, 9),
+        "the root and three"
+    );
+    assert_eq!(report.dirs_unchanged, 7);
+    world.storage.drop_in("alice", "/9/new", b"x");
+    adopter.look().await.unwrap();
+    assert_eq!(adopter.look().await.unwrap().adopted, 1);
 }

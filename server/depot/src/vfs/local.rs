@@ -575,6 +575,7 @@ fn entry_of(stat: &Statx) -> io::Result<Entry> {
         kind,
         size_bytes: stat.stx_size,
         modified_us: micros(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+        changed_us: micros(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
         identity: Identity {
             inode: stat.stx_ino.cast_signed(),
             born_us,

@@ -230,6 +230,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct DirectoryNode {
     now: BTreeMap<Vec<u8>, NodeId>,
     safe: BTreeMap<Vec<u8>, NodeId>,
+    /// Counts what may have changed it: its time of change.
+    changes: i64,
 }
 
 #[derive(Clone, Default)]
@@ -330,7 +332,10 @@ impl State {
 
     fn directory_mut(&mut self, id: NodeId) -> io::Result<&mut DirectoryNode> {
         match self.nodes.get_mut(&id) {
-            Some(Node::Directory(directory)) => Ok(directory),
+            Some(Node::Directory(directory)) => {
+                directory.changes += 1;
+                Ok(directory)
+            }
             _ => Err(Errno::NOTDIR.into()),
         }
     }
@@ -345,7 +350,7 @@ impl State {
     fn entry(&self, id: NodeId) -> io::Result<Entry> {
         let (kind, size_bytes, modified_us) = match self.nodes.get(&id).ok_or(Errno::NOENT)? {
             Node::File(file) => (FileKind::File, file.now.len() as u64, file.modified_us),
-            Node::Directory(_) => (FileKind::Directory, 0, 0),
+            Node::Directory(directory) => (FileKind::Directory, 0, directory.changes),
         };
         let identity = Identity {
             inode: id,
@@ -355,6 +360,7 @@ impl State {
             kind,
             size_bytes,
             modified_us,
+            changed_us: modified_us,
             identity,
             mode: 0o600,
         })
