@@ -445,7 +445,10 @@ impl Appliance {
             depot: depot(),
             ahead: settings.retention.warn_before.as_duration(),
         });
-        self.run_job(Adopt(depot()));
+        self.run_job(Adopt {
+            depot: depot(),
+            clock: clock(),
+        });
         if let Some(watch) = &self.certificate_watch {
             self.run_job(WatchCertificate(Arc::clone(watch)));
         }

@@ -211,7 +211,10 @@ impl Job for PartialSweep {
 }
 
 /// Compares tree and ledger.
-pub(crate) struct Adopt(pub(crate) Depot);
+pub(crate) struct Adopt {
+    pub(crate) depot: Depot,
+    pub(crate) clock: Arc<dyn Clock>,
+}
 
 impl Job for Adopt {
     fn name(&self) -> &'static str {
@@ -223,7 +226,14 @@ impl Job for Adopt {
     }
 
     async fn run_once(&mut self) -> Result<Next, JobFailure> {
-        self.0.adopt_once().await?;
+        let at = self.clock.now();
+        let report = self.depot.adopt_once().await?;
+        let run = JobRun {
+            at,
+            next_due_at: Some(self.next_due(at)),
+            report: serde_json::to_value(report)?,
+        };
+        self.depot.registry().note_job(self.name(), &run).await?;
         Ok(Next::WhenDue)
     }
 }

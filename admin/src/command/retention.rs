@@ -129,10 +129,40 @@ pub(super) fn add_status(fields: &mut Fields, status: &RetentionStatus) {
         let files = format!("{} files were gone before their time", status.missing_files);
         fields.add("missing", Cell::toned(files, Tone::Alarm));
     }
+    if status.held_files > 0 {
+        let end = Cell::or_dash(status.next_hold_end);
+        let held = format!(
+            "{} files, {}",
+            status.held_files,
+            ByteSize(status.held_bytes)
+        );
+        fields.add("held", held);
+        fields.add("next end of a hold", end);
+    }
     fields.add("next expiry", Cell::or_dash(status.next_expiry));
+    let last = status.last_sweep.as_ref();
+    fields.add("last sweep", Cell::or_dash(last.map(|run| run.at)));
+    match last.filter(|run| run.report["more_due"] == true) {
+        Some(run) => {
+            let text = format!(
+                "{} deleted so far, {} due",
+                run.report["deleted"], status.due_files
+            );
+            fields.add("sweep under way", Cell::toned(text, Tone::Notice));
+        }
+        None => fields.add(
+            "next sweep",
+            Cell::or_dash(last.and_then(|run| run.next_due_at)),
+        ),
+    }
     fields.add(
-        "last sweep",
-        Cell::or_dash(status.last_sweep.as_ref().map(|run| run.at)),
+        "tree compared with the ledger",
+        Cell::or_dash(status.last_reconcile.as_ref().map(|run| {
+            match run.report["dirs_left"].as_u64() {
+                Some(left) if left > 0 => format!("{}, {left} folders left", run.at),
+                _ => run.at.to_string(),
+            }
+        })),
     );
 }
 
@@ -142,7 +172,7 @@ async fn forecast(
     question: &ForecastQuestion,
 ) -> Result<(), CliError> {
     let accounts = depot.shelf().forecast(question).await?;
-    let mut table = Table::new(["HOME", "ACCOUNT", "FILES", "SIZE", "FIRST"]);
+    let mut table = Table::new(["HOME", "ACCOUNT", "FILES", "SIZE", "FIRST", "HELD"]);
     for of in &accounts {
         table.row([
             Cell::from(of.home.as_str()),
@@ -150,6 +180,10 @@ async fn forecast(
             Cell::from(of.files.to_string()),
             Cell::from(ByteSize(of.size_bytes).to_string()),
             Cell::from(of.first_expiry.to_string()),
+            match of.held_files {
+                0 => Cell::from("-"),
+                files => Cell::from(format!("{files} files, {}", ByteSize(of.held_bytes))),
+            },
         ]);
     }
     let nothing = format!("nothing goes until {}", question.until);

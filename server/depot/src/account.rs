@@ -258,8 +258,12 @@ pub struct ForecastAccount {
     pub files: u64,
     /// Their bytes.
     pub size_bytes: u64,
-    /// When the first of them goes.
+    /// When the first of them goes; where all are held, when the first is free.
     pub first_expiry: Timestamp,
+    /// Files besides that would go, were they not held for longer.
+    pub held_files: u64,
+    /// Their bytes.
+    pub held_bytes: u64,
 }
 
 /// A file that will go.
@@ -358,8 +362,17 @@ pub struct RetentionStatus {
     pub missing_files: u64,
     /// When the next file goes.
     pub next_expiry: Option<Timestamp>,
-    /// What the last sweep did, and when.
+    /// Files that a hold keeps.
+    pub held_files: u64,
+    /// Their bytes.
+    pub held_bytes: u64,
+    /// When the next of them is free of holds, unless that ends sooner or later.
+    pub next_hold_end: Option<Timestamp>,
+    /// What the last sweep did, when, and when the next is due. While more is due than
+    /// fits into one, `more_due` is true and the report sums up the run so far.
     pub last_sweep: Option<JobRun>,
+    /// What the last comparison of the tree with the ledger did.
+    pub last_reconcile: Option<JobRun>,
 }
 
 /// What a server last told of its machine's clock.

@@ -22,6 +22,7 @@ use serde_json::Value as Json;
 use crate::account::JobRun;
 use crate::data_dir;
 use crate::depot::{Depot, Options};
+use crate::journal::{JournalKind, NewEntry};
 use crate::ledger::{FileRow, FileState};
 use crate::store::{
     Column, Connect, DumpError, DumpPart, Kind, Missing, OpenStoreError, Store, TableRows, Value,
@@ -30,7 +31,7 @@ use crate::vfs::{
     FileKind, HiddenName, Identity, LocalStorage, MAX_IO_BYTES, OpenFile, Place, Replace, Storage,
     StorageId,
 };
-use crate::{FileId, HomeName, OpenError, StoreError, VfsError};
+use crate::{FileId, HomeName, NodeId, OpenError, StoreError, VfsError};
 
 /// The form that this version writes and reads.
 const FORMAT: u32 = 1;
@@ -513,9 +514,43 @@ impl Restore {
                 break;
             }
         }
+        self.end_lost_uploads().await?;
         self.store.forget_job(RESTORING).await?;
         self.store.close().await;
         Ok(self.report)
+    }
+
+    /// A backup holds no interrupted uploads: their rows end, except where the homes
+    /// have been there all the time and the hidden file still is.
+    async fn end_lost_uploads(&self) -> Result<(), BackupError> {
+        let node = NodeId("restore".to_owned());
+        // They are few, a day's worth at most.
+        let rows = self.store.stale_uploads(Timestamp::MAX, usize::MAX).await?;
+        for row in rows {
+            let hidden = row.hidden.as_ref();
+            let found = hidden.map(|hidden| self.storage.stat_hidden(hidden));
+            match found {
+                Some(Ok(_)) => continue,
+                Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(BackupError::Source(error));
+                }
+                Some(Err(_)) | None => {}
+            }
+            let kind = JournalKind::Retention;
+            let mut entry = NewEntry::new(self.clock.now(), kind, "expire-partial", &node)
+                .path(&row.path)
+                .size_bytes(row.size_bytes)
+                .with("home", self.store.home_name(row.home).await?.as_str())
+                .with("reason", "restored without its content");
+            if let Some(account) = row.uploaded_by {
+                let (account, entity) = self.store.account_names(account).await?;
+                entry = entry.account(account).entity(entity);
+            }
+            self.store
+                .forget_upload(row.id, row.state, Some(&entry))
+                .await?;
+        }
+        Ok(())
     }
 
     /// The database is loaded: numbers go on, and later schema steps follow.

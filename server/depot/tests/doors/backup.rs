@@ -328,3 +328,42 @@ async fn what_is_no_backup_is_refused_and_named() {
         assert!(refused.is_err(), "{text}");
     }
 }
+
+#[tokio::test]
+async fn an_interrupted_upload_ends_with_the_restore_and_can_be_begun_again() {
+    for world in worlds().await {
+        upload(&world, "/whole", b"x").await;
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        let mode = UploadMode::New { exclusive: false };
+        let permit = session.plan_upload(&at("/half"), mode).await.unwrap();
+        let begun = permit.begin().await.unwrap();
+        begun
+            .write_at(0, Bytes::from_static(b"half"))
+            .await
+            .unwrap();
+        begun.interrupt().await.unwrap();
+        let half = world.file("alice", "/half").await;
+        assert_eq!(half.state, layover_depot::FileState::Partial);
+        let (memory, _) = backed_up(&world.depot, true).await;
+
+        let folder = tempfile::tempdir().unwrap();
+        let options = elsewhere(&world, folder.path());
+        restore(&memory, &options).await.unwrap();
+        let depot = Depot::open(options).await.unwrap();
+        assert!(depot.recover().await.unwrap().is_clean());
+        let files = depot.registry().list_files(&name("alice"), &at("/")).await;
+        let paths: Vec<_> = files.unwrap().into_iter().map(|file| file.path).collect();
+        assert_eq!(paths, [at("/whole")]);
+        let told = depot
+            .journal()
+            .query(&layover_depot::JournalFilter {
+                kind: Some(layover_depot::JournalKind::Retention),
+                limit: 10,
+                ..layover_depot::JournalFilter::default()
+            })
+            .await
+            .unwrap();
+        let told: Vec<_> = told.iter().map(|entry| entry.action.as_str()).collect();
+        assert_eq!(told, ["expire-partial"]);
+    }
+}

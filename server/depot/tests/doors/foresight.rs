@@ -217,3 +217,32 @@ async fn what_cannot_be_deleted_is_named_and_tried_at_longer_and_longer_interval
         assert_eq!(world.depot.shelf().failing(10).await.unwrap(), []);
     }
 }
+
+// A partner whose platform collects with the same account has the home for itself; where
+// accounts share one, who looks at what it has sent has not collected it.
+#[tokio::test]
+async fn an_uploaders_own_download_collects_only_where_nobody_shares_the_home() {
+    for world in worlds().await {
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        let collected = async |name: &str| {
+            let alice = crate::world::name("alice");
+            let files = world.depot.registry().list_files(&alice, &at("/")).await;
+            let mut files = files.unwrap().into_iter();
+            let found = files.find(|file| file.path == at(name)).unwrap();
+            found.collected_by.map(|name| name.to_string())
+        };
+        put(&session, &at("/alone"), b"x").await;
+        fetch(&session, &at("/alone")).await;
+        assert_eq!(collected("/alone").await.as_deref(), Some("alice"));
+
+        world
+            .add("collector", |new| new.home = Some("alice".parse().unwrap()))
+            .await;
+        put(&session, &at("/shared"), b"x").await;
+        fetch(&session, &at("/shared")).await;
+        assert_eq!(collected("/shared").await, None);
+        let other = world.login("collector", PASSWORD).await.unwrap();
+        fetch(&other, &at("/shared")).await;
+        assert_eq!(collected("/shared").await.as_deref(), Some("collector"));
+    }
+}

@@ -336,3 +336,39 @@ async fn a_hold_needs_a_reason_an_end_in_reach_and_something_to_hold() {
         );
     }
 }
+
+#[tokio::test]
+async fn held_files_are_named_in_the_status_and_in_the_forecast() {
+    for world in worlds().await {
+        for operator in ["ann", "bob"] {
+            world.add_operator(operator).await.unwrap();
+        }
+        world.upload("alice", "/free").await;
+        world.upload("alice", "/kept").await;
+        world.hold("/kept", 9).await;
+        let question = layover_depot::ForecastQuestion {
+            until: world.clock.now().saturating_add(6 * DAY),
+            if_keep: None,
+        };
+        let sums = world.depot.shelf().forecast(&question).await.unwrap();
+        let told: Vec<_> = sums.iter().map(|sum| (sum.files, sum.held_files)).collect();
+        assert_eq!(told, [(1, 1)]);
+        assert_eq!(sums[0].held_bytes, sums[0].size_bytes);
+        let registry = world.depot.registry();
+        let status = registry.retention_status().await.unwrap();
+        let end = world.clock.now().saturating_add(9 * DAY);
+        assert_eq!((status.held_files, status.next_hold_end), (1, Some(end)));
+        assert_eq!(status.held_bytes, sums[0].held_bytes);
+        // The time of the other one is over: only the held one is spoken of.
+        world.clock.advance(5 * DAY);
+        assert_eq!(world.sweep().await, 1);
+        let sums = world.depot.shelf().forecast(&question).await.unwrap();
+        let told: Vec<_> = sums.iter().map(|sum| (sum.files, sum.held_files)).collect();
+        assert_eq!(told, [(0, 1)]);
+        assert_eq!(sums[0].first_expiry, end);
+        world.clock.advance(4 * DAY);
+        assert_eq!(world.sweep().await, 1);
+        let status = registry.retention_status().await.unwrap();
+        assert_eq!((status.held_files, status.next_hold_end), (0, None));
+    }
+}

@@ -208,7 +208,8 @@ pub(crate) async fn row(conn: &mut Conn, file: FileId) -> Result<Option<FileRow>
 }
 
 /// A download ended: the journal, and who collected the whole file first. Its
-/// time may be over sooner from then on, but not while it is held.
+/// time may be over sooner from then on, but not while it is held. Who uploaded a file
+/// and looks at it again has not collected it, where others share the home.
 pub(crate) fn end_download(
     collected: Option<(FileId, AccountId)>,
     now: Timestamp,
@@ -221,7 +222,10 @@ pub(crate) fn end_download(
              CASE WHEN $2 + collected_keep_s * 1000000 < expires_at_us THEN \
              CASE WHEN held_until_us > $2 + collected_keep_s * 1000000 THEN held_until_us \
              ELSE $2 + collected_keep_s * 1000000 END ELSE expires_at_us END \
-             WHERE id = $1 AND collected_at_us IS NULL",
+             WHERE id = $1 AND collected_at_us IS NULL \
+             AND (uploaded_by IS NULL OR uploaded_by <> $3 OR NOT EXISTS (SELECT 1 \
+             FROM accounts o WHERE o.home_id = files.home_id AND o.id <> $3 \
+             AND o.removed_at_us IS NULL))",
             [file.0.into(), now.as_micros().into(), account.0.into()],
         ));
     }

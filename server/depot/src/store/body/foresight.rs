@@ -1,5 +1,7 @@
 //! What will go, whose it is, and who should be told before.
 
+use std::collections::BTreeMap;
+
 use layover_retention::Timestamp;
 
 use super::files::{FileColumns, file_columns, file_rows, home_name};
@@ -37,30 +39,56 @@ fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-/// What goes until then, summed up by home and account.
+type SumColumns = (String, Option<String>, i64, i64, i64, i64, i64);
+
+/// What goes until then, and what would but for a hold, summed up by home and account.
 pub(crate) async fn forecast(
     conn: &mut Conn,
     question: &ForecastQuestion,
 ) -> Result<Vec<ForecastAccount>, StoreError> {
-    let rows: Vec<(String, Option<String>, i64, i64, i64)> = sqlx::query_as(concat!(
-        "SELECT h.name, a.name, COUNT(*), CAST(SUM(f.size_bytes) AS BIGINT), MIN(f.end_us) ",
+    let (asked, until) = (asked_us(question), question.until.as_micros());
+    let going: Vec<SumColumns> = sqlx::query_as(concat!(
+        "SELECT h.name, a.name, COUNT(*), CAST(SUM(f.size_bytes) AS BIGINT), MIN(f.end_us), \
+         CAST(0 AS BIGINT), CAST(0 AS BIGINT) ",
         going_files!(),
-        " GROUP BY h.name, a.name ORDER BY h.name, a.name"
+        " GROUP BY h.name, a.name"
     ))
-    .bind(asked_us(question))
-    .bind(question.until.as_micros())
+    .bind(asked)
+    .bind(until)
+    .fetch_all(&mut *conn)
+    .await?;
+    let held: Vec<SumColumns> = sqlx::query_as(
+        "SELECT h.name, a.name, CAST(0 AS BIGINT), CAST(0 AS BIGINT), MIN(f.held_until_us), \
+         COUNT(*), CAST(SUM(f.size_bytes) AS BIGINT) FROM files f \
+         JOIN homes h ON h.id = f.home_id LEFT JOIN accounts a ON a.id = f.uploaded_by \
+         WHERE f.id IN (SELECT file_id FROM held_files) AND f.state = 'stored' \
+         AND f.held_until_us > $2 AND (f.collected_at_us + f.collected_keep_s * 1000000 <= $2 \
+         OR CASE WHEN $1 < 0 THEN f.arrived_at_us + f.rule_keep_s * 1000000 \
+         ELSE f.arrived_at_us + $1 END <= $2) GROUP BY h.name, a.name",
+    )
+    .bind(asked)
+    .bind(until)
     .fetch_all(conn)
     .await?;
-    let accounts = rows
-        .into_iter()
-        .map(|(home, account, files, bytes, first)| ForecastAccount {
-            home,
-            account,
-            files: count(files),
-            size_bytes: count(bytes),
-            first_expiry: Timestamp::from_micros(first),
-        });
-    Ok(accounts.collect())
+    let mut accounts: BTreeMap<_, ForecastAccount> = BTreeMap::new();
+    for (home, account, files, bytes, first, held_files, held_bytes) in
+        going.into_iter().chain(held)
+    {
+        let sum = accounts
+            .entry((home.clone(), account.clone()))
+            .or_insert_with(|| ForecastAccount {
+                home,
+                account,
+                files: count(files),
+                size_bytes: count(bytes),
+                first_expiry: Timestamp::from_micros(first),
+                held_files: 0,
+                held_bytes: 0,
+            });
+        sum.held_files = sum.held_files.saturating_add(count(held_files));
+        sum.held_bytes = sum.held_bytes.saturating_add(count(held_bytes));
+    }
+    Ok(accounts.into_values().collect())
 }
 
 type ForecastColumns = (

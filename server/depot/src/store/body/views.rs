@@ -12,6 +12,9 @@ use crate::{AccountId, FileId, HomeId, VirtualPath};
 /// The sweep's row among the jobs.
 const SWEEP: &str = "sweep";
 
+/// The row of the job that compares the tree with the ledger.
+const RECONCILE: &str = "adopt";
+
 type ViewColumns = (
     i64,
     Vec<u8>,
@@ -163,7 +166,16 @@ pub(crate) async fn retention_status(
         sqlx::query_as("SELECT COUNT(*) FROM files WHERE ended_by = 'missing'")
             .fetch_one(&mut *conn)
             .await?;
+    let (held, held_bytes, hold_end): (i64, i64, Option<i64>) = sqlx::query_as(
+        "SELECT COUNT(*), CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT), MIN(held_until_us) \
+         FROM files WHERE id IN (SELECT file_id FROM held_files) AND state = 'stored' \
+         AND held_until_us > $1",
+    )
+    .bind(now.as_micros())
+    .fetch_one(&mut *conn)
+    .await?;
     let last_sweep = jobs::last_run(conn, SWEEP).await?;
+    let last_reconcile = jobs::last_run(conn, RECONCILE).await?;
     let count = |number: i64| u64::try_from(number).unwrap_or(0);
     Ok(RetentionStatus {
         stored_files: count(files),
@@ -174,6 +186,10 @@ pub(crate) async fn retention_status(
         }),
         missing_files: count(missing),
         next_expiry: next.map(Timestamp::from_micros),
+        held_files: count(held),
+        held_bytes: count(held_bytes),
+        next_hold_end: hold_end.map(Timestamp::from_micros),
         last_sweep,
+        last_reconcile,
     })
 }
