@@ -12,7 +12,7 @@ use crate::world::{DAY, PASSWORD, World, at, keep, options, worlds};
 const CERTIFICATES: ChainName = ChainName::Certificates;
 const JOURNAL: ChainName = ChainName::Journal;
 
-async fn seal(depot: &Depot) {
+pub(crate) async fn seal(depot: &Depot) {
     // Enough rounds for a thorough one.
     for _ in 0..20 {
         while depot.evidence().seal().await.unwrap() {}
@@ -40,7 +40,7 @@ fn verify(lines: &[String], keys: &[PublicKey]) -> Result<Verified, Flaw> {
     verifier.end()
 }
 
-async fn verified(depot: &Depot, chain: ChainName) -> Result<Verified, Flaw> {
+pub(crate) async fn verified(depot: &Depot, chain: ChainName) -> Result<Verified, Flaw> {
     let keys = depot.evidence().public_keys().await.unwrap();
     verify(&lines(depot, chain).await, &keys)
 }

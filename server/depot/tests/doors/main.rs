@@ -16,6 +16,7 @@ mod gate;
 mod histories;
 mod holds;
 mod lifecycle;
+mod migrations;
 mod refusals;
 mod registry;
 mod rules;
