@@ -5,11 +5,12 @@ use std::path::Path;
 
 use crate::contest::Line;
 
-/// Which of its two tables.
+/// Which of its tables.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
     Sftp,
     Ftps,
+    Retention,
 }
 
 impl Place {
@@ -23,6 +24,10 @@ impl Place {
             Self::Ftps => [
                 "<!-- FTPS, measured by tests/run --bench: begin -->",
                 "<!-- FTPS, measured by tests/run --bench: end -->",
+            ],
+            Self::Retention => [
+                "<!-- retention, measured by tests/run --bench: begin -->",
+                "<!-- retention, measured by tests/run --bench: end -->",
             ],
         }
     }

@@ -155,6 +155,11 @@ impl Layover {
         self.engine
     }
 
+    /// `[database] url`.
+    pub fn database_url(&self) -> &str {
+        self.database.url()
+    }
+
     /// Destroys the content of a database that is not in the data directory. The server is stopped.
     pub fn empty_database(&self) {
         self.database.empty();
