@@ -10,28 +10,22 @@
 //! wait at once.
 
 use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use layover_depot::timer;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
-use tokio_util::io::poll_read_buf;
 use tokio_util::sync::CancellationToken;
 
-/// Most that one [`DataStream::receive`] gathers: large writes to the storeroom,
-/// little enough for a thousand transfers at once.
-pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
+use crate::tls::{Fault, Halt, RecordStream};
 
 /// Looks at the byte counter in one stall limit.
 const LOOKS_PER_LIMIT: u32 = 4;
 
 /// What a peer may still send while [`DataStream::linger`] waits for its end.
-const LINGER_BYTES: usize = CHUNK_BYTES;
+const LINGER_BYTES: usize = 256 * 1024;
 
 /// How the peer's direction of a data connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +42,9 @@ pub(crate) enum End {
     /// The peer's bytes are not what TLS allows: damaged, forged, or an alert.
     #[error("the client's data connection broke the TLS protocol")]
     Damaged,
+    /// More was sent than one key may seal, and TLS 1.2 has no way to another.
+    #[error("the data connection's TLS keys are used up; TLS 1.3 can renew them")]
+    KeysUsedUp,
     /// No byte moved for the stall limit.
     #[error("the data connection stalled")]
     Stalled,
@@ -56,94 +53,22 @@ pub(crate) enum End {
     Cancelled,
 }
 
-impl End {
-    fn of(error: &io::Error) -> Self {
-        match error.kind() {
-            // rustls reports a FIN without close_notify as this.
-            io::ErrorKind::UnexpectedEof => Self::BareFin,
-            io::ErrorKind::InvalidData => Self::Damaged,
-            _ => Self::Reset,
+impl From<Halt> for End {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::CloseNotify => Self::CloseNotify,
+            Halt::Fin => Self::BareFin,
+            Halt::Reset => Self::Reset,
+            Halt::Broken(Fault::KeysUsedUp) => Self::KeysUsedUp,
+            Halt::Broken(_) => Self::Damaged,
         }
-    }
-}
-
-/// A socket that counts the bytes which it moves, so that a slow peer differs
-/// from a stalled one also within one large write.
-#[derive(Debug)]
-pub(crate) struct Counted<S> {
-    stream: S,
-    bytes: u64,
-}
-
-impl<S> Counted<S> {
-    /// Wrap the accepted connection with this before its TLS handshake.
-    pub(crate) fn new(stream: S) -> Self {
-        Self { stream, bytes: 0 }
-    }
-
-    fn count(&mut self, bytes: usize) {
-        self.bytes = self
-            .bytes
-            .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.count(buffer.filled().len().saturating_sub(before));
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        if let Poll::Ready(Ok(written)) = polled {
-            self.count(written);
-        }
-        polled
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        if let Poll::Ready(Ok(written)) = polled {
-            self.count(written);
-        }
-        polled
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
 /// One data connection.
 #[derive(Debug)]
 pub(crate) struct DataStream<S> {
-    tls: TlsStream<Counted<S>>,
-    buffer: BytesMut,
+    tls: RecordStream<S>,
     ended: Option<End>,
     stall_limit: Duration,
     cancel: CancellationToken,
@@ -158,45 +83,38 @@ impl DataStream<TcpStream> {
     /// answer of ours that never comes (F13). The kernel forgets the wish with
     /// the next packet, so it must be told each time.
     pub(crate) fn acknowledge(&self) {
-        let socket = &self.tls.get_ref().0.stream;
         // Only speed is lost where it cannot be set.
-        let _ = socket2::SockRef::from(socket).set_tcp_quickack(true);
+        let _ = socket2::SockRef::from(self.tls.socket()).set_tcp_quickack(true);
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> DataStream<S> {
     /// The connection after its handshake.
     pub(crate) fn new(
-        tls: TlsStream<Counted<S>>,
+        tls: RecordStream<S>,
         stall_limit: Duration,
         cancel: CancellationToken,
     ) -> Self {
         Self {
             tls,
-            buffer: BytesMut::new(),
             ended: None,
             stall_limit,
             cancel,
         }
     }
 
-    /// The next bytes: waits for the first, takes with it what has come, at most
-    /// [`CHUNK_BYTES`]. Nothing is lost when the future is dropped.
+    /// The next bytes: waits for the first, takes with it what has come, as much as one
+    /// read may. Nothing is lost when the future is dropped.
     ///
     /// # Errors
     /// The [`End`], after the last bytes and from then on.
     pub(crate) async fn receive(&mut self) -> Result<Bytes, End> {
-        if self.buffer.is_empty() && self.ended.is_none() {
-            self.buffer.reserve(CHUNK_BYTES);
-            let (limit, cancel) = (self.stall_limit, self.cancel.clone());
-            let watched = self.watched(limit, &cancel, Self::poll_fill).await;
-            if let Err(end) = watched {
-                self.ended = Some(end);
-            }
+        if !self.tls.holds_plaintext() && self.ended.is_none() {
+            self.ended = self.watched(RecordStream::poll_fill).await.err();
         }
-        match (self.buffer.is_empty(), self.ended) {
-            (true, Some(end)) => Err(end),
-            _ => Ok(self.buffer.split().freeze()),
+        match self.ended {
+            Some(end) if !self.tls.holds_plaintext() => Err(end),
+            _ => Ok(self.tls.take()),
         }
     }
 
@@ -206,16 +124,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DataStream<S> {
     /// # Errors
     /// How the connection ended instead.
     pub(crate) async fn send(&mut self, mut bytes: &[u8]) -> Result<(), End> {
-        let (limit, cancel) = (self.stall_limit, self.cancel.clone());
         while !bytes.is_empty() {
-            let written = self
-                .watched(limit, &cancel, |stream, cx| {
-                    Pin::new(&mut stream.tls)
-                        .poll_write(cx, bytes)
-                        .map_err(|error| End::of(&error))
-                })
-                .await?;
-            bytes = bytes.get(written..).unwrap_or_default();
+            let sent = self.watched(|tls, cx| tls.poll_send(cx, bytes)).await?;
+            bytes = bytes.get(sent..).unwrap_or_default();
         }
         Ok(())
     }
@@ -225,13 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DataStream<S> {
     /// # Errors
     /// How the connection ended instead.
     pub(crate) async fn end_ours(&mut self) -> Result<(), End> {
-        let (limit, cancel) = (self.stall_limit, self.cancel.clone());
-        self.watched(limit, &cancel, |stream, cx| {
-            Pin::new(&mut stream.tls)
-                .poll_shutdown(cx)
-                .map_err(|error| End::of(&error))
-        })
-        .await
+        self.watched(RecordStream::poll_end).await
     }
 
     /// Waits, at most `limit`, for the peer's end, so that our last bytes are
@@ -259,50 +164,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DataStream<S> {
     /// Gives the connection up: the peer sees it cut, without close_notify, and
     /// takes what it got for incomplete.
     pub(crate) async fn cut(self) {
-        let (mut socket, _) = self.tls.into_inner();
         // Fails only when the peer was faster.
-        let _ = socket.shutdown().await;
+        let _ = self.tls.cut().await;
     }
 
-    /// Reads until the buffer is full or nothing more is there; the end counts
-    /// only when nothing came before it.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        while self.buffer.len() < CHUNK_BYTES {
-            let polled = poll_read_buf(Pin::new(&mut self.tls), cx, &mut self.buffer);
-            let end = match polled {
-                Poll::Ready(Ok(0)) => End::CloseNotify,
-                Poll::Ready(Ok(_)) => continue,
-                Poll::Ready(Err(error)) => End::of(&error),
-                Poll::Pending if self.buffer.is_empty() => return Poll::Pending,
-                Poll::Pending => break,
-            };
-            return Poll::Ready(Err(end));
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Polls `step` until it is ready, the transfer is cancelled, or no byte
-    /// moved for `limit`.
+    /// Polls `step` until it is ready, the transfer is cancelled, or no byte moved for
+    /// the stall limit.
     async fn watched<T>(
         &mut self,
-        limit: Duration,
-        cancel: &CancellationToken,
-        mut step: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<T, End>>,
+        mut step: impl FnMut(&mut RecordStream<S>, &mut Context<'_>) -> Poll<Result<T, Halt>>,
     ) -> Result<T, End> {
-        let mut seen = self.tls.get_ref().0.bytes;
+        let mut seen = self.tls.moved_bytes();
         let mut idle_looks = 0;
         loop {
-            let ready = poll_fn(|cx| step(self, cx));
-            let look = limit / LOOKS_PER_LIMIT;
+            let ready = poll_fn(|cx| step(&mut self.tls, cx));
+            let look = self.stall_limit / LOOKS_PER_LIMIT;
             let waited = tokio::select! {
                 biased;
-                () = cancel.cancelled() => return Err(End::Cancelled),
+                () = self.cancel.cancelled() => return Err(End::Cancelled),
                 waited = timer::timeout(look, ready) => waited,
             };
             if let Ok(ready) = waited {
-                return ready;
+                return ready.map_err(End::from);
             }
-            let moved = self.tls.get_ref().0.bytes;
+            let moved = self.tls.moved_bytes();
             idle_looks = if moved == seen { idle_looks + 1 } else { 0 };
             seen = moved;
             if idle_looks >= LOOKS_PER_LIMIT {

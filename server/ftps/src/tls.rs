@@ -23,7 +23,9 @@
 mod client;
 mod fault;
 mod identity;
+mod records;
 mod resumption;
+mod stream;
 mod turns;
 
 use std::sync::Arc;
@@ -36,13 +38,15 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use rustls::{CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 pub(crate) use fault::HandshakeFault;
 pub use identity::{Identity, IdentityFault, IdentityWarning, Validity, self_signed};
+pub(crate) use records::Fault;
+pub(crate) use stream::{Halt, RecordStream};
 
 use client::AnyClient;
 use resumption::{Enrolled, Issuing, Register, Resuming};
@@ -51,9 +55,6 @@ use turns::Turns;
 /// Tickets of TLS 1.3 that a control connection gets. Clients that use each only
 /// once have one for the listing and one for the file; others use one for ever.
 const CONTROL_TICKETS: usize = 2;
-
-/// Plaintext that one write may put into the connection's send buffer.
-const SEND_BUFFER_BYTES: usize = 256 * 1024;
 
 /// The lowest TLS version that is accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -186,8 +187,14 @@ impl ControlTls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let handshake = accept(Arc::clone(&self.config), stream, limit);
-        self.turns.take(handshake).await
+        let handshake = TlsAcceptor::from(Arc::clone(&self.config)).accept(stream);
+        let handshake = self.turns.take(timer::timeout(limit, handshake));
+        let stream = handshake
+            .await
+            .map_err(|timer::Elapsed| HandshakeFault::TimedOut)?
+            .map_err(|error| HandshakeFault::of(&error))?;
+        let negotiated = Negotiated::of(stream.get_ref().1);
+        Ok((stream, negotiated))
     }
 
     /// TLS for one data connection.
@@ -199,6 +206,8 @@ impl ControlTls {
         // A client that closes with a ticket unread resets the connection, and
         // the tail of its upload is lost.
         config.send_tls13_tickets = 0;
+        // For our own record layer.
+        config.enable_secret_extraction = true;
         DataTls {
             id: self.id,
             resuming,
@@ -222,11 +231,14 @@ impl DataTls {
         self,
         stream: S,
         limit: Duration,
-    ) -> Result<(TlsStream<S>, Negotiated, Binding), HandshakeFault>
+    ) -> Result<(RecordStream<S>, Negotiated, Binding), HandshakeFault>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let (stream, negotiated) = accept(self.config, stream, limit).await?;
+        let handshake = RecordStream::accept(self.config, stream, Negotiated::of);
+        let (stream, negotiated) = timer::timeout(limit, handshake)
+            .await
+            .map_err(|timer::Elapsed| HandshakeFault::TimedOut)??;
         let binding = match self.resuming.seen() {
             // A ticket alone proves nothing: only who resumes holds its secret.
             Some(owner) if negotiated.resumed && owner == self.id => Binding::Bound,
@@ -263,7 +275,7 @@ pub(crate) struct Negotiated {
 }
 
 impl Negotiated {
-    fn of(connection: &ServerConnection) -> Self {
+    fn of(connection: &CommonState) -> Self {
         let suite = connection.negotiated_cipher_suite();
         Self {
             version: match connection.protocol_version() {
@@ -280,25 +292,6 @@ impl Negotiated {
                 .and_then(PresentedCertificate::proven),
         }
     }
-}
-
-async fn accept<S>(
-    config: Arc<ServerConfig>,
-    stream: S,
-    limit: Duration,
-) -> Result<(TlsStream<S>, Negotiated), HandshakeFault>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let handshake = TlsAcceptor::from(config).accept_with(stream, |connection| {
-        connection.set_buffer_limit(Some(SEND_BUFFER_BYTES));
-    });
-    let stream = timer::timeout(limit, handshake)
-        .await
-        .map_err(|timer::Elapsed| HandshakeFault::TimedOut)?
-        .map_err(|error| HandshakeFault::of(&error))?;
-    let negotiated = Negotiated::of(stream.get_ref().1);
-    Ok((stream, negotiated))
 }
 
 /// The cryptography: aws-lc. rustls knows only suites with ephemeral keys and

@@ -2,7 +2,7 @@
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, SupportedProtocolVersion};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
@@ -30,10 +30,8 @@ async fn secured<S: AsyncRead + AsyncWrite + Unpin>(
     let tls = tls();
     let session = tls.control(ClientCertificates::Ignored).unwrap();
     let config: ClientConfig = client(&tls.identity(), version);
-    let (served, connected) = tokio::join!(
-        session.data().accept(Counted::new(ours), LIMIT),
-        connect(&config, theirs)
-    );
+    let (served, connected) =
+        tokio::join!(session.data().accept(ours, LIMIT), connect(&config, theirs));
     let stream = DataStream::new(served.unwrap().0, LIMIT, CancellationToken::new());
     (stream, connected.unwrap())
 }
@@ -104,7 +102,7 @@ async fn a_cut_download_has_no_close_notify() {
     stream.send(b"part").await.unwrap();
     stream.cut().await;
     let failed = client.read_to_end(&mut Vec::new()).await.unwrap_err();
-    assert_eq!(failed.kind(), io::ErrorKind::UnexpectedEof);
+    assert_eq!(failed.kind(), std::io::ErrorKind::UnexpectedEof);
 }
 
 #[tokio::test(start_paused = true)]

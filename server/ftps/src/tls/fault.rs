@@ -63,7 +63,7 @@ impl HandshakeFault {
         }
     }
 
-    fn of_tls(error: &Error) -> Self {
+    pub(super) fn of_tls(error: &Error) -> Self {
         match error {
             Error::AlertReceived(alert) => Self::of_alert(*alert),
             Error::InvalidMessage(

@@ -1,5 +1,7 @@
 //! rustls' own client against the binding, both versions, on loopback.
 
+use std::future::poll_fn;
+
 use layover_retention::Timestamp;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
@@ -137,8 +139,8 @@ async fn data(control: &ControlTls, config: &ClientConfig) -> (Negotiated, Bindi
         tokio::join!(control.data().accept(ours, LIMIT), connect(config, theirs));
     let (mut served, negotiated, binding) = served.unwrap();
     let mut connected = connected.unwrap();
-    served.write_all(b"x").await.unwrap();
-    served.flush().await.unwrap();
+    poll_fn(|cx| served.poll_send(cx, b"x")).await.unwrap();
+    poll_fn(|cx| served.poll_flush(cx)).await.unwrap();
     connected.read_exact(&mut [0; 1]).await.unwrap();
     (negotiated, binding)
 }

@@ -18,7 +18,7 @@ use super::super::DataPlace;
 use super::broken_off;
 use super::lists::List;
 use crate::ascii::{FromWire, ToWire};
-use crate::data::{Counted, DataStream, End};
+use crate::data::{DataStream, End};
 use crate::passive::{AcceptFault, ActiveFault, PortLease, connect_active};
 use crate::reply::{Reply, second, size};
 use crate::server::{Owner, Reserved, Shared};
@@ -155,9 +155,7 @@ impl Carrier {
                 (stream, None)
             }
         };
-        let handshake = self
-            .tls
-            .accept(Counted::new(stream), HANDSHAKE_LIMIT.min(self.stall));
+        let handshake = self.tls.accept(stream, HANDSHAKE_LIMIT.min(self.stall));
         let shaken = tokio::select! {
             biased;
             () = self.cancel.cancelled() => return Err(aborted()),
@@ -252,6 +250,7 @@ fn word(end: End) -> &'static str {
         End::BareFin => "bare-fin",
         End::Reset => "reset",
         End::Damaged => "damaged",
+        End::KeysUsedUp => "keys-used-up",
         End::Stalled => "stalled",
         End::Cancelled => "aborted",
     }
