@@ -178,7 +178,7 @@ impl ControlConnection {
     }
 
     /// Answers until the connection ends.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         let hard = self.shared.hard.clone();
         let ending = tokio::select! {
             biased;
@@ -186,6 +186,11 @@ impl ControlConnection {
             () = hard.cancelled() => Ending::Cut("the server is stopping"),
             ending = self.converse() => ending,
         };
+        // Apart, so that a session that waits holds no room for its end.
+        Box::pin(self.end(ending)).await;
+    }
+
+    async fn end(mut self: Box<Self>, ending: Ending) {
         self.data = DataPlace::None;
         self.declined = DataPlace::None;
         self.shared.set_owner(self.tls.id(), None);

@@ -302,7 +302,9 @@ async fn serve_one(
     };
     let since_start = Stopwatch::start();
     let grace = shared.options.login_grace;
-    let secured = async {
+    // In a room of its own, which is given back: the handshake's is several KiB, and a
+    // session may wait for hours behind it.
+    let secured = Box::pin(async {
         let stream = match entry {
             Entry::Explicit => plain::until_auth_tls(stream, peer, &shared).await?,
             Entry::Implicit => stream,
@@ -322,14 +324,25 @@ async fn serve_one(
         // F05: AUTH TLS, then silence.
         let left = grace.saturating_sub(since_start.elapsed());
         match control.accept(stream, HANDSHAKE_LIMIT.min(left)).await {
-            Ok((stream, negotiated)) => Some((control, stream, negotiated)),
+            Ok((stream, negotiated)) => {
+                let arrival = Arrival {
+                    peer,
+                    local: local.ip(),
+                    since_start,
+                    entry,
+                };
+                let (shared, wire) = (Arc::clone(&shared), Wire::new(stream));
+                let control =
+                    ControlConnection::new(shared, arrival, slot, control, negotiated, wire);
+                Some(Box::new(control))
+            }
             Err(fault) => {
                 tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {fault}");
                 journal_stranger(&shared, peer, Stranger::Handshake(&fault)).await;
                 None
             }
         }
-    };
+    });
     // Whoever has not said who he is has nothing to lose.
     let secured = tokio::select! {
         biased;
@@ -337,16 +350,8 @@ async fn serve_one(
         () = shared.hard.cancelled() => return,
         secured = secured => secured,
     };
-    if let Some((tls, stream, negotiated)) = secured {
-        let arrival = Arrival {
-            peer,
-            local: local.ip(),
-            since_start,
-            entry,
-        };
-        ControlConnection::new(shared, arrival, slot, tls, negotiated, Wire::new(stream))
-            .run()
-            .await;
+    if let Some(control) = secured {
+        Box::pin(control.run()).await;
     }
 }
 
@@ -355,6 +360,24 @@ mod tests {
     use layover_depot::timer;
 
     use super::*;
+
+    /// Bytes of the future that `begin` makes.
+    fn future_bytes<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What a connection needs for a handshake, a command, a transfer or its end, it gives
+    /// back: thousands may wait.
+    #[test]
+    fn a_session_that_waits_holds_little() {
+        let task = future_bytes(|(shared, stream, peer, slot, entry)| {
+            serve_one(shared, stream, peer, slot, entry)
+        });
+        let conversation = future_bytes(ControlConnection::run);
+        let state = size_of::<ControlConnection>();
+        let all = [task, conversation, state];
+        assert!(all.iter().sum::<usize>() <= 6 * 1024, "{all:?}");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_budget_is_spent_and_grows_again() {

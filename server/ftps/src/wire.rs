@@ -1,10 +1,14 @@
 //! A control connection's bytes: lines in, replies out.
 
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use layover_depot::timer;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::line::LineReader;
@@ -75,13 +79,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Ok(None) => {}
                 Err(_) => return Err(Lost::TooLong),
             }
-            self.buffer.reserve(READ_BYTES);
-            let mut room = (&mut self.stream).take(READ_BYTES as u64);
-            match room.read_buf(&mut self.buffer).await {
+            // Nothing is held for a peer that is silent.
+            self.buffer = BytesMut::new();
+            match poll_fn(|cx| self.poll_read(cx)).await {
                 Ok(0) | Err(_) => return Err(Lost::Closed),
                 Ok(_) => {}
             }
         }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut room = [0; READ_BYTES];
+        let mut read = ReadBuf::new(&mut room);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+        self.buffer.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
     }
 
     /// Whether the peer sent more than it has been answered.
