@@ -231,14 +231,14 @@ async fn an_uploaders_own_download_collects_only_where_nobody_shares_the_home() 
             let found = files.find(|file| file.path == at(name)).unwrap();
             found.collected_by.map(|name| name.to_string())
         };
-        put(&session, &at("/alone"), b"x").await;
+        put(&session, &at("/alone"), b"x").await.unwrap();
         fetch(&session, &at("/alone")).await;
         assert_eq!(collected("/alone").await.as_deref(), Some("alice"));
 
         world
             .add("collector", |new| new.home = Some("alice".parse().unwrap()))
             .await;
-        put(&session, &at("/shared"), b"x").await;
+        put(&session, &at("/shared"), b"x").await.unwrap();
         fetch(&session, &at("/shared")).await;
         assert_eq!(collected("/shared").await, None);
         let other = world.login("collector", PASSWORD).await.unwrap();
