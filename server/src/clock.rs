@@ -238,7 +238,8 @@ mod tests {
         let second = SystemClock::new();
         second.resume(&record);
         assert!(second.now() >= first);
-        assert_eq!(second.now(), second.now().min(second.latest()));
+        let now = second.now();
+        assert!(now <= second.latest());
         assert!(clock.take_events().is_empty() && second.take_events().is_empty());
     }
 
