@@ -142,12 +142,12 @@ pub(super) fn add_status(fields: &mut Fields, status: &RetentionStatus) {
     fields.add("next expiry", Cell::or_dash(status.next_expiry));
     let last = status.last_sweep.as_ref();
     fields.add("last sweep", Cell::or_dash(last.map(|run| run.at)));
-    match last.filter(|run| run.report["more_due"] == true) {
+    let said = |run: &JobRun, what: &str| run.report.get(what).cloned();
+    match last.filter(|run| said(run, "more_due") == Some(true.into())) {
         Some(run) => {
-            let text = format!(
-                "{} deleted so far, {} due",
-                run.report["deleted"], status.due_files
-            );
+            let deleted = said(run, "deleted").and_then(|count| count.as_u64());
+            let deleted = deleted.unwrap_or(0);
+            let text = format!("{deleted} deleted so far, {} due", status.due_files);
             fields.add("sweep under way", Cell::toned(text, Tone::Notice));
         }
         None => fields.add(
@@ -158,7 +158,7 @@ pub(super) fn add_status(fields: &mut Fields, status: &RetentionStatus) {
     fields.add(
         "tree compared with the ledger",
         Cell::or_dash(status.last_reconcile.as_ref().map(|run| {
-            match run.report["dirs_left"].as_u64() {
+            match said(run, "dirs_left").and_then(|left| left.as_u64()) {
                 Some(left) if left > 0 => format!("{}, {left} folders left", run.at),
                 _ => run.at.to_string(),
             }
