@@ -1,5 +1,23 @@
 //! The outbound engine: our side of an FTPS or SFTP server that a partner runs.
 //!
-//! This crate holds the place that the layering gives it: it may import
-//! `layover-depot` and `layover-retention` and nothing else of ours. It has no
-//! public item yet.
+//! The way in is [`Remote`], one set of verbs over both protocols. What a verb
+//! reports when it fails is a [`RemoteError`]: the fault, whether trying again
+//! can help, the likely cause and what to do. Names and paths of a partner's
+//! server are bytes ([`RemotePath`], [`RemoteName`]); a hostile name is named
+//! and left out, never followed.
+//!
+//! This crate never decides when something moves, and it keeps nothing.
+
+mod fault;
+mod path;
+mod remote;
+
+pub use fault::{Permanence, RemoteError, RemoteFault, Step};
+pub use path::{
+    MAX_REMOTE_NAME_BYTES, MAX_REMOTE_PATH_BYTES, RemoteName, RemoteNameError, RemotePath,
+    RemotePathError, ServerSystem,
+};
+pub use remote::{
+    Abilities, Entry, EntryKind, Listed, Modified, OnExisting, Precision, Progress, Received,
+    Remote, Sent, Silent,
+};
