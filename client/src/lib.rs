@@ -9,8 +9,11 @@
 //! This crate never decides when something moves, and it keeps nothing.
 
 mod fault;
+pub mod ftps;
 mod path;
 mod remote;
+mod secret;
+mod timer;
 
 pub use fault::{Permanence, RemoteError, RemoteFault, Step};
 pub use path::{
@@ -21,3 +24,4 @@ pub use remote::{
     Abilities, Entry, EntryKind, Listed, Modified, OnExisting, Precision, Progress, Received,
     Remote, Sent, Silent,
 };
+pub use secret::Secret;
