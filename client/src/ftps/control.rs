@@ -181,13 +181,15 @@ impl Control {
 
     /// Brings the connection back into step after something was broken off: the
     /// transfer is aborted, and replies are passed over until that to PWD comes,
-    /// which no other command has (257).
+    /// which no other command has (257). PWD waits for a first reply, because
+    /// pure-ftpd throws away what comes together with ABOR.
     pub(super) async fn settle(&mut self) -> Result<(), RemoteFault> {
         if !self.unsettled {
             return Ok(());
         }
         self.flush().await?;
         self.send(&Command::bare("ABOR")).await?;
+        self.final_reply().await?;
         self.send(&Command::bare("PWD")).await?;
         for _ in 0..MAX_STRAY_REPLIES {
             if self.any_reply(self.reply_limit).await?.code == 257 {

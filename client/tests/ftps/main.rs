@@ -1,0 +1,6 @@
+//! The FTPS engine against servers that others wrote, and against one that plays by a script.
+
+mod authority;
+mod partners;
+mod servers;
+mod skip;
