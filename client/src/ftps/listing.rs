@@ -132,3 +132,6 @@ fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
     }
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;
