@@ -2,5 +2,7 @@
 
 mod authority;
 mod partners;
+mod play;
 mod servers;
 mod skip;
+mod traps;
