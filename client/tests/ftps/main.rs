@@ -6,3 +6,4 @@ mod play;
 mod servers;
 mod skip;
 mod traps;
+mod trust;

@@ -112,6 +112,11 @@ impl Stage {
     pub(crate) async fn set(play: Play) -> Self {
         let authority = Authority::new("the script's authority");
         let leaf = authority.sign("127.0.0.1", |_| {});
+        Self::showing(play, authority, &leaf).await
+    }
+
+    /// One that shows this certificate.
+    pub(crate) async fn showing(play: Play, authority: Authority, leaf: &Leaf) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let stage = Self {
             address: listener.local_addr().unwrap(),
@@ -124,7 +129,7 @@ impl Stage {
             play,
             heard: Arc::clone(&stage.heard),
             stored: Arc::clone(&stage.stored),
-            acceptor: acceptor(&leaf),
+            acceptor: acceptor(leaf),
         });
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {

@@ -135,10 +135,6 @@ impl Server {
         String::from_utf8_lossy(&[read("log"), read("tls.log")].concat()).into_owned()
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.address.port()
-    }
-
     /// Options that reach it, in passive mode.
     pub(crate) fn options(&self) -> FtpsOptions {
         FtpsOptions {
@@ -202,11 +198,11 @@ fn vsftpd(setup: Setup, dir: &Path, root: &Path, at: SocketAddr) -> Result<Comma
             "ssl_enable=YES\nallow_anon_ssl=YES\nforce_anon_logins_ssl=YES\n\
              force_anon_data_ssl=YES\nrsa_cert_file={}\nssl_ciphers=HIGH\n\
              require_ssl_reuse=YES\nstrict_ssl_read_eof=YES\nstrict_ssl_write_shutdown=YES\n\
-             implicit_ssl={}\nrequire_cert={}\nca_certs_file={}\n",
+             implicit_ssl={}\nrequire_cert={wants}\nvalidate_cert={wants}\nca_certs_file={}\n",
             identity.display(),
             yes(setup.security == Security::Implicit),
-            yes(setup.wants_identity),
             dir.join("ca.pem").display(),
+            wants = yes(setup.wants_identity),
         ),
     };
     let text = format!(
