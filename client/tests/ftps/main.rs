@@ -1,9 +1,19 @@
 //! The FTPS engine against servers that others wrote, and against one that plays by a script.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a failure is what a test is for"
+)]
+
 mod authority;
 mod cuts;
 mod partners;
 mod play;
+mod refusals;
 mod servers;
 mod sessions;
 mod skip;
