@@ -200,17 +200,20 @@ impl Control {
         Err(RemoteFault::ConnectionLost)
     }
 
-    /// Says farewell.
+    /// Says farewell. A server that closes the connection instead of answering has
+    /// understood.
     pub(super) async fn quit(&mut self) -> Result<(), RemoteFault> {
-        if self.unsettled {
-            self.settle().await?;
+        self.settle().await?;
+        self.send(&Command::bare("QUIT")).await?;
+        match self.final_reply().await {
+            Ok(_) | Err(RemoteFault::ConnectionLost) => {}
+            Err(fault) => return Err(fault),
         }
-        self.exchange(&Command::bare("QUIT")).await?;
-        let limit = self.reply_limit;
-        match self.wire.as_mut() {
-            Some(wire) => timed(limit, wire.shutdown()).await,
-            None => Ok(()),
+        if let Some(wire) = self.wire.as_mut() {
+            // It may have closed its side first.
+            let _ = timed(self.reply_limit, wire.shutdown()).await;
         }
+        Ok(())
     }
 }
 

@@ -19,6 +19,7 @@ use super::wire::Wire;
 use crate::fault::{RemoteError, RemoteFault, Step};
 use crate::path::RemotePath;
 use crate::remote::Progress;
+use crate::timer;
 
 /// What is read and written at once.
 pub(super) const BUFFER_BYTES: usize = 256 * 1024;
@@ -26,6 +27,8 @@ pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 /// demands a resumed TLS session. Only where none was resumed in TLS 1.3, and once for
 /// each control connection.
 const DOUBT: Duration = Duration::from_secs(1);
+/// How long a server that has acknowledged an upload may take to close its side.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// An upload's source that can be begun again as long as no more than its first
 /// [`BUFFER_BYTES`] were read.
@@ -185,7 +188,7 @@ impl Link {
         let mut data = self.begin(step, command, offset).await?;
         data.break_off_on_drop(true);
         let mut buffer = vec![0; BUFFER_BYTES];
-        let mut bytes = 0_u64;
+        let (mut bytes, mut untold) = (0_u64, 0);
         loop {
             let count = match source.fill(&mut buffer).await {
                 Ok(0) => break,
@@ -203,11 +206,17 @@ impl Link {
             }
             if bytes == 0 && data.is_doubtful {
                 self.wait_for_doubt(count).await?;
+                // It may have to be sent again, and is not told twice.
+                untold = count as u64;
+            } else {
+                progress.moved(count as u64 + std::mem::take(&mut untold));
             }
             bytes += count as u64;
-            progress.moved(count as u64);
         }
         self.finish_writing(data).await?;
+        if untold > 0 {
+            progress.moved(untold);
+        }
         Ok(bytes)
     }
 
@@ -250,20 +259,31 @@ impl Link {
             return Err(self.aftermath(step, step, fault).await);
         }
         let is_doubtful = data.is_doubtful;
-        let reply = tokio::select! {
-            reply = self.control.final_reply() => reply,
-            never = drain(&mut data.wire) => match never {},
+        let mut is_drained = false;
+        let reply = {
+            let replying = self.control.final_reply();
+            tokio::pin!(replying);
+            loop {
+                tokio::select! {
+                    reply = &mut replying => break reply,
+                    () = drain(&mut data.wire), if !is_drained => is_drained = true,
+                }
+            }
         };
         let reply = reply.map_err(|fault| RemoteError::new(step, fault))?;
+        if !is_drained && reply.is_positive() {
+            // Its tickets are needed for the next data connection.
+            let _ = timer::timeout(LAST_WORDS, drain(&mut data.wire)).await;
+        }
         self.judge(step, &reply, is_doubtful)
     }
 }
 
-/// Reads and forgets what the server sends on an upload's connection.
-async fn drain(wire: &mut Wire) -> std::convert::Infallible {
+/// Reads and forgets what the server sends on an upload's connection, to its end.
+/// TLS takes the tickets out of it.
+async fn drain(wire: &mut Wire) {
     let mut buffer = [0; 1024];
     while let Ok(1..) = wire.read(&mut buffer).await {}
-    std::future::pending().await
 }
 
 /// Waits for something, then takes all that is there, up to the buffer's length:

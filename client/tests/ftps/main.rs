@@ -11,6 +11,7 @@
 
 mod authority;
 mod cuts;
+mod in_process;
 mod partners;
 mod play;
 mod refusals;

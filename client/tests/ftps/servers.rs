@@ -10,6 +10,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use layover_client::ftps::{
@@ -83,7 +84,8 @@ impl Server {
         let dir = TempDir::with_prefix("layover-ftp-").unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let authority = Arc::new(Authority::new("the partner's authority"));
-        let leaf = authority.sign("127.0.0.1", |_| {});
+        let host = own_address();
+        let leaf = authority.sign(&host.to_string(), |_| {});
         let identity = dir.path().join("server.pem");
         fs::write(&identity, leaf.key_pem() + &leaf.pem()).unwrap();
         fs::set_permissions(&identity, fs::Permissions::from_mode(0o600)).unwrap();
@@ -92,7 +94,7 @@ impl Server {
         let files = root.join("files");
         fs::create_dir_all(&files).unwrap();
         chown(&files, Some(USER_ID), Some(USER_ID)).map_err(|_| "root is needed".to_owned())?;
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let free = TcpListener::bind((host, 0)).unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
         let mut command = match setup.software {
@@ -167,6 +169,15 @@ impl Server {
             now: Now::new(now),
         }
     }
+}
+
+/// An address of loopback that no other test uses: none takes the port between the
+/// moment when it is found free and the server's start.
+fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let [.., process] = std::process::id().to_be_bytes();
+    let [.., number] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    Ipv4Addr::new(127, 77, process, number)
 }
 
 /// Within the dates of the tests' certificates.

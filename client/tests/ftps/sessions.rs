@@ -45,10 +45,19 @@ async fn o01_fifty_uploads_and_downloads_on_one_control_connection() {
             options.tls.versions = versions;
             let mut ftp = Ftps::connect(options).await.unwrap();
             transfers(&mut ftp).await;
-            eprintln!(
-                "{software:?} {versions:?} {:?} {:?}",
-                ftp.learned(),
-                ftp.facts().is_tls13
+            // ProFTPD gives two tickets at login and none later, vsftpd one with each data
+            // connection, and pure-ftpd demands nothing.
+            let steps_down = versions == TlsVersions::From12 && software == Software::ProFtpd;
+            assert_eq!(
+                ftp.learned().tls12_only,
+                steps_down,
+                "{software:?} {versions:?}"
+            );
+            let is_tls13 = versions == TlsVersions::From12 && !steps_down;
+            assert_eq!(
+                ftp.facts().is_tls13,
+                Some(is_tls13),
+                "{software:?} {versions:?}"
             );
         }
     }
@@ -56,26 +65,20 @@ async fn o01_fifty_uploads_and_downloads_on_one_control_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o01_a_demand_that_tls_13_alone_cannot_meet_is_named() {
-    for software in [Software::Vsftpd, Software::ProFtpd] {
-        let Some(server) = server(software) else {
-            return;
-        };
-        let mut options = server.options();
-        options.tls.versions = TlsVersions::Only13;
-        let mut ftp = Ftps::connect(options).await.unwrap();
-        let mut last = Ok(0);
-        for _ in 0..TRANSFERS {
-            last = put(&mut ftp, &path(b"file"), &content(600_000, 1)).await;
-            if last.is_err() {
-                break;
-            }
+    let Some(server) = server(Software::ProFtpd) else {
+        return;
+    };
+    let mut options = server.options();
+    options.tls.versions = TlsVersions::Only13;
+    let mut ftp = Ftps::connect(options).await.unwrap();
+    let mut last = Ok(0);
+    for _ in 0..TRANSFERS {
+        last = put(&mut ftp, &path(b"file"), &content(600_000, 1)).await;
+        if last.is_err() {
+            break;
         }
-        let error = last.expect_err("its tickets are used up");
-        assert_eq!(
-            error.fault,
-            RemoteFault::SessionReuseDemanded,
-            "{software:?} {error}"
-        );
-        assert!(!ftp.learned().tls12_only);
     }
+    let error = last.expect_err("its tickets are used up");
+    assert_eq!(error.fault, RemoteFault::SessionReuseDemanded, "{error}");
+    assert!(!ftp.learned().tls12_only);
 }

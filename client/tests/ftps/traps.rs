@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use layover_client::ftps::{Ftps, Security};
-use layover_client::{Listed, Remote, RemoteError, RemoteFault, RemotePath, Silent, Step};
+use layover_client::{
+    Listed, Remote, RemoteError, RemoteFault, RemotePath, ServerSystem, Silent, Step,
+};
 
 use crate::partners::{content, get, put};
 use crate::play::{Answer, End, Play, Stage};
@@ -439,4 +441,47 @@ async fn a_data_port_that_nobody_answers_is_named() {
     assert_eq!(error.step, Step::DataConnection);
     let address = format!("127.0.0.1:{port}");
     assert_eq!(error.fault, RemoteFault::DataConnectionFailed { address });
+}
+
+#[tokio::test]
+async fn drive_paths_and_dos_listings_of_windows_are_understood() {
+    let play = Play {
+        features: &["SIZE"],
+        content: b"02-17-24  09:35AM                 7 f.csv\r\n\
+                   02-17-24  09:35AM                 7 ..\\up.csv\r\n"
+            .to_vec(),
+        ..Play::default()
+    }
+    .say("PWD", "257 \"C:\\home\" is current")
+    .say("SIZE", "550 not now");
+    let stage = Stage::set(play).await;
+    let mut options = stage.options();
+    options.system = ServerSystem::Windows;
+    options.listing.time_zone = Some(jiff::tz::TimeZone::get("Europe/Brussels").unwrap());
+    let mut ftp = Ftps::connect(options).await.unwrap();
+    let path = RemotePath::new(b"C:\\in\\f.csv").unwrap();
+    let entry = ftp.stat(&path).await.unwrap().unwrap();
+    assert_eq!(entry.size_bytes, Some(7));
+    assert_eq!(
+        entry.modified.unwrap().at.to_string(),
+        "2024-02-17T08:35:00Z"
+    );
+    let up = RemotePath::new(b"C:\\in\\up.csv").unwrap();
+    assert_eq!(ftp.stat(&up).await.unwrap(), None);
+    let folders: Vec<_> = stage
+        .heard()
+        .into_iter()
+        .filter(|it| it.starts_with("CWD"))
+        .collect();
+    assert_eq!(
+        folders,
+        ["CWD C:\\in", "CWD C:\\home", "CWD C:\\in", "CWD C:\\home"]
+    );
+    assert!(!ftp.abilities().replace_by_rename);
+}
+
+#[tokio::test]
+async fn a_farewell_without_an_answer_is_one() {
+    let stage = Stage::set(explicit().instead("QUIT", Answer::Cut)).await;
+    Box::new(connected(&stage).await).close().await.unwrap();
 }
