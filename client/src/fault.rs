@@ -240,6 +240,9 @@ pub struct RemoteError {
     /// The server's own words, made printable and cut at
     /// [`RemoteError::MAX_SERVER_WORDS`] bytes.
     pub server_said: Option<String>,
+    /// An upload failed: every byte before this offset of the file is known to
+    /// have arrived, so that it can be continued there.
+    pub arrived_to: Option<u64>,
 }
 
 impl RemoteError {
@@ -253,6 +256,16 @@ impl RemoteError {
             fault,
             step,
             server_said: None,
+            arrived_to: None,
+        }
+    }
+
+    /// The same with the offset up to which an upload is known to have arrived.
+    #[must_use]
+    pub fn with_arrived_to(self, offset: u64) -> Self {
+        Self {
+            arrived_to: Some(offset),
+            ..self
         }
     }
 
@@ -336,7 +349,11 @@ impl RemoteError {
 
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failed: {}", self.step, self.fault)?;
+        write!(f, "{} failed", self.step)?;
+        if let Some(offset) = self.arrived_to {
+            write!(f, " after byte {offset}")?;
+        }
+        write!(f, ": {}", self.fault)?;
         match &self.server_said {
             Some(words) => write!(f, " (the server said: {words})"),
             None => Ok(()),

@@ -13,6 +13,7 @@ pub mod ftps;
 mod path;
 mod remote;
 mod secret;
+pub mod sftp;
 mod timer;
 
 pub use fault::{Permanence, RemoteError, RemoteFault, Step};

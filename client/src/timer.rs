@@ -22,3 +22,19 @@ pub(crate) async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::
         .await
         .map_err(|_| Elapsed)
 }
+
+/// Measures elapsed monotonic time; never tells what time it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopwatch(tokio::time::Instant);
+
+impl Stopwatch {
+    /// Starts measuring now.
+    pub(crate) fn start() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+
+    /// Time since the start.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
