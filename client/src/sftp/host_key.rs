@@ -104,10 +104,11 @@ pub enum HostTrust {
 
 /// Host keys that a server may show, given by an operator or confirmed by one.
 #[derive(Clone, Debug)]
-pub enum KnownKeys {
-    /// By fingerprint.
+pub struct KnownKeys(Known);
+
+#[derive(Clone, Debug)]
+enum Known {
     Fingerprints(Vec<Fingerprint>),
-    /// By lines of `known_hosts`.
     Lines(Vec<Entry>),
 }
 
@@ -118,7 +119,7 @@ impl KnownKeys {
         match prints.len() {
             0 => Err(TrustError::Empty),
             n if n > MAX_KNOWN_KEYS => Err(TrustError::TooMany),
-            _ => Ok(Self::Fingerprints(prints)),
+            _ => Ok(Self(Known::Fingerprints(prints))),
         }
     }
 
@@ -151,7 +152,7 @@ impl KnownKeys {
         if entries.is_empty() {
             return Err(TrustError::Empty);
         }
-        Ok(Self::Lines(entries))
+        Ok(Self(Known::Lines(entries)))
     }
 }
 
@@ -174,12 +175,12 @@ impl HostTrust {
     pub(super) fn expect(&self, host: &str, port: u16) -> Result<Expected, RemoteFault> {
         match self {
             Self::LearnOnFirstUse => Ok(Expected::Nothing),
-            Self::Known(KnownKeys::Fingerprints(prints)) => Ok(Expected::Keys {
+            Self::Known(KnownKeys(Known::Fingerprints(prints))) => Ok(Expected::Keys {
                 allowed: prints.clone(),
                 revoked: Vec::new(),
                 kinds: None,
             }),
-            Self::Known(KnownKeys::Lines(entries)) => {
+            Self::Known(KnownKeys(Known::Lines(entries))) => {
                 let (mut allowed, mut revoked, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
                 for entry in entries {
                     if !names(entry.host_patterns(), host, port) {

@@ -123,13 +123,12 @@ pub(super) async fn upload(
         check_start(session, &handle, offset).await?;
     }
     let mut writes = Writes::new(offset);
-    let sent = send_all(session, &handle, &mut writes, source, progress).await;
+    send_all(session, &handle, &mut writes, source, progress)
+        .await
+        .map_err(|error| error.with_arrived_to(writes.arrived_to()))?;
     let arrived = writes.arrived_to().saturating_sub(offset);
-    let ended = match sent {
-        Ok(()) => finish(session, &handle, arrived).await,
-        Err(error) => Err(error),
-    };
-    ended.map_err(|error| error.with_arrived_to(writes.arrived_to()))?;
+    // What fails here takes back what was acknowledged: no offset is named.
+    finish(session, &handle, arrived).await?;
     Ok(arrived)
 }
 

@@ -41,6 +41,26 @@ async fn a_file_goes_up_and_comes_back_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn fifty_transfers_go_over_one_connection() {
+    let Some(server) = OpenSsh::start().await else {
+        return;
+    };
+    let mut remote = connected(&server).await;
+    for number in 0..50 {
+        let file = path(server.remote(&format!("f{number}")));
+        let sent = content(1000 * number);
+        remote
+            .put(&file, 0, &mut sent.as_slice(), &Silent)
+            .await
+            .unwrap();
+        let mut got = Vec::new();
+        remote.get(&file, 0, &mut got, &Silent).await.unwrap();
+        assert!(got == sent, "{number}");
+    }
+    assert_eq!(listing(&mut remote, &server.remote("")).await.len(), 50);
+}
+
+#[tokio::test]
 async fn transfers_continue_at_an_offset() {
     let Some(server) = OpenSsh::start().await else {
         return;

@@ -165,7 +165,10 @@ async fn a_close_that_fails_is_a_failed_upload() {
         .put(&path("f"), 0, &mut &b"x"[..], &Silent)
         .await
         .unwrap_err();
-    assert_eq!(error.fault, RemoteFault::NoSpace);
+    assert_eq!(
+        (error.fault, error.arrived_to),
+        (RemoteFault::NoSpace, None)
+    );
 }
 
 #[tokio::test]
