@@ -48,6 +48,7 @@ pub use host_key::{
     Fingerprint, HostTrust, KnownKeys, MAX_KNOWN_HOSTS_LINE_BYTES, MAX_KNOWN_KEYS, TrustError,
 };
 pub use key_pair::{KeyKind, KeyPair, KeyPairError, MAX_PRIVATE_KEY_BYTES, MIN_RSA_BITS};
+pub use link::Agreement;
 pub use options::{Algorithms, Credential, DEFAULT_PORT, KeyPairs, Proof, SftpOptions, Timeouts};
 
 /// How long is waited for the farewell to be sent.
@@ -139,6 +140,12 @@ impl SftpRemote {
     #[must_use]
     pub fn proofs(&self) -> &[Proof] {
         &self.proofs
+    }
+
+    /// What was agreed upon in the handshake.
+    #[must_use]
+    pub fn agreement(&self) -> Option<Agreement> {
+        self.ssh.link.agreement()
     }
 
     /// The last error of a transfer leaves nothing outstanding.

@@ -35,7 +35,7 @@ impl Fingerprint {
             .ok_or(TrustError::Fingerprint)
     }
 
-    fn of(key: &PublicKey) -> Self {
+    pub(super) fn of(key: &PublicKey) -> Self {
         let mut digest = [0; 32];
         for (to, from) in digest
             .iter_mut()

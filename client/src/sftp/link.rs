@@ -1,43 +1,62 @@
 //! What russh tells us of a connection: its host key and why it ended.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
-use russh::{AlgorithmKind, Channel, Disconnect, Error};
+use russh::{AlgorithmKind, Channel, Disconnect, Error, Names};
 
-use super::host_key::Expected;
+use super::host_key::{Expected, Fingerprint};
 use super::transport::HostKeyKind;
 use crate::fault::{RemoteError, RemoteFault, Step};
 
-/// What is known of a connection's end, shared with russh's task.
+/// What the two sides agreed upon in the handshake, for an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    /// SHA-256 fingerprint of the server's host key.
+    pub host_key: Fingerprint,
+    /// How the host key signs.
+    pub host_key_algorithm: String,
+    /// How keys were exchanged.
+    pub key_exchange: String,
+    /// How content is encrypted.
+    pub cipher: String,
+}
+
+/// What is known of a connection and its end, shared with russh's task.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Link(Arc<Mutex<Ending>>);
+pub(super) struct Link(Arc<Mutex<Known>>);
 
 #[derive(Clone, Debug, Default)]
-struct Ending {
+struct Known {
     fault: Option<RemoteFault>,
     words: Option<String>,
-    shown: Option<HostKeyKind>,
+    shown: Option<(Fingerprint, Option<HostKeyKind>)>,
+    agreement: Option<Agreement>,
 }
 
 impl Link {
-    fn ended(&self, fault: RemoteFault, words: Option<String>) {
-        let mut ending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The first cause counts; what follows is its consequence.
-        if ending.fault.is_none() {
-            ending.fault = Some(fault);
-            ending.words = words;
-        }
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show(&self, kind: Option<HostKeyKind>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).shown = kind;
+    fn ended(&self, fault: RemoteFault, words: Option<String>) {
+        let mut known = self.known();
+        // The first cause counts; what follows is its consequence.
+        if known.fault.is_none() {
+            known.fault = Some(fault);
+            known.words = words;
+        }
     }
 
     /// The kind of the host key that the server showed.
     pub(super) fn shown(&self) -> Option<HostKeyKind> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).shown
+        self.known().shown.and_then(|(_, kind)| kind)
+    }
+
+    /// What was agreed upon, once the handshake is done.
+    pub(super) fn agreement(&self) -> Option<Agreement> {
+        self.known().agreement.clone()
     }
 
     /// Why the connection ended; lost when nobody said.
@@ -47,14 +66,10 @@ impl Link {
 
     /// The same with another fault for when nobody said.
     pub(super) fn error_or(&self, step: Step, otherwise: RemoteFault) -> RemoteError {
-        let ending = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let error = RemoteError::new(step, ending.fault.unwrap_or(otherwise));
-        match ending.words {
-            Some(words) => error.with_words(&words),
+        let known = self.known();
+        let error = RemoteError::new(step, known.fault.clone().unwrap_or(otherwise));
+        match &known.words {
+            Some(words) => error.with_words(words),
             None => error,
         }
     }
@@ -75,7 +90,7 @@ impl Handler for Watcher {
         // Certificates are not offered, so a server that shows one is refused
         // by its key: no such key is known.
         let key = shown.public_key();
-        self.link.show(HostKeyKind::of(&key.algorithm()));
+        self.link.known().shown = Some((Fingerprint::of(&key), HostKeyKind::of(&key.algorithm())));
         match self.expected.check(&key) {
             Ok(()) => Ok(shown.certificate().is_none()),
             Err(fault) => {
@@ -83,6 +98,22 @@ impl Handler for Watcher {
                 Ok(false)
             }
         }
+    }
+
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        names: &Names,
+        _: &mut Session,
+    ) -> Result<(), Error> {
+        let mut known = self.link.known();
+        known.agreement = known.shown.map(|(host_key, _)| Agreement {
+            host_key,
+            host_key_algorithm: names.key.as_str().to_owned(),
+            key_exchange: names.kex.as_ref().to_owned(),
+            cipher: names.cipher.as_ref().to_owned(),
+        });
+        Ok(())
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Error>) -> Result<(), Error> {

@@ -318,6 +318,20 @@ async fn a_host_key_is_learned_only_by_asking_first() {
 }
 
 #[tokio::test]
+async fn what_was_agreed_upon_is_told() {
+    let config = "KexAlgorithms curve25519-sha256\nCiphers aes256-gcm@openssh.com\n\
+                  Subsystem sftp internal-sftp";
+    let Some(server) = OpenSsh::start_with(config).await else {
+        return;
+    };
+    let agreement = connected(&server).await.agreement().unwrap();
+    assert_eq!(agreement.host_key, server.fingerprint(0));
+    assert_eq!(agreement.host_key_algorithm, "ssh-ed25519");
+    assert_eq!(agreement.key_exchange, "curve25519-sha256");
+    assert_eq!(agreement.cipher, "aes256-gcm@openssh.com");
+}
+
+#[tokio::test]
 async fn each_of_a_servers_host_keys_may_be_the_pinned_one() {
     let Some(server) = OpenSsh::start().await else {
         return;

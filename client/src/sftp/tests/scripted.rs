@@ -450,3 +450,14 @@ async fn an_empty_packet_of_names_ends_a_listing() {
     let mut remote = server.connect().await;
     assert_eq!(listing(&mut remote, b"in").await.len(), 1);
 }
+
+#[tokio::test]
+async fn s04_a_server_opens_no_channel_to_us() {
+    let server = Scripted::start(Script::default()).await;
+    let mut remote = server.connect().await;
+    let answered = || *server.opened.lock().unwrap();
+    while answered().is_none() {
+        remote.stat(&path("f")).await.unwrap();
+    }
+    assert_eq!(answered(), Some(false));
+}

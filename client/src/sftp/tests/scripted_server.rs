@@ -302,6 +302,8 @@ struct Connection {
     tried: Arc<Mutex<Vec<&'static str>>>,
     asked: usize,
     key_accepted: bool,
+    /// Whether a channel that the server opened was accepted.
+    opened: Arc<Mutex<Option<bool>>>,
     channel: Option<Channel<Msg>>,
     serving: Option<AbortOnDropHandle<()>>,
 }
@@ -403,6 +405,13 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Error> {
         assert_eq!(name, "sftp");
+        let (handle, opened) = (session.handle(), Arc::clone(&self.opened));
+        tokio::spawn(async move {
+            let channel = handle
+                .channel_open_forwarded_tcpip("localhost", 22, "localhost", 1)
+                .await;
+            *opened.lock().unwrap() = Some(channel.is_ok());
+        });
         let channel = self.channel.take().unwrap();
         let script = Arc::clone(&self.script);
         self.serving = Some(AbortOnDropHandle::new(tokio::spawn(async move {
@@ -416,6 +425,9 @@ pub(super) struct Scripted {
     pub(super) port: u16,
     pub(super) script: Arc<Script>,
     pub(super) tried: Arc<Mutex<Vec<&'static str>>>,
+    /// Whether a channel that the server opened was accepted; unknown while
+    /// unanswered.
+    pub(super) opened: Arc<Mutex<Option<bool>>>,
     fingerprint: Fingerprint,
     _accepting: AbortOnDropHandle<()>,
 }
@@ -441,6 +453,8 @@ impl Scripted {
         let port = listener.local_addr().unwrap().port();
         let (script, tried) = (Arc::new(script), Arc::new(Mutex::default()));
         let (script_of, tried_of) = (Arc::clone(&script), Arc::clone(&tried));
+        let opened = Arc::new(Mutex::default());
+        let opened_of = Arc::clone(&opened);
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let connection = Connection {
@@ -449,6 +463,7 @@ impl Scripted {
                     tried: Arc::clone(&tried_of),
                     asked: 0,
                     key_accepted: false,
+                    opened: Arc::clone(&opened_of),
                     channel: None,
                     serving: None,
                 };
@@ -465,6 +480,7 @@ impl Scripted {
             port,
             script,
             tried,
+            opened,
             fingerprint,
             _accepting: AbortOnDropHandle::new(accepting),
         }
