@@ -11,6 +11,7 @@
 mod fault;
 pub mod ftps;
 mod path;
+pub mod pgp;
 mod remote;
 mod secret;
 pub mod sftp;
