@@ -15,6 +15,7 @@ pub mod pgp;
 mod remote;
 mod secret;
 pub mod sftp;
+pub mod secret_ref;
 mod timer;
 
 pub use fault::{Permanence, RemoteError, RemoteFault, Step};
