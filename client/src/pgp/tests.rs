@@ -4,6 +4,9 @@ mod decrypting;
 mod encrypting;
 mod gnupg;
 mod hostile;
+mod limits;
+mod long;
+mod newer_forms;
 mod partner_keys;
 
 use std::sync::Arc;

@@ -56,7 +56,7 @@ fn files_of_any_size_reach_gnupg_whole() {
 }
 
 #[test]
-fn gnupg_takes_our_key_and_verifies_our_signature() {
+fn o05_gnupg_takes_our_key_and_verifies_our_signature() {
     let Some(gnupg) = Gnupg::new() else { return };
     gnupg.make_key("partner", "default", "never");
     let partner = Arc::new(PartnerKey::read(&gnupg.export("partner")).expect("read the key"));

@@ -146,7 +146,7 @@ fn a_report_says_whose_key_it_is_what_it_is_and_when_it_ends() {
 }
 
 #[test]
-fn expired_and_revoked_keys_are_refused_by_name() {
+fn o05_expired_and_revoked_keys_are_refused_by_name() {
     let Some(gnupg) = Gnupg::new() else { return };
     let short = gnupg.make_key("short", "future-default", "10d");
     let key = read(&gnupg.export(&short)).expect("read it");
