@@ -229,8 +229,39 @@ pub(crate) fn signing_key(data_dir: &Path) -> Result<SigningKey, DataDirError> {
     SigningKey::from_seed(&seed).map_err(|_| DataDirError::BadSigningKey { path })
 }
 
+/// A secret's file, up to one byte over `limit`, and its permission bits.
+pub(crate) fn read_secret(path: &Path, limit: usize) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
+    let file = File::open(path)?;
+    let mode = file.metadata()?.mode() & 0o777;
+    let mut content = Zeroizing::new(Vec::with_capacity(limit + 2));
+    let over = u64::try_from(limit).map_or(u64::MAX, |limit| limit + 1);
+    file.take(over).read_to_end(&mut content)?;
+    Ok((content, mode))
+}
+
+/// A whole file where there was none. A file that is there already, even since
+/// a moment ago, stays as it is.
+pub(crate) fn write_unless_there(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut suffix = [0_u8; 8];
+    getrandom::fill(&mut suffix).map_err(io::Error::other)?;
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(format!(".{}", hex::encode(suffix)));
+    let fresh = Path::new(&fresh);
+    let written = private_file(fresh).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()?;
+        // Unlike a rename, a link replaces nothing.
+        match fs::hard_link(fresh, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        }
+    });
+    let removed = fs::remove_file(fresh);
+    written.and(removed)
+}
+
 /// A whole file, or none.
-fn write_once(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_once(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let mut file = private_file(Path::new(&fresh))?;

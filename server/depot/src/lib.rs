@@ -19,6 +19,7 @@ mod clocks;
 mod content_hash;
 mod data_dir;
 mod depot;
+mod envelope;
 mod evidence;
 mod gate;
 mod hold;
@@ -67,6 +68,10 @@ pub use clocks::ClockEntry;
 pub use content_hash::{Checksum, HashReport};
 pub use data_dir::DataDirError;
 pub use depot::{Depot, Fsync, OpenError, Options, Refresh, Role};
+pub use envelope::{
+    EnvelopeError, MAX_KEY_ID_BYTES, MAX_MASTER_KEY_FILE_BYTES, MAX_MASTER_KEYS,
+    MAX_SEALED_VALUE_BYTES, MasterKeyError, MasterKeys, Place, master_key_of,
+};
 pub use evidence::{Evidence, EvidenceError, Shard};
 pub use gate::{
     AdmitRefused, ConnectionSlot, FirstProof, Gate, GateOptions, LoginAttempt, LoginError,
