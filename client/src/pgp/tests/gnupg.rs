@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// GnuPG at the tests' moment. Its agent is ended on drop.
+/// GnuPG, whose clock stands still at the tests' moment. Its agent is ended on drop.
 pub(super) struct Gnupg {
     home: TempDir,
 }
@@ -64,7 +64,7 @@ impl Gnupg {
             .arg(self.home.path())
             .args(["--batch", "--no-tty", "--yes", "--status-fd", "2"])
             .args(["--pinentry-mode", "loopback", "--trust-model", "always"])
-            .args(["--faked-system-time", "20260601T120000"])
+            .args(["--faked-system-time", "20260601T120000!"])
             .args(arguments)
             .env("LC_ALL", "C")
             .stdin(Stdio::piped())
