@@ -184,7 +184,6 @@ const RULES: &[Rule] = &[
             "server/depot/src/timer.rs",
             // The client stands alone and has its own.
             "client/src/timer.rs",
-            // The tests' own deadline.
             // The tests' own deadline, and what measures speed.
             "tests/src/wait.rs",
             "client/benches/",
