@@ -185,6 +185,7 @@ const RULES: &[Rule] = &[
             // The client stands alone and has its own.
             "client/src/timer.rs",
             // The tests' own deadline, and what measures speed.
+            // The tests' own deadline.
             "tests/src/wait.rs",
             "client/benches/",
         ],
