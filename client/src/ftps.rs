@@ -20,7 +20,7 @@
 //! options.rs           what the operator says
 //! login.rs             TCP, TLS, USER, PASS, PROT, FEAT, TYPE        -> Link
 //! link.rs, transfer.rs, verbs.rs   the verbs on one connection
-//! control.rs           commands and replies in step; data.rs's kin: passive.rs, active.rs
+//! control.rs           commands and replies in step; passive.rs, active.rs: where data goes
 //! trust.rs, trust/     certificates, pins, keys, one session store per connection
 //! listing.rs, listing/ pure: lines to entries
 //! reply.rs, command.rs, features.rs, faults.rs   pure: bytes to values and back
