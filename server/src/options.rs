@@ -99,6 +99,7 @@ pub fn depot_options(
             max_connections_per_address: settings.gate.max_connections_per_address.get(),
             max_half_open: settings.gate.max_half_open.get(),
         },
+        hardened: settings.outbound.hardened,
         clock,
         role,
     })

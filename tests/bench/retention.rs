@@ -119,6 +119,7 @@ async fn open(layover: &Layover, clock: &Arc<ManualClock>) -> Depot {
             max_connections_per_address: 10,
             max_half_open: 10,
         },
+        hardened: false,
         clock: Arc::<ManualClock>::clone(clock),
         role: Role::Server,
     };

@@ -123,6 +123,7 @@ fn options(database_url: String, place: &Path) -> Result<Options, Fault> {
         max_keep: keep,
         partial_keep: keep,
         checksum: layover_depot::Checksum::Off,
+        hardened: false,
         gate: GateOptions {
             allow: Vec::new(),
             deny: Vec::new(),

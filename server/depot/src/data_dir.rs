@@ -20,6 +20,10 @@ const LOCK_FILE: &str = "layover.lock";
 const NODE_FILE: &str = "node-id";
 /// The key of this node's part in the hash chains.
 const SIGNING_KEY_FILE: &str = "signing_key";
+/// The master keys that secrets in the database are sealed with.
+const MASTER_KEYS_FILE: &str = "master_keys";
+/// Held locked while they are rotated.
+const MASTER_KEYS_LOCK: &str = "master_keys.lock";
 /// Longest node name, in bytes.
 const MAX_NODE_BYTES: usize = 64;
 
@@ -227,6 +231,29 @@ pub(crate) fn signing_key(data_dir: &Path) -> Result<SigningKey, DataDirError> {
         Err(error) => return Err(unusable(error)),
     }
     SigningKey::from_seed(&seed).map_err(|_| DataDirError::BadSigningKey { path })
+}
+
+/// Where the master keys lie, in a directory for this user alone.
+pub(crate) fn master_keys(data_dir: &Path) -> Result<PathBuf, DataDirError> {
+    let keys = data_dir.join(KEYS_DIR);
+    make_private(&keys)?;
+    Ok(keys.join(MASTER_KEYS_FILE))
+}
+
+/// Keeps everybody else from rotating the master keys while the file lives; `None`
+/// when somebody is about it.
+pub(crate) fn lock_master_keys(data_dir: &Path) -> Result<Option<File>, DataDirError> {
+    let path = data_dir.join(KEYS_DIR).join(MASTER_KEYS_LOCK);
+    let unusable = |source| DataDirError::Unusable {
+        path: path.clone(),
+        source,
+    };
+    let file = private_file(&path).map_err(unusable)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(unusable(error.into())),
+    }
 }
 
 /// A secret's file, up to one byte over `limit`, and its permission bits.

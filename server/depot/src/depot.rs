@@ -79,6 +79,8 @@ pub struct Options {
     pub checksum: Checksum,
     /// Who may connect, and how many.
     pub gate: GateOptions,
+    /// Whether integrations may only be what is safe.
+    pub hardened: bool,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What the process is.
@@ -308,7 +310,7 @@ impl Depot {
         let passwords = Passwords::new();
         Self {
             inner: Arc::new(Inner {
-                registry: Registry::new(Arc::clone(&holdings), passwords.clone()),
+                registry: Registry::new(Arc::clone(&holdings), passwords.clone(), options),
                 gate: Gate::new(Arc::clone(&holdings), passwords, options.gate.clone()),
                 journal: Journal::new(Arc::clone(&holdings.store), holdings.node.clone()),
                 shelf: Shelf::new(Arc::clone(&holdings)),

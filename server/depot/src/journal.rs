@@ -264,7 +264,7 @@ impl NewEntry {
 
 /// Cuts a text to [`MAX_DETAIL_BYTES`] at a character boundary. A NUL, which
 /// PostgreSQL cannot keep, is shown as a replacement character.
-fn bounded(text: String) -> String {
+pub(crate) fn bounded(text: String) -> String {
     let mut text = if text.contains('\0') {
         text.replace('\0', "\u{fffd}")
     } else {

@@ -24,6 +24,7 @@ mod evidence;
 mod gate;
 mod hold;
 mod holdings;
+mod integration;
 mod journal;
 mod ledger;
 mod listings;
@@ -79,13 +80,28 @@ pub use gate::{
 };
 pub use hold::{Hold, HoldApproval, HoldId, HoldScope, HoldState, MAX_HOLD_DAYS};
 pub use holdings::{Direction, Moving};
+pub use integration::{
+    ActivePorts, Breach, Caution, CertificatePin, Certificates, Credential, CronSchedule,
+    DateFormat, Difference, DisplayName, Field, FieldError, FieldFault, FilePattern,
+    FlowDefinition, FlowDirection, FlowFolder, FtpSettings, FtpsSecurity, GivenSecret,
+    HostKeyError, HostKeyProof, IdempotencyMode, InboundPolicy, Integration, IntegrationProtocol,
+    IntegrationSettings, IntegrationSpec, KeptSecret, KeyPairError, Location, LocationDirection,
+    LocationPath, LocationPathError, MAX_DATE_FORMAT_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_FLOW_FILES,
+    MAX_HOST_BYTES, MAX_HOST_KEYS, MAX_KEY_TEXT_BYTES, MAX_LOCATION_PATH_BYTES, MAX_LOCATIONS,
+    MAX_REFERENCE_BYTES, MAX_REMOTE_USER_BYTES, MAX_SECRET_BYTES, MAX_SUFFIX_BYTES, MinTlsVersion,
+    NotAReference, NotAValue, OutboundPolicy, PartialSuffix, PartnerHostKey, PgpPublicKeys,
+    RemoteHost, RemoteSystem, RemoteUser, SecretForm, SecretPurpose, SecretReference, SecretSlot,
+    SftpAuth, SftpSettings, SshAlgorithms, SshKeyKind, SshKeyPair, TlsSettings, TransferMode,
+    WantedIntegration, WantedLocation, ZoneName,
+};
 pub use journal::{
     Journal, JournalEntry, JournalFilter, JournalKind, MAX_JOURNAL_PAGE, Outcome, UnknownWord,
 };
 pub use ledger::FileState;
 pub use names::{
-    AccountId, AccountName, EntityId, EntityName, FileId, HomeId, HomeName, MAX_IDENTIFIER_BYTES,
-    NameError, NodeId, OperatorName, SessionId,
+    AccountId, AccountName, EntityId, EntityName, FileId, FlowName, HomeId, HomeName,
+    IntegrationId, IntegrationName, LocationName, MAX_IDENTIFIER_BYTES, NameError, NodeId,
+    OperatorName, SessionId,
 };
 pub use network::{AllowedNetwork, FromPattern, Network, NetworkError, NewNetwork, normalise_ip};
 pub use operator::{
@@ -94,7 +110,10 @@ pub use operator::{
 pub use password::{MAX_PASSWORD_BYTES, PasswordError};
 pub use path::{MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, PathError, VirtualPath};
 pub use recover::{RecoveryReport, SILENT_AFTER};
-pub use registry::{Approved, FolderRule, Registry, RegistryError};
+pub use registry::{
+    Applied, Approved, Doing, Existing, FolderRule, HostKeyTrust, Registry, RegistryError,
+    RotationReport, SecretNote,
+};
 pub use rights::{
     FolderPermission, Protocol, Protocols, ProtocolsError, Right, Rights, RightsError,
 };

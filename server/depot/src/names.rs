@@ -114,6 +114,30 @@ name!(
     |byte| byte.is_ascii_alphanumeric(),
     |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'@')
 );
+name!(
+    /// A partner's own server that we connect to.
+    IntegrationName,
+    "an integration",
+    "1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit",
+    small_or_digit,
+    identifier
+);
+name!(
+    /// A folder on a partner's server.
+    LocationName,
+    "a location",
+    "1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit",
+    small_or_digit,
+    identifier
+);
+name!(
+    /// What moves files between a location and a home.
+    FlowName,
+    "a flow",
+    "1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit",
+    small_or_digit,
+    identifier
+);
 
 impl From<&AccountName> for HomeName {
     /// An account's own home carries its name.
@@ -147,6 +171,10 @@ number!(
 number!(
     /// A home's row.
     HomeId
+);
+number!(
+    /// An integration's row; a removed integration keeps it.
+    IntegrationId
 );
 number!(
     /// A file's row in the ledger.

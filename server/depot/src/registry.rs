@@ -8,8 +8,11 @@ mod error;
 mod files;
 mod folders;
 mod holds;
+mod integrations;
+mod vault;
 mod views;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use layover_retention::{Keep, KeepTooLong, PolicyLayers};
@@ -18,8 +21,11 @@ use belongings::{MAX_NETWORKS_PER_ACCOUNT, at_most, authorized, check_reason};
 pub use error::RegistryError;
 pub use folders::FolderRule;
 pub use holds::Approved;
+pub use integrations::{Applied, Doing, Existing, HostKeyTrust};
+pub use vault::{RotationReport, SecretNote};
 
 use crate::account::{Account, AccountChange, Actor, Enabled, Entity, NewAccount, NewEntity};
+use crate::depot::Options;
 use crate::holdings::Holdings;
 use crate::journal::NewEntry;
 use crate::password::Passwords;
@@ -36,13 +42,19 @@ const MAX_REASON_BYTES: usize = 256;
 pub struct Registry {
     holdings: Arc<Holdings>,
     passwords: Passwords,
+    /// Where the master keys lie.
+    data_dir: PathBuf,
+    /// Whether integrations may only be what is safe.
+    hardened: bool,
 }
 
 impl Registry {
-    pub(crate) fn new(holdings: Arc<Holdings>, passwords: Passwords) -> Self {
+    pub(crate) fn new(holdings: Arc<Holdings>, passwords: Passwords, options: &Options) -> Self {
         Self {
             holdings,
             passwords,
+            data_dir: options.data_dir.clone(),
+            hardened: options.hardened,
         }
     }
 

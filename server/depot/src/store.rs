@@ -31,6 +31,7 @@ use crate::account::{
     StoredFile,
 };
 use crate::hold::{Approving, Hold, HoldId, NewHold, Signed};
+use crate::integration::{FlowDefinition, Integration};
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
     Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, ContentHash, DueRow, EndedBy, FileRow,
@@ -43,11 +44,14 @@ use crate::rules::{FolderKeep, Grounds};
 use crate::vfs::{HiddenName, Identity, StorageId};
 use crate::{
     AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FolderPermission, HomeId,
-    HomeName, Network, NewCertificate, NewNetwork, NodeId, SessionId, VirtualPath,
+    HomeName, IntegrationName, Network, NewCertificate, NewNetwork, NodeId, SessionId, VirtualPath,
 };
 
 pub(crate) use dump::{Column, DumpError, DumpPart, Kind, TableRows};
-pub(crate) use rows::{AccountRow, LoginRow, NewAccountRow, OwnSessions, SessionStart};
+pub(crate) use rows::{
+    AccountRow, FlowWrite, IntegrationWrite, LoginRow, NewAccountRow, OwnSessions, Resealed,
+    SealedRow, SecretRow, SessionStart,
+};
 pub(crate) use steps::Value;
 
 mod rows;
@@ -310,6 +314,14 @@ macro_rules! store_doors {
             judge storage::record_storage(storage: &StorageId, replaces: Option<&StorageId>, now: Timestamp, entry: &NewEntry) -> Option<()>;
             read storage::others_live(node: &NodeId, silent_before: Timestamp) -> bool;
             read storage::storage_is_needed(node: &NodeId, silent_before: Timestamp) -> bool;
+
+            read integrations::integrations(name: Option<&IntegrationName>) -> Vec<Integration>;
+            judge integrations::write_integrations(writes: &[IntegrationWrite], flows: &[FlowWrite], now: Timestamp) -> Option<()>;
+            read integrations::sealed_secret(handle: &str) -> Option<Vec<u8>>;
+            read integrations::sealed_otherwise(key_id: &str, after: &str, limit: usize) -> Vec<SealedRow>;
+            write integrations::reseal(resealed: &[Resealed], entry: &NewEntry) -> u64;
+            read integrations::sealing_keys() -> Vec<String>;
+            read integrations::flow_definitions() -> Vec<FlowDefinition>;
         }
     };
 }

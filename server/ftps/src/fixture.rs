@@ -292,6 +292,7 @@ async fn depot(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Depot {
         max_keep: keep,
         partial_keep: keep,
         checksum: layover_depot::Checksum::Off,
+        hardened: false,
         gate: GateOptions {
             allow: Vec::new(),
             deny: Vec::new(),

@@ -40,6 +40,7 @@ impl World {
             max_keep: keep,
             partial_keep: keep,
             checksum: layover_depot::Checksum::Off,
+            hardened: false,
             gate: GateOptions {
                 allow: Vec::new(),
                 deny: Vec::new(),

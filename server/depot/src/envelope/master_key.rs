@@ -147,6 +147,36 @@ impl MasterKeys {
         Ok(rotated)
     }
 
+    /// Forgets keys that seal nothing, and writes the file at `path` anew. The newest
+    /// two stay: whoever began to seal before a rotation can still end. Returns the
+    /// ids of those that went.
+    pub fn forget_unused(
+        &mut self,
+        path: &Path,
+        used: &[String],
+    ) -> Result<Vec<String>, MasterKeyError> {
+        let mut gone = Vec::new();
+        let mut stay = Vec::new();
+        for key in std::mem::take(&mut self.older) {
+            // The first of the older ones is the one before the newest.
+            if stay.is_empty() && gone.is_empty() || used.contains(&key.id) {
+                stay.push(key);
+            } else {
+                gone.push(key);
+            }
+        }
+        self.older = stay;
+        if !gone.is_empty() {
+            data_dir::write_once(path, self.to_text().as_bytes()).map_err(|source| {
+                MasterKeyError::Unusable {
+                    path: path.to_owned(),
+                    source,
+                }
+            })?;
+        }
+        Ok(gone.into_iter().map(|key| key.id).collect())
+    }
+
     /// Reads the text of a master key file.
     pub fn parse(text: &[u8]) -> Result<Self, MasterKeyError> {
         if text.len() > MAX_MASTER_KEY_FILE_BYTES {

@@ -230,3 +230,22 @@ fn a_bad_file_is_refused_by_its_line_and_its_keys_are_not_shown() {
     ));
     assert_eq!(format!("{:?}", one()), r#"["k1"]"#);
 }
+
+#[test]
+fn keys_that_seal_nothing_are_forgotten_but_the_newest_two() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys");
+    let mut keys = MasterKeys::load(&path).unwrap();
+    for _ in 0..3 {
+        keys = keys.rotate(&path).unwrap();
+    }
+    let ids: Vec<_> = keys.ids().map(ToOwned::to_owned).collect();
+    let [newest, before, third, fourth] = ids.as_slice() else {
+        panic!("{ids:?}")
+    };
+    let used = [newest.clone(), fourth.clone()];
+    assert_eq!(keys.forget_unused(&path, &used).unwrap(), [third.clone()]);
+    assert_eq!(keys.forget_unused(&path, &used).unwrap(), [""; 0]);
+    let kept = MasterKeys::load(&path).unwrap();
+    assert_eq!(kept.ids().collect::<Vec<_>>(), [newest, before, fourth]);
+}

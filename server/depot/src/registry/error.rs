@@ -3,13 +3,31 @@
 use layover_retention::{KeepTooLong, Timestamp};
 
 use super::MAX_REASON_BYTES;
+use crate::data_dir::DataDirError;
+use crate::envelope::{EnvelopeError, MasterKeyError};
 use crate::hold::{HoldId, HoldState, MAX_HOLD_DAYS, MAX_OPEN_HOLDS};
+use crate::integration::{
+    Breach, FieldError, IntegrationProtocol, MAX_SECRET_BYTES, SecretPurpose,
+};
 use crate::operator::{OperatorKeyError, SignatureError};
 use crate::password::PasswordError;
 use crate::rules::MAX_FOLDER_KEEPS;
 use crate::store::StoreError;
 use crate::vfs::VfsError;
-use crate::{AccountName, EntityName, HomeName, Network, OperatorName, SessionId, VirtualPath};
+use crate::{
+    AccountName, EntityName, FlowName, HomeName, IntegrationName, LocationName, Network,
+    OperatorName, SessionId, VirtualPath,
+};
+
+fn joined(reasons: &[impl std::fmt::Display]) -> String {
+    let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+    reasons.join("; ")
+}
+
+fn lines(errors: &[RegistryError]) -> String {
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    errors.join("\n")
+}
 
 /// Why the registry refuses.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +46,7 @@ pub enum RegistryError {
     },
     /// It still has accounts, or files that must expire.
     #[error(
-        "entity `{name}` still has accounts or files; remove its accounts first, and its files go when their time is over"
+        "entity `{name}` still has accounts, integrations or files; remove its accounts and integrations first, and its files go when their time is over"
     )]
     EntityInUse {
         /// The name.
@@ -289,6 +307,151 @@ pub enum RegistryError {
         /// What was asked for.
         id: SessionId,
     },
+    /// No integration of this name.
+    #[error("there is no integration `{name}`; see: layover integration list")]
+    UnknownIntegration {
+        /// The name.
+        name: IntegrationName,
+    },
+    /// The name is taken.
+    #[error("there is an integration `{name}` already")]
+    IntegrationExists {
+        /// The name.
+        name: IntegrationName,
+    },
+    /// Somebody else was quicker.
+    #[error("somebody else has changed `{name}` just now; look at it and try again")]
+    IntegrationChanged {
+        /// The integration, or all that were to change.
+        name: String,
+    },
+    /// Fields that cannot be what was asked for, all of them.
+    #[error("integration `{name}`: {}", joined(.errors))]
+    Fields {
+        /// The integration.
+        name: IntegrationName,
+        /// What is wrong.
+        errors: Vec<FieldError>,
+    },
+    /// The appliance is hardened.
+    #[error(
+        "[outbound] hardened = true refuses this of integration `{name}`: {}",
+        joined(.breaches)
+    )]
+    Hardened {
+        /// The integration.
+        name: IntegrationName,
+        /// What is refused.
+        breaches: Vec<Breach>,
+    },
+    /// The protocol has no such secret.
+    #[error("integration `{name}` speaks {protocol}, which has no {purpose}")]
+    NoSuchSecret {
+        /// The integration.
+        name: IntegrationName,
+        /// What it speaks.
+        protocol: IntegrationProtocol,
+        /// What was given.
+        purpose: SecretPurpose,
+    },
+    /// The secret is empty or too long.
+    #[error("a {purpose} has 1 to {MAX_SECRET_BYTES} bytes")]
+    SecretSize {
+        /// What was given.
+        purpose: SecretPurpose,
+    },
+    /// There is no key to confirm.
+    #[error("integration `{name}` has no {purpose} that waits for confirmation")]
+    NothingToConfirm {
+        /// The integration.
+        name: IntegrationName,
+        /// Which key.
+        purpose: SecretPurpose,
+    },
+    /// A rotation is under way.
+    #[error(
+        "integration `{name}` has a new {purpose} already, which is not confirmed: the one before it is still tried; confirm it first, or say that the new one is to be replaced"
+    )]
+    RotationUnderWay {
+        /// The integration.
+        name: IntegrationName,
+        /// Which key.
+        purpose: SecretPurpose,
+    },
+    /// The name is taken.
+    #[error("integration `{name}` has a location `{location}` already")]
+    LocationExists {
+        /// The integration.
+        name: IntegrationName,
+        /// The location.
+        location: LocationName,
+    },
+    /// No location of this name.
+    #[error("integration `{name}` has no location `{location}`; see: layover location list {name}")]
+    UnknownLocation {
+        /// The integration.
+        name: IntegrationName,
+        /// The location.
+        location: LocationName,
+    },
+    /// A list of the integration is full.
+    #[error("integration `{name}` would have {count} {what}, and {limit} is the most")]
+    TooManyOfIntegration {
+        /// The integration.
+        name: IntegrationName,
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The host key is not among those that were seen or given.
+    #[error(
+        "integration `{name}` has no host key {fingerprint}; see: layover integration host-key list {name}"
+    )]
+    UnknownHostKey {
+        /// The integration.
+        name: IntegrationName,
+        /// What was asked for.
+        fingerprint: String,
+    },
+    /// Several things at once.
+    #[error("{}", lines(.0))]
+    Several(Vec<RegistryError>),
+    /// Only SFTP servers have host keys.
+    #[error("integration `{name}` speaks {protocol}: only SFTP servers have host keys")]
+    NoHostKeys {
+        /// The integration.
+        name: IntegrationName,
+        /// What it speaks.
+        protocol: IntegrationProtocol,
+    },
+    /// A flow names an integration that is not there.
+    #[error("flow `{flow}` names the integration `{partner}`, which is not there")]
+    FlowPartner {
+        /// The flow.
+        flow: FlowName,
+        /// What it names.
+        partner: IntegrationName,
+    },
+    /// A secret cannot be sealed or opened.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// Another process is about it.
+    #[error("the master keys are being rotated just now; see: layover secrets list")]
+    RotatingAlready,
+    /// The master keys cannot be had.
+    #[error(transparent)]
+    MasterKeys(#[from] MasterKeyError),
+    /// Nor the directory that they lie in.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// Values are sealed, and this node has no master keys.
+    #[error(
+        "secrets in the database are sealed with master keys that this node does not have: copy keys/master_keys in data_dir from the node that sealed them, or from a backup"
+    )]
+    NoMasterKeys,
     /// The database is away.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -51,6 +51,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "clocks",
         include_str!("../../migrations/0008_clocks.sql"),
     ),
+    (
+        9,
+        "integrations",
+        include_str!("../../migrations/0009_integrations.sql"),
+    ),
 ];
 
 /// The last schema step.

@@ -32,6 +32,11 @@ pub(super) const TABLES: &[&str] = &[
     "chain_checkpoints",
     "signing_keys",
     "node_clocks",
+    "integrations",
+    "integration_secrets",
+    "integration_host_keys",
+    "locations",
+    "flow_definitions",
 ];
 
 /// What a column holds.

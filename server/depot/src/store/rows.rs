@@ -4,10 +4,15 @@ use std::net::IpAddr;
 
 use layover_retention::{Keep, Timestamp};
 
+use crate::integration::{
+    FlowDefinition, IntegrationSpec, KeptSecret, Location, PartnerHostKey, SecretPurpose,
+};
+use crate::journal::NewEntry;
 use crate::session::terms::Terms;
 use crate::{
     Account, AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedKey, EntityId, HomeId,
-    HomeName, NewCertificate, NewNetwork, NodeId, Protocol, Protocols, SessionId, SessionReuse,
+    HomeName, IntegrationId, LocationName, NewCertificate, NewNetwork, NodeId, Protocol, Protocols,
+    SessionId, SessionReuse,
 };
 
 /// An account to be inserted: everything is checked and hashed.
@@ -71,4 +76,56 @@ pub(crate) enum OwnSessions {
     Dead,
     /// This process's.
     Alive,
+}
+
+/// What becomes of one integration, in the transaction of all of a command.
+#[derive(Clone, Debug)]
+pub(crate) struct IntegrationWrite {
+    /// The row and the version of it that was looked at; none: a new one.
+    pub(crate) of: Option<(IntegrationId, i64)>,
+    pub(crate) spec: IntegrationSpec,
+    pub(crate) entity: EntityId,
+    pub(crate) learned: String,
+    pub(crate) locations_gone: Vec<LocationName>,
+    pub(crate) locations: Vec<Location>,
+    pub(crate) host_keys_gone: Vec<String>,
+    pub(crate) host_keys: Vec<PartnerHostKey>,
+    /// Handles.
+    pub(crate) secrets_gone: Vec<String>,
+    /// New ones, and old ones in another slot; of the old ones the sealed value stays.
+    pub(crate) secrets: Vec<SecretRow>,
+    /// It is removed: its row stays, what hangs on it goes.
+    pub(crate) removed: bool,
+    pub(crate) entry: NewEntry,
+}
+
+/// A secret, and its sealed value when it is new.
+#[derive(Clone, Debug)]
+pub(crate) struct SecretRow {
+    pub(crate) kept: KeptSecret,
+    pub(crate) sealed: Option<Vec<u8>>,
+}
+
+/// What becomes of a flow; in the same transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct FlowWrite {
+    pub(crate) flow: FlowDefinition,
+    pub(crate) entry: NewEntry,
+}
+
+/// A sealed value that got another master key.
+#[derive(Clone, Debug)]
+pub(crate) struct Resealed {
+    pub(crate) handle: String,
+    pub(crate) was: Vec<u8>,
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) key_id: String,
+}
+
+/// A sealed value where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct SealedRow {
+    pub(crate) handle: String,
+    pub(crate) purpose: SecretPurpose,
+    pub(crate) sealed: Vec<u8>,
 }

@@ -7,6 +7,7 @@ mod dump;
 mod faults;
 mod foresight;
 mod holds;
+mod integrations;
 mod ledger;
 mod operators;
 mod rules;
@@ -101,6 +102,8 @@ async fn store_suite(store: &Store) {
     operators::removed_accounts_and_entities(store).await;
     foresight::what_goes_and_what_failed(store).await;
     chains::certificates_of_what_went(store).await;
+    integrations::an_integration_from_its_beginning_to_its_end(store).await;
+    integrations::all_of_a_command_or_nothing(store).await;
     dump::everything_goes_out_and_comes_back(store).await;
 }
 
@@ -137,6 +140,7 @@ fn the_suite_calls_every_function() {
         include_str!("tests/operators.rs"),
         include_str!("tests/foresight.rs"),
         include_str!("tests/holds.rs"),
+        include_str!("tests/integrations.rs"),
         include_str!("tests/ledger.rs"),
         include_str!("tests/rules.rs"),
     ]

@@ -15,6 +15,7 @@ mod foresight;
 mod gate;
 mod histories;
 mod holds;
+mod integrations;
 mod lifecycle;
 mod migrations;
 mod refusals;

@@ -81,6 +81,7 @@ pub(crate) fn options(
         max_keep: self::keep(30),
         partial_keep: self::keep(1),
         checksum: layover_depot::Checksum::Background,
+        hardened: false,
         gate: GateOptions {
             allow: Vec::new(),
             deny: Vec::new(),

@@ -17,6 +17,7 @@ mod files;
 mod foresight;
 mod hashes;
 mod holds;
+mod integrations;
 mod jobs;
 mod journal;
 mod moves;
@@ -38,7 +39,10 @@ use layover_retention::{
 use super::super::dialect::{self, Words};
 use super::super::dump::{DumpError, DumpPart, TableRows};
 use super::super::steps::Step;
-use super::super::{AccountRow, LoginRow, NewAccountRow, OwnSessions, SessionStart};
+use super::super::{
+    AccountRow, FlowWrite, IntegrationWrite, LoginRow, NewAccountRow, OwnSessions, Resealed,
+    SealedRow, SessionStart,
+};
 use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};
 use super::{
     BEGIN_SNAPSHOT, BEGIN_WRITE, COLUMNS_OF, Conn, DATABASE_TIME, Lease, OVERRIDING, Pool,
@@ -51,6 +55,7 @@ use crate::account::{
     StoredFile,
 };
 use crate::hold::{Approving, Hold, HoldId, NewHold, Signed};
+use crate::integration::{FlowDefinition, Integration};
 use crate::journal::{JournalEntry, JournalFilter, NewEntry};
 use crate::ledger::{
     Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, ContentHash, DueRow, EndedBy, FileRow,
@@ -63,7 +68,7 @@ use crate::rules::{FolderKeep, Grounds};
 use crate::vfs::{HiddenName, Identity, StorageId};
 use crate::{
     AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FolderPermission, HomeId,
-    HomeName, Network, NewCertificate, NewNetwork, NodeId, SessionId, VirtualPath,
+    HomeName, IntegrationName, Network, NewCertificate, NewNetwork, NodeId, SessionId, VirtualPath,
 };
 
 /// How long closing waits for statements that are under way.

@@ -64,8 +64,8 @@ pub(crate) async fn list_entities(conn: &mut Conn) -> Result<Vec<Entity>, StoreE
     rows.into_iter().map(entity_row).collect()
 }
 
-/// `None` when it still has accounts, or homes with holds, or with files that must
-/// expire under its name. Homes and removed accounts that are empty go with it.
+/// `None` when it still has accounts or integrations, or homes with holds, or with files
+/// that must expire under its name. Homes and removed accounts that are empty go with it.
 pub(crate) async fn remove_entity(
     conn: &mut Conn,
     entity: EntityId,
@@ -79,14 +79,15 @@ pub(crate) async fn remove_entity(
     .bind(entity.0)
     .fetch_one(&mut *conn)
     .await?;
-    let (holds,): (i64,) = sqlx::query_as(
-        "SELECT COUNT(*) FROM holds h JOIN homes m ON m.id = h.home_id \
-         WHERE m.entity_id = $1 AND h.state IN ('proposed', 'active')",
+    let (holds, integrations): (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT COUNT(*) FROM holds h JOIN homes m ON m.id = h.home_id \
+         WHERE m.entity_id = $1 AND h.state IN ('proposed', 'active')), \
+         (SELECT COUNT(*) FROM integrations WHERE entity_id = $1 AND removed_at_us IS NULL)",
     )
     .bind(entity.0)
     .fetch_one(&mut *conn)
     .await?;
-    if accounts > 0 || files > 0 || holds > 0 {
+    if accounts > 0 || files > 0 || holds > 0 || integrations > 0 {
         return Ok(None);
     }
     for statement in [
@@ -108,6 +109,7 @@ pub(crate) async fn remove_entity(
         "DELETE FROM accounts WHERE entity_id = $1",
         "DELETE FROM folder_keeps WHERE home_id IN (SELECT id FROM homes WHERE entity_id = $1)",
         "DELETE FROM homes WHERE entity_id = $1",
+        "DELETE FROM integrations WHERE entity_id = $1",
         "DELETE FROM entities WHERE id = $1",
     ] {
         sqlx::query(statement)

@@ -1,0 +1,1036 @@
+//! Integrations, locations, host keys and flows. Every change is made to the
+//! version that was looked at, all of a command's in one transaction; what
+//! differs is what the journal keeps.
+
+use layover_retention::Timestamp;
+use serde_json::{Map, Value};
+
+use super::vault::Vault;
+use super::{Registry, RegistryError};
+use crate::account::Actor;
+use crate::integration::{
+    Breach, Credential, Difference, Field, FieldError, FlowDefinition, GivenSecret, HostKeyProof,
+    Integration, IntegrationProtocol, IntegrationSpec, KeptSecret, Location, MAX_HOST_KEYS,
+    MAX_LOCATIONS, MAX_SECRET_BYTES, PartnerHostKey, SecretForm, SecretPurpose, SecretSlot,
+    WantedIntegration, WantedLocation,
+};
+use crate::journal::NewEntry;
+use crate::store::{FlowWrite, IntegrationWrite, SecretRow};
+use crate::{EntityId, IntegrationId, IntegrationName, LocationName, Secret};
+
+/// Whether what is there may be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It may not.
+    Refuse,
+    /// It may, and must be there.
+    Change,
+}
+
+/// What a host key is to be from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostKeyTrust {
+    /// Seen, and trusted by nobody yet.
+    Seen,
+    /// Confirmed by an operator.
+    Confirmed,
+}
+
+/// What `apply` made, or would make, of one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// `integration` or `flow`.
+    pub what: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Whether it is new.
+    pub is_new: bool,
+    /// What differs; nothing: it was so already.
+    pub differences: Vec<Difference>,
+}
+
+/// Whether something is to be done, or only told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Do it.
+    Really,
+    /// Only say what would be done.
+    DryRun,
+}
+
+/// An integration on its way from one state to the next.
+struct Draft {
+    before: Option<Integration>,
+    after: Integration,
+    /// Sealed values of the secrets that are new.
+    sealed: Vec<SecretRow>,
+    /// What changed of the secrets.
+    told: Vec<Difference>,
+}
+
+impl Draft {
+    fn of(integration: Integration) -> Self {
+        Self {
+            after: integration.clone(),
+            before: Some(integration),
+            sealed: Vec::new(),
+            told: Vec::new(),
+        }
+    }
+
+    fn new(spec: IntegrationSpec, now: Timestamp) -> Self {
+        Self {
+            before: None,
+            after: Integration {
+                id: IntegrationId(0),
+                version: 0,
+                spec,
+                locations: Vec::new(),
+                host_keys: Vec::new(),
+                secrets: Vec::new(),
+                learned: Map::new(),
+                created_at: now,
+            },
+            sealed: Vec::new(),
+            told: Vec::new(),
+        }
+    }
+
+    fn name(&self) -> &IntegrationName {
+        &self.after.spec.name
+    }
+
+    fn tell(&mut self, field: impl Into<String>, from: Option<String>, to: Option<String>) {
+        self.told.push(Difference {
+            field: field.into(),
+            from,
+            to,
+        });
+    }
+
+    /// Everything that is another than before.
+    fn differences(&self) -> Vec<Difference> {
+        let mut found = Vec::new();
+        let before = self.before.as_ref();
+        for field in Field::EACH {
+            let was = before.and_then(|before| field.shown(&before.spec));
+            let is = field.shown(&self.after.spec);
+            // A digest hides nothing that differs, and says no more.
+            let same =
+                before.map(|before| field.get(&before.spec)) == Some(field.get(&self.after.spec));
+            if !same && (was.is_some() || is.is_some()) {
+                found.push(difference(field.name(), was, is));
+            }
+        }
+        let locations = before.map_or(&[][..], |before| &before.locations);
+        compare(
+            &mut found,
+            "locations",
+            locations,
+            &self.after.locations,
+            |one| (one.name.to_string(), one.told()),
+        );
+        let keys = before.map_or(&[][..], |before| &before.host_keys);
+        compare(
+            &mut found,
+            "host_keys",
+            keys,
+            &self.after.host_keys,
+            |one| {
+                let trust = if one.confirmed_at.is_some() {
+                    "confirmed"
+                } else {
+                    "seen"
+                };
+                (one.fingerprint.clone(), trust.to_owned())
+            },
+        );
+        found.extend(self.told.iter().cloned());
+        found
+    }
+
+    /// What hardened mode has against it now and had not before.
+    fn new_breaches(&self) -> Vec<Breach> {
+        let before = self
+            .before
+            .as_ref()
+            .map(Integration::breaches)
+            .unwrap_or_default();
+        let mut breaches = self.after.breaches();
+        breaches.retain(|breach| !before.contains(breach));
+        breaches
+    }
+
+    fn set_locations(&mut self, wanted: &[WantedLocation], now: Timestamp) {
+        let before = std::mem::take(&mut self.after.locations);
+        self.after.locations = wanted
+            .iter()
+            .map(|one| {
+                let known = before.iter().find(|known| known.name == one.name);
+                Location {
+                    name: one.name.clone(),
+                    path: one.path.clone(),
+                    direction: one.direction,
+                    created_at: known.map_or(now, |known| known.created_at),
+                }
+            })
+            .collect();
+        self.after.locations.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+
+    /// The keys that are trusted become exactly these; seen ones are forgotten.
+    fn set_host_keys(&mut self, wanted: &[HostKeyProof], actor: &Actor, now: Timestamp) {
+        let before = std::mem::take(&mut self.after.host_keys);
+        for proof in wanted {
+            let known = before
+                .iter()
+                .find(|known| known.fingerprint == proof.fingerprint);
+            self.trust(proof, known.cloned(), HostKeyTrust::Confirmed, actor, now);
+        }
+    }
+
+    fn trust(
+        &mut self,
+        proof: &HostKeyProof,
+        known: Option<PartnerHostKey>,
+        trust: HostKeyTrust,
+        actor: &Actor,
+        now: Timestamp,
+    ) {
+        let mut key = known.unwrap_or_else(|| PartnerHostKey {
+            fingerprint: proof.fingerprint.clone(),
+            public_key: None,
+            seen_at: now,
+            confirmed_at: None,
+            confirmed_by: None,
+        });
+        key.public_key = key.public_key.or_else(|| proof.public_key.clone());
+        if trust == HostKeyTrust::Confirmed && key.confirmed_at.is_none() {
+            key.confirmed_at = Some(now);
+            key.confirmed_by = Some(actor.as_str().to_owned());
+        }
+        self.after
+            .host_keys
+            .retain(|one| one.fingerprint != key.fingerprint);
+        self.after.host_keys.push(key);
+        self.after
+            .host_keys
+            .sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
+    }
+
+    /// As the store takes it.
+    fn write(self, entity: EntityId, entry: NewEntry) -> IntegrationWrite {
+        let before = self.before.as_ref();
+        let locations = before.map_or(&[][..], |before| &before.locations);
+        let (locations_gone, locations) =
+            split(locations, self.after.locations, |one| one.name.clone());
+        let keys = before.map_or(&[][..], |before| &before.host_keys);
+        let (host_keys_gone, host_keys) =
+            split(keys, self.after.host_keys, |one| one.fingerprint.clone());
+        let kept = before.map_or(&[][..], |before| &before.secrets);
+        let (secrets_gone, secrets) = split(kept, self.after.secrets, |one| one.handle.clone());
+        let mut sealed = self.sealed;
+        let secrets = secrets
+            .into_iter()
+            .map(|kept| {
+                let new = sealed.iter_mut().find(|row| row.kept.handle == kept.handle);
+                SecretRow {
+                    sealed: new.and_then(|row| row.sealed.take()),
+                    kept,
+                }
+            })
+            .collect();
+        IntegrationWrite {
+            of: before.map(|before| (before.id, before.version)),
+            spec: self.after.spec,
+            entity,
+            learned: Value::Object(self.after.learned).to_string(),
+            locations_gone,
+            locations,
+            host_keys_gone,
+            host_keys,
+            secrets_gone,
+            secrets,
+            removed: false,
+            entry,
+        }
+    }
+}
+
+fn difference(field: impl Into<String>, from: Option<String>, to: Option<String>) -> Difference {
+    Difference {
+        field: field.into(),
+        from,
+        to,
+    }
+}
+
+/// What went, what came and what became another, of a list with names.
+fn compare<T>(
+    found: &mut Vec<Difference>,
+    what: &str,
+    before: &[T],
+    after: &[T],
+    told: fn(&T) -> (String, String),
+) {
+    let of = |list: &[T], name: &str| {
+        list.iter()
+            .map(told)
+            .find(|one| one.0 == name)
+            .map(|one| one.1)
+    };
+    for (name, was) in before.iter().map(told) {
+        let is = of(after, &name);
+        if is.as_ref() != Some(&was) {
+            found.push(difference(format!("{what}.{name}"), Some(was), is));
+        }
+    }
+    for (name, is) in after.iter().map(told) {
+        if of(before, &name).is_none() {
+            found.push(difference(format!("{what}.{name}"), None, Some(is)));
+        }
+    }
+}
+
+/// What is to be deleted, and what to be written: the names of what went, and what
+/// came or became another.
+fn split<T: PartialEq, K: PartialEq>(
+    before: &[T],
+    after: Vec<T>,
+    key: fn(&T) -> K,
+) -> (Vec<K>, Vec<T>) {
+    let gone = before.iter().map(key);
+    let gone = gone
+        .filter(|name| !after.iter().any(|one| key(one) == *name))
+        .collect();
+    let come = after
+        .into_iter()
+        .filter(|one| !before.contains(one))
+        .collect();
+    (gone, come)
+}
+
+/// In the journal: every difference by its field.
+fn told(mut entry: NewEntry, differences: &[Difference]) -> NewEntry {
+    let mut changes = Map::new();
+    for one in differences {
+        let text = |side: &Option<String>| side.clone().unwrap_or_else(|| "-".to_owned());
+        let said = format!("{} -> {}", text(&one.from), text(&one.to));
+        changes.insert(
+            one.field.clone(),
+            Value::String(crate::journal::bounded(said)),
+        );
+    }
+    entry
+        .detail
+        .insert("changes".to_owned(), Value::Object(changes));
+    entry
+}
+
+impl Registry {
+    /// Creates an integration.
+    ///
+    /// # Errors
+    /// `UnknownEntity`, `IntegrationExists`, and what [`Registry::apply`] names.
+    pub async fn add_integration(
+        &self,
+        actor: &Actor,
+        wanted: &WantedIntegration,
+    ) -> Result<Integration, RegistryError> {
+        let name = &wanted.spec.name;
+        if self.find_integration(name).await?.is_some() {
+            return Err(RegistryError::IntegrationExists { name: name.clone() });
+        }
+        self.apply(actor, std::slice::from_ref(wanted), &[], Doing::Really)
+            .await?;
+        self.integration(name).await
+    }
+
+    /// Makes integrations and flows what they are to be, all of them or none; what is
+    /// not named stays as it is.
+    ///
+    /// # Errors
+    /// `UnknownEntity`, `Fields`, `Hardened`, `NoSuchSecret`, `SecretSize`,
+    /// `TooManyOfIntegration`, `NoHostKeys`, `FlowPartner`, `IntegrationChanged`, those of
+    /// sealing, `Store`.
+    pub async fn apply(
+        &self,
+        actor: &Actor,
+        wanted: &[WantedIntegration],
+        flows: &[FlowDefinition],
+        doing: Doing,
+    ) -> Result<Vec<Applied>, RegistryError> {
+        let all = self.list_integrations().await?;
+        let mut applied = Vec::new();
+        let mut writes = Vec::new();
+        let mut refused = Vec::new();
+        for wanted in wanted {
+            let found = all.iter().find(|one| one.spec.name == wanted.spec.name);
+            match self.plan(actor, wanted, found, doing).await {
+                Ok((one, write)) => {
+                    applied.push(one);
+                    writes.extend(write);
+                }
+                Err(RegistryError::Store(error)) => return Err(error.into()),
+                Err(error) => refused.push(error),
+            }
+        }
+        let known = self.flow_definitions().await?;
+        let mut flow_writes = Vec::new();
+        for flow in flows {
+            let is_there = |name: &IntegrationName| {
+                all.iter().any(|one| one.spec.name == *name)
+                    || wanted.iter().any(|one| one.spec.name == *name)
+            };
+            if !is_there(&flow.partner) {
+                refused.push(RegistryError::FlowPartner {
+                    flow: flow.name.clone(),
+                    partner: flow.partner.clone(),
+                });
+            }
+            let before = known.iter().find(|one| one.name == flow.name);
+            let differences = flow_differences(before, flow);
+            let is_new = before.is_none();
+            if !differences.is_empty() {
+                let action = if is_new { "flow.add" } else { "flow.set" };
+                let entry = self.entry(actor, action).with("flow", flow.name.as_str());
+                flow_writes.push(FlowWrite {
+                    flow: flow.clone(),
+                    entry: told(entry, &differences),
+                });
+            }
+            applied.push(Applied {
+                what: "flow",
+                name: flow.name.to_string(),
+                is_new,
+                differences,
+            });
+        }
+        if refused.len() > 1 {
+            return Err(RegistryError::Several(refused));
+        }
+        if let Some(error) = refused.pop() {
+            return Err(error);
+        }
+        if doing == Doing::Really {
+            self.commit(&writes, &flow_writes).await?;
+        }
+        Ok(applied)
+    }
+
+    /// What one integration would become.
+    async fn plan(
+        &self,
+        actor: &Actor,
+        wanted: &WantedIntegration,
+        found: Option<&Integration>,
+        doing: Doing,
+    ) -> Result<(Applied, Option<IntegrationWrite>), RegistryError> {
+        let now = self.holdings.now();
+        let mut draft = match found {
+            Some(found) => Draft::of(found.clone()),
+            None => Draft::new(wanted.spec.clone(), now),
+        };
+        draft.after.spec = wanted.spec.clone();
+        self.forget_of_other_protocol(&mut draft);
+        self.give_secrets(&mut draft, &wanted.secrets, doing)
+            .await?;
+        if let Some(locations) = &wanted.locations {
+            draft.set_locations(locations, now);
+        }
+        if let Some(keys) = &wanted.host_keys {
+            draft.set_host_keys(keys, actor, now);
+        }
+        let is_new = draft.before.is_none();
+        let action = if is_new {
+            "integration.add"
+        } else {
+            "integration.set"
+        };
+        let (differences, write) = self.prepare(actor, action, draft).await?;
+        let applied = Applied {
+            what: "integration",
+            name: wanted.spec.name.to_string(),
+            is_new,
+            differences,
+        };
+        Ok((applied, write))
+    }
+
+    /// Every integration, by name.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn list_integrations(&self) -> Result<Vec<Integration>, RegistryError> {
+        Ok(self.holdings.store.integrations(None).await?)
+    }
+
+    /// An integration, with everything that hangs on it.
+    ///
+    /// # Errors
+    /// `UnknownIntegration`, `Store`.
+    pub async fn integration(&self, name: &IntegrationName) -> Result<Integration, RegistryError> {
+        let found = self.find_integration(name).await?;
+        found.ok_or_else(|| RegistryError::UnknownIntegration { name: name.clone() })
+    }
+
+    async fn find_integration(
+        &self,
+        name: &IntegrationName,
+    ) -> Result<Option<Integration>, RegistryError> {
+        Ok(self.holdings.store.integrations(Some(name)).await?.pop())
+    }
+
+    /// Changes fields and secrets. Returns what differs.
+    ///
+    /// # Errors
+    /// `UnknownIntegration`, and what [`Registry::apply`] names.
+    pub async fn change_integration(
+        &self,
+        actor: &Actor,
+        name: &IntegrationName,
+        change: impl FnOnce(&mut IntegrationSpec) -> Vec<FieldError>,
+        secrets: &[GivenSecret],
+    ) -> Result<Vec<Difference>, RegistryError> {
+        let mut draft = Draft::of(self.integration(name).await?);
+        let errors = change(&mut draft.after.spec);
+        if !errors.is_empty() {
+            return Err(RegistryError::Fields {
+                name: name.clone(),
+                errors,
+            });
+        }
+        // Its name is what everything else goes by.
+        draft.after.spec.name = name.clone();
+        self.forget_of_other_protocol(&mut draft);
+        self.give_secrets(&mut draft, secrets, Doing::Really)
+            .await?;
+        self.finish(actor, "integration.set", draft).await
+    }
+
+    /// Removes our side of an integration: nothing happens on the partner's server. Its
+    /// secrets are forgotten, its name is free; its row stays for the journal.
+    ///
+    /// # Errors
+    /// `UnknownIntegration`, `IntegrationChanged`, `Store`.
+    pub async fn remove_integration(
+        &self,
+        actor: &Actor,
+        name: &IntegrationName,
+    ) -> Result<(), RegistryError> {
+        let draft = Draft::of(self.integration(name).await?);
+        let entity = self.entity(&draft.after.spec.entity).await?;
+        let entry = self.integration_entry(actor, "integration.remove", &draft.after.spec);
+        let write = IntegrationWrite {
+            removed: true,
+            ..draft.write(entity.id, entry)
+        };
+        self.commit(&[write], &[]).await
+    }
+
+    /// Adds a location, or changes one.
+    ///
+    /// # Errors
+    /// `UnknownIntegration`, `LocationExists`, `UnknownLocation`, `TooManyOfIntegration`,
+    /// `IntegrationChanged`, `Store`.
+    pub async fn put_location(
+        &self,
+        actor: &Actor,
+        name: &IntegrationName,
+        wanted: &WantedLocation,
+        existing: Existing,
+    ) -> Result<Vec<Difference>, RegistryError> {
+        let mut draft = Draft::of(self.integration(name).await?);
+        let location = wanted.name.clone();
+        let name = name.clone();
+        match (draft.after.location(&location).is_some(), existing) {
+            (true, Existing::Refuse) => {
+                return Err(RegistryError::LocationExists { name, location });
+            }
+            (false, Existing::Change) => {
+                return Err(RegistryError::UnknownLocation { name, location });
+            }
+            _ => {}
+        }
+        let mut all = wanted_locations(&draft.after);
+        all.retain(|one| one.name != location);
+        all.push(wanted.clone());
+        draft.set_locations(&all, self.holdings.now());
+        let action = match existing {
+            Existing::Refuse => "location.add",
+            Existing::Change => "location.set",
+        };
+        self.finish(actor, action, draft).await
+    }
+
+    /// Forgets a location; nothing happens on the partner's server.
+    ///
+    /// # Errors
+    /// `UnknownIntegration`, `UnknownLocation`, `IntegrationChanged`, `Store`.
+    pub async fn remove_location(
+        &self,
+        actor: &Actor,
+        name: &IntegrationName,
+        location: &LocationName,
+    ) -> Result<(), RegistryError> {
+        let mut draft = Draft::of(self.integration(name).await?);
+        let before = draft.after.locations.len();
+        draft.after.locations.retain(|one| one.name != *location);
+        if draft.after.locations.len() == before {
+            return Err(RegistryError::UnknownLocation {
+                name: name.clone(),
+                location: location.clone(),
+            });
+        }
+        self.finish(actor, "location.remove", draft).await.map(drop)
+    }
+
+    /// Notes a host key that a server showed, or trusts one.
+    ///
+    /// # Errors
+    /// `UnknownIntegration`, `NoHostKeys`, `TooManyOfIntegration`, `IntegrationChanged`, `Store`.
+    pub async fn put_host_key(
+        &self,
+        actor: &Actor,
+        name: &IntegrationName,
+        proof: &HostKeyProof,
+        trust: HostKeyTrust,
+    ) -> Result<Vec<Difference>, RegistryError> {
+        let mut draft = Draft::of(self.integration(name).await?);
+        let mut known = draft.after.host_keys.iter();
+        let known = known
+            .find(|known| known.fingerprint == proof.fingerprint)
+            .cloned();
+        draft.trust(proof, known, trust, actor, self.holdings.now());
+        let action = match trust {
+            HostKeyTrust::Seen => "host_key.seen",
+            HostKeyTrust::Confirmed => "host_key.confirm",
+        };
+        self.finish(actor, action, draft).await
+    }
+
+    /// Trusts a host key no more.
+    ///
+    /// # Errors
+    /// `UnknownIntegration`, `UnknownHostKey`, `IntegrationChanged`, `Store`.
+    pub async fn remove_host_key(
+        &self,
+        actor: &Actor,
+        name: &IntegrationName,
+        fingerprint: &str,
+    ) -> Result<(), RegistryError> {
+        let mut draft = Draft::of(self.integration(name).await?);
+        let before = draft.after.host_keys.len();
+        draft
+            .after
+            .host_keys
+            .retain(|one| one.fingerprint != fingerprint);
+        if draft.after.host_keys.len() == before {
+            return Err(RegistryError::UnknownHostKey {
+                name: name.clone(),
+                fingerprint: fingerprint.to_owned(),
+            });
+        }
+        self.finish(actor, "host_key.remove", draft).await.map(drop)
+    }
+
+    /// Keeps what a connection taught us, for the next one; `Null` forgets it.
+    ///
+    /// # Errors
+    /// `UnknownIntegration`, `IntegrationChanged`, `Store`.
+    pub async fn learn(
+        &self,
+        actor: &Actor,
+        name: &IntegrationName,
+        lesson: &str,
+        value: Value,
+    ) -> Result<(), RegistryError> {
+        let mut draft = Draft::of(self.integration(name).await?);
+        let before = match value {
+            Value::Null => draft.after.learned.remove(lesson),
+            ref value => draft.after.learned.insert(lesson.to_owned(), value.clone()),
+        };
+        let is = Some(value).filter(|value| !value.is_null());
+        if before != is {
+            let text = |value: Option<Value>| value.map(|value| value.to_string());
+            draft.tell(format!("learned.{lesson}"), text(before), text(is));
+        }
+        self.finish(actor, "integration.learn", draft)
+            .await
+            .map(drop)
+    }
+
+    /// Takes a key pair of ours into use: the partner gets `public`. The key before
+    /// it is tried as well until the new one is confirmed.
+    ///
+    /// # Errors
+    /// `UnknownIntegration`, `NoSuchSecret`, `RotationUnderWay`, those of sealing, `Store`.
+    pub async fn install_key(
+        &self,
+        actor: &Actor,
+        name: &IntegrationName,
+        purpose: SecretPurpose,
+        private: Secret,
+        public: &str,
+        unconfirmed: Existing,
+    ) -> Result<Integration, RegistryError> {
+        let mut draft = Draft::of(self.integration(name).await?);
+        let current = draft.after.secret(purpose, SecretSlot::Current).cloned();
+        let previous = draft.after.secret(purpose, SecretSlot::Previous).is_some();
+        if previous && unconfirmed == Existing::Refuse {
+            return Err(RegistryError::RotationUnderWay {
+                name: name.clone(),
+                purpose,
+            });
+        }
+        let vault = Vault::for_sealing(&self.holdings.store, &self.data_dir).await?;
+        let (mut row, _) = self.seal(&draft, &vault, purpose, private)?;
+        row.kept.public = Some(public.to_owned());
+        // Nobody had a key before the first one: there is nothing to overlap with.
+        row.kept.confirmed_at = current.is_none().then_some(self.holdings.now());
+        draft
+            .after
+            .secrets
+            .retain(|one| one.purpose != purpose || (previous && one.slot == SecretSlot::Previous));
+        if let (Some(current), false) = (current, previous) {
+            draft.after.secrets.push(KeptSecret {
+                slot: SecretSlot::Previous,
+                ..current
+            });
+        }
+        draft.after.secrets.push(row.kept.clone());
+        draft.tell(purpose.as_str(), None, Some(first_line(public)));
+        draft.sealed.push(row);
+        self.finish(actor, "integration.key.rotate", draft).await?;
+        self.integration(name).await
+    }
+
+    /// The partner has the new key: the one before it is forgotten.
+    ///
+    /// # Errors
+    /// `UnknownIntegration`, `NothingToConfirm`, `IntegrationChanged`, `Store`.
+    pub async fn confirm_key(
+        &self,
+        actor: &Actor,
+        name: &IntegrationName,
+        purpose: SecretPurpose,
+    ) -> Result<(), RegistryError> {
+        let mut draft = Draft::of(self.integration(name).await?);
+        let now = self.holdings.now();
+        let waits = |one: &&mut KeptSecret| {
+            one.purpose == purpose && one.slot == SecretSlot::Current && one.confirmed_at.is_none()
+        };
+        let Some(current) = draft.after.secrets.iter_mut().find(waits) else {
+            return Err(RegistryError::NothingToConfirm {
+                name: name.clone(),
+                purpose,
+            });
+        };
+        current.confirmed_at = Some(now);
+        let public = current.public.as_deref().map(first_line);
+        draft
+            .after
+            .secrets
+            .retain(|one| one.purpose != purpose || one.slot == SecretSlot::Current);
+        draft.tell(
+            purpose.as_str(),
+            None,
+            Some("confirmed".to_owned()).or(public),
+        );
+        self.finish(actor, "integration.key.confirm", draft)
+            .await
+            .map(drop)
+    }
+
+    /// Flows as they were applied, by name.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn flow_definitions(&self) -> Result<Vec<FlowDefinition>, RegistryError> {
+        Ok(self.holdings.store.flow_definitions().await?)
+    }
+
+    fn integration_entry(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        spec: &IntegrationSpec,
+    ) -> NewEntry {
+        self.entry(actor, action)
+            .entity(&spec.entity)
+            .with("integration", spec.name.as_str())
+    }
+
+    /// Secrets and host keys that the protocol does not have go with it.
+    fn forget_of_other_protocol(&self, draft: &mut Draft) {
+        let protocol = draft.after.spec.protocol;
+        let gone = draft
+            .after
+            .secrets
+            .extract_if(.., |one| !one.purpose.is_of(protocol));
+        let gone: Vec<_> = gone.collect();
+        for one in gone {
+            draft.tell(one.purpose.as_str(), Some(one.told()), None);
+        }
+        if protocol != IntegrationProtocol::Sftp {
+            draft.after.host_keys.clear();
+        }
+    }
+
+    async fn give_secrets(
+        &self,
+        draft: &mut Draft,
+        given: &[GivenSecret],
+        doing: Doing,
+    ) -> Result<(), RegistryError> {
+        for one in given {
+            let (name, protocol) = (draft.name().clone(), draft.after.spec.protocol);
+            if !one.purpose.is_of(protocol) {
+                return Err(RegistryError::NoSuchSecret {
+                    name,
+                    protocol,
+                    purpose: one.purpose,
+                });
+            }
+            self.give_secret(draft, one, doing).await?;
+        }
+        Ok(())
+    }
+
+    async fn give_secret(
+        &self,
+        draft: &mut Draft,
+        given: &GivenSecret,
+        doing: Doing,
+    ) -> Result<(), RegistryError> {
+        let purpose = given.purpose;
+        let was = draft.after.secret(purpose, SecretSlot::Current).cloned();
+        let row = match &given.credential {
+            None => None,
+            Some(Credential::Reference(reference)) => {
+                let form = SecretForm::Reference(reference.clone());
+                if was.as_ref().is_some_and(|was| was.form == form) {
+                    return Ok(());
+                }
+                Some(SecretRow {
+                    kept: self.kept(purpose, form)?,
+                    sealed: None,
+                })
+            }
+            Some(Credential::Value(value)) => {
+                if !(1..=MAX_SECRET_BYTES).contains(&value.expose().len()) {
+                    return Err(RegistryError::SecretSize { purpose });
+                }
+                if let Some(was) = &was
+                    && self.is_the_same(was, value).await?
+                {
+                    return Ok(());
+                }
+                if doing == Doing::DryRun {
+                    let form = SecretForm::Sealed {
+                        key_id: "-".to_owned(),
+                    };
+                    Some(SecretRow {
+                        kept: self.kept(purpose, form)?,
+                        sealed: None,
+                    })
+                } else {
+                    let vault = Vault::for_sealing(&self.holdings.store, &self.data_dir).await?;
+                    Some(self.seal(draft, &vault, purpose, value.clone())?.0)
+                }
+            }
+        };
+        if was.is_none() && row.is_none() {
+            return Ok(());
+        }
+        let told = |kept: &KeptSecret| match kept.form {
+            SecretForm::Reference(_) => kept.told(),
+            SecretForm::Sealed { .. } => "sealed".to_owned(),
+        };
+        let (from, to) = (
+            was.as_ref().map(told),
+            row.as_ref().map(|row| told(&row.kept)),
+        );
+        draft.tell(purpose.as_str(), from, to);
+        draft.after.secrets.retain(|one| one.purpose != purpose);
+        if let Some(row) = row {
+            draft.after.secrets.push(row.kept.clone());
+            draft.sealed.push(row);
+        }
+        Ok(())
+    }
+
+    /// Whether what is sealed is this value already.
+    async fn is_the_same(&self, kept: &KeptSecret, value: &Secret) -> Result<bool, RegistryError> {
+        if !matches!(kept.form, SecretForm::Sealed { .. }) {
+            return Ok(false);
+        }
+        Ok(match self.credential_of(kept).await? {
+            Some(Credential::Value(known)) => known.expose() == value.expose(),
+            _ => false,
+        })
+    }
+
+    fn kept(&self, purpose: SecretPurpose, form: SecretForm) -> Result<KeptSecret, RegistryError> {
+        Ok(KeptSecret {
+            handle: Vault::handle()?,
+            purpose,
+            slot: SecretSlot::Current,
+            form,
+            public: None,
+            created_at: self.holdings.now(),
+            confirmed_at: None,
+        })
+    }
+
+    fn seal(
+        &self,
+        draft: &Draft,
+        vault: &Vault,
+        purpose: SecretPurpose,
+        value: Secret,
+    ) -> Result<(SecretRow, String), RegistryError> {
+        if !purpose.is_of(draft.after.spec.protocol) {
+            return Err(RegistryError::NoSuchSecret {
+                name: draft.name().clone(),
+                protocol: draft.after.spec.protocol,
+                purpose,
+            });
+        }
+        let handle = Vault::handle()?;
+        let (sealed, key_id) = vault.seal(&handle, purpose, &value)?;
+        let form = SecretForm::Sealed {
+            key_id: key_id.clone(),
+        };
+        let kept = KeptSecret {
+            handle,
+            ..self.kept(purpose, form)?
+        };
+        let row = SecretRow {
+            kept,
+            sealed: Some(sealed),
+        };
+        Ok((row, key_id))
+    }
+
+    async fn finish(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        draft: Draft,
+    ) -> Result<Vec<Difference>, RegistryError> {
+        let (differences, write) = self.prepare(actor, action, draft).await?;
+        if let Some(write) = write {
+            self.commit(&[write], &[]).await?;
+        }
+        Ok(differences)
+    }
+
+    /// Checks what an integration would become; no write where nothing differs.
+    async fn prepare(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        draft: Draft,
+    ) -> Result<(Vec<Difference>, Option<IntegrationWrite>), RegistryError> {
+        let spec = &draft.after.spec;
+        let name = || spec.name.clone();
+        let errors = spec.contradictions();
+        if !errors.is_empty() {
+            return Err(RegistryError::Fields {
+                name: name(),
+                errors,
+            });
+        }
+        let breaches = draft.new_breaches();
+        if self.hardened && !breaches.is_empty() {
+            return Err(RegistryError::Hardened {
+                name: name(),
+                breaches,
+            });
+        }
+        if spec.protocol != IntegrationProtocol::Sftp && !draft.after.host_keys.is_empty() {
+            return Err(RegistryError::NoHostKeys {
+                name: name(),
+                protocol: spec.protocol,
+            });
+        }
+        for (what, count, limit) in [
+            ("locations", draft.after.locations.len(), MAX_LOCATIONS),
+            ("host keys", draft.after.host_keys.len(), MAX_HOST_KEYS),
+        ] {
+            if count > limit {
+                return Err(RegistryError::TooManyOfIntegration {
+                    name: name(),
+                    what,
+                    count,
+                    limit,
+                });
+            }
+        }
+        let entity = self.entity(&spec.entity).await?;
+        let differences = draft.differences();
+        let is_same = draft.before.is_some() && differences.is_empty();
+        if is_same {
+            return Ok((differences, None));
+        }
+        let entry = told(self.integration_entry(actor, action, spec), &differences);
+        Ok((differences, Some(draft.write(entity.id, entry))))
+    }
+
+    async fn commit(
+        &self,
+        writes: &[IntegrationWrite],
+        flows: &[FlowWrite],
+    ) -> Result<(), RegistryError> {
+        if writes.is_empty() && flows.is_empty() {
+            return Ok(());
+        }
+        let now = self.holdings.now();
+        let done = self
+            .holdings
+            .store
+            .write_integrations(writes, flows, now)
+            .await?;
+        done.ok_or_else(|| RegistryError::IntegrationChanged {
+            name: writes
+                .iter()
+                .map(|write| write.spec.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    }
+}
+
+fn wanted_locations(integration: &Integration) -> Vec<WantedLocation> {
+    let locations = integration.locations.iter();
+    locations
+        .map(|one| WantedLocation {
+            name: one.name.clone(),
+            path: one.path.clone(),
+            direction: one.direction,
+        })
+        .collect()
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or("").to_owned()
+}
+
+fn flow_differences(before: Option<&FlowDefinition>, after: &FlowDefinition) -> Vec<Difference> {
+    let fields = |flow: &FlowDefinition| match serde_json::to_value(flow) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    let (was, is) = (before.map(fields).unwrap_or_default(), fields(after));
+    is.iter()
+        .filter(|(name, value)| was.get(*name) != Some(value))
+        .map(|(name, value)| {
+            difference(
+                name,
+                was.get(name).map(Value::to_string),
+                Some(value.to_string()),
+            )
+        })
+        .collect()
+}
