@@ -2,6 +2,8 @@
 //!
 //! Names here are a contract with scripts: add, never rename.
 
+pub(crate) mod integration;
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -11,6 +13,7 @@ use layover_depot::{
 };
 use layover_retention::Keep;
 
+use crate::cli::integration::{ApplyArgs, IntegrationCommand, LocationCommand, SecretsCommand};
 use crate::value::{
     AccountOrPath, KeepOrDefault, KeepOrNone, Moment, NewUntil, ReuseOrDefault, SizeOrNone,
     VirtualPathArg,
@@ -72,6 +75,19 @@ pub(crate) enum Command {
     /// How long files stay
     #[command(subcommand)]
     Retention(RetentionCommand),
+    /// Partners' own servers that we connect to
+    #[command(subcommand)]
+    Integration(IntegrationCommand),
+    /// Folders on partners' servers
+    #[command(subcommand)]
+    Location(LocationCommand),
+    /// How passwords and keys for partners' servers are kept
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
+    /// Make integrations, locations and flows what a YAML file says, all of it or nothing
+    Apply(ApplyArgs),
+    /// Print integrations, locations and flows as YAML, as `apply` takes it
+    Export,
     /// Who is logged in
     #[command(subcommand)]
     Session(SessionCommand),

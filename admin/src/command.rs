@@ -2,6 +2,7 @@
 
 mod account;
 mod allow;
+mod apply;
 mod backup;
 mod certificate;
 mod check;
@@ -12,11 +13,14 @@ mod evidence;
 mod file;
 mod folder;
 mod hold;
+mod integration;
 mod journal;
 mod key;
+mod location;
 mod operator;
 mod permission;
 mod retention;
+mod secrets;
 mod serve;
 mod session;
 mod status;
@@ -68,6 +72,11 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         Command::File(command) => file::run(&mut context, command).await,
         Command::Operator(command) => operator::run(&mut context, command).await,
         Command::Retention(command) => retention::run(&mut context, command).await,
+        Command::Integration(command) => integration::run(&mut context, command).await,
+        Command::Location(command) => location::run(&mut context, command).await,
+        Command::Secrets(command) => secrets::run(&mut context, command).await,
+        Command::Apply(arguments) => apply::apply(&mut context, arguments).await,
+        Command::Export => apply::export(&mut context).await,
         Command::Session(command) => session::run(&mut context, command).await,
         Command::Journal(arguments) => journal::run(&mut context, arguments).await,
     }

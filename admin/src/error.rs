@@ -6,12 +6,14 @@ use std::path::PathBuf;
 
 use layover_config::ConfigErrors;
 use layover_depot::{
-    AccountName, BackupError, CertificateError, DataDirError, EvidenceError, KeyError, NameError,
-    NetworkError, OpenError, OpenStoreError, PathError, RegistryError, StoreError, VfsError,
+    AccountName, BackupError, CertificateError, DataDirError, EvidenceError, FieldError,
+    IntegrationName, KeyError, KeyPairError, LocationPathError, NameError, NetworkError, OpenError,
+    OpenStoreError, PathError, RegistryError, StoreError, VfsError,
 };
 use layover_retention::{Flaw, Timestamp};
 use layover_server::{BindError, LogStartError, OptionsError, StartError};
 
+use crate::manifest::Mistake;
 use crate::password::PasswordError;
 
 /// Why a command did not do what it was asked for.
@@ -129,6 +131,24 @@ pub(crate) enum CliError {
     Broken { flaw: Flaw },
     #[error("{} entries of the journal were not written by Layover: {}", ids.len(), listed(ids))]
     SlippedIn { ids: Vec<i64> },
+    #[error("{}", listed_fields(.errors))]
+    Fields { errors: Vec<FieldError> },
+    #[error("`{option}` takes a reference: env:NAME, file:/path, vault:path#field or none")]
+    NotAReference { option: &'static str },
+    #[error("`{}` cannot be applied; nothing was changed\n{}", file.display(), lines(.mistakes))]
+    Manifest {
+        file: PathBuf,
+        mistakes: Vec<Mistake>,
+    },
+    #[error(transparent)]
+    LocationPath(#[from] LocationPathError),
+    #[error("integration `{name}` has no {what} yet")]
+    NoKeyPair {
+        name: IntegrationName,
+        what: &'static str,
+    },
+    #[error("the key pair could not be made")]
+    KeyPair(#[from] KeyPairError),
     #[error("not everything is ready")]
     NotReady,
     #[error("the server is not healthy: {reason}")]
@@ -162,7 +182,12 @@ impl CliError {
     pub(crate) fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::NothingToChange | Self::NoFolderRule | Self::WhoseFiles | Self::WhichFile
+            Self::NothingToChange
+                | Self::Fields { .. }
+                | Self::NotAReference { .. }
+                | Self::NoFolderRule
+                | Self::WhoseFiles
+                | Self::WhichFile
         )
     }
 
@@ -229,7 +254,17 @@ impl CliError {
             }
             Self::WhoseFiles => "name the account before the path, or the home: --home HOME",
             Self::WhichFile => "name the file, as `layover file list` shows it",
-            Self::NothingToChange => "`layover account set --help` lists what can be changed",
+            Self::NothingToChange => "`--help` lists what can be changed",
+            Self::NotAReference { .. } => {
+                "a value itself is read from standard input (`--password-stdin` and the like) or, in \
+                 YAML, from the file: arguments are seen by every user of the machine"
+            }
+            Self::Registry(RegistryError::Hardened { .. }) => {
+                "give what hardened mode takes, or set [outbound] hardened = false"
+            }
+            Self::NoKeyPair { name, what } if what.starts_with("SSH") => {
+                return Some(format!("layover integration key rotate {name}"));
+            }
             Self::NoFolderRule => "give --keep, --collected-keep, or both",
             Self::NotReady => "do what the lines above say, then check again",
             Self::NotHealthy { .. } => "`layover check`, and the log of `layover serve`",
@@ -282,6 +317,16 @@ pub(crate) const fn step_of_open(error: &OpenError) -> &'static str {
         }
         OpenError::DataDir(_) => "correct data_dir or who owns it, then `layover check`",
     }
+}
+
+fn listed_fields(errors: &[FieldError]) -> String {
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    errors.join("; ")
+}
+
+fn lines(mistakes: &[Mistake]) -> String {
+    let lines: Vec<_> = mistakes.iter().map(|one| format!("  {one}")).collect();
+    lines.join("\n")
 }
 
 fn listed(ids: &[i64]) -> String {

@@ -11,6 +11,7 @@ mod command;
 mod context;
 mod credentials;
 mod error;
+mod manifest;
 mod new_file;
 mod output;
 mod password;

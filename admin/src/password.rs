@@ -1,13 +1,14 @@
 //! Passwords: made here, or read from standard input. Never an argument: the
 //! arguments of a process are visible to every user of the machine.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::ops::IndexMut;
 
-use layover_depot::{MAX_PASSWORD_BYTES, Secret};
+use layover_depot::{MAX_PASSWORD_BYTES, MAX_SECRET_BYTES, Secret};
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcsetattr,
 };
+use zeroize::Zeroizing;
 
 /// Shorter passwords are refused.
 pub(crate) const MIN_PASSWORD_CHARS: usize = 12;
@@ -32,6 +33,10 @@ pub(crate) enum PasswordError {
     TooShort { chars: usize },
     #[error("the password is longer than {MAX_PASSWORD_BYTES} bytes")]
     TooLong,
+    #[error("there is nothing on standard input")]
+    Nothing,
+    #[error("a secret has at most {MAX_SECRET_BYTES} bytes")]
+    SecretTooLong,
     #[error("the password contains a control character; clients could not send it")]
     Control,
     #[error("the password on standard input is not UTF-8 text")]
@@ -58,18 +63,52 @@ pub(crate) fn generate() -> Result<String, PasswordError> {
         .collect())
 }
 
+/// Whose password it is: ours have a least length, a partner has chosen its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// An account's here.
+    Account,
+    /// Ours on a partner's server.
+    Partner,
+}
+
 /// Reads a password from standard input: its first line, or, from a person at a
 /// terminal, asked for twice and not shown.
 pub(crate) fn from_stdin() -> Result<Secret, PasswordError> {
+    of_stdin(Whose::Account)
+}
+
+/// The same, of a password that a partner has chosen.
+pub(crate) fn of_a_partner() -> Result<Secret, PasswordError> {
+    of_stdin(Whose::Partner)
+}
+
+/// All of standard input: a private key has many lines.
+pub(crate) fn whole_stdin() -> Result<Secret, PasswordError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 1));
+    let most = u64::try_from(MAX_SECRET_BYTES + 1).unwrap_or(u64::MAX);
+    io::stdin()
+        .lock()
+        .take(most)
+        .read_to_end(&mut bytes)
+        .map_err(|source| PasswordError::Unreadable { source })?;
+    match bytes.len() {
+        0 => Err(PasswordError::Nothing),
+        size if size > MAX_SECRET_BYTES => Err(PasswordError::SecretTooLong),
+        _ => Ok(Secret::new(bytes.as_slice())),
+    }
+}
+
+fn of_stdin(whose: Whose) -> Result<Secret, PasswordError> {
     let stdin = io::stdin();
     if !isatty(&stdin) {
-        return read(stdin.lock());
+        return read(stdin.lock(), whose);
     }
     let _hidden = Hidden::begin().map_err(|source| PasswordError::Unreadable { source })?;
     let ask = |what: &str| {
         // Stderr: the result on stdout stays clean.
         let _ = write!(io::stderr(), "{what}: ");
-        let answer = typed(stdin.lock());
+        let answer = typed(stdin.lock(), whose);
         // The reader's own line end was not shown either.
         let _ = writeln!(io::stderr());
         answer
@@ -82,14 +121,14 @@ pub(crate) fn from_stdin() -> Result<Secret, PasswordError> {
 }
 
 /// What a person typed: a terminal gives one line at a time.
-fn typed(mut terminal: impl BufRead) -> Result<Secret, PasswordError> {
+fn typed(mut terminal: impl BufRead, whose: Whose) -> Result<Secret, PasswordError> {
     let unreadable = |source| PasswordError::Unreadable { source };
     let line = terminal.fill_buf().map_err(unreadable)?.to_vec();
     terminal.consume(line.len());
     if line.contains(&CTRL_C) {
         return Err(PasswordError::Interrupted);
     }
-    read(line.as_slice())
+    read(line.as_slice(), whose)
 }
 
 /// The terminal shows nothing of what is typed until this is dropped.
@@ -121,7 +160,7 @@ impl Drop for Hidden {
 }
 
 /// Reads the first line of `input`, without its line end.
-pub(crate) fn read(input: impl BufRead) -> Result<Secret, PasswordError> {
+pub(crate) fn read(input: impl BufRead, whose: Whose) -> Result<Secret, PasswordError> {
     let mut line = Vec::new();
     let most = u64::try_from(MAX_PASSWORD_BYTES + 2).unwrap_or(u64::MAX);
     input
@@ -134,16 +173,21 @@ pub(crate) fn read(input: impl BufRead) -> Result<Secret, PasswordError> {
     if line.last() == Some(&b'\r') {
         line.pop();
     }
-    check(String::from_utf8(line).map_err(|_| PasswordError::NotText)?)
+    let password = String::from_utf8(line).map_err(|_| PasswordError::NotText)?;
+    check(password, whose)
 }
 
-fn check(password: String) -> Result<Secret, PasswordError> {
+fn check(password: String, whose: Whose) -> Result<Secret, PasswordError> {
     if password.len() > MAX_PASSWORD_BYTES {
         return Err(PasswordError::TooLong);
     }
     let chars = password.chars().count();
-    if chars < MIN_PASSWORD_CHARS {
-        return Err(PasswordError::TooShort { chars });
+    match whose {
+        Whose::Account if chars < MIN_PASSWORD_CHARS => {
+            return Err(PasswordError::TooShort { chars });
+        }
+        Whose::Partner if chars == 0 => return Err(PasswordError::Nothing),
+        Whose::Account | Whose::Partner => {}
     }
     if password.contains(char::is_control) {
         return Err(PasswordError::Control);
@@ -160,15 +204,18 @@ mod tests {
         let first = generate().unwrap();
         assert_eq!(first.len(), GENERATED_CHARS);
         assert_ne!(first, generate().unwrap());
-        assert!(check(first).is_ok());
+        assert!(check(first, Whose::Account).is_ok());
     }
 
     #[test]
     fn ctrl_c_ends_the_question() {
         for line in [b"\x03".as_slice(), b"correct horse\x03"] {
-            assert!(matches!(typed(line), Err(PasswordError::Interrupted)));
+            assert!(matches!(
+                typed(line, Whose::Account),
+                Err(PasswordError::Interrupted)
+            ));
         }
-        assert!(typed(b"correct horse battery\n".as_slice()).is_ok());
+        assert!(typed(b"correct horse battery\n".as_slice(), Whose::Account).is_ok());
     }
 
     #[test]
@@ -178,14 +225,14 @@ mod tests {
             "correct horse battery\n",
             "correct horse battery\r\nmore\n",
         ] {
-            let secret = read(input.as_bytes()).unwrap();
+            let secret = read(input.as_bytes(), Whose::Account).unwrap();
             assert_eq!(secret.expose(), b"correct horse battery");
         }
     }
 
     #[test]
     fn length_is_checked_on_both_ends() {
-        let of = |length: usize| read("x".repeat(length).as_bytes());
+        let of = |length: usize| read("x".repeat(length).as_bytes(), Whose::Account);
         assert!(matches!(
             of(MIN_PASSWORD_CHARS - 1),
             Err(PasswordError::TooShort { chars: 11 })
@@ -200,13 +247,20 @@ mod tests {
     }
 
     #[test]
+    fn a_partner_may_have_chosen_a_short_one_but_not_none() {
+        assert!(read(&b"x\n"[..], Whose::Partner).is_ok());
+        let none = read(&b"\n"[..], Whose::Partner);
+        assert!(matches!(none, Err(PasswordError::Nothing)));
+    }
+
+    #[test]
     fn control_characters_and_bytes_that_are_no_text_are_refused() {
         assert!(matches!(
-            read(&b"twelve\tletters"[..]),
+            read(&b"twelve\tletters"[..], Whose::Account),
             Err(PasswordError::Control)
         ));
         assert!(matches!(
-            read(&b"twelve\xffletters"[..]),
+            read(&b"twelve\xffletters"[..], Whose::Account),
             Err(PasswordError::NotText)
         ));
     }

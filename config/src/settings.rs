@@ -189,7 +189,7 @@ section! {
 section! {
     /// Exchange with partners' own servers.
     Outbound {
-        /// Refuse what old partner servers need: private addresses, old algorithms.
+        /// Take secrets by reference only; refuse plain ftp and servers that nobody verifies.
         hardened: bool = false,
         /// Transfers at once.
         max_concurrent: Count = Count::new_static::<8>(),

@@ -16,6 +16,8 @@ mod certificates;
 mod demo;
 mod files;
 mod holds;
+mod integrations;
 mod journal;
+mod manifests;
 mod place;
 mod rules;

@@ -82,7 +82,12 @@ fn closed(settings: &Settings, error: CliError) -> Finding {
 }
 
 async fn look_into(settings: &Settings, depot: &Depot, clock: &Arc<dyn Clock>) -> Vec<Finding> {
-    match accounts(settings, depot, clock.as_ref()).await {
+    let found = async {
+        let mut findings = accounts(settings, depot, clock.as_ref()).await?;
+        findings.extend(integrations(settings, depot).await?);
+        Ok::<_, CliError>(findings)
+    };
+    match found.await {
         Ok(mut findings) => {
             let current = format!("{}, schema is current", settings.database.url);
             findings.insert(0, Finding::ready(DATABASE, current));
@@ -226,6 +231,34 @@ fn endings<'a>(
     details
         .map(|detail| Finding::notice(WHAT, detail, NEXT))
         .collect()
+}
+
+/// What is to be known of integrations, one line each.
+async fn integrations(settings: &Settings, depot: &Depot) -> Result<Vec<Finding>, CliError> {
+    const WHAT: &str = "integrations";
+    let all = depot.registry().list_integrations().await?;
+    if all.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut findings = vec![Finding::ready(WHAT, all.len().to_string())];
+    for one in &all {
+        let name = &one.spec.name;
+        let next = format!("layover integration set {name} ...");
+        if settings.outbound.hardened {
+            for breach in one.breaches() {
+                let detail = format!("`{name}` breaks [outbound] hardened: {breach}");
+                findings.push(Finding::not_ready("hardened", detail, next.as_str()));
+            }
+        }
+        for caution in one.cautions() {
+            findings.push(Finding::notice(
+                WHAT,
+                format!("`{name}`: {caution}"),
+                next.as_str(),
+            ));
+        }
+    }
+    Ok(findings)
 }
 
 fn names<'a>(accounts: impl Iterator<Item = &'a Account>) -> Option<String> {

@@ -1,0 +1,86 @@
+//! `layover integration pgp`: PGP keys, ours and the partner's.
+
+use std::path::Path;
+
+use layover_depot::{Field, IntegrationName, IntegrationSpec, Registry, SecretPurpose};
+use serde_json::json;
+
+use super::super::key::text_of_file;
+use super::{public_key, told};
+use crate::cli::integration::PgpCommand;
+use crate::context::Context;
+use crate::error::CliError;
+
+pub(super) async fn run(
+    context: &mut Context,
+    registry: &Registry,
+    command: PgpCommand,
+) -> Result<(), CliError> {
+    let purpose = SecretPurpose::PgpKey;
+    match command {
+        PgpCommand::Show { name } => {
+            let integration = registry.integration(&name).await?;
+            let public = public_key(&integration, purpose).ok_or_else(|| CliError::NoKeyPair {
+                name: name.clone(),
+                what: "PGP key pair",
+            })?;
+            context
+                .out
+                .done(&json!({ "public_key": public }), public.trim_end())?;
+        }
+        PgpCommand::SetRecipient { name, file } => {
+            let what = "files for the partner are encrypted with";
+            set_key(
+                context,
+                registry,
+                &name,
+                &file,
+                "outbound.recipient_key",
+                what,
+            )
+            .await?;
+        }
+        PgpCommand::SetPartner { name, file } => {
+            let what = "signatures of the partner are checked with";
+            set_key(context, registry, &name, &file, "inbound.partner_key", what).await?;
+        }
+        PgpCommand::Confirm { name } => {
+            registry.confirm_key(&context.actor, &name, purpose).await?;
+            context.out.done(
+                &json!({ "confirmed": name.to_string() }),
+                &format!("integration `{name}` uses its new PGP key alone"),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a public key of the partner's into its field.
+async fn set_key(
+    context: &mut Context,
+    registry: &Registry,
+    name: &IntegrationName,
+    file: &Path,
+    field: &'static str,
+    what: &str,
+) -> Result<(), CliError> {
+    let text = match file == Path::new("none") {
+        true => None,
+        false => Some(text_of_file(file)?),
+    };
+    let change = |spec: &mut IntegrationSpec| {
+        let set = Field::of_name(field).map(|field| field.set(spec, text.as_deref()));
+        set.and_then(Result::err).into_iter().collect()
+    };
+    let changes = registry
+        .change_integration(&context.actor, name, change, &[])
+        .await?;
+    let sentence = match told(&changes) {
+        Some(told) => format!("integration `{name}`: {what} the key given: {told}"),
+        None => format!("integration `{name}` had that key already"),
+    };
+    context
+        .out
+        .done(&json!({ "changes": changes }), &sentence)?;
+    Ok(())
+}
