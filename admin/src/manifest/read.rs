@@ -239,7 +239,7 @@ fn named<'a, T: std::str::FromStr<Err: std::fmt::Display>>(
     };
     let mut entries = Vec::new();
     for entry in fields.entries {
-        match entry.key.parse() {
+        match entry.key.parse::<T>() {
             Ok(name) => entries.push((entry, name)),
             Err(error) => mistakes.push(Mistake::new(entry.line, error.to_string())),
         }

@@ -167,13 +167,13 @@ fn all_of_a_file_or_nothing_and_every_mistake_with_its_line() {
     assert!(
         refused
             .stderr
-            .contains("line 17: there is no entity `nobody`"),
+            .contains("line 16: there is no entity `nobody`"),
         "{refused:?}"
     );
     assert!(
         refused
             .stderr
-            .contains("line 22: flow `f` names the integration `ghost`"),
+            .contains("line 21: flow `f` names the integration `ghost`"),
         "{refused:?}"
     );
     let refused = place.run_with_input(&["apply", "-"], &OWN.replace("username", "user"));
