@@ -376,12 +376,17 @@ async fn remove(
     registry: &Registry,
     name: &IntegrationName,
 ) -> Result<(), CliError> {
-    registry.remove_integration(&context.actor, name).await?;
+    let flows = registry.remove_integration(&context.actor, name).await?;
+    let flows: Vec<_> = flows.iter().map(ToString::to_string).collect();
+    let with_flows = match flows.is_empty() {
+        true => String::new(),
+        false => format!(" and the flows {}", flows.join(", ")),
+    };
     context.out.done(
-        &serde_json::json!({ "removed": name.to_string() }),
+        &serde_json::json!({ "removed": name.to_string(), "flows": flows }),
         &format!(
-            "integration `{name}` removed, with its locations, keys and secrets; that is our side \
-             only: nothing happened on the partner's server"
+            "integration `{name}` removed, with its locations, keys and secrets{with_flows}; that \
+             is our side only: nothing happened on the partner's server"
         ),
     )?;
     Ok(())

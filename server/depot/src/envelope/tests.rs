@@ -184,9 +184,9 @@ fn a_bad_file_is_refused_by_its_line_and_its_keys_are_not_shown() {
         HEX.to_owned(),
         format!("{longest_id}x {HEX}"),
         format!("k/1 {HEX}"),
-        format!("k1 {}", &HEX[2..]),
+        format!("k1 {}", HEX.replacen("00", "", 1)),
         format!("k1 {HEX}00"),
-        format!("k1 {}", &BASE64[4..]),
+        format!("k1 {}", BASE64.replacen("AAEC", "", 1)),
         format!("k1 {BASE64}AAAA"),
         format!("k1 {HEX} more"),
     ] {
@@ -244,7 +244,10 @@ fn keys_that_seal_nothing_are_forgotten_but_the_newest_two() {
         panic!("{ids:?}")
     };
     let used = [newest.clone(), fourth.clone()];
-    assert_eq!(keys.forget_unused(&path, &used).unwrap(), [third.clone()]);
+    assert_eq!(
+        keys.forget_unused(&path, &used).unwrap(),
+        std::slice::from_ref(third)
+    );
     assert_eq!(keys.forget_unused(&path, &used).unwrap(), [""; 0]);
     let kept = MasterKeys::load(&path).unwrap();
     assert_eq!(kept.ids().collect::<Vec<_>>(), [newest, before, fourth]);

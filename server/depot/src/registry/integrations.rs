@@ -16,7 +16,7 @@ use crate::integration::{
 };
 use crate::journal::NewEntry;
 use crate::store::{FlowWrite, IntegrationWrite, SecretRow};
-use crate::{EntityId, IntegrationId, IntegrationName, LocationName, Secret};
+use crate::{EntityId, FlowName, IntegrationId, IntegrationName, LocationName, Secret};
 
 /// Whether what is there may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,6 +252,7 @@ impl Draft {
             secrets_gone,
             secrets,
             removed: false,
+            flows_gone: Vec::new(),
             entry,
         }
     }
@@ -509,7 +510,8 @@ impl Registry {
     }
 
     /// Removes our side of an integration: nothing happens on the partner's server. Its
-    /// secrets are forgotten, its name is free; its row stays for the journal.
+    /// secrets are forgotten, flows to it go with it, its name is free; its row stays for
+    /// the journal. Returns the flows that went.
     ///
     /// # Errors
     /// `UnknownIntegration`, `IntegrationChanged`, `Store`.
@@ -517,15 +519,26 @@ impl Registry {
         &self,
         actor: &Actor,
         name: &IntegrationName,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Vec<FlowName>, RegistryError> {
         let draft = Draft::of(self.integration(name).await?);
         let entity = self.entity(&draft.after.spec.entity).await?;
-        let entry = self.integration_entry(actor, "integration.remove", &draft.after.spec);
+        let flows = self.flow_definitions().await?.into_iter();
+        let gone: Vec<_> = flows
+            .filter(|flow| flow.partner == *name)
+            .map(|flow| flow.name)
+            .collect();
+        let mut entry = self.integration_entry(actor, "integration.remove", &draft.after.spec);
+        if !gone.is_empty() {
+            let names: Vec<_> = gone.iter().map(ToString::to_string).collect();
+            entry = entry.with("flows", names);
+        }
         let write = IntegrationWrite {
             removed: true,
+            flows_gone: gone.clone(),
             ..draft.write(entity.id, entry)
         };
-        self.commit(&[write], &[]).await
+        self.commit(&[write], &[]).await?;
+        Ok(gone)
     }
 
     /// Adds a location, or changes one.

@@ -10,9 +10,9 @@ use crate::integration::{
 use crate::journal::NewEntry;
 use crate::session::terms::Terms;
 use crate::{
-    Account, AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedKey, EntityId, HomeId,
-    HomeName, IntegrationId, LocationName, NewCertificate, NewNetwork, NodeId, Protocol, Protocols,
-    SessionId, SessionReuse,
+    Account, AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedKey, EntityId, FlowName,
+    HomeId, HomeName, IntegrationId, LocationName, NewCertificate, NewNetwork, NodeId, Protocol,
+    Protocols, SessionId, SessionReuse,
 };
 
 /// An account to be inserted: everything is checked and hashed.
@@ -96,6 +96,8 @@ pub(crate) struct IntegrationWrite {
     pub(crate) secrets: Vec<SecretRow>,
     /// It is removed: its row stays, what hangs on it goes.
     pub(crate) removed: bool,
+    /// Flows that go with it.
+    pub(crate) flows_gone: Vec<FlowName>,
     pub(crate) entry: NewEntry,
 }
 

@@ -115,7 +115,7 @@ fn a_pin_is_a_whole_digest() {
         &[
             "",
             "ab",
-            &digits[1..],
+            &digits.replacen('0', "", 1),
             &format!("{digits}0"),
             &digits.replace('0', "g"),
         ],

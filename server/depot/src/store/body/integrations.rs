@@ -310,6 +310,12 @@ async fn write_belongings(
         ] {
             sqlx::query(statement).bind(id).execute(&mut *conn).await?;
         }
+        for flow in &write.flows_gone {
+            sqlx::query("DELETE FROM flow_definitions WHERE name = $1")
+                .bind(flow.to_string())
+                .execute(&mut *conn)
+                .await?;
+        }
         return Ok(());
     }
     for name in &write.locations_gone {

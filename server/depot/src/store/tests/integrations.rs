@@ -34,6 +34,7 @@ fn write(spec: IntegrationSpec, entity: EntityId) -> IntegrationWrite {
         secrets_gone: Vec::new(),
         secrets: Vec::new(),
         removed: false,
+        flows_gone: Vec::new(),
         entry: entry("integration.add"),
     }
 }
@@ -275,12 +276,35 @@ pub(super) async fn all_of_a_command_or_nothing(store: &Store) {
     assert_eq!(refused, None);
     assert!(store.integrations(None).await.unwrap().is_empty());
     assert!(store.flow_definitions().await.unwrap().is_empty());
-    let done = store
+    let written = store
         .write_integrations(&[kept], flows, time(8_000))
         .await
         .unwrap();
-    assert_eq!(done, Some(()));
-    assert_eq!(store.flow_definitions().await.unwrap(), [flow.flow.clone()]);
+    assert_eq!(written, Some(()));
+    assert_eq!(
+        store.flow_definitions().await.unwrap(),
+        std::slice::from_ref(&flow.flow)
+    );
+    // A flow goes with the integration that it names, and no other does.
+    let passing = write(spec("passing", "keepers"), owner);
+    let mut to_passing = flow.clone();
+    to_passing.flow.name = "passing".parse().unwrap();
+    let writes = std::slice::from_ref(&passing);
+    let flows = std::slice::from_ref(&to_passing);
+    store
+        .write_integrations(writes, flows, time(8_000))
+        .await
+        .unwrap();
+    let removed = IntegrationWrite {
+        removed: true,
+        flows_gone: vec![to_passing.flow.name.clone()],
+        ..change(&only(store, &passing.spec.name).await, owner)
+    };
+    assert!(done(store, &removed).await);
+    assert_eq!(
+        store.flow_definitions().await.unwrap(),
+        std::slice::from_ref(&flow.flow)
+    );
     let mut later = flow;
     later.flow.enabled = false;
     store
