@@ -290,7 +290,7 @@ async fn what_is_no_backup_is_refused_and_named() {
         ),
         (
             "manifest.json",
-            manifest.replace("\"schema_step\": 8", "\"schema_step\": 999"),
+            manifest.replace("\"schema_step\": ", "\"schema_step\": 99"),
             "a newer one",
         ),
     ] {
