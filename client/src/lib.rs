@@ -14,8 +14,8 @@ mod path;
 pub mod pgp;
 mod remote;
 mod secret;
-pub mod sftp;
 pub mod secret_ref;
+pub mod sftp;
 mod timer;
 
 pub use fault::{Permanence, RemoteError, RemoteFault, Step};
