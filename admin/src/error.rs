@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use layover_client::pgp::OwnKeyError;
 use layover_config::ConfigErrors;
 use layover_depot::{
     AccountName, BackupError, CertificateError, DataDirError, EvidenceError, FieldError,
@@ -149,6 +150,8 @@ pub(crate) enum CliError {
     },
     #[error("the key pair could not be made")]
     KeyPair(#[from] KeyPairError),
+    #[error(transparent)]
+    PgpKey(#[from] OwnKeyError),
     #[error("not everything is ready")]
     NotReady,
     #[error("the server is not healthy: {reason}")]
@@ -262,8 +265,13 @@ impl CliError {
             Self::Registry(RegistryError::Hardened { .. }) => {
                 "give what hardened mode takes, or set [outbound] hardened = false"
             }
-            Self::NoKeyPair { name, what } if what.starts_with("SSH") => {
-                return Some(format!("layover integration key rotate {name}"));
+            Self::NoKeyPair { name, what } => {
+                let noun = if what.starts_with("SSH") {
+                    "key"
+                } else {
+                    "pgp"
+                };
+                return Some(format!("layover integration {noun} rotate {name}"));
             }
             Self::NoFolderRule => "give --keep, --collected-keep, or both",
             Self::NotReady => "do what the lines above say, then check again",

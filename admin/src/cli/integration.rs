@@ -306,6 +306,14 @@ pub(crate) enum PgpCommand {
         /// The integration
         name: IntegrationName,
     },
+    /// Make a new PGP key pair; the one before it still decrypts until the new one is confirmed
+    Rotate {
+        /// The integration
+        name: IntegrationName,
+        /// Replace a new key pair that was never confirmed
+        #[arg(long)]
+        replace_unconfirmed: bool,
+    },
     /// Give the public key that files for the partner are encrypted with
     SetRecipient {
         /// The integration

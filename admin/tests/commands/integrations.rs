@@ -430,6 +430,25 @@ fn pgp_keys_of_the_partner_are_given_and_taken_away() {
     let file = file.to_str().unwrap();
     let pgp = |words: &[&str]| place.run(&[&["integration", "pgp"], words].concat());
     pgp(&["show", "insurance"]).refused(1, "no PGP key pair yet");
+    let made = pgp(&["rotate", "insurance"]).ok().stdout;
+    assert!(
+        made.starts_with("-----BEGIN PGP PUBLIC KEY BLOCK-----\n"),
+        "{made}"
+    );
+    assert_eq!(pgp(&["show", "insurance"]).ok().stdout, made);
+    let second = pgp(&["rotate", "insurance"]).ok();
+    assert!(
+        second.stderr.contains("pgp confirm insurance"),
+        "{second:?}"
+    );
+    pgp(&["rotate", "insurance"]).refused(1, "not confirmed");
+    pgp(&["confirm", "insurance"]).ok();
+    assert_eq!(pgp(&["show", "insurance"]).ok().stdout, second.stdout);
+    let kept = place.json(&["secrets", "list"]);
+    assert_eq!(
+        (kept.as_array().unwrap().len(), &kept[0]["form"]),
+        (1, &json!("sealed"))
+    );
     pgp(&["set-recipient", "insurance", file]).ok();
     pgp(&["set-partner", "insurance", file]).ok();
     let shown = place.json(&["integration", "show", "insurance"]);

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use layover_depot::{Field, IntegrationName, IntegrationSpec, Registry, SecretPurpose};
+use layover_client::pgp::{KeyPlan, OwnKey, OwnKeyError, OwnKeys};
+use layover_depot::{
+    Existing, Field, IntegrationName, IntegrationSpec, Registry, Secret, SecretPurpose, SecretSlot,
+};
 use serde_json::json;
 
 use super::super::key::text_of_file;
@@ -27,6 +30,42 @@ pub(super) async fn run(
             context
                 .out
                 .done(&json!({ "public_key": public }), public.trim_end())?;
+        }
+        PgpCommand::Rotate {
+            name,
+            replace_unconfirmed,
+        } => {
+            registry.integration(&name).await?;
+            let made = OwnKey::generate(&KeyPlan {
+                user_id: &format!("Layover {name}"),
+                created_at: made_at(context)?,
+                expires_at: None,
+            })?;
+            let public = made.public_armored()?;
+            let private = Secret::new(OwnKeys::new(made).to_bytes()?.as_slice());
+            let unconfirmed = match replace_unconfirmed {
+                true => Existing::Change,
+                false => Existing::Refuse,
+            };
+            let integration = registry
+                .install_key(
+                    &context.actor,
+                    &name,
+                    purpose,
+                    private,
+                    &public,
+                    unconfirmed,
+                )
+                .await?;
+            let overlaps = integration.secret(purpose, SecretSlot::Previous).is_some();
+            let document = json!({ "public_key": public, "overlaps": overlaps });
+            context.out.done(&document, public.trim_end())?;
+            if overlaps && !context.out.is_json() {
+                crate::output::note(&format!(
+                    "The key before it still decrypts. When the partner uses the new one: layover \
+                     integration pgp confirm {name}"
+                ));
+            }
         }
         PgpCommand::SetRecipient { name, file } => {
             let what = "files for the partner are encrypted with";
@@ -53,6 +92,12 @@ pub(super) async fn run(
         }
     }
     Ok(())
+}
+
+/// Now, as keys are dated.
+fn made_at(context: &Context) -> Result<jiff::Timestamp, OwnKeyError> {
+    let now = context.clock.now().as_micros();
+    jiff::Timestamp::from_microsecond(now).map_err(|_| OwnKeyError::Dates)
 }
 
 /// Puts a public key of the partner's into its field.
