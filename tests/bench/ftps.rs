@@ -143,7 +143,7 @@ impl Contest<'_> {
     fn note(&self) -> &'static str {
         match self.fsync {
             Fsync::Never => "",
-            Fsync::Always => ", Layover with `fsync = \"always\"`",
+            Fsync::Always => ", Layover with `fsync = \"always\"` and checksums",
         }
     }
 

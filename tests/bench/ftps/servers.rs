@@ -161,10 +161,16 @@ impl Servers {
         fs::create_dir(&client_dir).expect("make the client's folder");
         let data_dir = dir.path().join("data");
         let quoted = format!("\"{}\"", fsync.as_str());
+        // Equal promises first: the others wait for no disk and compute no checksum.
+        let checksum = match fsync {
+            Fsync::Never => "\"off\"",
+            Fsync::Always => "\"background\"",
+        };
         let layover = Setup::new(Engine::Sqlite)
             .homes(&dir.path().join("homes"))
             .data_dir(&data_dir)
             .set("storage", "fsync", &quoted)
+            .set("storage", "checksum", checksum)
             .set("gate", "max_connections_per_address", "2000")
             .set("gate", "max_half_open", "2000")
             .prepare();
