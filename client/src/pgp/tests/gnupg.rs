@@ -59,12 +59,17 @@ impl Gnupg {
     }
 
     pub(super) fn run(&self, arguments: &[&str], input: &[u8]) -> Ran {
+        self.run_at("20260601T120000!", arguments, input)
+    }
+
+    /// The same with another moment at which the clock stands.
+    pub(super) fn run_at(&self, clock: &str, arguments: &[&str], input: &[u8]) -> Ran {
         let mut child = Command::new("gpg")
             .arg("--homedir")
             .arg(self.home.path())
             .args(["--batch", "--no-tty", "--yes", "--status-fd", "2"])
             .args(["--pinentry-mode", "loopback", "--trust-model", "always"])
-            .args(["--faked-system-time", "20260601T120000!"])
+            .args(["--faked-system-time", clock])
             .args(arguments)
             .env("LC_ALL", "C")
             .stdin(Stdio::piped())

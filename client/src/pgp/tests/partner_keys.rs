@@ -175,17 +175,17 @@ fn o05_expired_and_revoked_keys_are_refused_by_name() {
     // Minutes ahead of us are a wrong clock, not another key.
     assert!(key.report(now() - Duration::from_secs(600)).is_ok());
 
-    // Extended by its owner: the newer signature counts.
-    gnupg
-        .run(&["--quick-set-expire", &short, "100d"], b"")
-        .expect("extend the key");
-    gnupg
-        .run(&["--quick-set-expire", &short, "100d", "*"], b"")
-        .expect("extend the subkey");
+    // Extended by its owner a day later: the newer signature counts.
+    for which in [&[][..], &["*"]] {
+        let arguments = [&["--quick-set-expire", &short, "100d"][..], which].concat();
+        gnupg
+            .run_at("20260602T120000!", &arguments, b"")
+            .expect("extend the key");
+    }
     let key = read(&gnupg.export(&short)).expect("read it");
     assert_eq!(
         key.report(later(50)).expect("valid again").expires_at,
-        Some(later(100))
+        Some(later(101))
     );
 
     gnupg.revoke(&short);
