@@ -186,7 +186,7 @@ pub(crate) fn now() -> jiff::Timestamp {
 }
 
 fn installed(path: &str) -> Result<PathBuf, String> {
-    let unpacked = std::env::var_os("LAYOVER_BENCH_RIVALS")
+    let unpacked = std::env::var_os("LAYOVER_TEST_FTP_SERVERS")
         .map(PathBuf::from)
         .or_else(|| {
             let home = PathBuf::from(std::env::var_os("HOME")?);

@@ -23,7 +23,7 @@ use crate::cost;
 use crate::rivals::Fsync;
 
 /// Where Debian's packages are unpacked, when they are not installed: the two cannot be at once.
-const UNPACKED: &str = "LAYOVER_BENCH_RIVALS";
+const UNPACKED: &str = "LAYOVER_TEST_FTP_SERVERS";
 
 /// Debian has had this user for ever, and its home directory exists, which vsftpd wants.
 const USER: &str = "daemon";

@@ -22,7 +22,7 @@ use crate::world::{PASSWORD, World, at, keep, options, postgres_database, worlds
 /// A database as a version whose last schema step was `step` left it, made with
 /// `sqlite3 .dump` and `pg_dump --inserts` (CONTRIBUTING.md, "Release a schema
 /// step"); those before step 7 from the schema as it was then, with the rows and
-/// columns of a later one that it had. In it are [`FILES`], three accounts with
+/// columns of a later one that it had, step 8 from step 7. In it are [`FILES`], three accounts with
 /// the password of all tests and a removed one, an interrupted upload, live
 /// sessions and the journal; from step 7 on certificates, a hold on
 /// `/in/orders.csv` and a rule for `/in`.
@@ -67,6 +67,11 @@ const KEPT: &[Kept] = &[
         step: 7,
         sqlite: include_str!("../fixtures/sqlite-7.sql"),
         postgresql: include_str!("../fixtures/postgresql-7.sql"),
+    },
+    Kept {
+        step: 8,
+        sqlite: include_str!("../fixtures/sqlite-8.sql"),
+        postgresql: include_str!("../fixtures/postgresql-8.sql"),
     },
 ];
 
