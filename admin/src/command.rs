@@ -9,8 +9,10 @@ mod check;
 mod clock;
 mod demo;
 mod entity;
+mod event;
 mod evidence;
 mod file;
+mod flow;
 mod folder;
 mod hold;
 mod integration;
@@ -23,10 +25,13 @@ mod retention;
 mod secrets;
 mod serve;
 mod session;
+mod stats;
 mod status;
 mod view;
 
-use crate::cli::{AccountCommand, Cli, Command, EntityCommand, RetentionCommand};
+use crate::cli::integration::IntegrationCommand;
+use crate::cli::retention::RetentionCommand;
+use crate::cli::{AccountCommand, Cli, Command, DoctorCommand, EntityCommand};
 use crate::context::{Context, NewData};
 use crate::error::CliError;
 
@@ -72,12 +77,19 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         Command::File(command) => file::run(&mut context, command).await,
         Command::Operator(command) => operator::run(&mut context, command).await,
         Command::Retention(command) => retention::run(&mut context, command).await,
+        Command::Doctor(DoctorCommand::Integration(arguments)) => {
+            let test = IntegrationCommand::Test(arguments);
+            integration::run(&mut context, test).await
+        }
         Command::Integration(command) => integration::run(&mut context, command).await,
         Command::Location(command) => location::run(&mut context, command).await,
+        Command::Flow(command) => flow::run(&mut context, command).await,
+        Command::Event(command) => event::run(&mut context, command).await,
         Command::Secrets(command) => secrets::run(&mut context, command).await,
         Command::Apply(arguments) => apply::apply(&mut context, arguments).await,
         Command::Export => apply::export(&mut context).await,
         Command::Session(command) => session::run(&mut context, command).await,
+        Command::Stats(command) => stats::run(&mut context, command).await,
         Command::Journal(arguments) => journal::run(&mut context, arguments).await,
     }
 }

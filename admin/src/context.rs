@@ -2,13 +2,17 @@
 //! print.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use layover_client::Surroundings;
 use layover_config::{ConfigErrors, Loaded, Origin, SEARCH_PATH, Settings, environment};
 use layover_depot::{Account, Actor, Depot, OpenError, OpenStoreError, Registry, Role};
 use layover_retention::{Clock, KeepWish, PolicyLayers, RetentionPolicy};
-use layover_server::{RetentionRule, SystemClock, depot_options, resume_clock, retention_rule};
+use layover_server::{
+    RetentionRule, SystemClock, depot_options, resume_clock, retention_rule, surroundings,
+};
 
 use crate::error::CliError;
 use crate::output::{Output, note};
@@ -94,6 +98,7 @@ impl Context {
 
     /// Opens the depot as a tool beside a server that may be running.
     pub(crate) async fn depot(&self) -> Result<Depot, CliError> {
+        own_data(&self.settings.data_dir)?;
         let role = match self.new_data {
             NewData::Make => Role::Tool,
             NewData::Refuse => Role::Visitor,
@@ -108,6 +113,12 @@ impl Context {
             }
             refused => refused,
         }
+    }
+
+    /// What integrations are used with.
+    pub(crate) fn surroundings(&self) -> Result<Surroundings, CliError> {
+        let clock = Arc::clone(&self.clock);
+        Ok(surroundings(&self.settings.outbound, clock)?)
     }
 
     /// Whether this machine's clock is too far from the database's to delete by it.
@@ -224,6 +235,21 @@ fn demo_found_here(config: Option<&Path>) -> Option<PathBuf> {
         || SEARCH_PATH.iter().any(|file| Path::new(file).exists())
         || Settings::default().data_dir.exists();
     (!something_else && demo.join("layover.db").exists()).then_some(demo)
+}
+
+/// Refuses another user's data, above all as root, who may do anything: files and keys
+/// that a command makes belong to whoever runs it, and the server could not open them.
+fn own_data(data_dir: &Path) -> Result<(), CliError> {
+    let me = rustix::process::geteuid().as_raw();
+    match std::fs::metadata(data_dir) {
+        Ok(there) if there.uid() != me => Err(CliError::OtherUser {
+            data_dir: data_dir.to_owned(),
+            owner: there.uid(),
+            me,
+        }),
+        // What cannot be seen is told by whoever opens it.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Who is at the keyboard, for the journal.

@@ -4,15 +4,20 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use layover_client::doctor::Diagnosis;
+use layover_client::exchange::PartialSuffixError;
 use layover_client::pgp::OwnKeyError;
+use layover_client::sftp::KeyPairError;
+use layover_client::{PartnerError, RemoteNameError, RemotePathError};
 use layover_config::ConfigErrors;
 use layover_depot::{
-    AccountName, BackupError, CertificateError, DataDirError, EvidenceError, FieldError,
-    IntegrationName, KeyError, KeyPairError, LocationPathError, NameError, NetworkError, OpenError,
-    OpenStoreError, PathError, RegistryError, StoreError, VfsError,
+    AccountName, BackupError, CertificateError, CourierError, DataDirError, EntityName,
+    EvidenceError, FieldError, IntegrationName, KeyError, LocationName, LocationPathError,
+    NameError, NetworkError, OpenError, OpenStoreError, PathError, RegistryError, StoreError,
+    VfsError,
 };
 use layover_retention::{Flaw, Timestamp};
-use layover_server::{BindError, LogStartError, OptionsError, StartError};
+use layover_server::{BindError, LogStartError, OptionsError, OutboundError, StartError};
 
 use crate::manifest::Mistake;
 use crate::password::PasswordError;
@@ -24,6 +29,43 @@ pub(crate) enum CliError {
     Settings(#[from] ConfigErrors),
     #[error("the settings cannot be used")]
     Options(#[from] OptionsError),
+    #[error("[outbound] cannot be used")]
+    Outbound(#[from] OutboundError),
+    #[error("{option} `{text}`: expected {expected}")]
+    FlowValue {
+        option: &'static str,
+        text: String,
+        expected: &'static str,
+    },
+    #[error("there is no {of} `{name}`{nearest}")]
+    NoFigures {
+        of: &'static str,
+        name: String,
+        nearest: String,
+    },
+    #[error("--url cannot be used")]
+    HookUrl { source: layover_depot::HookUrlError },
+    #[error("`{kind}` is never kept: it is what `layover event hook test` sends")]
+    HookKind { kind: layover_depot::EventKind },
+    #[error("`{}` holds no certificates (PEM)", file.display())]
+    HookAuthorities { file: PathBuf },
+    #[error("hook `{name}` does not have it")]
+    HookTest {
+        name: layover_depot::HookName,
+        source: layover_client::webhook::WebhookError,
+    },
+    #[error("a flow needs a folder on the partner's server: --location NAME, or --path PATH")]
+    FlowWithoutTarget,
+    #[error("flow `{flow}` has no run {run}; see: layover flow history {flow}")]
+    UnknownRun {
+        flow: layover_depot::FlowName,
+        run: i64,
+    },
+    #[error("what flow `{flow}` would move cannot be said")]
+    FlowPreview {
+        flow: layover_depot::FlowName,
+        source: layover_client::flow::NoPreview,
+    },
     #[error("the data cannot be opened")]
     Open(#[from] OpenError),
     #[error("no Layover data at {place} ({key} of {origin})")]
@@ -31,6 +73,16 @@ pub(crate) enum CliError {
         place: String,
         key: &'static str,
         origin: String,
+    },
+    #[error(
+        "{} belongs to the user with number {owner}, and you are number {me}: what you write there \
+         the server could not read",
+        data_dir.display()
+    )]
+    OtherUser {
+        data_dir: PathBuf,
+        owner: u32,
+        me: u32,
     },
     #[error("the server did not start")]
     Start(#[from] StartError),
@@ -57,6 +109,8 @@ pub(crate) enum CliError {
     Password(#[from] PasswordError),
     #[error("`{}` cannot be read", file.display())]
     KeyFileUnreadable { file: PathBuf, source: io::Error },
+    #[error("`{}` cannot be read", file.display())]
+    ManifestUnreadable { file: PathBuf, source: io::Error },
     #[error("`{}` is too large for a file of public keys or certificates", file.display())]
     KeyFileTooLarge { file: PathBuf },
     #[error("`{}` is a private key; it stays with its owner", file.display())]
@@ -148,10 +202,64 @@ pub(crate) enum CliError {
         name: IntegrationName,
         what: &'static str,
     },
+    #[error(transparent)]
+    Partner(#[from] PartnerError),
+    #[error("{}", diagnosis.fault)]
+    Remote { diagnosis: Diagnosis },
+    #[error("integration `{name}` does not work: {failed} failed")]
+    Ill {
+        name: IntegrationName,
+        failed: String,
+    },
     #[error("the key pair could not be made")]
     KeyPair(#[from] KeyPairError),
     #[error(transparent)]
     PgpKey(#[from] OwnKeyError),
+    #[error("integration `{integration}` has no location `{location}`{}", known(.locations))]
+    UnknownLocation {
+        integration: IntegrationName,
+        location: LocationName,
+        locations: Vec<LocationName>,
+    },
+    #[error("location `{location}` of integration `{integration}` is for {is_for} only")]
+    WrongDirection {
+        integration: IntegrationName,
+        location: LocationName,
+        is_for: &'static str,
+    },
+    #[error("`{name}` cannot be the name of a file on the partner's server")]
+    RemoteName {
+        name: String,
+        source: RemoteNameError,
+    },
+    #[error(transparent)]
+    RemotePath(#[from] RemotePathError),
+    #[error("the temporary suffix of the integration cannot be used")]
+    PartialSuffix(#[from] PartialSuffixError),
+    #[error("`{file}` was moved, and that could not be recorded")]
+    NotRecorded {
+        file: String,
+        source: Box<dyn Error + Send + Sync>,
+    },
+    #[error("`--as` names one file, and there are several")]
+    OneNameForMany,
+    #[error(
+        "account `{account}` is of entity `{entity}`, and integration `{integration}` of `{other}`"
+    )]
+    OtherEntity {
+        account: AccountName,
+        entity: EntityName,
+        integration: IntegrationName,
+        other: EntityName,
+    },
+    #[error("`{given}` names no file")]
+    NoFileName { given: String },
+    #[error(transparent)]
+    Courier(#[from] CourierError),
+    #[error("{failed} of {of} files were not moved")]
+    NotMoved { failed: usize, of: usize },
+    #[error("interrupted: {stays}")]
+    Interrupted { stays: String },
     #[error("not everything is ready")]
     NotReady,
     #[error("the server is not healthy: {reason}")]
@@ -181,6 +289,17 @@ impl CliError {
         let _ = writeln!(to, "{text}");
     }
 
+    /// A file is where it was to go, and the journal does not know.
+    pub(crate) fn not_recorded(
+        file: &str,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::NotRecorded {
+            file: file.to_owned(),
+            source: source.into(),
+        }
+    }
+
     /// Whether the command line itself was wrong.
     pub(crate) fn is_usage(&self) -> bool {
         matches!(
@@ -188,6 +307,8 @@ impl CliError {
             Self::NothingToChange
                 | Self::Fields { .. }
                 | Self::NotAReference { .. }
+                | Self::OneNameForMany
+                | Self::NoFileName { .. }
                 | Self::NoFolderRule
                 | Self::WhoseFiles
                 | Self::WhichFile
@@ -207,7 +328,8 @@ impl CliError {
                 return Some(format!(
                     "stop the program that has the port (another demo?), or take another: {}; any \
                      free ports: LAYOVER__SFTP__PORT=0 LAYOVER__FTPS__EXPLICIT_PORT=0 \
-                     LAYOVER__FTPS__IMPLICIT_PORT=0 layover serve --demo",
+                     LAYOVER__FTPS__IMPLICIT_PORT=0 LAYOVER__CONSOLE__LISTEN=127.0.0.1:0 \
+                     layover serve --demo",
                     error.setting
                 ));
             }
@@ -224,6 +346,11 @@ impl CliError {
             Self::NoData { .. } => {
                 "change to the directory of your layover.toml, or name it with --config FILE; \
                  `layover serve` or `layover entity add NAME` sets up new data here"
+            }
+            Self::OtherUser { owner, .. } => {
+                return Some(format!(
+                    "run it as that user: sudo -u '#{owner}' layover ..."
+                ));
             }
             Self::Open(error) | Self::Start(StartError::Open(error)) => step_of_open(error),
             Self::Database(_) | Self::Registry(RegistryError::Store(_)) => {
@@ -247,6 +374,10 @@ impl CliError {
             }
             Self::NoKey { .. } => {
                 "one key a line, as in ~/.ssh/authorized_keys or an id_*.pub file"
+            }
+            Self::ManifestUnreadable { .. } => {
+                "name a YAML file of integrations, as `layover export` prints it, or `-` to read \
+                 it from standard input"
             }
             Self::KeyFileUnreadable { .. } => {
                 "name a file with what is to be added, or `-` to read it from standard input"
@@ -273,6 +404,34 @@ impl CliError {
                 };
                 return Some(format!("layover integration {noun} rotate {name}"));
             }
+            Self::Partner(error) => return Some(error.remedy()),
+            Self::Remote { diagnosis } => {
+                return Some(format!(
+                    "{}\n(most likely: {})",
+                    diagnosis.what_to_do, diagnosis.likely_cause
+                ));
+            }
+            Self::Ill { .. } => "do what the lines above say, then test again",
+            Self::Outbound(_) => "correct [outbound] in the settings, or the variable",
+            Self::UnknownLocation { .. } => {
+                "`layover location list INTEGRATION` shows them; `layover location add` makes one"
+            }
+            Self::WrongDirection { .. } => {
+                "`layover location set INTEGRATION NAME --direction both`, if that is meant"
+            }
+            Self::OneNameForMany => "move them one by one",
+            Self::OtherEntity { .. } => {
+                "name an account of the integration's entity, or say --other-entity if this one is \
+                 meant"
+            }
+            Self::Courier(CourierError::Disabled { .. }) => {
+                "`layover account enable NAME`, or say --even-disabled"
+            }
+            Self::Courier(CourierError::UnknownAccount { .. }) => {
+                "`layover account list` shows who there is"
+            }
+            Self::NotMoved { .. } => "each of them is named above, with what to do",
+            Self::Interrupted { .. } => "the same command goes on with what is left",
             Self::NoFolderRule => "give --keep, --collected-keep, or both",
             Self::NotReady => "do what the lines above say, then check again",
             Self::NotHealthy { .. } => "`layover check`, and the log of `layover serve`",
@@ -325,6 +484,14 @@ pub(crate) const fn step_of_open(error: &OpenError) -> &'static str {
         }
         OpenError::DataDir(_) => "correct data_dir or who owns it, then `layover check`",
     }
+}
+
+fn known(locations: &[LocationName]) -> String {
+    if locations.is_empty() {
+        return "; it has none".to_owned();
+    }
+    let names: Vec<_> = locations.iter().map(LocationName::as_str).collect();
+    format!("; it has {}", names.join(", "))
 }
 
 fn listed_fields(errors: &[FieldError]) -> String {

@@ -5,6 +5,7 @@
 //! The parser below is `saphyr-parser`: pure Rust, kept, YAML 1.2, and it gives
 //! events with lines. A deserialiser of serde would end at the first mistake.
 
+mod flow;
 mod foreign;
 mod node;
 mod read;

@@ -67,6 +67,21 @@ impl<W: Write> Output<W> {
         self.form == Form::Json
     }
 
+    /// Whether a person reads it at a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self.form, Form::Terminal { .. })
+    }
+
+    /// Prints lines of cells that stand close together.
+    pub(crate) fn drawing(&mut self, lines: &[Vec<Cell>]) -> io::Result<()> {
+        let colours = self.form == Form::Terminal { colours: true };
+        for line in lines {
+            let shown: String = line.iter().map(|cell| cell.shown(colours)).collect();
+            writeln!(self.writer, "{}", shown.trim_end())?;
+        }
+        Ok(())
+    }
+
     /// Prints a list: `document` as JSON, or `table`. Where an empty table would
     /// be printed, it says `nothing`: on a terminal there, else on stderr.
     pub(crate) fn list(
@@ -130,7 +145,8 @@ impl<W: Write> Output<W> {
         match self.form {
             Form::Json => {
                 self.writer.write_all(array.before_element())?;
-                serde_json::to_writer(&mut self.writer, document)?;
+                let text = printable_json(&serde_json::to_string(document)?);
+                self.writer.write_all(text.as_bytes())?;
                 self.writer.write_all(array.after_element())?;
             }
             Form::Plain => self.writer.write_all(plain_row(row).as_bytes())?,
@@ -182,8 +198,8 @@ impl<W: Write> Output<W> {
     }
 
     fn document(&mut self, document: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut self.writer, document)?;
-        writeln!(self.writer)
+        let text = printable_json(&serde_json::to_string_pretty(document)?);
+        writeln!(self.writer, "{text}")
     }
 }
 
@@ -261,6 +277,11 @@ impl Cell {
     /// `value`, or a dash when there is none.
     pub(crate) fn or_dash(value: Option<impl ToString>) -> Self {
         value.map_or_else(|| Self::from("-"), |value| Self::from(value.to_string()))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     fn shown(&self, colours: bool) -> String {
@@ -414,6 +435,20 @@ fn is_unprintable(letter: char) -> bool {
         )
 }
 
+/// The same JSON with nothing in it that a terminal would act on: what JSON itself leaves
+/// as it is stands in texts alone, and may be written as its number there (RFC 8259 s.7).
+fn printable_json(json: &str) -> String {
+    let mut printable = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if !letter.is_ascii_control() && is_unprintable(letter) || letter == '\u{7f}' {
+            printable.push_str(&format!("\\u{:04x}", u32::from(letter)));
+        } else {
+            printable.push(letter);
+        }
+    }
+    printable
+}
+
 /// A value never breaks its line, moves the cursor or changes the terminal:
 /// control characters, and those that reorder or cut lines, are shown escaped. Nothing is a dash, so that no column
 /// seems to be missing.
@@ -467,6 +502,22 @@ mod tests {
         table.row([Cell::from("a\u{202e}b\u{2028}c\u{1b}[2Jd\te\u{85}ü")]);
         let text = printed(Form::Plain, |out| out.list(&[1], &table, "none").unwrap());
         assert_eq!(text, "a\\u{202e}b\\u{2028}c\\u{1b}[2Jd\\te\\u{85}ü\n");
+    }
+
+    #[test]
+    fn no_name_in_json_moves_the_terminal() {
+        const NAME: &str = "a\u{202e}b\u{2028}c\u{9b}2Jd\u{85}e\u{7f}ü\u{1b}\n";
+        let document = printed(Form::Json, |out| out.done(&[NAME], "").unwrap());
+        let mut array = JsonArray::Empty;
+        let line = printed(Form::Json, |out| {
+            out.stream(&mut array, &NAME, &[]).unwrap();
+        });
+        for text in [&document, &line] {
+            let escaped = r#""a\u202eb\u2028c\u009b2Jd\u0085e\u007fü\u001b\n""#;
+            assert!(text.contains(escaped), "{text}");
+        }
+        let read: Vec<String> = serde_json::from_str(&document).unwrap();
+        assert_eq!(read, [NAME]);
     }
 
     #[test]

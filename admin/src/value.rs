@@ -1,6 +1,7 @@
 //! Values that people type and read: sizes, dates, "since when", paths.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -273,6 +274,77 @@ impl AccountOrPath {
     }
 }
 
+/// A file or folder in an account's home: `ACCOUNT:/path`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HomePlace {
+    pub(crate) account: AccountName,
+    pub(crate) path: VirtualPath,
+}
+
+/// Why a text is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HomePlaceError {
+    #[error("not of the form ACCOUNT:/path, or ACCOUNT for the top of its home")]
+    Form,
+    #[error(transparent)]
+    Account(#[from] NameError),
+    #[error(transparent)]
+    Path(#[from] layover_depot::PathError),
+}
+
+impl FromStr for HomePlace {
+    type Err = HomePlaceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            None | Some((_, "")) => Ok(Self {
+                account: text.trim_end_matches(':').parse()?,
+                path: VirtualPath::root(),
+            }),
+            Some((account, path)) if path.starts_with('/') => Ok(Self {
+                account: account.parse()?,
+                path: VirtualPath::parse(path.as_bytes())?,
+            }),
+            _ => Err(HomePlaceError::Form),
+        }
+    }
+}
+
+impl fmt::Display for HomePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.account, self.path)
+    }
+}
+
+/// A file that is sent: of a home, or of this machine. No name of an account has a slash,
+/// so a path that begins with one, or with `./`, is of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FileSource {
+    Home(HomePlace),
+    Local(PathBuf),
+}
+
+impl FromStr for FileSource {
+    type Err = HomePlaceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let before = text.split_once(':').map(|(before, _)| before);
+        match before {
+            Some(before) if !before.contains('/') => Ok(Self::Home(text.parse()?)),
+            _ => Ok(Self::Local(PathBuf::from(text))),
+        }
+    }
+}
+
+impl fmt::Display for FileSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Home(place) => place.fmt(f),
+            Self::Local(path) => path.display().fmt(f),
+        }
+    }
+}
+
 fn is_a_plain_date(text: &str) -> bool {
     !text.contains(['T', 't', ' ', ':'])
 }
@@ -297,6 +369,35 @@ impl FromStr for VirtualPathArg {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_is_of_a_home_or_of_this_machine() {
+        let home = |account: &str, path: &str| {
+            FileSource::Home(HomePlace {
+                account: account.parse().unwrap(),
+                path: path.parse().unwrap(),
+            })
+        };
+        for (text, expected) in [
+            ("alice:/out/a", home("alice", "/out/a")),
+            ("alice:/out/a:b", home("alice", "/out/a:b")),
+            ("a.csv", FileSource::Local("a.csv".into())),
+            ("/srv/a:b", FileSource::Local("/srv/a:b".into())),
+            ("./a:/b", FileSource::Local("./a:/b".into())),
+        ] {
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        }
+        for text in ["alice", "alice:", "alice:/"] {
+            let top = HomePlace {
+                account: "alice".parse().unwrap(),
+                path: VirtualPath::root(),
+            };
+            assert_eq!(text.parse(), Ok(top), "{text}");
+        }
+        for text in ["a:b", "alice:out/a", ":/a", "al ice:/a"] {
+            assert!(text.parse::<FileSource>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_are_read_with_and_without_units() {

@@ -34,7 +34,7 @@
 mod active;
 mod command;
 mod control;
-mod dial;
+pub(crate) mod dial;
 mod faults;
 mod features;
 mod link;
@@ -70,6 +70,7 @@ use crate::path::{RemotePath, ServerSystem};
 use crate::remote::{
     Abilities, Entry, Listed, Modified, OnExisting, Progress, Received, Remote, Sent,
 };
+use crate::witness::Witness;
 
 /// What became known of a server that is worth remembering for the next connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -100,6 +101,7 @@ pub struct ConnectionFacts {
 pub struct Ftps {
     options: Arc<FtpsOptions>,
     link: Link,
+    witness: Witness,
     learned: Learned,
     /// What ended the connection.
     ended: Option<RemoteError>,
@@ -111,11 +113,23 @@ impl Ftps {
     /// # Errors
     /// The step that failed, and why.
     pub async fn connect(options: FtpsOptions) -> Result<Self, RemoteError> {
+        Self::connect_watched(options, &Witness::default()).await
+    }
+
+    /// The same, and `witness` hears what was seen, also where it fails.
+    ///
+    /// # Errors
+    /// The step that failed, and why.
+    pub async fn connect_watched(
+        options: FtpsOptions,
+        witness: &Witness,
+    ) -> Result<Self, RemoteError> {
         let options = Arc::new(options);
-        let link = login::open(&options, options.tls.versions).await?;
+        let link = login::open(&options, options.tls.versions, witness).await?;
         Ok(Self {
             options,
             link,
+            witness: witness.clone(),
             learned: Learned::default(),
             ended: None,
         })
@@ -181,7 +195,8 @@ impl Ftps {
              tickets: TLS 1.2 from now on"
         );
         self.learned.tls12_only = true;
-        match login::open(&self.options, TlsVersions::Only12).await {
+        self.witness.note(|seen| seen.tls12_only = true);
+        match login::open(&self.options, TlsVersions::Only12, &self.witness).await {
             Ok(link) => {
                 self.link = link;
                 is_untouched
@@ -332,7 +347,14 @@ impl Remote for Ftps {
         on_existing: OnExisting,
     ) -> Result<(), RemoteError> {
         self.alive()?;
-        let answer = self.link.rename(from, to, on_existing).await;
+        let mut answer = self.link.rename(from, to, on_existing).await;
+        // It looks at the names by a listing where there is no MLST, and never after
+        // it has renamed.
+        if let Err(error) = &answer
+            && self.steps_down(error, true).await
+        {
+            answer = self.link.rename(from, to, on_existing).await;
+        }
         self.noted(answer)
     }
 

@@ -6,25 +6,35 @@
 //! server are bytes ([`RemotePath`], [`RemoteName`]); a hostile name is named
 //! and left out, never followed.
 //!
+//! [`exchange`] moves one file by these verbs, exactly: it checks, publishes
+//! and cleans up, with PGP where an integration wants it.
+//!
 //! This crate never decides when something moves, and it keeps nothing.
 
+pub mod doctor;
+pub mod exchange;
 mod fault;
+pub mod flow;
 pub mod ftps;
+pub mod partner;
 mod path;
 pub mod pgp;
 mod remote;
-mod secret;
 pub mod secret_ref;
 pub mod sftp;
-mod timer;
+mod source;
+pub mod webhook;
+mod witness;
 
 pub use fault::{Permanence, RemoteError, RemoteFault, Step};
+pub use partner::{Connection, Partner, PartnerError, Surroundings};
 pub use path::{
     MAX_REMOTE_NAME_BYTES, MAX_REMOTE_PATH_BYTES, RemoteName, RemoteNameError, RemotePath,
     RemotePathError, ServerSystem,
 };
 pub use remote::{
-    Abilities, Entry, EntryKind, Listed, Modified, OnExisting, Precision, Progress, Received,
-    Remote, Sent, Silent,
+    Abilities, Entry, EntryKind, Extent, Listed, Modified, OnExisting, Precision, Progress,
+    Received, Remote, Sent, Silent,
 };
-pub use secret::Secret;
+pub use source::SourceAddresses;
+pub use witness::{AgreedTls, Observed, ShownCertificate, ShownHostKey, Witness};

@@ -22,7 +22,7 @@ mod signature;
 mod strength;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use bridge::{Decrypting, Encrypting};
 pub use decrypt::{

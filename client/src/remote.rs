@@ -38,6 +38,9 @@ pub struct Modified {
     pub at: Timestamp,
     /// How exact `at` is.
     pub precision: Precision,
+    /// The beginning of its day in the server's zone, where seconds are left out: all
+    /// that such a server shows when the file is old.
+    pub day_at: Option<Timestamp>,
 }
 
 /// A file or folder on the partner's server.
@@ -94,8 +97,21 @@ pub enum OnExisting {
     DeleteFirst,
 }
 
+/// What a transfer is about to move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Bytes that are there from an earlier attempt and are not moved again.
+    pub from_bytes: u64,
+    /// Bytes of the whole file on the wire, where that is known: not of one that
+    /// is encrypted on its way.
+    pub total_bytes: Option<u64>,
+}
+
 /// Hears how far a transfer is. Called often: it must be quick.
 pub trait Progress: Send + Sync {
+    /// A file begins, or begins anew after a failure.
+    fn begins(&self, _extent: Extent) {}
+
     /// `bytes` more were moved.
     fn moved(&self, bytes: u64);
 }

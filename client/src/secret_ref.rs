@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::fault::Permanence;
-use crate::secret::Secret;
+use layover_depot::Secret;
 
 pub use file::FileAccess;
 pub use vault::{MAX_VAULT_ANSWER_BYTES, VaultError, VaultOptions};

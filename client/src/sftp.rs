@@ -42,7 +42,8 @@ use self::transport::HostKeyKind;
 use crate::fault::{RemoteError, RemoteFault, Step};
 use crate::path::RemotePath;
 use crate::remote::{Abilities, Entry, Listed, OnExisting, Progress, Received, Remote, Sent};
-use crate::timer::timeout;
+use crate::witness::{Witness, printable};
+use layover_depot::timer::timeout;
 
 pub use host_key::{
     Fingerprint, HostTrust, KnownKeys, MAX_KNOWN_HOSTS_LINE_BYTES, MAX_KNOWN_KEYS, TrustError,
@@ -105,11 +106,20 @@ impl Drop for Hangup {
 impl SftpRemote {
     /// Connects, checks the host key, logs in and opens SFTP.
     pub async fn connect(options: &SftpOptions) -> Result<Self, RemoteError> {
+        Self::connect_watched(options, &Witness::default()).await
+    }
+
+    /// The same, and `witness` hears what was seen, also where it fails.
+    pub async fn connect_watched(
+        options: &SftpOptions,
+        witness: &Witness,
+    ) -> Result<Self, RemoteError> {
+        witness.begin();
         let expected = options
             .trust
             .expect(&options.host, options.port)
             .map_err(|fault| RemoteError::new(Step::Prepare, fault))?;
-        let mut ssh = handshake(options, &expected).await?;
+        let mut ssh = handshake(options, &expected, witness).await?;
         let limit = options.timeouts.login;
         let rest = async {
             let proofs = login::log_in(
@@ -119,6 +129,10 @@ impl SftpRemote {
                 &options.credential,
             )
             .await?;
+            witness.note(|seen| {
+                seen.logged_in = true;
+                seen.proofs.clone_from(&proofs);
+            });
             let channel = open_channel(&ssh).await?;
             let (read, write) = channel.split();
             let session =
@@ -388,11 +402,15 @@ impl Remote for SftpRemote {
 /// Connects and exchanges keys. A server has several host keys; where only
 /// fingerprints are known, not of which kind, it is asked for each kind before
 /// its key counts as changed.
-async fn handshake(options: &SftpOptions, expected: &Expected) -> Result<Ssh, RemoteError> {
+async fn handshake(
+    options: &SftpOptions,
+    expected: &Expected,
+    witness: &Witness,
+) -> Result<Ssh, RemoteError> {
     let mut kinds = expected.kinds_in_order();
     let mut first_error: Option<RemoteError> = None;
     loop {
-        let (error, shown) = match handshake_with(options, expected, &kinds).await {
+        let (error, shown) = match handshake_with(options, expected, &kinds, witness).await {
             Ok(ssh) => return Ok(ssh),
             Err(failure) => failure,
         };
@@ -416,6 +434,7 @@ async fn handshake_with(
     options: &SftpOptions,
     expected: &Expected,
     kinds: &[HostKeyKind],
+    witness: &Witness,
 ) -> Result<Ssh, (RemoteError, Option<HostKeyKind>)> {
     let dial = Dial {
         host: &options.host,
@@ -425,10 +444,17 @@ async fn handshake_with(
     };
     let stream = dial.connect().await.map_err(|error| (error, None))?;
     let hangup = Hangup::of(&stream).map_err(|error| (error, None))?;
+    witness.note(|seen| {
+        seen.server = stream.peer_addr().ok();
+        seen.ours = stream.local_addr().ok();
+    });
+    let greeting = first_line(&stream, options.timeouts.login).await;
+    witness.note(|seen| seen.greeting = greeting);
     let link = Link::default();
     let watcher = Watcher {
         expected: expected.clone(),
         link: link.clone(),
+        witness: witness.clone(),
     };
     let config = Arc::new(transport::config(options.algorithms, kinds));
     let limit = options.timeouts.login;
@@ -447,6 +473,15 @@ async fn handshake_with(
             None,
         )),
     }
+}
+
+/// What the server says first, left in place for the handshake.
+async fn first_line(stream: &TcpStream, limit: Duration) -> Option<String> {
+    // RFC 4253 s.4.2: the version has at most 255 bytes.
+    let mut line = [0; 255];
+    let read = timeout(limit, stream.peek(&mut line)).await.ok()?.ok()?;
+    let line = line.get(..read)?.split(|byte| *byte == b'\n').next()?;
+    Some(printable(&String::from_utf8_lossy(line))).filter(|line| !line.is_empty())
 }
 
 async fn open_channel(ssh: &Ssh) -> Result<Channel<russh::client::Msg>, RemoteError> {

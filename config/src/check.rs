@@ -11,6 +11,7 @@ use crate::walk::Walk;
 /// part in no comparison.
 pub(crate) fn check(walk: &mut Walk) {
     keeps(walk);
+    certificates_keep(walk);
     certificate(walk);
     served(walk);
     ports(walk);
@@ -45,6 +46,23 @@ fn keeps(walk: &mut Walk) {
             );
             conflict(walk, key, keep.write(), expected);
         }
+    }
+}
+
+/// A deletion's proof must not go before the journal's word for it.
+fn certificates_keep(walk: &mut Walk) {
+    let (key, journal_key) = ("retention.certificates_keep", "journal.keep");
+    let journal = walk.settings.journal.keep;
+    let Some(keep) = walk.settings.retention.certificates_keep else {
+        return;
+    };
+    if keep < journal && !walk.is_wrong(key) && !walk.is_wrong(journal_key) {
+        let limit_origin = walk.origin(journal_key);
+        let expected = format!(
+            "at least `{journal_key}`, which is {} ({limit_origin}), or \"\" for ever",
+            journal.write()
+        );
+        conflict(walk, key, keep.write(), expected);
     }
 }
 
@@ -110,7 +128,7 @@ fn ports(walk: &mut Walk) {
     let (ftps, sftp, console) = (
         &walk.settings.ftps,
         &walk.settings.sftp,
-        walk.settings.console.listen,
+        &walk.settings.console,
     );
     let single = |key, address_key, address, port: u16, written| Listener {
         enabled: true,
@@ -161,13 +179,16 @@ fn ports(walk: &mut Walk) {
                 sftp.port.write(),
             )
         },
-        single(
-            "console.listen",
-            "console.listen",
-            console.ip(),
-            console.port(),
-            console.write(),
-        ),
+        Listener {
+            enabled: console.enabled,
+            ..single(
+                "console.listen",
+                "console.listen",
+                console.listen.ip(),
+                console.listen.port(),
+                console.listen.write(),
+            )
+        },
     ];
     let mut conflicts = Vec::new();
     for (later, listener) in listeners.iter().enumerate() {

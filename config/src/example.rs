@@ -136,6 +136,9 @@ mod tests {
             idle_timeout = "1h1s"
             [outbound]
             source_addresses = ["192.0.2.7", "2001:db8::7"]
+            vault_address = "https://vault.example.com:8200"
+            vault_token = "file:/run/vault/token"
+            vault_namespace = "mft/prod"
         "#;
         let mut settings = Settings::parse(text, "text", std::iter::empty()).unwrap();
         settings.move_to("/srv/lay\nover #1".into());

@@ -35,3 +35,4 @@ pub use types::port::{Port, PortRange};
 pub use types::public_address::{PublicAddress, PublicAddressRule};
 pub use types::secret::{MAX_SECRET_BYTES, PemSource, SecretError, SecretRef};
 pub use types::span::{MAX_SPAN_SECS, Span};
+pub use types::vault::{VaultAddress, VaultNamespace, VaultToken};

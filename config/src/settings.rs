@@ -15,6 +15,7 @@ use crate::types::port::{Port, PortRange};
 use crate::types::public_address::PublicAddress;
 use crate::types::secret::PemSource;
 use crate::types::span::Span;
+use crate::types::vault::{VaultAddress, VaultNamespace, VaultToken};
 
 section! {
     /// Settings of Layover.
@@ -175,6 +176,9 @@ section! {
         partial_keep: Span = Span::new_static::<86_400>(),
         /// Files that nobody has collected are reported this long before they expire.
         warn_before: Span = Span::new_static::<86_400>(),
+        /// Older certificates of deletions are pruned; a signed checkpoint stays. At
+        /// least as long as the journal. Empty: they stay for ever.
+        certificates_keep: Option<Span> = None,
     }
 }
 
@@ -195,12 +199,29 @@ section! {
         max_concurrent: Count = Count::new_static::<8>(),
         /// Own addresses to connect from, shown to partners for their allowlists.
         source_addresses: Vec<IpAddr> = Vec::new(),
+        /// A partner's server has this long for each of: its name, TCP, the handshake, the
+        /// login, a data connection.
+        connect_timeout: Span = Span::new_static::<30>(),
+        /// It has this long for a reply, or for the next byte of a transfer.
+        stall_timeout: Span = Span::new_static::<120>(),
+        /// HashiCorp Vault, for references such as vault:kv/ftp#password: https://host[:port].
+        /// Empty: what the environment's VAULT_ADDR says.
+        vault_address: Option<VaultAddress> = None,
+        /// Where Vault's token is: env:NAME or file:/path; read whenever it is needed.
+        vault_token: VaultToken = VaultToken::usual(),
+        /// Certificates of the authorities that may have signed Vault's, PEM file. Empty: the
+        /// system's.
+        vault_ca: Option<PathBuf> = None,
+        /// Vault's namespace, where it has some.
+        vault_namespace: Option<VaultNamespace> = None,
     }
 }
 
 section! {
     /// Web page, HTTP API and metrics.
     Console {
+        /// Whether it listens at all; without it nothing tells metrics or health.
+        enabled: bool = true,
         /// Address and port to listen on; port 0 takes any free port.
         listen: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
     }

@@ -11,3 +11,4 @@ pub(crate) mod port;
 pub(crate) mod public_address;
 pub(crate) mod secret;
 pub(crate) mod span;
+pub(crate) mod vault;

@@ -452,3 +452,18 @@ fn a_variable_with_single_underscores_is_told_with_the_one_that_was_meant() {
         assert!(told.contains(part), "no {part} in {told}");
     }
 }
+
+#[test]
+fn certificates_stay_at_least_as_long_as_the_journal() {
+    let of = |keep: &str| format!("[retention]\ncertificates_keep = \"{keep}\"\n");
+    assert_eq!(parse("").unwrap().retention.certificates_keep, None);
+    assert_eq!(parse(&of("")).unwrap().retention.certificates_keep, None);
+    assert!(parse(&of("400d")).is_ok());
+    assert_eq!(
+        faults(&of("399d"), &[]),
+        [
+            "layover.toml:2: `retention.certificates_keep` is \"399d\"; expected at least \
+             `journal.keep`, which is \"400d\" (default), or \"\" for ever"
+        ]
+    );
+}

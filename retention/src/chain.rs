@@ -23,6 +23,9 @@ const LINK_DOMAIN: &[u8] = b"layover chain link 1\0";
 /// The first line of what is signed, for the same reason.
 const CHECKPOINT_DOMAIN: &str = "layover chain checkpoint 1";
 
+/// The same where a beginning was pruned: no other checkpoint may stand for one.
+const PRUNING_DOMAIN: &str = "layover chain pruning 1";
+
 /// Bytes of an Ed25519 public key (RFC 8032, 5.1.5).
 pub const PUBLIC_KEY_BYTES: usize = 32;
 
@@ -300,8 +303,18 @@ impl SigningKey {
     /// Signs where the chain stands.
     #[must_use]
     pub fn checkpoint(&self, chain: ChainName, head: ChainHead, at: Timestamp) -> Checkpoint {
+        self.sign(CHECKPOINT_DOMAIN, chain, head, at)
+    }
+
+    /// Signs that everything up to here was pruned, and that the chain goes on from here.
+    #[must_use]
+    pub fn pruning(&self, chain: ChainName, head: ChainHead, at: Timestamp) -> Checkpoint {
+        self.sign(PRUNING_DOMAIN, chain, head, at)
+    }
+
+    fn sign(&self, domain: &str, chain: ChainName, head: ChainHead, at: Timestamp) -> Checkpoint {
         let key_id = self.public.id();
-        let statement = statement(chain, head, at, &key_id);
+        let statement = statement(domain, chain, head, at, &key_id);
         Checkpoint {
             head,
             at,
@@ -363,22 +376,45 @@ impl Checkpoint {
     /// The text that is signed: five lines, each ended by a line feed.
     #[must_use]
     pub fn statement(&self, chain: ChainName) -> String {
-        statement(chain, self.head, self.at, &self.key_id)
+        statement(CHECKPOINT_DOMAIN, chain, self.head, self.at, &self.key_id)
+    }
+
+    /// The text that is signed where everything up to here was pruned: it differs from
+    /// [`Checkpoint::statement`] in its first line.
+    #[must_use]
+    pub fn pruning_statement(&self, chain: ChainName) -> String {
+        statement(PRUNING_DOMAIN, chain, self.head, self.at, &self.key_id)
     }
 
     /// Whether `key` signed exactly this.
     #[must_use]
     pub fn is_signed_by(&self, chain: ChainName, key: &PublicKey) -> bool {
+        self.holds(&self.statement(chain), key)
+    }
+
+    /// Whether `key` signed that everything up to here was pruned.
+    #[must_use]
+    pub fn is_pruning_signed_by(&self, chain: ChainName, key: &PublicKey) -> bool {
+        self.holds(&self.pruning_statement(chain), key)
+    }
+
+    fn holds(&self, statement: &str, key: &PublicKey) -> bool {
         key.id() == self.key_id
             && UnparsedPublicKey::new(&ED25519, key.as_bytes())
-                .verify(self.statement(chain).as_bytes(), &self.signature.0)
+                .verify(statement.as_bytes(), &self.signature.0)
                 .is_ok()
     }
 }
 
-fn statement(chain: ChainName, head: ChainHead, at: Timestamp, key_id: &KeyId) -> String {
+fn statement(
+    domain: &str,
+    chain: ChainName,
+    head: ChainHead,
+    at: Timestamp,
+    key_id: &KeyId,
+) -> String {
     let ChainHead { seq, hash } = head;
-    format!("{CHECKPOINT_DOMAIN}\n{chain}\n{seq} {hash}\n{at}\n{key_id}\n")
+    format!("{domain}\n{chain}\n{seq} {hash}\n{at}\n{key_id}\n")
 }
 
 #[cfg(test)]

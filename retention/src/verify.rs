@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::Timestamp;
-use crate::chain::{ChainHead, ChainName, PublicKey};
+use crate::chain::{ChainHead, ChainName, Checkpoint, PublicKey};
 use crate::export::{EXPORT_FORMAT, Line};
 
 /// Bytes of a line that are read at most; a longer one is none of ours.
@@ -75,6 +75,14 @@ pub enum Fault {
     BadSignature {
         /// Of which entry it speaks.
         seq: u64,
+    },
+    /// The beginning was cut off at an ordinary checkpoint.
+    #[error(
+        "the beginning is missing: nothing signed says that the entries up to {last} were pruned"
+    )]
+    NotPruned {
+        /// The last entry that is not there.
+        last: u64,
     },
     /// A key that is not trusted.
     #[error(
@@ -184,7 +192,7 @@ impl<'a> Verifier<'a> {
                 }
                 let head = match &after {
                     Some(checkpoint) => {
-                        self.check_signature(chain, checkpoint)?;
+                        self.check_pruning(chain, checkpoint)?;
                         checkpoint.head
                     }
                     None => ChainHead::EMPTY,
@@ -313,20 +321,34 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    fn check_signature(
-        &self,
-        chain: ChainName,
-        checkpoint: &crate::chain::Checkpoint,
-    ) -> Result<(), Flaw> {
+    fn key_of(&self, checkpoint: &Checkpoint) -> Result<&'a PublicKey, Flaw> {
+        let mut keys = self.keys.iter();
+        keys.find(|key| key.id() == checkpoint.key_id)
+            .ok_or_else(|| Flaw {
+                line: self.line,
+                fault: Fault::UnknownKey {
+                    seq: checkpoint.head.seq,
+                    key: checkpoint.key_id.to_string(),
+                },
+            })
+    }
+
+    fn check_signature(&self, chain: ChainName, checkpoint: &Checkpoint) -> Result<(), Flaw> {
+        if checkpoint.is_signed_by(chain, self.key_of(checkpoint)?) {
+            return Ok(());
+        }
         let seq = checkpoint.head.seq;
-        let Some(key) = self.keys.iter().find(|key| key.id() == checkpoint.key_id) else {
-            return self.fault(Fault::UnknownKey {
-                seq,
-                key: checkpoint.key_id.to_string(),
-            });
-        };
-        if checkpoint.is_signed_by(chain, key) {
+        self.fault(Fault::BadSignature { seq })
+    }
+
+    /// Only who signed that a beginning was pruned lets a chain begin later.
+    fn check_pruning(&self, chain: ChainName, checkpoint: &Checkpoint) -> Result<(), Flaw> {
+        let key = self.key_of(checkpoint)?;
+        let seq = checkpoint.head.seq;
+        if checkpoint.is_pruning_signed_by(chain, key) {
             Ok(())
+        } else if checkpoint.is_signed_by(chain, key) {
+            self.fault(Fault::NotPruned { last: seq })
         } else {
             self.fault(Fault::BadSignature { seq })
         }

@@ -36,6 +36,9 @@ pub struct Addresses {
     pub ftps: Option<SocketAddr>,
     /// Where FTPS listens that begins with TLS, likewise.
     pub ftps_implicit: Option<SocketAddr>,
+    /// Where metrics and health are told, likewise.
+    #[serde(default)]
+    pub console: Option<SocketAddr>,
     /// The TLS certificate in use; `None` where FTPS is switched off.
     #[serde(default)]
     pub tls_certificate: Option<TlsCertificateState>,
@@ -50,6 +53,7 @@ pub(crate) struct Listening {
     pub(crate) sftp: Option<SocketAddr>,
     pub(crate) ftps: Option<SocketAddr>,
     pub(crate) ftps_implicit: Option<SocketAddr>,
+    pub(crate) console: Option<SocketAddr>,
 }
 
 impl Addresses {
@@ -69,6 +73,7 @@ impl Addresses {
             sftp: listening.sftp,
             ftps: listening.ftps,
             ftps_implicit: listening.ftps_implicit,
+            console: listening.console,
             tls_certificate,
             stopping: false,
         }

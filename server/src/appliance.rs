@@ -6,10 +6,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use layover_client::Surroundings;
+use layover_client::flow::Engine;
 use layover_config::{Checksum, Port, Settings};
-use layover_depot::{Depot, EndReason, OpenError, Role, VfsError, timer};
+use layover_console::{ClockFacts, Console, Facts, JobFacts};
+use layover_depot::{Depot, EndReason, OpenError, Role, RoomTold, VfsError, timer};
 use layover_ftps::Entry;
-use layover_retention::Clock;
+use layover_retention::{ChainName, Clock};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +21,9 @@ use crate::address_file::{AddressFile, Addresses, Listening};
 use crate::certificate_watch::CertificateWatch;
 use crate::clock::SystemClock;
 use crate::clock_watch::ClockWatch;
+use crate::endings::Endings;
+use crate::events::{EventMaker, HookSender};
+use crate::flows::FlowRunner;
 use crate::host_key::{self, HostKey, HostKeyError};
 use crate::jobs::{Job, JobBoard, JobStatus, drive};
 use crate::limits::raise_open_files;
@@ -25,12 +32,13 @@ use crate::options::{
     OptionsError, depot_options, ftps_certificate, ftps_identity, ftps_options,
     passive_port_survey, sftp_options,
 };
+use crate::outbound::surroundings;
 use crate::public_address::{PublicAddressError, PublicAddresses};
 use crate::tls_certificate::{Renewal, TlsCertificateError, TlsCertificateState};
 use crate::user_ca::{self, UserCaFileError};
 use crate::work::{
     Adopt, HashContents, Heartbeat, PartialSweep, Prune, PublicAddressWatch, Recover, Refresh,
-    Seal, Sweep, WarnUncollected, WatchCertificate,
+    RollUp, Seal, Sweep, SweepCounts, WarnUncollected, WatchCertificate, WatchRoom,
 };
 
 /// How long running transfers may take to finish after the first stop signal.
@@ -62,7 +70,7 @@ pub enum StartError {
     #[error("FTPS cannot be served")]
     PublicAddress(#[from] PublicAddressError),
     /// A port cannot be had.
-    #[error("SFTP or FTPS cannot be served")]
+    #[error("a port cannot be had")]
     Bind(#[from] BindError),
     /// What an earlier life left unfinished cannot be settled.
     #[error("the files of an earlier run cannot be settled")]
@@ -81,6 +89,7 @@ pub struct Appliance {
     host_key_fingerprints: Vec<String>,
     certificate_watch: Option<Arc<CertificateWatch>>,
     board: Arc<JobBoard>,
+    sweeps: Arc<SweepCounts>,
     stop: Stop,
 }
 
@@ -113,15 +122,17 @@ struct Listeners {
     sftp: Option<Listener>,
     ftps: Option<Listener>,
     ftps_implicit: Option<Listener>,
+    console: Option<Listener>,
 }
 
 impl Listeners {
     async fn bind(settings: &Settings) -> Result<Self, BindError> {
-        let [sftp, explicit, implicit] = wanted(settings);
+        let [sftp, explicit, implicit, console] = wanted(settings);
         Ok(Self {
             sftp: Listener::bind_wanted(sftp).await?,
             ftps: Listener::bind_wanted(explicit).await?,
             ftps_implicit: Listener::bind_wanted(implicit).await?,
+            console: Listener::bind_wanted(console).await?,
         })
     }
 
@@ -131,13 +142,15 @@ impl Listeners {
             sftp: address(&self.sftp),
             ftps: address(&self.ftps),
             ftps_implicit: address(&self.ftps_implicit),
+            console: address(&self.console),
         }
     }
 }
 
-/// The ports of SFTP, explicit and implicit FTPS; none where one is switched off.
-fn wanted(settings: &Settings) -> [Option<Wanted>; 3] {
-    let (sftp, ftps) = (&settings.sftp, &settings.ftps);
+/// The ports of SFTP, explicit and implicit FTPS and the console; none where one is
+/// switched off.
+fn wanted(settings: &Settings) -> [Option<Wanted>; 4] {
+    let (sftp, ftps, console) = (&settings.sftp, &settings.ftps, &settings.console);
     let at = |ip, port: Port, setting| Wanted {
         address: SocketAddr::new(ip, port.get()),
         setting,
@@ -157,6 +170,10 @@ fn wanted(settings: &Settings) -> [Option<Wanted>; 3] {
         sftp.enabled.then(|| at(sftp.listen, sftp.port, setting)),
         ftps.explicit_enabled.then_some(explicit),
         ftps.implicit_enabled.then_some(implicit),
+        console.enabled.then_some(Wanted {
+            address: console.listen,
+            setting: "[console] listen (LAYOVER__CONSOLE__LISTEN)",
+        }),
     ]
 }
 
@@ -319,9 +336,15 @@ impl Appliance {
             host_key_fingerprints,
             certificate_watch: watch.map(Arc::new),
             board: Arc::new(JobBoard::default()),
+            sweeps: Arc::default(),
             stop,
         };
         appliance.run_jobs(settings);
+        appliance.run_events(settings).await;
+        if let Some(surroundings) = appliance.surroundings(settings) {
+            appliance.run_hooks(surroundings.clone());
+            appliance.run_flows(settings, surroundings).await;
+        }
         if let Some(watch) = clock_watch {
             appliance.run_job(watch);
         }
@@ -330,6 +353,9 @@ impl Appliance {
         }
         if let Some(listener) = listeners.sftp {
             appliance.serve_sftp(settings, listener, host_keys);
+        }
+        if let Some(listener) = listeners.console {
+            appliance.serve_console(settings, listener);
         }
         if let Some(options) = ftps {
             appliance.serve_ftps(options, listeners.ftps, listeners.ftps_implicit);
@@ -341,12 +367,9 @@ impl Appliance {
             sftp = shown(at.sftp),
             ftps = shown(at.ftps),
             ftps_implicit = shown(at.ftps_implicit),
+            console = shown(at.console),
             "{}",
             at.ready_line()
-        );
-        tracing::info!(
-            "the outbound engine and the console are not part of this build yet: \
-             their settings are accepted and nothing listens for them"
         );
         Ok(appliance)
     }
@@ -425,18 +448,30 @@ impl Appliance {
         self.run_job(Heartbeat(depot()));
         self.run_job(Refresh(depot()));
         self.run_job(Recover(depot()));
+        self.run_job(WatchRoom {
+            depot: depot(),
+            told: RoomTold::default(),
+        });
         self.run_job(Sweep {
             depot: depot(),
             clock: clock(),
             machine: self.machine.clone(),
             every: settings.retention.sweep_every.as_duration(),
             under_way: None,
+            counts: Arc::clone(&self.sweeps),
         });
         self.run_job(PartialSweep {
             depot: depot(),
             clock: clock(),
             machine: self.machine.clone(),
         });
+        let evidence = self.depot.evidence();
+        let keep = settings.journal.keep.as_duration();
+        evidence.keep(ChainName::Journal, keep);
+        if let Some(keep) = settings.retention.certificates_keep {
+            let keep = keep.as_duration();
+            evidence.keep(ChainName::Certificates, keep);
+        }
         self.run_job(Seal(depot()));
         if settings.storage.checksum == Checksum::Background {
             self.run_job(HashContents(depot()));
@@ -455,7 +490,100 @@ impl Appliance {
         self.run_job(Prune {
             depot: depot(),
             clock: clock(),
+            chain: ChainName::Journal,
             keep: settings.journal.keep.as_duration(),
+        });
+        self.run_job(RollUp {
+            depot: depot(),
+            clock: clock(),
+            keep: settings.journal.keep.as_duration(),
+            pruned_at: None,
+        });
+        if let Some(keep) = settings.retention.certificates_keep {
+            self.run_job(Prune {
+                depot: depot(),
+                clock: clock(),
+                chain: ChainName::Certificates,
+                keep: keep.as_duration(),
+            });
+        }
+    }
+
+    /// What partners' servers and hooks are reached with; without, neither flows run nor
+    /// hooks are told: partners come in all the same.
+    fn surroundings(&self, settings: &Settings) -> Option<Surroundings> {
+        match surroundings(&settings.outbound, Arc::clone(&self.clock)) {
+            Ok(surroundings) => Some(surroundings),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "flows do not run and hooks are not told: [outbound] cannot be used"
+                );
+                None
+            }
+        }
+    }
+
+    async fn run_events(&self, settings: &Settings) {
+        let events = self.depot.events();
+        if let Err(error) = events.begin().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "deliveries that were cut off are sent again when their leases end"
+            );
+        }
+        self.run_job(EventMaker {
+            events,
+            clock: Arc::clone(&self.clock),
+            keep: settings.journal.keep.as_duration(),
+            pruned_at: None,
+        });
+        self.run_job(Endings {
+            depot: self.depot.clone(),
+            clock: Arc::clone(&self.clock),
+            watch: self.certificate_watch.clone(),
+        });
+    }
+
+    fn run_hooks(&self, surroundings: Surroundings) {
+        self.run_job(HookSender::new(
+            self.depot.clone(),
+            surroundings,
+            Arc::clone(&self.clock),
+            self.stop.job_tasks.clone(),
+            self.stop.jobs.clone(),
+        ));
+    }
+
+    async fn run_flows(&self, settings: &Settings, surroundings: Surroundings) {
+        let clock = Arc::clone(&self.clock);
+        let courier = match self.depot.courier().await {
+            Ok(courier) => Arc::new(courier),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "flows do not run: the homes cannot be used"
+                );
+                return;
+            }
+        };
+        if let Err(error) = self.depot.flow_runs().release_own().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "runs that were cut off are taken over when their leases end"
+            );
+        }
+        let depot = self.depot.clone();
+        let most = settings.outbound.max_concurrent.get();
+        self.run_job(FlowRunner {
+            runs: self.depot.flow_runs(),
+            engine: Engine::new(depot, courier, Arc::clone(&clock), surroundings),
+            clock,
+            slots: Arc::new(Semaphore::new(most)),
+            tasks: self.stop.job_tasks.clone(),
+            stop: self.stop.jobs.clone(),
+            keep: settings.journal.keep.as_duration(),
+            pruned_at: None,
         });
     }
 
@@ -465,6 +593,27 @@ impl Appliance {
         self.stop
             .job_tasks
             .spawn(drive(job, clock, board, self.stop.jobs.clone()));
+    }
+
+    /// Until the jobs end: that the server stops is told, too.
+    fn serve_console(&self, settings: &Settings, listener: Listener) {
+        let (board, sweeps) = (Arc::clone(&self.board), Arc::clone(&self.sweeps));
+        let (machine, watch) = (self.machine.clone(), self.certificate_watch.clone());
+        let (soft, started_at) = (self.stop.soft.clone(), self.clock.now());
+        let sweep_every = settings.retention.sweep_every.as_duration();
+        let facts = move || Facts {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at,
+            stopping: soft.is_cancelled(),
+            sweep_every,
+            sweep: sweeps.facts(),
+            jobs: board.statuses().iter().map(job_facts).collect(),
+            clock: machine.as_deref().map(clock_facts).unwrap_or_default(),
+            certificate_ends: watch.as_ref().map(|watch| watch.renewal.state().not_after),
+        };
+        let console = Console::new(self.depot.clone(), Arc::clone(&self.clock), facts);
+        let serving = console.serve(listener.into_socket(), self.stop.jobs.clone());
+        self.stop.job_tasks.spawn(serving);
     }
 
     fn serve_sftp(&self, settings: &Settings, listener: Listener, host_keys: Vec<HostKey>) {
@@ -519,6 +668,23 @@ impl Appliance {
 impl Drop for Appliance {
     fn drop(&mut self) {
         self.hard_stop();
+    }
+}
+
+fn job_facts(job: &JobStatus) -> JobFacts {
+    JobFacts {
+        name: job.name,
+        runs: job.runs,
+        failures: job.failures,
+        last_started_at: job.last_started_at,
+    }
+}
+
+fn clock_facts(machine: &SystemClock) -> ClockFacts {
+    ClockFacts {
+        in_doubt: machine.record().in_doubt(),
+        ahead_of_database_us: machine.ahead_of_database(),
+        differs: machine.differs(),
     }
 }
 

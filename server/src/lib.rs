@@ -10,12 +10,16 @@ mod appliance;
 mod certificate_watch;
 mod clock;
 mod clock_watch;
+mod endings;
+mod events;
+mod flows;
 mod host_key;
 mod jobs;
 mod limits;
 mod listener;
 mod logging;
 mod options;
+mod outbound;
 mod public_address;
 mod signals;
 mod tls_certificate;
@@ -33,6 +37,7 @@ pub use logging::{LogStartError, start as start_logging};
 pub use options::{
     OptionsError, RetentionRule, depot_options, passive_port_survey, retention_rule, session_reuse,
 };
+pub use outbound::{OutboundError, surroundings};
 pub use public_address::{PublicAddressError, PublicAddresses};
 pub use signals::{Request, Signals};
 pub use tls_certificate::{

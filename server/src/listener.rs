@@ -52,7 +52,7 @@ impl Listener {
     }
 
     /// Binds; connections queue up in the kernel from now on.
-    async fn bind(wanted: Wanted) -> Result<Self, BindError> {
+    pub(crate) async fn bind(wanted: Wanted) -> Result<Self, BindError> {
         let Wanted { address, setting } = wanted;
         let failed = |source| BindError {
             address,
@@ -67,6 +67,11 @@ impl Listener {
     /// Where it really listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The socket, for who accepts himself.
+    pub(crate) fn into_socket(self) -> TcpListener {
+        self.socket
     }
 
     /// Accepts until `stop` and gives every admitted connection to `serve`,

@@ -1,10 +1,12 @@
 //! The appliance's background jobs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use layover_depot::{Depot, JobRun};
-use layover_retention::{Clock, SweepReport, Timestamp, sweep};
+use layover_console::SweepFacts;
+use layover_depot::timer::Stopwatch;
+use layover_depot::{Depot, JobRun, RoomTold};
+use layover_retention::{ChainName, Clock, SweepReport, Timestamp, sweep};
 
 use crate::certificate_watch::CertificateWatch;
 use crate::clock::SystemClock;
@@ -34,13 +36,22 @@ const ADOPT_EVERY: Duration = Duration::from_secs(30);
 /// could be changed without a trace.
 const SEAL_EVERY: Duration = Duration::from_secs(1);
 
+/// How often transfers are counted. Whoever asks in between gets them counted for him.
+const ROLL_UP_EVERY: Duration = Duration::from_secs(5);
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// How often the disks are asked how much room there is: the ballast must be given up
+/// before a sweep fails for long.
+const ROOM_EVERY: Duration = Duration::from_secs(1);
+
 /// How often files without a checksum are looked for.
 const HASH_EVERY: Duration = Duration::from_secs(1);
 
 /// How often files that go soon are looked for.
 const WARN_EVERY: Duration = Duration::from_secs(30);
 
-/// How often old journal entries are pruned.
+/// How often old entries of the journal, and old certificates, are pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
 /// How often the certificate's file is read. Those who renew certificates do it days
@@ -124,6 +135,46 @@ pub(crate) struct Sweep {
     /// The run so far, while more is due than fits into one sweep: when it began and
     /// what it has done.
     pub(crate) under_way: Option<(Timestamp, SweepReport)>,
+    /// For metrics.
+    pub(crate) counts: Arc<SweepCounts>,
+}
+
+/// What the sweeps of this process did.
+#[derive(Debug, Default)]
+pub(crate) struct SweepCounts {
+    inner: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    facts: SweepFacts,
+    /// Of the run under way.
+    so_far: Duration,
+}
+
+impl SweepCounts {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn facts(&self) -> SweepFacts {
+        self.counts().facts
+    }
+
+    fn count(&self, report: &SweepReport, duration: Duration) {
+        let mut counts = self.counts();
+        counts.so_far = counts.so_far.saturating_add(duration);
+        let so_far = counts.so_far;
+        let facts = &mut counts.facts;
+        facts.deleted_files = facts.deleted_files.saturating_add(report.deleted);
+        facts.deleted_bytes = facts.deleted_bytes.saturating_add(report.deleted_bytes);
+        if !report.more_due {
+            facts.runs = facts.runs.saturating_add(1);
+            facts.failed_files = report.failed;
+            facts.last_duration = so_far;
+            counts.so_far = Duration::ZERO;
+        }
+    }
 }
 
 impl Job for Sweep {
@@ -144,7 +195,9 @@ impl Job for Sweep {
             return Ok(Next::WhenDue);
         }
         self.depot.shelf().end_holds(started_at).await?;
+        let running = Stopwatch::start();
         let report = sweep(self.depot.shelf(), started_at, SWEEP_BUDGET).await?;
+        self.counts.count(&report, running.elapsed());
         let fresh = || (started_at, SweepReport::default());
         let (began_at, mut whole) = self.under_way.take().unwrap_or_else(fresh);
         whole.add(report.clone());
@@ -238,6 +291,27 @@ impl Job for Adopt {
     }
 }
 
+/// Looks how much room there is on the disks.
+pub(crate) struct WatchRoom {
+    pub(crate) depot: Depot,
+    pub(crate) told: RoomTold,
+}
+
+impl Job for WatchRoom {
+    fn name(&self) -> &'static str {
+        "room"
+    }
+
+    fn period(&self) -> Duration {
+        ROOM_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        self.depot.watch_room(&mut self.told).await?;
+        Ok(Next::WhenDue)
+    }
+}
+
 /// Gives what happened its place in the hash chains, and signs them.
 pub(crate) struct Seal(pub(crate) Depot);
 
@@ -255,6 +329,49 @@ impl Job for Seal {
             Next::AtOnce
         } else {
             Next::WhenDue
+        })
+    }
+}
+
+/// Counts what was transferred, by days.
+pub(crate) struct RollUp {
+    pub(crate) depot: Depot,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Days are kept as long as the journal.
+    pub(crate) keep: Duration,
+    pub(crate) pruned_at: Option<Timestamp>,
+}
+
+impl RollUp {
+    /// Forgets old days, once a day: every sum is looked at for it.
+    async fn prune(&mut self) -> Result<(), JobFailure> {
+        let now = self.clock.now();
+        if let Some(pruned_at) = self.pruned_at
+            && now.duration_since(pruned_at) < DAY
+        {
+            return Ok(());
+        }
+        let statistics = self.depot.statistics();
+        statistics.prune(now.saturating_sub(self.keep)).await?;
+        self.pruned_at = Some(now);
+        Ok(())
+    }
+}
+
+impl Job for RollUp {
+    fn name(&self) -> &'static str {
+        "statistics"
+    }
+
+    fn period(&self) -> Duration {
+        ROLL_UP_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        self.prune().await?;
+        Ok(match self.depot.statistics().roll_up().await? {
+            true => Next::AtOnce,
+            false => Next::WhenDue,
         })
     }
 }
@@ -306,16 +423,20 @@ impl Job for WarnUncollected {
     }
 }
 
-/// Prunes journal entries that are older than `[journal] keep`.
+/// Prunes entries of a chain that are older than its keep.
 pub(crate) struct Prune {
     pub(crate) depot: Depot,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chain: ChainName,
     pub(crate) keep: Duration,
 }
 
 impl Job for Prune {
     fn name(&self) -> &'static str {
-        "journal-prune"
+        match self.chain {
+            ChainName::Journal => "journal-prune",
+            ChainName::Certificates => "certificates-prune",
+        }
     }
 
     fn period(&self) -> Duration {
@@ -324,7 +445,7 @@ impl Job for Prune {
 
     async fn run_once(&mut self) -> Result<Next, JobFailure> {
         let before = self.clock.now().saturating_sub(self.keep);
-        let pruned = self.depot.evidence().prune_journal(before).await?;
+        let pruned = self.depot.evidence().prune(self.chain, before).await?;
         // One call removes a bounded number: repeat until nothing is left.
         Ok(if pruned > 0 {
             Next::AtOnce

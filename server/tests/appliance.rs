@@ -6,16 +6,18 @@
     reason = "everything here is a test: what is not as expected must fail it"
 )]
 
-use std::io::{ErrorKind, Read};
-use std::net::TcpStream;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use layover_config::Settings;
 use layover_depot::{
-    AccountName, Actor, Completion, LoginAttempt, NewAccount, NewEntity, NewNetwork, Proof,
-    Protocol, Protocols, Secret, UploadMode, VirtualPath, timer,
+    AccountName, Actor, Completion, Credential, DeliveryId, EventId, HookAddresses, HookPlain,
+    HookTarget, LoginAttempt, NewAccount, NewEntity, NewNetwork, Proof, Protocol, Protocols,
+    Secret, UploadMode, VirtualPath, WantedHook, timer,
 };
 use layover_retention::{Clock, ManualClock};
 use layover_server::{Addresses, Appliance, StartError};
@@ -31,6 +33,7 @@ fn settings(dir: &Path, port: u16) -> Settings {
          [sftp]\nlisten = \"127.0.0.1\"\nport = {port}\n\
          [ftps]\nlisten = \"127.0.0.1\"\nexplicit_port = 0\nimplicit_port = 0\n\
          [storage]\nfsync = \"never\"\n\
+         [console]\nlisten = \"127.0.0.1:0\"\n\
          [retention]\nsweep_every = \"1s\"\n",
         dir.join("data").display().to_string()
     );
@@ -293,5 +296,157 @@ async fn a_change_made_elsewhere_is_noticed_without_being_told() {
         depot.gate().admit("127.0.0.1".parse().unwrap()).is_err()
     })
     .await;
+    stop(appliance).await;
+}
+
+/// A receiver without TLS on this machine; away, it ends connections without an answer.
+struct Receiver {
+    port: u16,
+    is_away: Arc<AtomicBool>,
+    taken: Arc<Mutex<Vec<serde_json::Value>>>,
+}
+
+impl Receiver {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let receiver = Self {
+            port: listener.local_addr().unwrap().port(),
+            is_away: Arc::default(),
+            taken: Arc::default(),
+        };
+        let (is_away, taken) = (Arc::clone(&receiver.is_away), Arc::clone(&receiver.taken));
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().filter_map(Result::ok) {
+                if is_away.load(Ordering::SeqCst) {
+                    continue;
+                }
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                if let Some(event) = read_event(&mut stream) {
+                    taken.lock().unwrap().push(event);
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+                }
+            }
+        });
+        receiver
+    }
+
+    /// Subjects and sizes of what it took.
+    fn taken(&self) -> Vec<(String, u64)> {
+        let taken = self.taken.lock().unwrap();
+        let of = |event: &serde_json::Value| {
+            let subject = event.get("subject")?.as_str()?.to_owned();
+            let size = event.get("detail")?.get("size_bytes")?.as_u64()?;
+            Some((subject, size))
+        };
+        taken.iter().filter_map(of).collect()
+    }
+}
+
+fn read_event(stream: &mut impl Read) -> Option<serde_json::Value> {
+    let mut text = String::new();
+    let mut piece = [0; 4096];
+    loop {
+        let count = stream.read(&mut piece).ok().filter(|count| *count > 0)?;
+        text.push_str(std::str::from_utf8(piece.get(..count)?).ok()?);
+        let body = text.split_once("\r\n\r\n").map(|(_, body)| body);
+        if let Some(event) = body.and_then(|body| serde_json::from_str(body).ok()) {
+            return Some(event);
+        }
+    }
+}
+
+async fn put(appliance: &Appliance, path: &str, size: usize) {
+    let attempt = LoginAttempt {
+        user: "partner".to_owned(),
+        peer: "127.0.0.1".parse().unwrap(),
+        protocol: Protocol::Sftp,
+        proof: Proof::Password(Secret::new(PASSWORD)),
+        first: None,
+        client_version: None,
+        detail: serde_json::Map::new(),
+    };
+    let gate = appliance.depot().gate();
+    let session = gate.login(attempt).await.expect("login");
+    let path = VirtualPath::parse(path.as_bytes()).unwrap();
+    let mode = UploadMode::New { exclusive: false };
+    let permit = session.plan_upload(&path, mode).await.unwrap();
+    let upload = permit.begin().await.expect("begin");
+    let content = vec![b'x'; size];
+    upload.write_at(0, content.into()).await.expect("write");
+    upload.finish(Completion::Closed).await.expect("finish");
+    session.end("test").await;
+}
+
+/// Lets time pass in steps; the jobs that follow and send run in each of them.
+async fn pass(appliance: &Appliance, clock: &ManualClock, step_s: u64, steps: u32) {
+    for _ in 0..steps {
+        let before = ["seal", "events", "hooks"].map(|name| runs(appliance, name));
+        clock.advance(Duration::from_secs(step_s));
+        until("the jobs to run", || {
+            let now = ["seal", "events", "hooks"].map(|name| runs(appliance, name));
+            now.iter().zip(before).all(|(now, before)| *now > before)
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_was_away_for_an_hour_is_told_everything_in_its_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = clock_at("2026-03-02T09:00:00Z");
+    let appliance = start(dir.path(), &clock).await;
+    add_account(&appliance, "partner").await;
+    let receiver = Receiver::start();
+    let hook = WantedHook {
+        name: "crm".parse().unwrap(),
+        target: HookTarget {
+            url: format!("http://127.0.0.1:{}/", receiver.port)
+                .parse()
+                .unwrap(),
+            authorities: None,
+            plain: HookPlain::ThisMachine,
+            addresses: HookAddresses::Usual,
+        },
+        entity: None,
+        kinds: vec!["file.arrived".parse().unwrap()],
+        secret: Credential::Value(Secret::new("a secret of some length")),
+    };
+    let registry = appliance.depot().registry();
+    registry.add_hook(&Actor::new("test"), &hook).await.unwrap();
+
+    receiver.is_away.store(true, Ordering::SeqCst);
+    let mut sizes = 0;
+    for _ in 0..5 {
+        for path in ["/a", "/b", "/c"] {
+            sizes += 1;
+            put(&appliance, path, sizes).await;
+        }
+        pass(&appliance, &clock, 720, 1).await;
+    }
+    pass(&appliance, &clock, 2, 3).await;
+    assert!(receiver.taken().is_empty());
+    let events = appliance.depot().events();
+    let undelivered = || events.undelivered(None, (EventId(0), DeliveryId(0)), 100);
+    assert_eq!(undelivered().await.unwrap().len(), 15);
+
+    receiver.is_away.store(false, Ordering::SeqCst);
+    pass(&appliance, &clock, 600, 4).await;
+    let told = || {
+        let taken = receiver.taken();
+        let distinct: std::collections::BTreeSet<_> = taken.iter().map(|(_, size)| *size).collect();
+        distinct.len()
+    };
+    until("everything to be told", || told() == 15).await;
+    // Time goes by in leaps here, over leases of requests that are out: what was sent again
+    // for that comes with what it was the first time.
+    let taken = receiver.taken();
+    for path in ["/a", "/b", "/c"] {
+        let subject = format!("file:partner:{path}");
+        let of_it = taken.iter().filter(|(of, _)| *of == subject);
+        let mut sizes: Vec<_> = of_it.map(|(_, size)| *size).collect();
+        assert!(sizes.is_sorted(), "{taken:?}");
+        sizes.dedup();
+        assert_eq!(sizes.len(), 5, "{taken:?}");
+    }
     stop(appliance).await;
 }

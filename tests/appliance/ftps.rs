@@ -162,13 +162,10 @@ fn f13_a_small_file_does_not_wait_for_a_delayed_acknowledgement() {
                 let mut times: Vec<f64> = times.collect();
                 assert_eq!(times.len().to_string(), COUNT, "{ran}");
                 times.sort_by(f64::total_cmp);
-                // With the fault every file waits; on a busy machine many do.
-                let quartile = times[times.len() / 4];
-                println!("{entry:?} {options:?}, {size} bytes: {quartile} ms for a quarter");
-                assert!(
-                    quartile < LIMIT_MS,
-                    "{entry:?} {options:?}, {size}: {times:?}"
-                );
+                // With the fault every file waits; on a busy machine most do.
+                let tenth = times[times.len() / 10];
+                println!("{entry:?} {options:?}, {size} bytes: {tenth} ms for a tenth");
+                assert!(tenth < LIMIT_MS, "{entry:?} {options:?}, {size}: {times:?}");
             }
         }
     }

@@ -86,6 +86,11 @@ impl Calendar {
         self.manual().now()
     }
 
+    /// Lets `span` pass and waits for nothing.
+    pub fn pass(&self, span: Duration) {
+        self.manual().advance(span);
+    }
+
     /// Lets `span` pass, and waits until a sweep that began after it has ended: what is still there
     /// then, stays.
     pub fn advance(&self, span: Duration) {

@@ -140,6 +140,7 @@ struct Server {
     sftp: SocketAddr,
     ftps: SocketAddr,
     ftps_implicit: SocketAddr,
+    console: SocketAddr,
 }
 
 impl Drop for Server {
@@ -222,6 +223,7 @@ impl Layover {
             sftp: unbound,
             ftps: unbound,
             ftps_implicit: unbound,
+            console: unbound,
         };
         let found = wait::within(PATIENCE, || {
             if let Some(status) = server.child.try_wait().expect("wait for the server") {
@@ -229,14 +231,18 @@ impl Layover {
             }
             self.announced_addresses(server.child.id())
         });
-        [server.sftp, server.ftps, server.ftps_implicit] =
-            found.unwrap_or_else(|| panic!("the server is not ready\n{}", self.log()));
+        [
+            server.sftp,
+            server.ftps,
+            server.ftps_implicit,
+            server.console,
+        ] = found.unwrap_or_else(|| panic!("the server is not ready\n{}", self.log()));
         server
     }
 
-    /// What process `pid` announced for SFTP and both kinds of FTPS; a file of an earlier process
+    /// What process `pid` announced for SFTP, both kinds of FTPS and the console; a file of an earlier process
     /// does not count.
-    fn announced_addresses(&self, pid: u32) -> Option<[SocketAddr; 3]> {
+    fn announced_addresses(&self, pid: u32) -> Option<[SocketAddr; 4]> {
         let text = fs::read_to_string(self.data_dir.join(ADDRESSES)).ok()?;
         let addresses: Value = serde_json::from_str(&text).ok()?;
         (addresses["pid"].as_u64() == Some(u64::from(pid))).then_some(())?;
@@ -245,7 +251,14 @@ impl Layover {
             address("sftp")?,
             address("ftps")?,
             address("ftps_implicit")?,
+            address("console")?,
         ])
+    }
+
+    /// Where metrics and health are told.
+    pub fn console_address(&self) -> SocketAddr {
+        let running = self.running();
+        running.as_ref().expect("the server is running").console
     }
 
     /// Where FTPS listens, as a client on this machine reaches it.

@@ -25,6 +25,47 @@ impl Tmpfs {
         }
     }
 
+    /// Mounts one with room for so many files besides.
+    pub fn mount_for_files(at: &Path, size_mib: u64, files: u64) -> Result<Self, String> {
+        let storage = Self::mount(at, size_mib)?;
+        let options = format!("remount,nr_inodes={files}");
+        tool("mount", &["-o", &options], at).expect_ok();
+        Ok(storage)
+    }
+
+    /// What is free, in bytes.
+    pub fn free_bytes(&self) -> u64 {
+        let ran = tool("df", &["--output=avail", "--block-size=1"], &self.at).expect_ok();
+        let free = ran.stdout.lines().nth(1).map(str::trim);
+        free.and_then(|free| free.parse().ok())
+            .expect("df's answer")
+    }
+
+    /// Takes room until so many bytes are left, as somebody else on the machine may.
+    pub fn fill_up_to(&self, leave_bytes: u64) {
+        let mut filler = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.at.join("filler"))
+            .expect("open filler");
+        let block = vec![7; 64 << 10];
+        let mut left = self.free_bytes().saturating_sub(leave_bytes);
+        while left > 0 {
+            let piece = left.min(block.len() as u64);
+            let piece = usize::try_from(piece).expect("small");
+            // The server writes meanwhile: there may be less than there was.
+            if std::io::Write::write_all(&mut filler, &block[..piece]).is_err() {
+                break;
+            }
+            left -= piece as u64;
+        }
+    }
+
+    /// Gives that room back.
+    pub fn empty(&self) {
+        std::fs::remove_file(self.at.join("filler")).expect("remove filler");
+    }
+
     /// Lets nothing be written from now on.
     pub fn make_read_only(&self) {
         tool("mount", &["-o", "remount,ro"], &self.at).expect_ok();

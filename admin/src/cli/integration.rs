@@ -1,12 +1,15 @@
 //! `layover integration`, `location`, `secrets`, `apply` and `export` as types.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use layover_depot::{
     EntityName, HostKeyError, HostKeyProof, IntegrationName, IntegrationProtocol,
     LocationDirection, LocationName,
 };
+
+use crate::value::{FileSource, HomePlace};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum IntegrationCommand {
@@ -40,11 +43,37 @@ pub(crate) enum IntegrationCommand {
     /// Host keys of an SFTP server that are trusted
     #[command(subcommand)]
     HostKey(HostKeyCommand),
+    /// Try an integration step by step: name, TCP, TLS or SSH, login, data connection, each
+    /// location, PGP keys; says what is wrong, why, and what to do
+    Test(TestArgs),
+    /// List the files of a location on the partner's server
+    ListFiles {
+        /// The integration
+        name: IntegrationName,
+        /// The location
+        location: LocationName,
+    },
+    /// Fetch files from the partner's server now
+    Get(Box<GetArgs>),
+    /// Send files to the partner's server now
+    Put(Box<PutArgs>),
     /// What the partner must do: firewall, allowlist, our public keys
     Kit {
         /// The integration
         name: IntegrationName,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// The integration
+    pub(crate) name: IntegrationName,
+    /// This location alone
+    #[arg(long)]
+    pub(crate) location: Option<LocationName>,
+    /// Write no probe file where files are put
+    #[arg(long)]
+    pub(crate) no_write: bool,
 }
 
 #[derive(Debug, Args)]
@@ -274,6 +303,60 @@ pub(crate) struct SecretArgs {
     pub(crate) client_key_passphrase_stdin: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("to_where").required(true))]
+pub(crate) struct GetArgs {
+    /// The integration
+    pub(crate) name: IntegrationName,
+    /// The folder there, by its name with us
+    pub(crate) location: LocationName,
+    /// Names of files in that folder
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<OsString>,
+    /// Into a folder of an account's home, as its partner's own uploads; ACCOUNT alone is its top
+    #[arg(long, value_name = "ACCOUNT[:/FOLDER]", group = "to_where")]
+    pub(crate) to: Option<HomePlace>,
+    /// Into a folder of this machine
+    #[arg(long, value_name = "DIR", group = "to_where")]
+    pub(crate) out: Option<PathBuf>,
+    /// The name that it gets with us; for one file [default: the name that it has there]
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) new_name: Option<OsString>,
+    /// A file that has the name already is replaced [default: it stays, and this fails]
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Also where the account is disabled
+    #[arg(long, requires = "to")]
+    pub(crate) even_disabled: bool,
+    /// Also where the account is of another entity than the integration
+    #[arg(long, requires = "to")]
+    pub(crate) other_entity: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PutArgs {
+    /// The integration
+    pub(crate) name: IntegrationName,
+    /// The folder there, by its name with us
+    pub(crate) location: LocationName,
+    /// Files of accounts' homes (ACCOUNT:/path) or of this machine (a path; one with a
+    /// colon is written ./x:y)
+    #[arg(required = true, value_name = "SOURCE")]
+    pub(crate) sources: Vec<FileSource>,
+    /// The name that it gets there; for one source [default: the name that it has]
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) new_name: Option<OsString>,
+    /// A file that has the name already is replaced [default: it stays, and this fails]
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Also where the account is disabled
+    #[arg(long)]
+    pub(crate) even_disabled: bool,
+    /// Also where an account is of another entity than the integration
+    #[arg(long)]
+    pub(crate) other_entity: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyPairCommand {
     /// Print our public key in the form of authorized_keys
@@ -420,7 +503,7 @@ pub(crate) struct ApplyArgs {
     pub(crate) dry_run: bool,
 }
 
-fn words<T: std::str::FromStr>(text: &str) -> Result<T, &'static str> {
+pub(super) fn words<T: std::str::FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse().map_err(|_| "none of the words above")
 }
 

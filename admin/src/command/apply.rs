@@ -1,10 +1,12 @@
 //! `layover apply` and `layover export`.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use layover_depot::{Applied, Depot, Difference, Doing, FlowDefinition, WantedIntegration};
+use rustix::fs::OFlags;
 use serde::Serialize;
 
 use super::integration::told;
@@ -116,8 +118,12 @@ async fn make_so(
         applied: views,
     };
     context.out.done(&document, &lines.join("\n"))?;
-    if !flows.is_empty() {
-        note("note: flows are kept for a later version, which runs them");
+    for flow in flows.iter().filter(|flow| flow.home().is_none()) {
+        note(&format!(
+            "note: flow `{name}` does not run: it needs an account for its folder here: \
+             layover flow set {name} --home ACCOUNT:/folder",
+            name = flow.name
+        ));
     }
     if typed {
         note(
@@ -171,7 +177,7 @@ async fn missing(depot: &Depot, read: &Manifest) -> Result<Vec<Mistake>, CliErro
 }
 
 fn text_of(file: &Path) -> Result<String, CliError> {
-    let unreadable = |source| CliError::KeyFileUnreadable {
+    let unreadable = |source| CliError::ManifestUnreadable {
         file: file.to_owned(),
         source,
     };
@@ -180,7 +186,17 @@ fn text_of(file: &Path) -> Result<String, CliError> {
     let read = if file == Path::new("-") {
         io::stdin().lock().take(most).read_to_string(&mut text)
     } else {
-        let opened = File::open(file).map_err(unreadable)?;
+        // A pipe would be waited for until somebody writes into it.
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(file)
+            .map_err(unreadable)?;
+        if !opened.metadata().map_err(unreadable)?.is_file() {
+            return Err(unreadable(io::Error::other(
+                "it is not a regular file; what a pipe carries is read with `-`",
+            )));
+        }
         opened.take(most).read_to_string(&mut text)
     };
     read.map_err(unreadable)?;

@@ -269,7 +269,7 @@ pub(super) async fn restore(context: &mut Context, arguments: RestoreArgs) -> Re
     };
     let created_at = restore.manifest().created_at;
     let had_files = restore.manifest().files;
-    let report = restore.finish().await?;
+    let report = restore.finish(&context.actor).await?;
     if let Some(settings) = settings {
         put_back(
             &context.settings.data_dir,

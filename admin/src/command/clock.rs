@@ -6,7 +6,7 @@ use layover_depot::{Depot, NodeClock};
 use layover_retention::{ClockRecord, Timestamp};
 use serde::Serialize;
 
-use crate::cli::ClockCommand;
+use crate::cli::retention::ClockCommand;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Fields, Table, Tone};

@@ -1,6 +1,6 @@
 //! `layover entity`.
 
-use layover_depot::{Entity, EntityName, NewEntity, Registry};
+use layover_depot::{Entity, EntityName, NewEntity, Registry, ZoneName};
 use layover_retention::{Keep, KeepWish, PolicyLayers, Timestamp};
 use serde::Serialize;
 
@@ -16,6 +16,8 @@ struct EntityView {
     name: String,
     /// The entity's own keep; `null` when the appliance decides.
     keep: Option<Keep>,
+    /// The zone of its days.
+    time_zone: String,
     created_at: Timestamp,
 }
 
@@ -24,6 +26,10 @@ impl From<&Entity> for EntityView {
         Self {
             name: entity.name.to_string(),
             keep: entity.keep,
+            time_zone: entity
+                .time_zone
+                .as_ref()
+                .map_or_else(|| "UTC".to_owned(), ToString::to_string),
             created_at: entity.created_at,
         }
     }
@@ -99,6 +105,28 @@ async fn set(
     Ok(())
 }
 
+async fn set_zone(
+    context: &mut Context,
+    registry: &Registry,
+    name: &EntityName,
+    zone: &str,
+) -> Result<(), CliError> {
+    let zone: ZoneName = zone.parse().map_err(|_| CliError::FlowValue {
+        option: "--time-zone",
+        text: zone.to_owned(),
+        expected: "a time zone, e.g. Europe/Brussels or +02:00",
+    })?;
+    registry
+        .set_entity_zone(&context.actor, name, Some(&zone))
+        .await?;
+    let entity = shown(context, registry, name).await?;
+    let sentence = format!(
+        "days of entity `{name}` are those of {zone}; its flows' schedules go by them from now on"
+    );
+    context.out.done(&entity, &sentence)?;
+    Ok(())
+}
+
 pub(super) async fn run(context: &mut Context, command: EntityCommand) -> Result<(), CliError> {
     let depot = context.depot().await?;
     let registry = depot.registry();
@@ -141,15 +169,27 @@ pub(super) async fn run(context: &mut Context, command: EntityCommand) -> Result
                     view.effective_keep, view.effective_keep_source
                 ),
             );
+            fields.add("time zone", view.entity.time_zone.as_str());
             fields.add("accounts", view.accounts.join(" "));
             fields.add("created", view.entity.created_at.to_string());
             context.out.fields(&view, &fields)?;
         }
         EntityCommand::Set {
             name,
-            keep: KeepOrDefault(keep),
+            keep,
+            time_zone,
             reason,
-        } => set(context, registry, &name, keep, reason.as_deref()).await?,
+        } => {
+            if keep.is_none() && time_zone.is_none() {
+                return Err(CliError::NothingToChange);
+            }
+            if let Some(zone) = time_zone {
+                set_zone(context, registry, &name, &zone).await?;
+            }
+            if let Some(KeepOrDefault(keep)) = keep {
+                set(context, registry, &name, keep, reason.as_deref()).await?;
+            }
+        }
         EntityCommand::Remove { name } => {
             registry.remove_entity(&context.actor, &name).await?;
             context.out.done(

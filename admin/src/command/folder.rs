@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::file::place;
 use super::view::files_moved_text;
-use crate::cli::{FilesOf, FolderCommand, HomeOf};
+use crate::cli::FilesOf;
+use crate::cli::retention::{FolderCommand, HomeOf};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Table};

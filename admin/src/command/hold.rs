@@ -4,14 +4,15 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 
-use layover_depot::{Depot, Hold, HoldId, Registry, VirtualPath};
+use layover_depot::{Depot, Hold, HoldId, Operator, Registry, VirtualPath};
 use layover_retention::Timestamp;
 use serde::Serialize;
 
 use super::file::place;
 use super::key::text_of_file;
 use super::view::files_moved_text;
-use crate::cli::{FilesOf, HoldCommand};
+use crate::cli::FilesOf;
+use crate::cli::retention::HoldCommand;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Table, Tone, note};
@@ -40,6 +41,24 @@ struct ApprovalView {
     operator: String,
     fingerprint: String,
     at: Timestamp,
+    /// Whether that key is no operator's any more; told by `list`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator_removed: Option<bool>,
+}
+
+impl ApprovalView {
+    /// A name may be another person's by now: the key says whose it is.
+    fn mark(&mut self, operators: &[Operator]) {
+        let mut keys = operators.iter().map(|operator| &operator.fingerprint);
+        self.operator_removed = Some(!keys.any(|key| *key == self.fingerprint));
+    }
+
+    fn shown(&self) -> String {
+        match self.operator_removed {
+            Some(true) => format!("{} (removed)", self.operator),
+            _ => self.operator.clone(),
+        }
+    }
 }
 
 impl From<&Hold> for HoldView {
@@ -48,6 +67,7 @@ impl From<&Hold> for HoldView {
             operator: approval.operator.clone(),
             fingerprint: approval.fingerprint.clone(),
             at: approval.at,
+            operator_removed: None,
         });
         Self {
             id: hold.id.0,
@@ -107,7 +127,7 @@ pub(super) async fn run(
                 (None, None) => None,
             };
             let holds = registry.list_holds(home.as_ref()).await?;
-            list(context, &holds)
+            list(context, &holds, &registry.list_operators().await?)
         }
         HoldCommand::Release {
             id,
@@ -177,7 +197,7 @@ async fn approve(
     Ok(context.out.done(&HoldView::from(hold), &sentence)?)
 }
 
-fn list(context: &mut Context, holds: &[Hold]) -> Result<(), CliError> {
+fn list(context: &mut Context, holds: &[Hold], operators: &[Operator]) -> Result<(), CliError> {
     let mut table = Table::new([
         "HOLD",
         "STATE",
@@ -189,13 +209,12 @@ fn list(context: &mut Context, holds: &[Hold]) -> Result<(), CliError> {
         "APPROVED BY",
         "REASON",
     ]);
-    let views: Vec<_> = holds.iter().map(HoldView::from).collect();
+    let mut views: Vec<_> = holds.iter().map(HoldView::from).collect();
+    for approval in views.iter_mut().flat_map(|view| &mut view.approvals) {
+        approval.mark(operators);
+    }
     for view in &views {
-        let operators: Vec<_> = view
-            .approvals
-            .iter()
-            .map(|approval| approval.operator.as_str())
-            .collect();
+        let approved_by: Vec<_> = view.approvals.iter().map(ApprovalView::shown).collect();
         let state = match view.state {
             "active" => Cell::toned(view.state, Tone::Notice),
             state => Cell::from(state),
@@ -208,7 +227,7 @@ fn list(context: &mut Context, holds: &[Hold]) -> Result<(), CliError> {
             Cell::from(view.path.as_str()),
             Cell::from(view.until.to_string()),
             Cell::from(view.files.to_string()),
-            Cell::from(operators.join(" ")),
+            Cell::from(approved_by.join(" ")),
             Cell::from(view.reason.as_str()),
         ]);
     }
@@ -229,4 +248,30 @@ fn write_statement(statement: &str, out: Option<&Path>) -> Result<(), CliError> 
     opened
         .and_then(|mut opened| opened.write_all(statement.as_bytes()))
         .map_err(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_approval_by_a_key_that_is_no_operators_any_more_is_marked() {
+        let approval = || ApprovalView {
+            operator: "anna".to_owned(),
+            fingerprint: "SHA256:old".to_owned(),
+            at: Timestamp::from_micros(0),
+            operator_removed: None,
+        };
+        let operator = |fingerprint: &str| Operator {
+            name: "anna".parse().unwrap(),
+            fingerprint: fingerprint.to_owned(),
+            public_key: String::new(),
+            added_at: Timestamp::from_micros(0),
+        };
+        for (key, shown) in [("SHA256:old", "anna"), ("SHA256:new", "anna (removed)")] {
+            let mut marked = approval();
+            marked.mark(&[operator(key)]);
+            assert_eq!(marked.shown(), shown);
+        }
+    }
 }

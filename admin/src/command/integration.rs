@@ -1,10 +1,17 @@
-//! `layover integration`: everything about a partner's server that needs no
-//! connection to it.
+//! `layover integration`: what is kept of partners' servers, what is tried there, and
+//! what is moved there and back by hand.
 
+mod carry;
+mod examine;
+mod get;
 mod host_key;
 mod key;
 mod kit;
+mod list_files;
+mod meter;
 mod pgp;
+mod put;
+mod used;
 pub(super) mod view;
 
 use std::path::Path;
@@ -51,6 +58,12 @@ async fn act(
         IntegrationCommand::Key(command) => key::run(context, registry, command).await,
         IntegrationCommand::Pgp(command) => pgp::run(context, registry, command).await,
         IntegrationCommand::HostKey(command) => host_key::run(context, registry, command).await,
+        IntegrationCommand::Test(arguments) => examine::run(context, registry, arguments).await,
+        IntegrationCommand::ListFiles { name, location } => {
+            list_files::run(context, registry, &name, &location).await
+        }
+        IntegrationCommand::Get(arguments) => get::run(context, depot, *arguments).await,
+        IntegrationCommand::Put(arguments) => put::run(context, depot, *arguments).await,
         IntegrationCommand::Kit { name } => kit::run(context, registry, &name).await,
     }
 }
@@ -114,7 +127,7 @@ fn secrets(arguments: &SecretArgs) -> Result<Vec<GivenSecret>, CliError> {
     ] {
         let credential = match text.as_deref() {
             None => continue,
-            Some("none") => None,
+            Some("none" | "default") => None,
             Some(text) => {
                 let reference = text
                     .parse()

@@ -111,6 +111,7 @@ pub(super) async fn run(context: &mut Context, arguments: JournalArgs) -> Result
         kind: arguments.kind,
         home: arguments.home,
         below: arguments.path.map(|path| path.0),
+        integration: arguments.integration,
         after_id: None,
         limit: PAGE,
     };

@@ -33,7 +33,7 @@ async fn act(
         } => {
             let wanted = WantedLocation {
                 name: name.clone(),
-                path: LocationPath::new(path.as_bytes())?,
+                path: LocationPath::typed(path.as_bytes())?,
                 direction,
             };
             let existing = Existing::Refuse;
@@ -81,7 +81,7 @@ async fn act(
             let wanted = WantedLocation {
                 name: name.clone(),
                 path: match path {
-                    Some(path) => LocationPath::new(path.as_bytes())?,
+                    Some(path) => LocationPath::typed(path.as_bytes())?,
                     None => known.path.clone(),
                 },
                 direction: direction.unwrap_or(known.direction),

@@ -7,7 +7,7 @@ use layover_retention::Timestamp;
 use serde::Serialize;
 
 use super::key::keys_from_file;
-use crate::cli::OperatorCommand;
+use crate::cli::retention::OperatorCommand;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Table};

@@ -2,14 +2,14 @@
 
 use std::io;
 
-use layover_depot::{Depot, FailingFile, ForecastQuestion, JobRun, RetentionStatus};
+use layover_depot::{Depot, DiskRoom, FailingFile, ForecastQuestion, JobRun, RetentionStatus};
 use layover_retention::{ChainName, DueShelf, Keep, SweepReport, Timestamp, sweep};
 use layover_server::{SWEEP_BUDGET, SWEEP_JOB};
 use serde::Serialize;
 
 use super::clock::{self, ClockView};
 use super::{evidence, folder, hold};
-use crate::cli::{CertificatesCommand, RetentionCommand};
+use crate::cli::retention::{CertificatesCommand, RetentionCommand};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Fields, JsonArray, Table, Tone};
@@ -28,6 +28,7 @@ struct StatusView {
     status: RetentionStatus,
     failing: Vec<FailingFile>,
     clocks: Vec<ClockView>,
+    disks: Vec<DiskRoom>,
 }
 
 /// Files that could not be deleted and are shown one by one.
@@ -80,6 +81,7 @@ async fn status(context: &mut Context, depot: &Depot) -> Result<(), CliError> {
         status,
         failing: depot.shelf().failing(MAX_FAILING).await?,
         clocks: clock::views(depot).await?,
+        disks: depot.disk_room().await?,
     };
     let mut fields = Fields::new();
     fields.add(
@@ -92,6 +94,7 @@ async fn status(context: &mut Context, depot: &Depot) -> Result<(), CliError> {
     );
     fields.add("sweep every", view.sweep_every.as_str());
     add_status(&mut fields, &view.status);
+    add_disks(&mut fields, &view.disks);
     clock::add_warnings(&mut fields, &view.clocks);
     for file in &view.failing {
         let text = format!(
@@ -102,6 +105,13 @@ async fn status(context: &mut Context, depot: &Depot) -> Result<(), CliError> {
     }
     context.out.fields(&view, &fields)?;
     Ok(())
+}
+
+/// Where there is no room for uploads.
+pub(super) fn add_disks(fields: &mut Fields, disks: &[DiskRoom]) {
+    for warning in disks.iter().filter_map(DiskRoom::warning) {
+        fields.add("disk", Cell::toned(warning, Tone::Alarm));
+    }
 }
 
 /// The fields that `status` shows, too.
@@ -180,10 +190,10 @@ async fn forecast(
             Cell::from(of.files.to_string()),
             Cell::from(ByteSize(of.size_bytes).to_string()),
             Cell::from(of.first_expiry.to_string()),
-            match of.held_files {
-                0 => Cell::from("-"),
-                files => Cell::from(format!("{files} files, {}", ByteSize(of.held_bytes))),
-            },
+            Cell::or_dash(of.held_until.map(|until| {
+                let (files, bytes) = (of.held_files, ByteSize(of.held_bytes));
+                format!("{files} files, {bytes}, the first until {until}")
+            })),
         ]);
     }
     let nothing = format!("nothing goes until {}", question.until);
@@ -202,12 +212,16 @@ async fn forecast_files(
     loop {
         let page = depot.shelf().forecast_files(question, after, PAGE).await?;
         for file in &page {
+            let end = match file.held_until {
+                Some(until) => Cell::toned(format!("held until {until}"), Tone::Notice),
+                None => Cell::from(file.expires_at.to_string()),
+            };
             let row = [
                 Cell::from(file.home.as_str()),
                 Cell::or_dash(file.account.as_ref()),
                 Cell::from(file.path.to_string()),
                 Cell::from(ByteSize(file.size_bytes).to_string()),
-                Cell::from(file.expires_at.to_string()),
+                end,
                 Cell::from(file.collected_at.map_or_else(
                     || "never collected".to_owned(),
                     |at| format!("collected {at}"),

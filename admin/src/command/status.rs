@@ -3,14 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use layover_depot::{RetentionStatus, timer};
+use layover_depot::{DiskRoom, RetentionStatus, timer};
 use layover_retention::Timestamp;
 use layover_server::{Addresses, TlsCertificateState};
 use serde::Serialize;
 use tokio::net::TcpStream;
 
 use super::clock::{self, ClockView};
-use super::retention::add_status;
+use super::retention::{add_disks, add_status};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Fields, Tone};
@@ -35,6 +35,8 @@ struct StatusView {
     #[serde(flatten)]
     retention: RetentionStatus,
     clocks: Vec<ClockView>,
+    /// Room where files and the database lie.
+    disks: Vec<DiskRoom>,
 }
 
 pub(super) async fn run(context: &mut Context, health: bool) -> Result<(), CliError> {
@@ -52,6 +54,7 @@ pub(super) async fn run(context: &mut Context, health: bool) -> Result<(), CliEr
         sessions: registry.list_sessions().await?.len(),
         retention: registry.retention_status().await?,
         clocks: clock::views(&depot).await?,
+        disks: depot.disk_room().await?,
     };
     depot.close().await;
     if health {
@@ -77,6 +80,7 @@ pub(super) async fn run(context: &mut Context, health: bool) -> Result<(), CliEr
                 ("SFTP", server.sftp),
                 ("FTPS", server.ftps),
                 ("FTPS, implicit", server.ftps_implicit),
+                ("console", server.console),
             ] {
                 let off = || "switched off".to_owned();
                 fields.add(name, at.map_or_else(off, |at| at.to_string()));
@@ -90,6 +94,7 @@ pub(super) async fn run(context: &mut Context, health: bool) -> Result<(), CliEr
     fields.add("accounts", view.accounts.to_string());
     fields.add("sessions", view.sessions.to_string());
     add_status(&mut fields, &view.retention);
+    add_disks(&mut fields, &view.disks);
     clock::add_warnings(&mut fields, &view.clocks);
     context.out.fields(&view, &fields)?;
     Ok(())

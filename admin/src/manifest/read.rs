@@ -5,14 +5,13 @@ use std::collections::HashMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use layover_depot::{
-    Credential, Field, FlowDefinition, GivenSecret, IntegrationName, IntegrationSettings,
-    IntegrationSpec, LocationDirection, LocationPath, MAX_FLOW_FILES, Secret, SecretPurpose,
-    WantedIntegration, WantedLocation,
+    Credential, Field, GivenSecret, IntegrationName, IntegrationSettings, IntegrationSpec,
+    LocationDirection, LocationPath, Secret, SecretPurpose, WantedIntegration, WantedLocation,
 };
 
-use super::foreign;
 use super::node::{Content, Entry, Node, documents};
 use super::{Given, Manifest, Mistake, ReadIntegration};
+use super::{flow, foreign};
 
 /// Reads a file.
 ///
@@ -43,7 +42,7 @@ pub(crate) fn read(text: &str, given: Given<'_>) -> Result<Manifest, Vec<Mistake
         if let Some(node) = top.take("flows") {
             for (entry, name) in named(node, "flows", &mut mistakes) {
                 let path = format!("flows.{}", entry.key);
-                let read = flow(name, &entry.value, &path, &mut mistakes);
+                let read = flow::read(name, &entry.value, &path, &mut mistakes);
                 manifest.flows.extend(read.map(|flow| (entry.line, flow)));
             }
         }
@@ -571,81 +570,4 @@ fn locations(node: &Node, path: &str, mistakes: &mut Vec<Mistake>) -> Vec<Wanted
         }
     }
     locations
-}
-
-/// A flow, in the form of Xferity's flow files.
-fn flow(
-    name: layover_depot::FlowName,
-    node: &Node,
-    path: &str,
-    mistakes: &mut Vec<Mistake>,
-) -> Option<FlowDefinition> {
-    let before = mistakes.len();
-    let line = node.line;
-    let mut fields = Fields::of(node, path, mistakes)?;
-    let direction = fields.needed("direction", "upload or download", line, mistakes);
-    let enabled = fields.switch("enabled", true, mistakes);
-    let (mut partner, mut folder) = (None, None);
-    if let Some(mut target) = fields.below("target", mistakes) {
-        partner = target.needed("partner", "the name of an integration", line, mistakes);
-        folder = target.needed("path", "a folder on the partner's server", line, mistakes);
-        target.end(mistakes);
-    } else {
-        mistakes.push(Mistake::new(
-            line,
-            format!("`{path}.target` is needed: partner and path"),
-        ));
-    }
-    let mut local = None;
-    if let Some(mut here) = fields.below("local", mistakes) {
-        local = here.needed("path", "a folder here", line, mistakes);
-        here.end(mistakes);
-    } else {
-        mistakes.push(Mistake::new(
-            line,
-            format!("`{path}.local` is needed: path"),
-        ));
-    }
-    let mut files = Vec::new();
-    if let Some(node) = fields.take("files") {
-        let path = format!("{path}.files");
-        let patterns = list(node, &path, mistakes);
-        if patterns.len() > MAX_FLOW_FILES {
-            let text = format!(
-                "`{path}` has {} patterns, and {MAX_FLOW_FILES} is the most",
-                patterns.len()
-            );
-            mistakes.push(Mistake::new(node.line, text));
-        }
-        for one in patterns {
-            let Some(mut file) = Fields::of(one, &path, mistakes) else {
-                continue;
-            };
-            let expected = "a file name, perhaps with * and ?";
-            files.extend(file.needed("pattern", expected, one.line, mistakes));
-            file.end(mistakes);
-        }
-    }
-    let mode = fields.value("idempotency_mode", "hash, name or none", mistakes);
-    let delete_after_upload = fields.switch("delete_after_upload", false, mistakes);
-    let delete_after_download = fields.switch("delete_after_download", false, mistakes);
-    let expected = "a schedule as in crontab: 5 fields, or 6 with seconds in front";
-    let schedule_cron = fields.value("schedule_cron", expected, mistakes);
-    fields.end(mistakes);
-    if mistakes.len() > before {
-        return None;
-    }
-    Some(FlowDefinition {
-        name,
-        direction: direction?,
-        enabled,
-        partner: partner?,
-        path: folder?,
-        local: local?,
-        files,
-        idempotency_mode: mode.unwrap_or(layover_depot::IdempotencyMode::Hash),
-        delete_after_upload,
-        delete_after_download,
-        schedule_cron,
-    })
 }

@@ -341,3 +341,61 @@ proptest! {
         let _ = read_with_entity(&format!("integrations:\n  a:\n    {text}"));
     }
 }
+
+#[test]
+fn every_field_of_a_flow_is_written_and_read_again() {
+    let text = "\
+flows:
+  relay:
+    direction: upload
+    target:
+      partner: insurance-ftps
+      location: claims
+    local:
+      account: alice
+      path: /out
+    files:
+      - pattern: 'crm_$yyyyMMdd.csv'
+    exclude:
+      - pattern: '*.bak'
+    idempotency_mode: name+size+time
+    on_arrival: true
+    time_zone: Europe/Brussels
+    catch_up: skip
+    max_parallel: 2
+    retries: 9
+    retry_after_s: 7
+    move_to: sent
+    dead_letter: dead
+";
+    let read = read_with_entity(text).unwrap();
+    let flow = &read.flows[0].1;
+    assert_eq!(flow.local.as_str(), "alice:/out");
+    assert_eq!(flow.rules.retries, 9);
+    let written = write(&[], std::slice::from_ref(flow));
+    for field in [
+        "location",
+        "exclude",
+        "catch_up",
+        "retry_after_s",
+        "dead_letter",
+    ] {
+        assert!(written.contains(field), "{field} in {written}");
+    }
+    assert_eq!(read_with_entity(&written).unwrap().flows[0].1, *flow);
+}
+
+#[test]
+fn what_does_not_go_together_in_a_flow_is_told_at_its_line() {
+    let text = "\
+flows:
+  relay:
+    direction: download
+    on_arrival: true
+    target: { partner: insurance-ftps, path: /in }
+    local: { path: 'alice:/in' }
+";
+    let mistakes = read_with_entity(text).unwrap_err();
+    assert_eq!(mistakes.len(), 1);
+    assert!(mistakes[0].contains("give it a schedule"), "{mistakes:?}");
+}

@@ -7,24 +7,25 @@ use layover_depot::{
     WantedLocation,
 };
 
+use super::flow;
 use super::read::SECRETS;
 
 /// Lines of YAML, indented by levels.
 #[derive(Default)]
-struct Lines(String);
+pub(super) struct Lines(String);
 
 impl Lines {
     fn indent(&mut self, level: usize) {
         self.0.extend(std::iter::repeat_n("  ", level));
     }
 
-    fn line(&mut self, level: usize, text: &str) {
+    pub(super) fn line(&mut self, level: usize, text: &str) {
         self.indent(level);
         self.0.push_str(text);
         self.0.push('\n');
     }
 
-    fn field(&mut self, level: usize, name: &str, text: &str) {
+    pub(super) fn field(&mut self, level: usize, name: &str, text: &str) {
         self.indent(level);
         self.0.push_str(name);
         self.0.push(':');
@@ -57,7 +58,7 @@ fn is_block(text: &str) -> bool {
 }
 
 /// A text on one line: plain where every reader of YAML takes it for a text, else quoted.
-fn scalar(text: &str) -> String {
+pub(super) fn scalar(text: &str) -> String {
     const TAKEN: &[&str] = &["true", "false", "yes", "no", "on", "off", "null", "y", "n"];
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_./@+-".contains(&byte);
     let plain = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/')
@@ -100,10 +101,9 @@ pub(crate) fn write(integrations: &[Integration], flows: &[FlowDefinition]) -> S
         }
     }
     if !flows.is_empty() {
-        lines.line(0, "# Flows are kept, and run by a later version.");
         lines.line(0, "flows:");
         for flow in flows {
-            write_flow(&mut lines, flow);
+            flow::write(&mut lines, flow);
         }
     }
     lines.0
@@ -207,7 +207,7 @@ fn write_spec(
 }
 
 /// Names may look like numbers.
-fn key(name: &str) -> String {
+pub(super) fn key(name: &str) -> String {
     scalar(name)
 }
 
@@ -243,34 +243,5 @@ fn write_host_keys(lines: &mut Lines, integration: &Integration) {
     lines.line(3, "host_keys:");
     for told in trusted {
         lines.line(4, &format!("- {}", scalar(told)));
-    }
-}
-
-fn write_flow(lines: &mut Lines, flow: &FlowDefinition) {
-    lines.line(1, &format!("{}:", key(flow.name.as_str())));
-    lines.field(2, "direction", flow.direction.as_str());
-    lines.line(2, &format!("enabled: {}", flow.enabled));
-    lines.line(2, "target:");
-    lines.field(3, "partner", flow.partner.as_str());
-    lines.field(3, "path", flow.path.as_str());
-    lines.line(2, "local:");
-    lines.field(3, "path", flow.local.as_str());
-    if !flow.files.is_empty() {
-        lines.line(2, "files:");
-        for file in &flow.files {
-            lines.line(3, &format!("- pattern: {}", scalar(file.as_str())));
-        }
-    }
-    lines.field(2, "idempotency_mode", flow.idempotency_mode.as_str());
-    lines.line(
-        2,
-        &format!("delete_after_upload: {}", flow.delete_after_upload),
-    );
-    lines.line(
-        2,
-        &format!("delete_after_download: {}", flow.delete_after_download),
-    );
-    if let Some(schedule) = &flow.schedule_cron {
-        lines.field(2, "schedule_cron", schedule.as_str());
     }
 }

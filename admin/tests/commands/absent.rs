@@ -178,3 +178,21 @@ fn a_password_typed_at_a_terminal_is_asked_for_twice_and_not_shown() {
     assert_eq!(shown, "#");
     ran.refused(1, "differ");
 }
+
+#[test]
+fn data_of_another_user_is_left_alone_also_by_root() {
+    let place = Place::with_account();
+    let nobody = 65_534;
+    if std::os::unix::fs::chown(place.data_dir(), Some(nobody), None).is_err() {
+        eprintln!("skipped: only root can give a folder away");
+        return;
+    }
+    for command in [
+        &["account", "list"][..],
+        &["entity", "add", "other"],
+        &["integration", "list"],
+    ] {
+        let ran = place.run(command).refused(1, "number 65534");
+        assert!(ran.stderr.contains("sudo -u '#65534' layover"), "{ran:?}");
+    }
+}

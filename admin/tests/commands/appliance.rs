@@ -612,6 +612,11 @@ fn a_server_without_free_descriptors_recovers_when_some_are_given_back() {
         .args(["-c", "ulimit -n 64 && exec \"$0\" serve 2>\"$1\""])
         .arg(layover.get_program())
         .arg(&log)
+        .envs(
+            layover
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
         .current_dir(place.path())
         .stdin(Stdio::null());
     let server = Server::spawn(limited);

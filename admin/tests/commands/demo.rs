@@ -90,14 +90,16 @@ fn a_taken_port_is_told_with_the_setting_that_changes_it() {
     let port = held.local_addr().unwrap().port().to_string();
     place.settings("[sftp]\nlisten = \"127.0.0.1\"\n");
     let ports = [
-        "LAYOVER__SFTP__PORT",
-        "LAYOVER__FTPS__EXPLICIT_PORT",
-        "LAYOVER__FTPS__IMPLICIT_PORT",
+        ("LAYOVER__SFTP__PORT", ""),
+        ("LAYOVER__FTPS__EXPLICIT_PORT", ""),
+        ("LAYOVER__FTPS__IMPLICIT_PORT", ""),
+        ("LAYOVER__CONSOLE__LISTEN", "127.0.0.1:"),
     ];
-    for taken in ports {
+    for (taken, _) in ports {
         let mut command = place.command(&["serve", "--demo"]);
-        for variable in ports {
-            command.env(variable, if variable == taken { &port } else { "0" });
+        for (variable, address) in ports {
+            let port = if variable == taken { &port } else { "0" };
+            command.env(variable, format!("{address}{port}"));
         }
         let refused: Ran = command.output().unwrap().into();
         let refused = refused.refused(1, &format!("({taken})"));

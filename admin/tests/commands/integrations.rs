@@ -320,6 +320,8 @@ fn locations_are_added_listed_changed_and_forgotten() {
     location(&["add", "insurance", "claims", "/x"]).refused(1, "a location `claims` already");
     location(&["add", "nobody", "claims", "/x"]).refused(1, "no integration `nobody`");
     location(&["add", "insurance", "bad", "a\nb"]).refused(1, "neither NUL nor a line end");
+    location(&["add", "insurance", "bad", "/in "]).refused(1, "no blank at its end");
+    location(&["add", "insurance", "bad", "/in/../x"]).refused(1, "no part `..`");
     location(&["add", "insurance", "bad", ""]).refused(1, "1 to 2048 bytes");
     location(&["add", "insurance", "bad", "/x", "--direction", "sideways"])
         .refused(2, "--direction");

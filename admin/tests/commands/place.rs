@@ -107,6 +107,7 @@ impl Place {
             .env("LAYOVER__FTPS__LISTEN", "127.0.0.1")
             .env("LAYOVER__FTPS__EXPLICIT_PORT", "0")
             .env("LAYOVER__FTPS__IMPLICIT_PORT", "0")
+            .env("LAYOVER__CONSOLE__LISTEN", "127.0.0.1:0")
             .current_dir(self.path())
             .args(arguments)
             .stdin(Stdio::null());

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use super::command::Command;
 use super::dial;
 use crate::fault::RemoteFault;
-use crate::timer;
+use layover_depot::timer;
 
 /// Strangers that may knock while we wait for the server.
 const MAX_STRANGERS: usize = 16;

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use crate::path::RemotePath;
-use crate::secret::Secret;
+use layover_depot::Secret;
 
 /// TELNET's escape byte: RFC 959 s.5.3.1 has it doubled where it is data.
 const IAC: u8 = 0xff;

@@ -16,7 +16,7 @@ use super::faults;
 use super::reply::{Reply, ReplyReader};
 use super::wire::Wire;
 use crate::fault::RemoteFault;
-use crate::timer;
+use layover_depot::timer;
 
 /// Preliminary replies in front of a final one that are passed over.
 const MAX_PRELIMINARY: usize = 16;

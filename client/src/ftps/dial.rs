@@ -1,6 +1,6 @@
 //! TCP connections from the right address, with time-outs.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -9,7 +9,8 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use super::control::timed;
 use super::faults;
 use crate::fault::{RemoteError, RemoteFault, Step};
-use crate::timer;
+use crate::source::SourceAddresses;
+use layover_depot::timer;
 
 /// Addresses of one host name that are tried.
 const MAX_ADDRESSES: usize = 16;
@@ -22,7 +23,7 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 pub(super) async fn host(
     host: &str,
     port: u16,
-    source: Option<IpAddr>,
+    sources: Option<SourceAddresses>,
     limit: Duration,
 ) -> Result<TcpStream, RemoteError> {
     let unknown = || {
@@ -35,11 +36,13 @@ pub(super) async fn host(
         .map_err(|_| unknown())?;
     let mut last = unknown();
     for address in found.take(MAX_ADDRESSES) {
-        if source.is_some_and(|source| source.is_ipv4() != address.is_ipv4()) {
-            continue;
-        }
-        match address_from(address, source, limit).await {
+        match address_from(address, sources, limit).await {
             Ok(tcp) => return Ok(tcp),
+            // An address that none of ours can connect to says less than one that refused.
+            Err(fault @ RemoteFault::Settings { .. }) if last.step == Step::Resolve => {
+                last = RemoteError::new(Step::Prepare, fault);
+            }
+            Err(RemoteFault::Settings { .. }) => {}
             Err(fault) => last = RemoteError::new(Step::Connect, fault),
         }
     }
@@ -47,11 +50,21 @@ pub(super) async fn host(
 }
 
 /// Connects to an address.
-pub(super) async fn address_from(
+pub(crate) async fn address_from(
     address: SocketAddr,
-    source: Option<IpAddr>,
+    sources: Option<SourceAddresses>,
     limit: Duration,
 ) -> Result<TcpStream, RemoteFault> {
+    let source = match sources {
+        None => None,
+        Some(sources) => Some(sources.towards(address).ok_or_else(|| {
+            let detail = format!(
+                "none of the source addresses ({sources}) can connect to {}",
+                address.ip()
+            );
+            RemoteFault::Settings { detail }
+        })?),
+    };
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),

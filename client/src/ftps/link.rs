@@ -19,9 +19,13 @@ use super::reply::Reply;
 use super::trust::Tls;
 use super::wire::Wire;
 use crate::fault::{RemoteError, RemoteFault, Step};
+use crate::witness::Witness;
 
 /// How long a server that broke off a transfer has to say why.
 const AFTERMATH: Duration = Duration::from_secs(10);
+
+/// How long the end of the control connection may lag behind the end of a data port.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A control connection that is logged in.
 pub(super) struct Link {
@@ -37,6 +41,7 @@ pub(super) struct Link {
     pub(super) full_handshake_accepted: bool,
     /// Where the last data connection went.
     pub(super) last_place: Option<Place>,
+    pub(super) witness: Witness,
 }
 
 /// Which passive command the server takes.
@@ -140,6 +145,8 @@ impl Link {
                 let step = Step::DataConnection;
                 let waiting = Waiting::listen(self.control.local().ip(), &ports, announced)
                     .map_err(|fault| RemoteError::new(step, fault))?;
+                let announced = Some(waiting.announced);
+                self.witness.note(|seen| seen.data_address = announced);
                 self.demand(step, &waiting.command()).await?;
                 Ok(Agreed::Waiting(waiting))
             }
@@ -165,20 +172,32 @@ impl Link {
             tracing::debug!(%announced, used = %place.address, "the address of a data connection is repaired");
         }
         self.last_place = Some(place);
+        self.witness.note(|seen| {
+            seen.data_address = Some(place.address);
+            seen.data_address_announced = place.repaired;
+        });
         let limit = self.options.timeouts.data;
-        let tcp = dial::address_from(place.address, self.options.source, limit)
-            .await
-            .map_err(|fault| {
-                let address = place.address.to_string();
-                RemoteError::new(
-                    step,
-                    match fault {
-                        own @ (RemoteFault::Settings { .. } | RemoteFault::Local { .. }) => own,
-                        _ => RemoteFault::DataConnectionFailed { address },
-                    },
-                )
-            })?;
-        Ok(Agreed::Connected(tcp, place.address))
+        match dial::address_from(place.address, self.options.source, limit).await {
+            Ok(tcp) => Ok(Agreed::Connected(tcp, place.address)),
+            Err(own @ (RemoteFault::Settings { .. } | RemoteFault::Local { .. })) => {
+                Err(RemoteError::new(step, own))
+            }
+            Err(_) => Err(self.unreached(place.address).await),
+        }
+    }
+
+    /// Why nobody listens at `address`: a server that is gone takes its data ports
+    /// along, and then it is the whole connection that is lost.
+    async fn unreached(&mut self, address: SocketAddr) -> RemoteError {
+        let step = Step::DataConnection;
+        let address = address.to_string();
+        let own = RemoteError::new(step, RemoteFault::DataConnectionFailed { address });
+        match self.control.final_reply_within(FAREWELL).await {
+            Ok(reply) if reply.code == 421 => refused(step, &reply),
+            Ok(reply) => own.with_words(&reply.words()),
+            Err(fault @ RemoteFault::ConnectionLost) => RemoteError::new(step, fault),
+            Err(_) => own,
+        }
     }
 
     /// EPSV; `None` when the server does not know it and PASV can be tried.

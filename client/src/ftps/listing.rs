@@ -65,10 +65,18 @@ impl Reading<'_> {
             return Some(refused(line, "a line in no known format"));
         };
         let modified = parts.written.and_then(|written| {
-            let zoned = written.at.to_zoned(self.zone.clone()).ok()?;
+            let moment = |at: civil::DateTime| {
+                let zoned = at.to_zoned(self.zone.clone()).ok()?;
+                Some(zoned.timestamp())
+            };
+            let midnight = written.at.date().to_datetime(civil::Time::midnight());
             Some(Modified {
-                at: zoned.timestamp(),
+                at: moment(written.at)?,
                 precision: written.precision,
+                day_at: match written.precision {
+                    Precision::Second => None,
+                    Precision::Minute | Precision::Day => moment(midnight),
+                },
             })
         });
         entry(

@@ -13,7 +13,8 @@ use super::reply::Reply;
 use super::trust::Tls;
 use super::wire::Wire;
 use crate::fault::{RemoteError, RemoteFault, Step};
-use crate::secret::Secret;
+use crate::witness::{Witness, printable};
+use layover_depot::Secret;
 
 /// How often a server may ask us to wait before it greets (120).
 const MAX_WAITS: usize = 4;
@@ -22,11 +23,13 @@ const MAX_WAITS: usize = 4;
 pub(super) async fn open(
     options: &Arc<FtpsOptions>,
     versions: TlsVersions,
+    witness: &Witness,
 ) -> Result<Link, RemoteError> {
+    witness.begin();
     let tls = match options.security {
         Security::Plain => None,
         Security::Explicit | Security::Implicit => Some(
-            Tls::prepare(options, versions)
+            Tls::prepare(options, versions, witness)
                 .map_err(|fault| RemoteError::new(Step::Prepare, fault))?,
         ),
     };
@@ -38,6 +41,11 @@ pub(super) async fn open(
         limits.connect,
     )
     .await?;
+    witness.note(|seen| {
+        seen.server = tcp.peer_addr().ok();
+        seen.ours = tcp.local_addr().ok();
+        seen.tls_agreed = options.security == Security::Implicit;
+    });
     let mut is_tls13 = false;
     let wire = match &tls {
         Some(tls) if options.security == Security::Implicit => {
@@ -52,13 +60,14 @@ pub(super) async fn open(
     };
     let mut control =
         Control::new(wire, limits.reply).map_err(|fault| RemoteError::new(Step::Connect, fault))?;
-    greeting(&mut control).await?;
+    greeting(&mut control, witness).await?;
     if options.security == Security::Explicit
         && let Some(tls) = &tls
     {
-        is_tls13 = auth_tls(&mut control, tls, options).await?;
+        is_tls13 = auth_tls(&mut control, tls, options, witness).await?;
     }
     identify(&mut control, options).await?;
+    witness.note(|seen| seen.logged_in = true);
     if tls.is_some() {
         protect_data(&mut control, options.security).await?;
     }
@@ -74,6 +83,7 @@ pub(super) async fn open(
         is_tls13,
         full_handshake_accepted: false,
         last_place: None,
+        witness: witness.clone(),
     })
 }
 
@@ -84,13 +94,14 @@ async fn ask(control: &mut Control, step: Step, command: &Command) -> Result<Rep
         .map_err(|fault| RemoteError::new(step, fault))
 }
 
-async fn greeting(control: &mut Control) -> Result<(), RemoteError> {
+async fn greeting(control: &mut Control, witness: &Witness) -> Result<(), RemoteError> {
     let step = Step::Connect;
     for _ in 0..=MAX_WAITS {
         let reply = control
             .greeting()
             .await
             .map_err(|fault| RemoteError::new(step, fault))?;
+        witness.note(|seen| seen.greeting = Some(printable(&reply.words())));
         if reply.is_positive() {
             return Ok(());
         }
@@ -106,6 +117,7 @@ async fn auth_tls(
     control: &mut Control,
     tls: &Tls,
     options: &FtpsOptions,
+    witness: &Witness,
 ) -> Result<bool, RemoteError> {
     let step = Step::Handshake;
     let fail = |fault| RemoteError::new(step, fault);
@@ -116,6 +128,7 @@ async fn auth_tls(
             _ => fail(RemoteFault::TlsRefused).with_words(&reply.words()),
         });
     }
+    witness.note(|seen| seen.tls_agreed = true);
     let tcp = match control.take_wire().map_err(fail)? {
         Wire::Plain(tcp) => tcp,
         Wire::Tls(_) => return Err(fail(RemoteFault::TlsRefused)),

@@ -1,7 +1,7 @@
 //! What the engine must know of a partner's server before it connects.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use jiff::tz::TimeZone;
 
 use super::listing::DatePattern;
 use crate::path::ServerSystem;
-use crate::secret::Secret;
+use crate::source::SourceAddresses;
+use layover_depot::Secret;
 
 /// Tells the time. The engine reads no clock of its own: listings without a
 /// year and certificates are judged by this one.
@@ -216,8 +217,8 @@ pub struct FtpsOptions {
     pub system: ServerSystem,
     /// How listings are read.
     pub listing: ListingOptions,
-    /// Our address that connections begin from.
-    pub source: Option<IpAddr>,
+    /// Our addresses that connections begin from; none: the system chooses.
+    pub source: Option<SourceAddresses>,
     /// How long we wait.
     pub timeouts: Timeouts,
     /// The clock.

@@ -19,7 +19,7 @@ use super::wire::Wire;
 use crate::fault::{RemoteError, RemoteFault, Step};
 use crate::path::RemotePath;
 use crate::remote::Progress;
-use crate::timer;
+use layover_depot::timer;
 
 /// What is read and written at once.
 pub(super) const BUFFER_BYTES: usize = 256 * 1024;

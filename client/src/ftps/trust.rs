@@ -7,7 +7,7 @@
 mod identity;
 mod verifier;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::{Resumption, Tls12Resumption};
@@ -22,6 +22,7 @@ use tokio_rustls::client::TlsStream;
 use super::control::timed;
 use super::options::{Fingerprint, FtpsOptions, Now, TlsOptions, TlsVersions};
 use crate::fault::RemoteFault;
+use crate::witness::{AgreedTls, Witness};
 
 pub(super) use verifier::PinMismatch;
 
@@ -37,11 +38,8 @@ const SEND_BUFFER_BYTES: usize = 256 * 1024;
 pub(super) struct Tls {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
-    shown: Shown,
+    witness: Witness,
 }
-
-/// The certificate that the server showed last, as its fingerprint.
-type Shown = Arc<Mutex<Option<Fingerprint>>>;
 
 /// What a handshake came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,16 +53,16 @@ impl Tls {
     pub(super) fn prepare(
         options: &FtpsOptions,
         versions: TlsVersions,
+        witness: &Witness,
     ) -> Result<Self, RemoteFault> {
         let name = ServerName::try_from(options.host.clone())
             .map_err(|_| settings("the host is neither a host name nor an address"))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let shown = Shown::default();
-        let config = config(&options.tls, versions, provider, &options.now, &shown)?;
+        let config = config(&options.tls, versions, provider, &options.now, witness)?;
         Ok(Self {
             config: Arc::new(config),
             name,
-            shown,
+            witness: witness.clone(),
         })
     }
 
@@ -78,6 +76,14 @@ impl Tls {
         let mut stream = timed(limit, connector.connect(self.name.clone(), tcp)).await?;
         let connection = stream.get_mut().1;
         connection.set_buffer_limit(Some(SEND_BUFFER_BYTES));
+        let agreed = connection.negotiated_cipher_suite().map(|suite| AgreedTls {
+            version: match connection.protocol_version() {
+                Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+                _ => "TLS 1.2",
+            },
+            cipher: format!("{:?}", suite.suite()),
+        });
+        self.witness.note(|seen| seen.tls = agreed);
         let negotiated = Negotiated {
             is_tls13: connection.protocol_version() == Some(ProtocolVersion::TLSv1_3),
             is_resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
@@ -87,7 +93,8 @@ impl Tls {
 
     /// The certificate that the server showed.
     pub(super) fn shown(&self) -> Option<Fingerprint> {
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+        let certificate = self.witness.observed().certificate;
+        certificate.map(|certificate| certificate.fingerprint)
     }
 }
 
@@ -96,14 +103,14 @@ fn config(
     versions: TlsVersions,
     provider: Arc<CryptoProvider>,
     now: &Now,
-    shown: &Shown,
+    witness: &Witness,
 ) -> Result<ClientConfig, RemoteFault> {
     let versions: &[_] = match versions {
         TlsVersions::From12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         TlsVersions::Only12 => &[&rustls::version::TLS12],
         TlsVersions::Only13 => &[&rustls::version::TLS13],
     };
-    let verifier = Verifier::new(&options.trust, &provider, Arc::clone(shown))?;
+    let verifier = Verifier::new(&options.trust, &provider, witness.clone())?;
     let builder = ClientConfig::builder_with_details(provider, Arc::new(Clock(now.clone())))
         .with_protocol_versions(versions)
         .map_err(|error| settings(&error.to_string()))?

@@ -147,6 +147,13 @@ impl<W: Write + Send + 'static> Decrypting<W> {
         }
     }
 
+    /// Whether the verdict is there before the file's end: it was refused, or
+    /// the plaintext could not be written.
+    #[must_use]
+    pub fn has_verdict(&self) -> bool {
+        self.pieces.get_ref().is_none_or(mpsc::Sender::is_closed)
+    }
+
     /// Says that the encrypted file is complete and waits for the verdict.
     /// Gives `staging` back in either case.
     pub async fn finish(mut self) -> (Option<W>, Result<Decrypted, DecryptError>) {

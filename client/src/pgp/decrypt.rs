@@ -292,8 +292,9 @@ fn open_and_copy<R: Read + Send, W: Write>(
 fn outermost<'a, R: BufRead + Send + std::fmt::Debug + 'a>(
     mut file: R,
 ) -> Result<Message<'a>, Refusal> {
-    let not_openpgp = |error: pgp::errors::Error| Refusal::NotOpenPgp {
-        detail: error.to_string(),
+    // What the library says of it ("not enough bytes in buffer") helps nobody.
+    let not_openpgp = |_: pgp::errors::Error| Refusal::NotOpenPgp {
+        detail: "its beginning is that of another kind of file, or cut or damaged".to_owned(),
     };
     let first = file.fill_buf().map_err(altered)?.first().copied();
     match first {

@@ -205,6 +205,11 @@ impl PartnerKey {
         fingerprint_of(&self.0.primary_key)
     }
 
+    /// Whether its signatures of files count at `now`. Fails with the reason when none do.
+    pub fn may_sign(&self, now: Timestamp) -> Result<(), PartnerKeyError> {
+        self.signers(now).map(drop)
+    }
+
     /// What to encrypt to at `now`.
     pub(super) fn recipient(&self, now: Timestamp) -> Result<RecipientKey<'_>, PartnerKeyError> {
         Ok(self.recipient_and_state(now)?.1.key)

@@ -2,7 +2,7 @@
 
 mod decrypting;
 mod encrypting;
-mod gnupg;
+pub(crate) mod gnupg;
 mod hostile;
 mod limits;
 mod long;
@@ -21,7 +21,7 @@ use super::{DecryptError, DecryptOptions, Decrypted, EncryptOptions, Encrypted, 
 /// The moment of all tests, GnuPG's included.
 const NOW: &str = "2026-06-01T12:00:00Z";
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     NOW.parse().expect("a moment")
 }
 
@@ -34,17 +34,17 @@ fn own_key(name: &str) -> OwnKey {
     .expect("make a key")
 }
 
-fn own_keys(name: &str) -> Arc<OwnKeys> {
+pub(crate) fn own_keys(name: &str) -> Arc<OwnKeys> {
     Arc::new(OwnKeys::new(own_key(name)))
 }
 
 /// Our own public key, as a partner's: what we write, we read.
-fn as_partner(keys: &OwnKeys) -> Arc<PartnerKey> {
+pub(crate) fn as_partner(keys: &OwnKeys) -> Arc<PartnerKey> {
     let armored = keys.newest().public_armored().expect("armor");
     Arc::new(PartnerKey::read(armored.as_bytes()).expect("read our own key"))
 }
 
-fn sealing_to(to: Arc<PartnerKey>) -> EncryptOptions {
+pub(crate) fn sealing_to(to: Arc<PartnerKey>) -> EncryptOptions {
     EncryptOptions {
         to,
         sign_with: None,
@@ -54,7 +54,7 @@ fn sealing_to(to: Arc<PartnerKey>) -> EncryptOptions {
     }
 }
 
-fn opening_with(keys: &Arc<OwnKeys>) -> DecryptOptions {
+pub(crate) fn opening_with(keys: &Arc<OwnKeys>) -> DecryptOptions {
     DecryptOptions {
         keys: Arc::clone(keys),
         sender: SenderRule::Anyone,
@@ -63,7 +63,7 @@ fn opening_with(keys: &Arc<OwnKeys>) -> DecryptOptions {
     }
 }
 
-fn sealed(plain: &[u8], options: &EncryptOptions) -> Vec<u8> {
+pub(crate) fn sealed(plain: &[u8], options: &EncryptOptions) -> Vec<u8> {
     let mut out = Vec::new();
     let done = encrypt(plain, &mut out, options).expect("encrypt");
     assert_eq!(
@@ -76,7 +76,10 @@ fn sealed(plain: &[u8], options: &EncryptOptions) -> Vec<u8> {
     out
 }
 
-fn opened(file: &[u8], options: &DecryptOptions) -> Result<(Vec<u8>, Decrypted), DecryptError> {
+pub(crate) fn opened(
+    file: &[u8],
+    options: &DecryptOptions,
+) -> Result<(Vec<u8>, Decrypted), DecryptError> {
     let mut out = Vec::new();
     let done = decrypt(file, &mut out, options)?;
     assert_eq!(done.plain_bytes, out.len() as u64);

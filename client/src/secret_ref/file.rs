@@ -1,14 +1,15 @@
 //! Secrets in files.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use super::{MAX_SECRET_BYTES, SecretError};
-use crate::secret::Secret;
+use layover_depot::Secret;
 
 /// Who may be able to read a secret's file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -40,8 +41,22 @@ fn read_now(path: &Path, access: FileAccess) -> Result<Secret, SecretError> {
         path: path.to_owned(),
         source,
     };
-    let mut file = File::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
+    // A pipe would be waited for until somebody writes into it.
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(unreadable(io::ErrorKind::IsADirectory.into()));
+    }
+    if !metadata.is_file() {
+        return Err(unreadable(io::Error::other(
+            "it is a pipe, socket or device, not a regular file",
+        )));
+    }
+    let mode = metadata.permissions().mode() & 0o777;
     if access == FileAccess::NotOthers && mode & 0o007 != 0 {
         return Err(SecretError::TooOpen {
             path: path.to_owned(),

@@ -1,4 +1,5 @@
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use super::*;
 
@@ -100,6 +101,30 @@ async fn a_file_loses_one_line_end_and_has_a_limit() {
         no_file.resolve(&sources).await,
         Err(SecretError::Unreadable { .. })
     ));
+}
+
+#[tokio::test]
+async fn a_pipe_is_refused_and_not_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &path,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .expect("make a pipe");
+    let sources = SecretSources::default();
+    let read = SecretRef::File(path);
+    let limit = Duration::from_secs(30);
+    let outcome = layover_depot::timer::timeout(limit, read.resolve(&sources)).await;
+    let error = outcome.expect("no waiting").expect_err("no secret");
+    let source = std::error::Error::source(&error).expect("why");
+    assert!(
+        source.to_string().contains("not a regular file"),
+        "{source}"
+    );
 }
 
 #[tokio::test]

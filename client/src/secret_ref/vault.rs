@@ -26,8 +26,8 @@ use zeroize::Zeroizing;
 
 use super::SecretRef;
 use crate::fault::Permanence;
-use crate::secret::Secret;
-use crate::timer::timeout;
+use layover_depot::Secret;
+use layover_depot::timer::timeout;
 
 /// Longest answer that is read, in bytes: Vault keeps entries of up to 1 MiB
 /// with its default storage limit, and the secret itself is much shorter.

@@ -2,13 +2,14 @@
 //! partner's firewall knows.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 use crate::fault::{RemoteError, RemoteFault, Step};
-use crate::timer::timeout;
+use crate::source::SourceAddresses;
+use layover_depot::timer::timeout;
 
 /// Addresses of one name that are tried, in the resolver's order.
 const MAX_ADDRESSES: usize = 8;
@@ -18,7 +19,7 @@ const MAX_ADDRESSES: usize = 8;
 pub(super) struct Dial<'a> {
     pub(super) host: &'a str,
     pub(super) port: u16,
-    pub(super) source_address: Option<IpAddr>,
+    pub(super) source_address: Option<SourceAddresses>,
     /// For the name, and for each address.
     pub(super) limit: Duration,
 }
@@ -70,7 +71,7 @@ impl Dial<'_> {
             .into_iter()
             .filter(|address| {
                 self.source_address
-                    .is_none_or(|source| source.is_ipv4() == address.is_ipv4())
+                    .is_none_or(|sources| sources.towards(*address).is_some())
             })
             .take(MAX_ADDRESSES)
             .collect();
@@ -98,7 +99,7 @@ impl Dial<'_> {
             TcpSocket::new_v6()
         }
         .map_err(|error| local(&error))?;
-        if let Some(source) = self.source_address {
+        if let Some(source) = self.source_address.and_then(|all| all.towards(address)) {
             socket
                 .bind(SocketAddr::new(source, 0))
                 .map_err(|error| RemoteFault::Settings {

@@ -57,6 +57,7 @@ pub(super) fn entry(name: RemoteName, attrs: &Attrs, letter: Option<u8>) -> Entr
             .map(|at| Modified {
                 at,
                 precision: Precision::Second,
+                day_at: None,
             }),
     }
 }

@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
+use russh::keys::ssh_key::PublicKey;
 use russh::{AlgorithmKind, Channel, Disconnect, Error, Names};
 
 use super::host_key::{Expected, Fingerprint};
 use super::transport::HostKeyKind;
 use crate::fault::{RemoteError, RemoteFault, Step};
+use crate::witness::{ShownHostKey, Witness};
 
 /// What the two sides agreed upon in the handshake, for an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +83,7 @@ impl Link {
 pub(super) struct Watcher {
     pub(super) expected: Expected,
     pub(super) link: Link,
+    pub(super) witness: Witness,
 }
 
 impl Handler for Watcher {
@@ -91,6 +94,13 @@ impl Handler for Watcher {
         // by its key: no such key is known.
         let key = shown.public_key();
         self.link.known().shown = Some((Fingerprint::of(&key), HostKeyKind::of(&key.algorithm())));
+        self.witness.note(|seen| {
+            let line = PublicKey::from(key.key_data().clone()).to_openssh();
+            seen.host_key = Some(ShownHostKey {
+                fingerprint: Fingerprint::of(&key).to_string(),
+                public_key: line.ok().map(|line| line.trim().to_owned()),
+            });
+        });
         match self.expected.check(&key) {
             Ok(()) => Ok(shown.certificate().is_none()),
             Err(fault) => {
@@ -113,6 +123,9 @@ impl Handler for Watcher {
             key_exchange: names.kex.as_ref().to_owned(),
             cipher: names.cipher.as_ref().to_owned(),
         });
+        let agreement = known.agreement.clone();
+        drop(known);
+        self.witness.note(|seen| seen.ssh = agreement);
         Ok(())
     }
 

@@ -64,6 +64,9 @@ impl Login<'_> {
         }
         let mut key_tried = false;
         let mut password_tried = false;
+        // Where a key is to prove who we are, a password beside it is the second proof:
+        // alone it would let a key that was refused go unnoticed.
+        let is_second = credential.keys().is_some();
         loop {
             let outcome = match (credential.keys(), credential.password()) {
                 (Some(keys), _) if !key_tried && self.takes(MethodKind::PublicKey) => {
@@ -76,7 +79,11 @@ impl Login<'_> {
                     }
                     outcome
                 }
-                (_, Some(password)) if !password_tried && self.takes_password() => {
+                (_, Some(password))
+                    if !password_tried
+                        && (!is_second || !self.proofs.is_empty())
+                        && self.takes_password() =>
+                {
                     password_tried = true;
                     self.password(password).await?
                 }

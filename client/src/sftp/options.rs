@@ -1,13 +1,13 @@
 //! What a connection to an SFTP server needs to be told.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::host_key::HostTrust;
 use super::key_pair::KeyPair;
+use crate::source::SourceAddresses;
 
 /// The port of SSH.
 pub const DEFAULT_PORT: u16 = 22;
@@ -27,8 +27,8 @@ pub struct SftpOptions {
     pub trust: HostTrust,
     /// Which SSH algorithms are offered.
     pub algorithms: Algorithms,
-    /// Address to connect from; the system chooses when `None`.
-    pub source_address: Option<IpAddr>,
+    /// Addresses to connect from; the system chooses when `None`.
+    pub source_address: Option<SourceAddresses>,
     /// How long is waited for what.
     pub timeouts: Timeouts,
 }
@@ -41,8 +41,8 @@ pub enum Credential {
     Password(Zeroizing<String>),
     /// By one of our key pairs.
     Key(KeyPairs),
-    /// By key first, then, when the server asks for more or takes no key, by
-    /// password.
+    /// By key first, then, when the server took the key and asks for more, by
+    /// password. A password is never sent in place of a key.
     Both {
         /// Our key pairs.
         keys: KeyPairs,

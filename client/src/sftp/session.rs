@@ -18,7 +18,7 @@ use super::link::Link;
 use super::options::Timeouts;
 use super::status::{self, code};
 use crate::fault::{RemoteError, RemoteFault, Step};
-use crate::timer::{Stopwatch, timeout};
+use layover_depot::timer::{Stopwatch, timeout};
 
 /// Requests that may be outstanding in one transfer.
 pub(super) const MAX_OUTSTANDING: usize = 64;

@@ -1,6 +1,7 @@
 //! The engine against real and scripted servers.
 
 mod cuts;
+mod exchanges;
 mod logins;
 mod openssh;
 mod openssh_server;

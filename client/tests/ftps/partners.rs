@@ -86,12 +86,12 @@ impl AsyncWrite for Broken {
 
 /// The story.
 async fn story(server: &Server, options: FtpsOptions) {
-    let mut ftp = Ftps::connect(options).await.unwrap();
+    let mut ftp = Ftps::connect(options.clone()).await.unwrap();
     transfers(&mut ftp).await;
     names_and_times(&mut ftp, server).await;
     renames_and_removals(&mut ftp).await;
     what_is_not_there(&mut ftp).await;
-    broken_off(&mut ftp).await;
+    broken_off(&mut ftp, server.software(), &options).await;
     Box::new(ftp).close().await.unwrap();
 }
 
@@ -221,7 +221,26 @@ async fn what_is_not_there(ftp: &mut Ftps) {
     }
 }
 
-async fn broken_off(ftp: &mut Ftps) {
+/// What comes after a transfer that nobody waited for. ProFTPD ends the whole session
+/// now and then when TLS of a data connection breaks off; then a new one must do.
+async fn get_after(
+    ftp: &mut Ftps,
+    software: Software,
+    options: &FtpsOptions,
+    from: &RemotePath,
+) -> Vec<u8> {
+    match get(ftp, from).await {
+        Err(error)
+            if software == Software::ProFtpd && error.fault == RemoteFault::ConnectionLost =>
+        {
+            *ftp = Ftps::connect(options.clone()).await.unwrap();
+            get(ftp, from).await.unwrap()
+        }
+        got => got.unwrap(),
+    }
+}
+
+async fn broken_off(ftp: &mut Ftps, software: Software, options: &FtpsOptions) {
     let (big, small) = (path(b"big"), path(b"small"));
     let bytes = content(8_000_000, 2);
     put(ftp, &big, &bytes).await.unwrap();
@@ -229,7 +248,7 @@ async fn broken_off(ftp: &mut Ftps) {
     let error = ftp.get(&big, 0, &mut Broken, &Silent).await.unwrap_err();
     assert!(matches!(error.fault, RemoteFault::Local { .. }), "{error}");
     assert_eq!(
-        get(ftp, &small).await.unwrap(),
+        get_after(ftp, software, options, &small).await,
         b"small",
         "after a broken sink"
     );
@@ -238,7 +257,7 @@ async fn broken_off(ftp: &mut Ftps) {
         .await
         .unwrap();
     assert_eq!(
-        get(ftp, &small).await.unwrap(),
+        get_after(ftp, software, options, &small).await,
         b"small",
         "after half a listing"
     );
@@ -253,7 +272,7 @@ async fn broken_off(ftp: &mut Ftps) {
         }
     }
     assert_eq!(
-        get(ftp, &small).await.unwrap(),
+        get_after(ftp, software, options, &small).await,
         b"small",
         "after a dropped download"
     );
@@ -267,7 +286,7 @@ async fn broken_off(ftp: &mut Ftps) {
         }
     }
     assert_eq!(
-        get(ftp, &small).await.unwrap(),
+        get_after(ftp, software, options, &small).await,
         b"small",
         "after a dropped upload"
     );

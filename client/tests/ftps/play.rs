@@ -5,10 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use layover_client::ServerSystem;
 use layover_client::ftps::{
     FtpsOptions, ListingOptions, Now, Security, Timeouts, TlsOptions, TlsVersions, Transfer, Trust,
 };
-use layover_client::{Secret, ServerSystem};
+use layover_depot::Secret;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -28,6 +29,8 @@ pub(crate) enum Answer {
     Hang,
     /// The connection is closed.
     Cut,
+    /// These bytes are sent, and the connection is closed.
+    Leave(&'static str),
 }
 
 /// How the data of a download or a listing ends.
@@ -251,6 +254,11 @@ impl Actor {
             }
             Answer::Hang => std::future::pending().await,
             Answer::Cut => Err(io::Error::other("cut")),
+            Answer::Leave(words) => {
+                to.write_all(words.as_bytes()).await?;
+                to.flush().await?;
+                Err(io::Error::other("left"))
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,10 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use layover_client::ServerSystem;
 use layover_client::ftps::{
     FtpsOptions, ListingOptions, Now, Security, Timeouts, TlsOptions, TlsVersions, Transfer, Trust,
 };
-use layover_client::{Secret, ServerSystem};
+use layover_depot::Secret;
 use tempfile::TempDir;
 
 use crate::authority::{Authority, Leaf};
@@ -25,6 +27,9 @@ use crate::authority::{Authority, Leaf};
 const USER_ID: u32 = 1;
 const USER: &str = "daemon";
 const PASSWORD: &str = "password-of-a-partner";
+/// Ports for data connections, below those that the system gives out: nobody else uses them
+/// on an address of our own.
+pub(crate) const PASSIVE_PORTS: RangeInclusive<u16> = 30_000..=30_019;
 /// How long a server may take to listen, in tries of 20 ms.
 const TRIES: usize = 500;
 
@@ -46,6 +51,8 @@ pub(crate) struct Setup {
     pub(crate) wants_identity: bool,
     /// Whether it lets uploads replace or continue what is there.
     pub(crate) overwrites: bool,
+    /// Whether data connections come on [`PASSIVE_PORTS`] alone.
+    pub(crate) has_passive_range: bool,
 }
 
 impl Setup {
@@ -55,6 +62,19 @@ impl Setup {
             security,
             wants_identity: false,
             overwrites: true,
+            has_passive_range: false,
+        }
+    }
+}
+
+impl Setup {
+    /// A line of settings with the first and the last of [`PASSIVE_PORTS`].
+    fn passive_ports(self, before: &str, between: &str) -> String {
+        let (first, last) = PASSIVE_PORTS.into_inner();
+        if self.has_passive_range {
+            format!("{before}{first}{between}{last}\n")
+        } else {
+            String::new()
         }
     }
 }
@@ -132,9 +152,17 @@ impl Server {
         panic!("{:?} does not answer:\n{}", self.setup, self.log());
     }
 
+    pub(crate) fn software(&self) -> Software {
+        self.setup.software
+    }
+
     pub(crate) fn log(&self) -> String {
         let read = |name| fs::read(self.dir.path().join(name)).unwrap_or_default();
         String::from_utf8_lossy(&[read("log"), read("tls.log")].concat()).into_owned()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Options that reach it, in passive mode.
@@ -173,7 +201,7 @@ impl Server {
 
 /// An address of loopback that no other test uses: none takes the port between the
 /// moment when it is found free and the server's start.
-fn own_address() -> Ipv4Addr {
+pub(crate) fn own_address() -> Ipv4Addr {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let [.., process] = std::process::id().to_be_bytes();
     let [.., number] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
@@ -222,11 +250,12 @@ fn vsftpd(setup: Setup, dir: &Path, root: &Path, at: SocketAddr) -> Result<Comma
          ftp_username={USER}\nnopriv_user=nobody\nsecure_chroot_dir={root}\n\
          write_enable=YES\nanon_upload_enable=YES\nanon_mkdir_write_enable=YES\n\
          anon_other_write_enable={}\nanon_world_readable_only=NO\n\
-         port_enable=YES\nconnect_from_port_20=NO\nseccomp_sandbox=NO\n{tls}",
+         port_enable=YES\nconnect_from_port_20=NO\nseccomp_sandbox=NO\n{ports}{tls}",
         at.ip(),
         at.port(),
         yes(setup.overwrites),
         root = root.display(),
+        ports = setup.passive_ports("pasv_min_port=", "\npasv_max_port="),
     );
     let config = dir.join("vsftpd.conf");
     fs::write(&config, text).unwrap();
@@ -278,7 +307,7 @@ fn proftpd(setup: Setup, dir: &Path, root: &Path, at: SocketAddr) -> Result<Comm
          User {USER}\nGroup {USER}\nPidFile {dir}/pid\nScoreboardFile {dir}/scoreboard\n\
          SystemLog none\nWtmpLog off\nTransferLog none\nUseReverseDNS off\n\
          DelayEngine off\nRequireValidShell off\nAuthOrder mod_auth_file.c\n\
-         AuthUserFile {}\nDefaultRoot {}\nAllowOverwrite {}\nAllowStoreRestart {}\n{tls}",
+         AuthUserFile {}\nDefaultRoot {}\nAllowOverwrite {}\nAllowStoreRestart {}\n{ports}{tls}",
         at.ip(),
         at.port(),
         modules.display(),
@@ -287,6 +316,7 @@ fn proftpd(setup: Setup, dir: &Path, root: &Path, at: SocketAddr) -> Result<Comm
         on(setup.overwrites),
         on(setup.overwrites),
         dir = dir.display(),
+        ports = setup.passive_ports("PassivePorts ", " "),
     );
     let config = dir.join("proftpd.conf");
     fs::write(&config, text).unwrap();
@@ -346,6 +376,9 @@ fn pure_ftpd(setup: Setup, dir: &Path, root: &Path, at: SocketAddr) -> Result<Co
         .arg(dir.join("pid"));
     if setup.security != Security::Plain {
         command.args(["-Y", "3", "-2"]).arg(dir.join("server.pem"));
+    }
+    if setup.has_passive_range {
+        command.arg("-p").arg(setup.passive_ports("", ":").trim());
     }
     if !setup.overwrites {
         command.arg("-r");

@@ -36,6 +36,33 @@ fn explicit() -> Play {
     }
 }
 
+/// The data port of a server that is gone is closed as well: that is no firewall's fault.
+#[tokio::test]
+async fn a_data_port_that_is_closed_with_the_server_is_a_lost_connection() {
+    // Nobody listens at port 1.
+    const NOBODY: &str = "229 go on (|||1|)\r\n";
+    for (answer, fault) in [
+        (Answer::Say(NOBODY.into()), None),
+        (Answer::Leave(NOBODY), Some(RemoteFault::ConnectionLost)),
+        (
+            Answer::Leave("229 go on (|||1|)\r\n421 good night\r\n"),
+            Some(RemoteFault::ConnectionLost),
+        ),
+    ] {
+        let told = format!("{answer:?}");
+        let stage = Stage::set(Play::default().instead("EPSV", answer)).await;
+        let mut ftp = connected(&stage).await;
+        let error = get(&mut ftp, &file()).await.unwrap_err();
+        match fault {
+            Some(fault) => assert_eq!(error.fault, fault, "{told}"),
+            None => assert!(
+                matches!(error.fault, RemoteFault::DataConnectionFailed { .. }),
+                "{told}: {error}"
+            ),
+        }
+    }
+}
+
 #[tokio::test]
 async fn o04_an_unreachable_pasv_address_is_repaired_and_epsv_not_asked_again() {
     let stage = Stage::set(Play::default().say("EPSV", "500 what?")).await;

@@ -3,7 +3,8 @@
 use layover_client::ftps::{
     ClientIdentity, Fingerprint, Ftps, FtpsOptions, Security, TlsVersions, Trust,
 };
-use layover_client::{RemoteError, RemoteFault, Secret, Step};
+use layover_client::{RemoteError, RemoteFault, Step};
+use layover_depot::Secret;
 use rcgen::date_time_ymd;
 
 use crate::authority::{Authority, Leaf};

@@ -27,7 +27,7 @@ fn export(pruned: u64, last: u64) -> Vec<String> {
     let mut after: Option<Checkpoint> = None;
     for seq in 1..=pruned {
         head = head.next(CHAIN, record(seq).as_bytes());
-        after = Some(signer.checkpoint(CHAIN, head, at()));
+        after = Some(signer.pruning(CHAIN, head, at()));
     }
     let mut lines = vec![Line::Chain {
         format: EXPORT_FORMAT,
@@ -254,6 +254,36 @@ fn a_pruned_beginning_needs_its_signature() {
     assert_eq!(flaw(&forged), (1, Fault::BadSignature { seq: 3 }));
     let unknown = verify_with(&lines, &[key(2).public()]).unwrap_err();
     assert!(matches!(unknown.fault, Fault::UnknownKey { seq: 4, .. }));
+}
+
+#[test]
+fn a_beginning_that_was_cut_off_at_an_ordinary_checkpoint_is_missed() {
+    let lines = export(0, 7);
+    let Line::Checkpoint(third) = serde_json::from_str(&lines[index_of(&lines, 3) + 1]).unwrap()
+    else {
+        panic!("a checkpoint follows every third entry");
+    };
+    let mut cut = vec![
+        Line::Chain {
+            format: EXPORT_FORMAT,
+            chain: CHAIN,
+            after: Some(third),
+            keys: Vec::new(),
+        }
+        .to_text()
+        .unwrap(),
+    ];
+    cut.extend_from_slice(&lines[index_of(&lines, 4)..]);
+    assert_eq!(flaw(&cut), (1, Fault::NotPruned { last: 3 }));
+    // Nor is a pruning one a place where the chain stood.
+    let mut pruned = export(4, 7);
+    let last = pruned.len() - 1;
+    let Line::Checkpoint(end) = serde_json::from_str(&pruned[last]).unwrap() else {
+        panic!("the last line is a checkpoint");
+    };
+    let other = key(1).pruning(CHAIN, end.head, at());
+    pruned[last] = Line::Checkpoint(other).to_text().unwrap();
+    assert_eq!(flaw(&pruned).1, Fault::BadSignature { seq: 7 });
 }
 
 #[test]

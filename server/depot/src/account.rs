@@ -6,6 +6,7 @@ use layover_retention::{ClockRecord, Keep, MAX_DATABASE_DIFFERENCE, PolicySource
 use serde::Serialize;
 
 use crate::holdings::Moving;
+use crate::integration::ZoneName;
 use crate::{
     AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedCertificate, AuthorizedKey,
     EntityId, EntityName, FileId, FileState, FolderPermission, HomeName, NewCertificate, NewKey,
@@ -56,6 +57,8 @@ pub struct Entity {
     pub name: EntityName,
     /// How long its files stay, where its accounts say nothing else.
     pub keep: Option<Keep>,
+    /// The zone of its days and schedules; none: UTC.
+    pub time_zone: Option<ZoneName>,
     /// When the operator created it.
     pub created_at: Timestamp,
 }
@@ -264,9 +267,11 @@ pub struct ForecastAccount {
     pub held_files: u64,
     /// Their bytes.
     pub held_bytes: u64,
+    /// When the first of them is free.
+    pub held_until: Option<Timestamp>,
 }
 
-/// A file that will go.
+/// A file that will go, or that would, were it not held for longer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ForecastFile {
     /// Its row.
@@ -283,6 +288,9 @@ pub struct ForecastFile {
     pub expires_at: Timestamp,
     /// When it was first collected.
     pub collected_at: Option<Timestamp>,
+    /// When the hold ends for which it does not go within the time asked about; none:
+    /// it goes.
+    pub held_until: Option<Timestamp>,
 }
 
 /// A due file that could not be deleted.

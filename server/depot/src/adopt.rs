@@ -6,6 +6,10 @@
 //! file that was moved in. A row whose file is gone, or is another file, ends
 //! as `missing`, with a journal entry.
 //!
+//! A row's file stays stored however many names it has: who backs the tree up with
+//! hard links must not end its clock or its hold. A file that no row knows is not taken
+//! while it has a second name, or one content could live in two homes.
+//!
 //! An adopted file has no uploader: the rule of its home's first account holds,
 //! else its entity's.
 //!
@@ -16,16 +20,16 @@
 
 mod memory;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use self::memory::{Due, Memory, Met, Seen, Stamp};
+use self::memory::{Due, Memory, Met, Oddity, Seen, Stamp};
 use crate::holdings::{Holdings, HomeRef};
-use crate::ledger::{Adoption, Claimed, FileRow, FileState};
+use crate::ledger::{Adoption, Claimed, FileRow, FileState, FoundFile};
 use crate::session::record;
 use crate::timer;
-use crate::vfs::{Entry, FileKind, VfsError};
+use crate::vfs::{Entries, Entry, FileKind, VfsError};
 use crate::{HomeId, VirtualPath};
 
 /// Entries of one directory that one look considers.
@@ -51,6 +55,10 @@ pub(crate) const FULL_ROUND_EVERY: Duration = Duration::from_secs(6 * 3600);
 /// has just changed is never behind more than these.
 const ENTRIES_PER_LOOK: usize = 400_000;
 
+/// Files of one directory that are adopted in one transaction: each by itself would
+/// cost a commit, and many more keep uploads waiting behind this one.
+const ADOPTED_AT_ONCE: usize = 200;
+
 /// Directories that are remembered. Those beyond are read in every look.
 const MAX_DIRS: usize = 200_000;
 
@@ -65,6 +73,7 @@ struct Limits {
     full_round_every: Duration,
     entries_per_look: usize,
     max_dirs: usize,
+    adopted_at_once: usize,
 }
 
 impl Default for Limits {
@@ -74,6 +83,7 @@ impl Default for Limits {
             full_round_every: FULL_ROUND_EVERY,
             entries_per_look: ENTRIES_PER_LOOK,
             max_dirs: MAX_DIRS,
+            adopted_at_once: ADOPTED_AT_ONCE,
         }
     }
 }
@@ -94,6 +104,12 @@ pub struct AdoptReport {
     /// Names that no peer could ask for (control characters, too long, too
     /// deep): never adopted.
     pub unreachable: u64,
+    /// What is neither a file nor a directory (symbolic links, pipes, sockets,
+    /// devices): never looked at.
+    pub foreign: u64,
+    /// Files seen that have other names too (hard links): stored ones stay stored,
+    /// unknown ones are not adopted.
+    pub linked: u64,
     /// Homes and directories that could not be looked at.
     pub failed: u64,
     /// Directories that were read.
@@ -122,6 +138,15 @@ struct Walk<'a> {
     until_pause: usize,
     /// Entries that may still be considered.
     left: usize,
+}
+
+/// What a directory holds, as far as it concerns a look.
+#[derive(Debug, Default)]
+struct Found {
+    /// Directories.
+    below: Vec<VirtualPath>,
+    /// Files to be adopted.
+    ready: Vec<(VirtualPath, Entry)>,
 }
 
 impl Adopter {
@@ -317,33 +342,70 @@ impl Walk<'_> {
         });
         let listing = listing.await;
         let (itself, listing) = listing.map_err(|error| VfsError::at(dir, error))?;
+        let waiting_before = self.report.waiting;
+        let more = listing.more;
+        let mut found = Found::default();
+        let compared = self.compare(home, dir, listing, &mut found).await;
+        // What was found before a fault is adopted all the same.
+        self.adopt(home, found.ready).await?;
+        compared?;
+        let is_done = self.report.waiting == waiting_before && !more;
+        let settled_after = self.adopter.limits.settled_after;
+        self.memory
+            .note_read(home.id, dir, Stamp::of(itself), is_done, settled_after);
+        Ok(found.below)
+    }
+
+    /// Compares what is in a directory with the ledger's rows.
+    async fn compare(
+        &mut self,
+        home: &HomeRef,
+        dir: &VirtualPath,
+        listing: Entries,
+        found: &mut Found,
+    ) -> Result<(), VfsError> {
         let rows = self.holdings().store.rows_in(home.id, dir).await?;
         let mut by_path: HashMap<VirtualPath, Vec<FileRow>> = HashMap::new();
         for row in rows {
             by_path.entry(row.path.clone()).or_default().push(row);
         }
-        let waiting_before = self.report.waiting;
-        let mut below = Vec::new();
+        if listing.foreign > 0 {
+            self.note_foreign(home, dir, listing.foreign);
+        }
         for (name, entry) in listing.entries {
             self.pause().await;
             self.left = self.left.saturating_sub(1);
             let Ok(path) = dir.join(&name) else {
-                self.report.unreachable = self.report.unreachable.saturating_add(1);
+                self.note_unreachable(home, dir, &name);
                 continue;
             };
             if entry.kind == FileKind::Directory {
-                below.push(path);
+                found.below.push(path);
                 continue;
             }
             self.report.seen = self.report.seen.saturating_add(1);
             let rows = by_path.remove(&path).unwrap_or_default();
+            if entry.is_linked {
+                self.note_linked(home, &path);
+            }
             if rows.iter().any(|row| row.is_file(entry.identity)) {
                 continue;
             }
             for row in rows.iter().filter(|row| row.state == FileState::Stored) {
                 self.settle_missing(home, row).await?;
             }
-            self.consider(home, path, entry).await?;
+            if entry.is_linked {
+                continue;
+            }
+            // A file that no row knows.
+            if self.memory.take_seen(home.id, &path) != Some(Seen::of(entry)) {
+                self.wait_for(home, path, entry);
+                continue;
+            }
+            found.ready.push((path, entry));
+            if found.ready.len() >= self.adopter.limits.adopted_at_once {
+                self.adopt(home, std::mem::take(&mut found.ready)).await?;
+            }
         }
         if !listing.more {
             for row in by_path.into_values().flatten() {
@@ -352,57 +414,120 @@ impl Walk<'_> {
                 }
             }
         }
-        let is_done = self.report.waiting == waiting_before && !listing.more;
-        let settled_after = self.adopter.limits.settled_after;
-        self.memory
-            .note_read(home.id, dir, Stamp::of(itself), is_done, settled_after);
-        Ok(below)
-    }
-
-    /// A file that no row knows.
-    async fn consider(
-        &mut self,
-        home: &HomeRef,
-        path: VirtualPath,
-        entry: Entry,
-    ) -> Result<(), VfsError> {
-        let unchanged = self.memory.take_seen(home.id, &path) == Some(Seen::of(entry));
-        if unchanged && self.adopt(home, &path, entry).await? {
-            self.report.adopted = self.report.adopted.saturating_add(1);
-            self.report.adopted_bytes = self.report.adopted_bytes.saturating_add(entry.size_bytes);
-            return Ok(());
-        }
-        self.report.waiting = self.report.waiting.saturating_add(1);
-        self.memory.wait_for(home.id, path, Seen::of(entry));
         Ok(())
     }
 
+    /// A file with a second name: counted, and told of once in a full round.
+    fn note_linked(&mut self, home: &HomeRef, path: &VirtualPath) {
+        self.report.linked = self.report.linked.saturating_add(1);
+        if self.memory.may_tell_of(Oddity::Linked) {
+            tracing::warn!(
+                home.name = %home.name,
+                file.path = %path,
+                "files in the homes have other names too (hard links): stored ones are kept, \
+                 listed and deleted as always, but their space is freed only when the other \
+                 names go; unknown ones are not adopted"
+            );
+        }
+    }
+
+    /// A name that no peer could ask for: counted, and told of once in a full round.
+    fn note_unreachable(&mut self, home: &HomeRef, dir: &VirtualPath, name: &[u8]) {
+        self.report.unreachable = self.report.unreachable.saturating_add(1);
+        if self.memory.may_tell_of(Oddity::Unreachable) {
+            tracing::warn!(
+                home.name = %home.name,
+                file.path = %dir,
+                name = %name.escape_ascii(),
+                "names in the homes that no client could ask for (control characters, longer than \
+                 255 bytes, too deep) are not adopted: neither listed nor ever deleted; rename or \
+                 remove them"
+            );
+        }
+    }
+
+    /// What is neither a file nor a directory: counted, and told of once in a full round.
+    fn note_foreign(&mut self, home: &HomeRef, dir: &VirtualPath, count: u64) {
+        self.report.foreign = self.report.foreign.saturating_add(count);
+        if self.memory.may_tell_of(Oddity::Foreign) {
+            tracing::warn!(
+                home.name = %home.name,
+                file.path = %dir,
+                "symbolic links, pipes, sockets or devices in the homes are never followed nor \
+                 opened: neither listed nor ever deleted; remove them"
+            );
+        }
+    }
+
+    /// The next look sees whether a file is as it is now.
+    fn wait_for(&mut self, home: &HomeRef, path: VirtualPath, entry: Entry) {
+        self.report.waiting = self.report.waiting.saturating_add(1);
+        self.memory.wait_for(home.id, path, Seen::of(entry));
+    }
+
+    /// Adopts files of one directory; those that cannot be now wait for the next look.
     async fn adopt(
+        &mut self,
+        home: &HomeRef,
+        files: Vec<(VirtualPath, Entry)>,
+    ) -> Result<(), VfsError> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let adopted = self.adopt_at_once(home, &files).await?;
+        for (path, entry) in files {
+            if adopted.contains(&path) {
+                self.report.adopted = self.report.adopted.saturating_add(1);
+                let bytes = self.report.adopted_bytes;
+                self.report.adopted_bytes = bytes.saturating_add(entry.size_bytes);
+            } else {
+                self.wait_for(home, path, entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which of the files were adopted.
+    async fn adopt_at_once(
         &self,
         home: &HomeRef,
-        path: &VirtualPath,
-        entry: Entry,
-    ) -> Result<bool, VfsError> {
+        files: &[(VirtualPath, Entry)],
+    ) -> Result<HashSet<VirtualPath>, VfsError> {
         let holdings = self.holdings();
-        let _guard = holdings.lock(home.id, &[path]).await?;
-        let place = home.place(path);
-        let still = holdings.vfs.run(move |storage| storage.stat(&place)).await;
-        if still.ok().map(Seen::of) != Some(Seen::of(entry)) {
-            return Ok(false);
-        }
+        let paths: Vec<&VirtualPath> = files.iter().map(|(path, _)| path).collect();
+        let _guard = holdings.lock(home.id, &paths).await?;
+        let places: Vec<_> = paths.iter().map(|path| home.place(path)).collect();
+        let still = holdings.vfs.run(move |storage| {
+            let stat = |place| storage.stat(place).ok().filter(|still| !still.is_linked);
+            Ok::<_, std::io::Error>(places.iter().map(stat).collect::<Vec<_>>())
+        });
+        let still = still
+            .await
+            .map_err(|error| VfsError::at(&VirtualPath::root(), error))?;
         holdings.check_storage().await?;
         let now = holdings.arriving_at();
+        let unchanged = files.iter().zip(still).filter(|((_, entry), still)| {
+            still.is_some_and(|still| Seen::of(still) == Seen::of(*entry))
+        });
         let adoption = Adoption {
             home: home.id,
-            path: path.clone(),
-            size_bytes: entry.size_bytes,
-            identity: entry.identity,
+            files: unchanged
+                .map(|((path, entry), _)| FoundFile {
+                    path: path.clone(),
+                    size_bytes: entry.size_bytes,
+                    identity: entry.identity,
+                    entry: record::adopted(holdings, home, path, entry.size_bytes, now),
+                })
+                .collect(),
             appliance: holdings.appliance,
             node: holdings.node.clone(),
             now,
-            entry: record::adopted(holdings, home, path, entry.size_bytes, now),
         };
-        Ok(holdings.store.adopt(&adoption).await? == Claimed::Yes)
+        let taken = holdings.store.adopt(&adoption).await?;
+        let files = adoption.files.into_iter().zip(taken);
+        Ok(files
+            .filter_map(|(file, is_taken)| is_taken.then_some(file.path))
+            .collect())
     }
 
     /// A stored row whose file was not found under its name.

@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use layover_retention::{Clock, Timestamp};
+use layover_retention::{ChainName, Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::account::JobRun;
+use crate::account::{Actor, JobRun};
 use crate::data_dir;
 use crate::depot::{Depot, Options};
 use crate::journal::{JournalKind, NewEntry};
@@ -350,6 +350,7 @@ pub struct Restore {
     storage: LocalStorage,
     connect: Connect,
     clock: Arc<dyn Clock>,
+    data_dir: std::path::PathBuf,
     manifest: BackupManifest,
     report: BackupReport,
     /// The database is complete, and at the newest schema step.
@@ -421,6 +422,7 @@ impl Restore {
             fsync: options.fsync,
             missing: Missing::MakeUpTo(manifest.schema_step),
         };
+        data_dir::mark_restoring(&options.data_dir).map_err(|error| made(error.into()))?;
         let store = Store::open(&connect).await?;
         store.clear().await?;
         let now = options.clock.now();
@@ -438,6 +440,7 @@ impl Restore {
             storage,
             connect,
             clock: Arc::clone(&options.clock),
+            data_dir: options.data_dir.clone(),
             manifest,
             report: BackupReport::default(),
             settled: false,
@@ -496,11 +499,11 @@ impl Restore {
     }
 
     /// The last entry was taken: rows and files are made to belong together, and
-    /// a server may work on them.
+    /// a server may work on them. The journal says who put which moment back.
     ///
     /// # Errors
     /// As [`Restore::entry`].
-    pub async fn finish(mut self) -> Result<BackupReport, BackupError> {
+    pub async fn finish(mut self, actor: &Actor) -> Result<BackupReport, BackupError> {
         self.settle_database().await?;
         let mut after = FileId(0);
         loop {
@@ -515,9 +518,34 @@ impl Restore {
             }
         }
         self.end_lost_uploads().await?;
+        self.tell(actor).await?;
         self.store.forget_job(RESTORING).await?;
         self.store.close().await;
+        data_dir::unmark_restoring(&self.data_dir)
+            .map_err(|error| BackupError::Depot(Box::new(error.into())))?;
         Ok(self.report)
+    }
+
+    /// A restore puts the hash chains back, too: where they stand is written down in
+    /// the journal that goes on from there.
+    async fn tell(&self, actor: &Actor) -> Result<(), BackupError> {
+        let node = NodeId("restore".to_owned());
+        let mut entry = NewEntry::admin(self.clock.now(), "restore", &node, actor)
+            .with("backup_at", self.manifest.created_at.to_string())
+            .with("backup_version", self.manifest.version.as_str());
+        for (chain, seq, hash) in [
+            (
+                ChainName::Certificates,
+                "certificates_seq",
+                "certificates_hash",
+            ),
+            (ChainName::Journal, "journal_seq", "journal_hash"),
+        ] {
+            let head = self.store.chain_head(chain).await?;
+            entry = entry.with(seq, head.seq).with(hash, head.hash.to_string());
+        }
+        self.store.append(&entry).await?;
+        Ok(())
     }
 
     /// A backup holds no interrupted uploads: their rows end, except where the homes

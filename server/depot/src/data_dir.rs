@@ -1,6 +1,7 @@
 //! The data directory of one node: the lock that keeps a second server out,
 //! and the node's name.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -11,6 +12,7 @@ use rustix::fs::FlockOperation;
 use zeroize::Zeroizing;
 
 use crate::NodeId;
+use crate::chain_memory::ChainMemory;
 
 /// Where the host keys lie.
 const KEYS_DIR: &str = "keys";
@@ -20,12 +22,23 @@ const LOCK_FILE: &str = "layover.lock";
 const NODE_FILE: &str = "node-id";
 /// The key of this node's part in the hash chains.
 const SIGNING_KEY_FILE: &str = "signing_key";
+/// Where the hash chains stood when this node last looked: not beside the key, so that
+/// keys that are brought back do not bring an old memory with them.
+const CHAIN_HEADS_FILE: &str = "chain_heads.json";
+/// Bytes of it that are read at most.
+const MAX_CHAIN_HEADS_BYTES: u64 = 1 << 20;
 /// The master keys that secrets in the database are sealed with.
 const MASTER_KEYS_FILE: &str = "master_keys";
 /// Held locked while they are rotated.
 const MASTER_KEYS_LOCK: &str = "master_keys.lock";
 /// Longest node name, in bytes.
 const MAX_NODE_BYTES: usize = 64;
+/// There while a backup is restored here: empty until the database says so itself.
+const RESTORING_FILE: &str = "restoring";
+/// Marks of command lines that move files.
+const COURIERS_DIR: &str = "couriers";
+/// Marks of dead command lines that one look takes: more would be a fault of its own.
+const MAX_DEAD_COURIERS: usize = 1000;
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +60,12 @@ pub enum DataDirError {
     /// The key that signs the hash chains is none.
     #[error("`{}` does not hold the {SEED_BYTES} bytes of a signing key; restore it from a backup, or remove it to get a new one (auditors need its public half, too)", path.display())]
     BadSigningKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What this node remembers of the hash chains cannot be read.
+    #[error("`{}` does not hold where the hash chains stood; restore it, or remove it: the journal then says that this node had forgotten them", path.display())]
+    BadChainHeads {
         /// The file.
         path: PathBuf,
     },
@@ -93,14 +112,35 @@ pub(crate) fn is_missing(path: &Path) -> bool {
 }
 
 /// Whether a backup may be restored here: nothing is there but perhaps an empty
-/// directory for the homes. What cannot be seen counts as something.
+/// directory for the homes, and the mark of a restore that made nothing else. What cannot be seen counts as something.
 pub(crate) fn is_unused(data_dir: &Path) -> bool {
     match fs::read_dir(data_dir) {
         Ok(mut entries) => {
-            entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "homes"))
+            let ours = |name: &OsStr| name == "homes" || name == RESTORING_FILE;
+            entries.all(|entry| entry.is_ok_and(|entry| ours(&entry.file_name())))
         }
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
+}
+
+/// Marks the data directory, durably: a backup is being restored into it.
+pub(crate) fn mark_restoring(data_dir: &Path) -> Result<(), DataDirError> {
+    let path = data_dir.join(RESTORING_FILE);
+    let marked = private_file(&path)
+        .and_then(|mark| mark.sync_all())
+        .and_then(|()| File::open(data_dir)?.sync_all());
+    marked.map_err(|source| DataDirError::Unusable { path, source })
+}
+
+/// The restore has ended.
+pub(crate) fn unmark_restoring(data_dir: &Path) -> Result<(), DataDirError> {
+    let path = data_dir.join(RESTORING_FILE);
+    fs::remove_file(&path).map_err(|source| DataDirError::Unusable { path, source })
+}
+
+/// Whether a restore into it has begun and not ended.
+pub(crate) fn is_restoring(data_dir: &Path) -> bool {
+    !is_missing(&data_dir.join(RESTORING_FILE))
 }
 
 /// Which file `path` is: device and inode.
@@ -233,6 +273,35 @@ pub(crate) fn signing_key(data_dir: &Path) -> Result<SigningKey, DataDirError> {
     SigningKey::from_seed(&seed).map_err(|_| DataDirError::BadSigningKey { path })
 }
 
+/// Where [`chain_memory`] is kept.
+pub(crate) fn chain_heads_file(data_dir: &Path) -> PathBuf {
+    data_dir.join(CHAIN_HEADS_FILE)
+}
+
+/// What was kept; nothing before the first entry was signed.
+pub(crate) fn chain_memory(data_dir: &Path) -> Result<ChainMemory, DataDirError> {
+    let path = chain_heads_file(data_dir);
+    let mut content = Vec::new();
+    match File::open(&path) {
+        Ok(file) => {
+            file.take(MAX_CHAIN_HEADS_BYTES)
+                .read_to_end(&mut content)
+                .map_err(|source| DataDirError::Unusable {
+                    path: path.clone(),
+                    source,
+                })?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ChainMemory::default()),
+        Err(source) => return Err(DataDirError::Unusable { path, source }),
+    }
+    serde_json::from_slice(&content).map_err(|_| DataDirError::BadChainHeads { path })
+}
+
+/// Keeps what is known of the chains, whole or not at all.
+pub(crate) fn keep_chain_memory(path: &Path, heads: &ChainMemory) -> io::Result<()> {
+    write_once(path, &serde_json::to_vec(heads)?)
+}
+
 /// Where the master keys lie, in a directory for this user alone.
 pub(crate) fn master_keys(data_dir: &Path) -> Result<PathBuf, DataDirError> {
     let keys = data_dir.join(KEYS_DIR);
@@ -298,6 +367,69 @@ pub(crate) fn write_once(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::rename(&fresh, path)
 }
 
+/// Says that a command line moves files, as long as it is held: the lock on its file goes
+/// with the process, however that dies.
+#[derive(Debug)]
+pub(crate) struct CourierMark {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for CourierMark {
+    fn drop(&mut self) {
+        // One that stays is taken for a dead one's, and there is nothing to settle.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Marks this process, whose name among the nodes is `node`.
+pub(crate) fn mark_courier(data_dir: &Path, node: &NodeId) -> Result<CourierMark, DataDirError> {
+    let dir = data_dir.join(COURIERS_DIR);
+    make_private(&dir)?;
+    let path = dir.join(node.as_str());
+    let unusable = |source| DataDirError::Unusable {
+        path: path.clone(),
+        source,
+    };
+    // Locked before it has its name, so that nobody finds it without its lock.
+    let fresh = dir.join(format!(".{}", node.as_str()));
+    let file = private_file(&fresh).map_err(unusable)?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|error| unusable(error.into()))?;
+    fs::rename(&fresh, &path).map_err(unusable)?;
+    Ok(CourierMark { path, _file: file })
+}
+
+/// Command lines that died while they moved files. Each mark is held until it is dropped,
+/// so that two that come at once do not both settle what is left.
+pub(crate) fn dead_couriers(data_dir: &Path) -> Result<Vec<(NodeId, CourierMark)>, DataDirError> {
+    let dir = data_dir.join(COURIERS_DIR);
+    let unusable = |source| DataDirError::Unusable {
+        path: dir.clone(),
+        source,
+    };
+    let mut dead = Vec::new();
+    for entry in fs::read_dir(&dir).map_err(unusable)? {
+        if dead.len() >= MAX_DEAD_COURIERS {
+            break;
+        }
+        let entry = entry.map_err(unusable)?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else {
+            continue;
+        };
+        let path = entry.path();
+        // Gone: its process has just ended.
+        let Ok(file) = OpenOptions::new().read(true).write(true).open(&path) else {
+            continue;
+        };
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            dead.push((NodeId(name.to_owned()), CourierMark { path, _file: file }));
+        }
+    }
+    Ok(dead)
+}
+
 /// The name of a process that is no server.
 pub(crate) fn tool_node() -> Result<NodeId, DataDirError> {
     random_name("tool").map(NodeId)
@@ -328,6 +460,25 @@ mod tests {
         drop(first);
         assert!(!is_locked(dir.path()));
         assert!(lock(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn a_courier_is_dead_when_nobody_holds_its_mark() {
+        let dir = tempfile::tempdir().unwrap();
+        let (living, dead) = (NodeId("tool-1".to_owned()), NodeId("tool-2".to_owned()));
+        let _mark = mark_courier(dir.path(), &living).unwrap();
+        assert!(dead_couriers(dir.path()).unwrap().is_empty());
+        // As a process leaves it that is killed.
+        fs::write(dir.path().join(COURIERS_DIR).join("tool-2"), b"").unwrap();
+        let found = dead_couriers(dir.path()).unwrap();
+        let names: Vec<_> = found.iter().map(|(node, _)| node.clone()).collect();
+        assert_eq!(names, [dead]);
+        assert!(
+            dead_couriers(dir.path()).unwrap().is_empty(),
+            "held by the first who saw it"
+        );
+        drop(found);
+        assert!(dead_couriers(dir.path()).unwrap().is_empty(), "settled");
     }
 
     #[test]

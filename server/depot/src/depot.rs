@@ -10,17 +10,21 @@ use layover_retention::{Clock, Keep, SigningKey};
 
 use crate::account::JobRun;
 use crate::adopt::{AdoptReport, Adopter};
+use crate::chain_memory::ChainMemory;
 use crate::content_hash::{Checksum, ContentHasher, HashReport};
 use crate::data_dir::{self, DataDirError, ServerLock};
 use crate::evidence::Evidence;
+use crate::fault_log::FaultLog;
+use crate::figures::{Counted, LedgerFigures};
 use crate::gate::GateOptions;
-use crate::holdings::{Elsewhere, Holdings, needed_storage};
+use crate::holdings::{Elsewhere, Holdings, LiveKey, needed_storage};
 use crate::journal::{JournalKind, NewEntry};
 use crate::ledger::ApplianceKeep;
 use crate::password::Passwords;
 use crate::recover::{self, RecoveryReport, SILENT_AFTER};
+use crate::statistics::Statistics;
 use crate::store::{Connect, Missing, OpenStoreError, OwnSessions, Store};
-use crate::vfs::{LocalStorage, StorageId, Vfs};
+use crate::vfs::{HiddenName, LocalStorage, Room, StorageId, Vfs, Watched};
 use crate::{EndReason, Gate, Journal, NodeId, Registry, Shelf, StoreError, VfsError, timer};
 
 /// A network whose end has come is noticed after so many refreshes at the
@@ -197,6 +201,8 @@ struct Inner {
     joined: AtomicBool,
     /// Whether the last word of what sessions move was that some do.
     told_some: AtomicBool,
+    data_dir: PathBuf,
+    role: Role,
     _lock: Option<ServerLock>,
 }
 
@@ -218,12 +224,19 @@ impl Depot {
         if options.role != Role::Visitor {
             data_dir::make_private(&options.data_dir)?;
         }
+        // Before a database is made: a restore killed at once has none yet.
+        if data_dir::is_restoring(&options.data_dir) {
+            return Err(OpenError::HalfRestored);
+        }
         let node_here = data_dir::existing_node(&options.data_dir)?;
-        let (lock, node, key) = match options.role {
+        let (lock, node, signer) = match options.role {
             Role::Server => (
                 Some(data_dir::lock(&options.data_dir)?),
                 data_dir::node(&options.data_dir)?,
-                Some(data_dir::signing_key(&options.data_dir)?),
+                Some((
+                    data_dir::signing_key(&options.data_dir)?,
+                    data_dir::chain_memory(&options.data_dir)?,
+                )),
             ),
             Role::Tool | Role::Visitor => (None, data_dir::tool_node()?, None),
         };
@@ -235,6 +248,12 @@ impl Depot {
                 Role::Server | Role::Tool => Missing::Make,
             },
         };
+        let watched = Watched {
+            database,
+            data_dir: options.data_dir.clone(),
+            homes: options.homes.clone(),
+        };
+        give_way(&watched).await;
         let store = Arc::new(Store::open(&connect).await?);
         if crate::backup::is_incomplete(&store).await? {
             return Err(OpenError::HalfRestored);
@@ -279,11 +298,12 @@ impl Depot {
             },
             options.partial_keep.as_duration(),
         );
+        holdings.room.watch(watched);
         let node_here = match options.role {
             Role::Server => Some(holdings.node.clone()),
             Role::Tool | Role::Visitor => node_here,
         };
-        let depot = Self::assemble(holdings, node_here, &options, lock, key);
+        let depot = Self::assemble(holdings, node_here, &options, lock, signer);
         if options.role == Role::Server {
             depot.settle_storage(&options.homes).await?;
             let now = depot.inner.holdings.now();
@@ -305,8 +325,10 @@ impl Depot {
         node_here: Option<NodeId>,
         options: &Options,
         lock: Option<ServerLock>,
-        key: Option<SigningKey>,
+        signer: Option<(SigningKey, ChainMemory)>,
     ) -> Self {
+        let (key, heads) = signer.unzip();
+        let heads = heads.unwrap_or_default();
         let passwords = Passwords::new();
         Self {
             inner: Arc::new(Inner {
@@ -314,7 +336,7 @@ impl Depot {
                 gate: Gate::new(Arc::clone(&holdings), passwords, options.gate.clone()),
                 journal: Journal::new(Arc::clone(&holdings.store), holdings.node.clone()),
                 shelf: Shelf::new(Arc::clone(&holdings)),
-                evidence: Evidence::new(Arc::clone(&holdings), key),
+                evidence: Evidence::new(Arc::clone(&holdings), key, heads, &options.data_dir),
                 hasher: (options.checksum == Checksum::Background)
                     .then(|| ContentHasher::new(Arc::clone(&holdings))),
                 adopter: tokio::sync::Mutex::new(Adopter::new(Arc::clone(&holdings))),
@@ -322,6 +344,8 @@ impl Depot {
                 refreshes: AtomicU32::new(0),
                 joined: AtomicBool::new(false),
                 told_some: AtomicBool::new(false),
+                data_dir: options.data_dir.clone(),
+                role: options.role,
                 holdings,
                 node_here,
                 _lock: lock,
@@ -367,6 +391,62 @@ impl Depot {
         data_dir.is_dir() && data_dir::is_locked(data_dir)
     }
 
+    /// What was transferred, by days.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        Statistics::new(Arc::clone(&self.inner.holdings))
+    }
+
+    /// What this process has counted since it began.
+    #[must_use]
+    pub fn counted(&self) -> Counted {
+        let mut counted = self.inner.holdings.counters.all();
+        counted.sessions = self.inner.gate.live().by_protocol();
+        counted
+    }
+
+    /// What the database knows, for metrics: nine queries that indexes answer.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn ledger_figures(&self) -> Result<LedgerFigures, StoreError> {
+        let holdings = &self.inner.holdings;
+        holdings.store.ledger_figures(holdings.now()).await
+    }
+
+    /// Stored files. Every one is counted, in an index: not to be asked for often.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn count_stored(&self) -> Result<u64, StoreError> {
+        self.inner.holdings.store.count_stored().await
+    }
+
+    /// Whether files can be put into the homes, tried with one that is removed again,
+    /// and whether they are the database's.
+    ///
+    /// # Errors
+    /// `HomesAway`, `Storage`; `Database`.
+    pub async fn try_storage(&self) -> Result<(), VfsError> {
+        let holdings = &self.inner.holdings;
+        holdings.check_storage().await?;
+        let hidden = HiddenName::fresh()?;
+        let _live = holdings.live.enter(LiveKey::Hidden(hidden.clone()));
+        let tried = holdings.vfs.run(move |storage| {
+            let file = storage.create_hidden(&hidden)?;
+            let written = file.write_at(0, b"?");
+            storage.unlink_hidden(&hidden)?;
+            written
+        });
+        Ok(tried.await?)
+    }
+
+    /// Lines about faults of ours, for front ends.
+    #[must_use]
+    pub fn faults(&self) -> &FaultLog {
+        &self.inner.holdings.faults
+    }
+
     /// The door for operators.
     #[must_use]
     pub fn registry(&self) -> &Registry {
@@ -393,6 +473,11 @@ impl Depot {
 
     pub(crate) fn holdings(&self) -> &Arc<Holdings> {
         &self.inner.holdings
+    }
+
+    /// The data directory, unless this is its server.
+    pub(crate) fn tools_data_dir(&self) -> Option<&PathBuf> {
+        (self.inner.role != Role::Server).then_some(&self.inner.data_dir)
     }
 
     pub(crate) fn node_here(&self) -> Option<&NodeId> {
@@ -535,6 +620,17 @@ impl Depot {
             );
         }
         holdings.store.close().await;
+    }
+}
+
+/// A full disk must keep nobody from opening the database: there is a piece for that.
+async fn give_way(watched: &Watched) {
+    let room = Room::default();
+    room.watch(watched.clone());
+    let given = tokio::task::spawn_blocking(move || room.give_way()).await;
+    // What cannot be asked now is told of by whoever opens it.
+    if let Ok(Err(error)) = given {
+        tracing::debug!(%error, "how much room there is cannot be told");
     }
 }
 

@@ -26,6 +26,7 @@ pub use proof::{FirstProof, Proof};
 
 use crate::certificate::{CertificateFault, Request, UserCa, UserCertificate};
 use crate::client_certificate::ClientCertificateFault;
+use crate::figures::Ending;
 use crate::holdings::{Holdings, HomeRef};
 use crate::journal::{JournalKind, NewEntry, Outcome};
 use crate::password::Passwords;
@@ -77,6 +78,9 @@ pub enum LoginError {
         /// Why.
         source: StoreError,
     },
+    /// Nobody comes in while the disk has room for deletion alone; nothing was examined.
+    #[error("the disk is full")]
+    DiskFull,
     /// The account's folder cannot be made.
     #[error("the account's home cannot be used")]
     NoHome {
@@ -200,7 +204,17 @@ impl Gate {
     /// # Errors
     /// [`AdmitRefused`]: close the connection without a byte.
     pub fn admit(&self, peer: IpAddr) -> Result<ConnectionSlot, AdmitRefused> {
-        self.admission.admit(normalise_ip(peer))
+        let admitted = self.admission.admit(normalise_ip(peer));
+        if let Err(why) = &admitted {
+            self.holdings.counters.refused_connection(*why);
+        }
+        admitted
+    }
+
+    /// Whether nobody can log in because the disk is full.
+    #[must_use]
+    pub fn is_out_of_room(&self) -> bool {
+        self.holdings.room.is_scarce()
     }
 
     /// How many connections there are.
@@ -311,9 +325,28 @@ impl Gate {
     /// journal before the answer is given.
     ///
     /// # Errors
-    /// `Refused` for every reason that the peer could do something about;
+    /// `DiskFull` for everybody; `Refused` for every reason that the peer could do something about;
     /// `OneMore` when the proof is right and the account asks for two.
     pub async fn login(&self, attempt: LoginAttempt) -> Result<Session, LoginError> {
+        let (protocol, method) = (attempt.protocol, attempt.proof.method());
+        let result = match self.holdings.room.refuses() {
+            true => Err(LoginError::DiskFull),
+            false => self.judge(attempt).await,
+        };
+        let ending = match &result {
+            Ok(_) => Some(Ending::Ok),
+            Err(LoginError::Refused) => Some(Ending::Refused),
+            // The login goes on.
+            Err(LoginError::OneMore { .. }) => None,
+            Err(_) => Some(Ending::Failed),
+        };
+        if let Some(ending) = ending {
+            self.holdings.counters.login(protocol, method, ending);
+        }
+        result
+    }
+
+    async fn judge(&self, attempt: LoginAttempt) -> Result<Session, LoginError> {
         let peer = normalise_ip(attempt.peer);
         let row = self.look_up(&attempt.user).await?;
         // Networks come first: a password or key is examined only for a peer
@@ -676,7 +709,7 @@ impl Gate {
                 });
             }
         };
-        self.live.add(&session);
+        self.live.add(&session, attempt.protocol, peer);
         Ok(session)
     }
 

@@ -39,16 +39,18 @@ pub(crate) use locks::{NameGuard, PathLocks};
 pub use moving::{Direction, Moving};
 pub(crate) use moving::{MovingGuard, MovingTable, Told};
 pub(crate) use publish::{PublishError, Publishing};
-pub(crate) use removal::Taken;
+pub(crate) use removal::{Removed, Taken};
 pub(crate) use storage::{Elsewhere, needed_storage};
 
 use grounds::KnownGrounds;
 
+use crate::fault_log::FaultLog;
+use crate::figures::Counters;
 use crate::ledger::{ApplianceKeep, Claimed};
 use crate::listings::Listings;
 use crate::store::{Store, StoreError};
 use crate::timer;
-use crate::vfs::{HiddenName, Place, Vfs, VfsError};
+use crate::vfs::{HiddenName, Place, Room, Vfs, VfsError};
 use crate::{HomeId, HomeName, NodeId, VirtualPath};
 
 /// How long a verb waits for a name that another process has claimed.
@@ -94,6 +96,12 @@ pub(crate) struct Holdings {
     pub(crate) listings: Listings,
     /// The rules that held for accounts of late.
     pub(crate) grounds: KnownGrounds,
+    /// Whether there is room for what partners begin.
+    pub(crate) room: Arc<Room>,
+    /// Lines about faults of ours.
+    pub(crate) faults: FaultLog,
+    /// What is counted for metrics.
+    pub(crate) counters: Counters,
     /// Work that goes on when its caller is gone; waited for at the end.
     pub(crate) tasks: TaskTracker,
     /// Claims refused because another process holds the name.
@@ -134,6 +142,9 @@ impl Holdings {
             rowless: Mutex::default(),
             listings: Listings::default(),
             grounds: KnownGrounds::default(),
+            room: Arc::default(),
+            faults: FaultLog::default(),
+            counters: Counters::default(),
             tasks: TaskTracker::new(),
             #[cfg(test)]
             refused_claims: std::sync::atomic::AtomicUsize::new(0),

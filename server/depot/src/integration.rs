@@ -10,7 +10,6 @@ mod reference;
 mod rules;
 mod secrets;
 mod settings;
-mod ssh_key;
 mod values;
 
 use std::num::NonZeroU16;
@@ -19,7 +18,10 @@ use layover_retention::Timestamp;
 use serde_json::{Map, Value};
 
 pub use fields::{Field, FieldError, FieldFault};
-pub use flow::{FlowDefinition, MAX_FLOW_FILES};
+pub use flow::{
+    AfterSuccess, FlowDefinition, FlowFault, FlowRules, FlowTarget, HomeFolder, MAX_FLOW_FILES,
+    MAX_PARALLEL_FILES, MAX_RETRIES, MAX_RETRY_AFTER_S,
+};
 pub use host_key::{HostKeyError, HostKeyProof, PartnerHostKey};
 pub use location::{Location, LocationPath, LocationPathError, MAX_LOCATION_PATH_BYTES};
 pub use reference::{MAX_REFERENCE_BYTES, NotAReference, SecretReference};
@@ -30,15 +32,15 @@ pub use secrets::{
 pub use settings::{
     FtpSettings, InboundPolicy, IntegrationSettings, OutboundPolicy, SftpSettings, TlsSettings,
 };
-pub use ssh_key::{KeyPairError, SshKeyKind, SshKeyPair};
 pub use values::{
-    ActivePorts, CertificatePin, Certificates, CronSchedule, DateFormat, DisplayName, FilePattern,
-    FlowDirection, FlowFolder, FtpsSecurity, IdempotencyMode, IntegrationProtocol,
+    ActivePorts, CatchUp, CertificatePin, Certificates, CronSchedule, DateFormat, DisplayName,
+    FilePattern, FlowDirection, FlowFolder, FtpsSecurity, IdempotencyMode, IntegrationProtocol,
     LocationDirection, MAX_DATE_FORMAT_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_HOST_BYTES,
     MAX_KEY_TEXT_BYTES, MAX_REMOTE_USER_BYTES, MAX_SUFFIX_BYTES, MinTlsVersion, NotAValue,
     PartialSuffix, PgpPublicKeys, RemoteHost, RemoteSystem, RemoteUser, SftpAuth, SshAlgorithms,
     TransferMode, ZoneName,
 };
+pub(crate) use values::{DAYS, MONTHS};
 
 use crate::{EntityName, IntegrationId, IntegrationName, LocationName};
 

@@ -6,16 +6,15 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use layover_retention::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::ledger::Replaced;
 use crate::store::{Store, StoreError};
-use crate::{Actor, HomeName, NodeId, Protocol, SessionId, VirtualPath};
+use crate::{Actor, HomeName, IntegrationName, NodeId, Protocol, SessionId, VirtualPath};
 
 /// Most entries that one query returns; more are had with `after_id`.
 pub const MAX_JOURNAL_PAGE: usize = 10_000;
@@ -37,33 +36,31 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(self.as_str())
             }
         }
 
-        impl FromStr for $name {
-            type Err = UnknownWord;
+        impl std::str::FromStr for $name {
+            type Err = $crate::UnknownWord;
 
-            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+            fn from_str(text: &str) -> Result<Self, $crate::UnknownWord> {
                 match text {
                     $($text => Ok(Self::$variant),)+
-                    _ => Err(UnknownWord {
-                        text: text.chars().take(80).collect(),
-                        expected: &[$($text),+],
-                    }),
+                    _ => Err($crate::UnknownWord::new(text, &[$($text),+])),
                 }
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.as_str())
             }
         }
     };
 }
+pub(crate) use words;
 
 /// The text is none of the words that are expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +68,15 @@ macro_rules! words {
 pub struct UnknownWord {
     text: String,
     expected: &'static [&'static str],
+}
+
+impl UnknownWord {
+    pub(crate) fn new(text: &str, expected: &'static [&'static str]) -> Self {
+        Self {
+            text: text.chars().take(80).collect(),
+            expected,
+        }
+    }
 }
 
 words!(
@@ -136,6 +142,35 @@ pub struct JournalEntry {
     pub node: String,
     /// Everything else, by name.
     pub detail: Map<String, Value>,
+}
+
+words!(
+    /// What is made of the journal later, entry by entry: its cursor's name.
+    Follower {
+        /// Days of transfers, of accounts and integrations: everything counts.
+        DailyTransfers = "daily_transfers",
+        /// Events: who wants to be told is told of what happens from now on.
+        Events = "events",
+    }
+);
+
+impl Follower {
+    /// Whether it begins with the next entry rather than with the oldest.
+    pub(crate) const fn begins_at_the_end(self) -> bool {
+        match self {
+            Self::DailyTransfers => false,
+            Self::Events => true,
+        }
+    }
+}
+
+/// A place in the journal's chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JournalPlace {
+    /// Counts from 1, without gaps.
+    pub seq: u64,
+    /// None when it is not there, or not readable, any more.
+    pub entry: Option<JournalEntry>,
 }
 
 /// An entry about to be written.
@@ -296,6 +331,8 @@ pub struct JournalFilter {
     pub home: Option<HomeName>,
     /// About this file or folder, or what is below it.
     pub below: Option<VirtualPath>,
+    /// Of this integration: its files, and what operators changed of it.
+    pub integration: Option<IntegrationName>,
     /// Written after this one.
     pub after_id: Option<i64>,
     /// At most so many, oldest first; [`MAX_JOURNAL_PAGE`] is the most.
@@ -334,6 +371,57 @@ impl Journal {
         newest: u64,
     ) -> Result<Option<i64>, StoreError> {
         self.store.before_newest(filter, newest).await
+    }
+
+    /// Entries behind the place `after` in the chain, at most `limit`, in the order of
+    /// their places: what a follower deals with next.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn after_place(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<JournalPlace>, StoreError> {
+        self.store.journal_after(after, limit).await
+    }
+
+    /// The place of the last entry that a follower has dealt with; `None` before it
+    /// began.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn followed(&self, follower: Follower) -> Result<Option<u64>, StoreError> {
+        self.store.cursor(follower).await
+    }
+
+    /// A follower that has not begun yet begins: with the oldest entry, or with the next,
+    /// as its kind is. Returns the place behind which it goes on.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn begin_following(
+        &self,
+        follower: Follower,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.store.begin_following(follower, now).await
+    }
+
+    /// A follower goes past entries of which it makes nothing; false when it no longer
+    /// stands at `from`, because another node was there.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn pass(
+        &self,
+        follower: Follower,
+        from: u64,
+        to: u64,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let passed = self.store.advance(follower, from, to, now).await?;
+        Ok(passed.is_some())
     }
 
     /// Notes something that the appliance itself did or saw: `action` is its

@@ -9,13 +9,14 @@
 //! `publishing`, `stored` and `deleting`.
 
 use layover_retention::{
-    ChainHash, DueCursor, Keep, KeepWish, PolicyLayers, RetentionPolicy, Timestamp,
+    ChainHash, ChainHead, DueCursor, Keep, KeepWish, PolicyLayers, RetentionPolicy, Timestamp,
 };
 
+use crate::flow::FlowLanding;
 use crate::journal::NewEntry;
 use crate::rules::{FileRule, Grounds};
 use crate::store::keep_of;
-use crate::vfs::{HiddenName, Identity};
+use crate::vfs::{ContentOrigin, HiddenName, Identity};
 use crate::{AccountId, FileId, HomeId, NodeId, VirtualPath};
 
 /// What a row stands for.
@@ -136,10 +137,24 @@ impl FileRow {
         self.arrived_at.or(self.inherited_arrival)
     }
 
-    /// An unfinished upload that `account` may go on with.
+    /// An unfinished upload that `account` may go on with: what the courier fetches
+    /// into its home is not.
     pub(crate) fn is_unfinished_of(&self, account: AccountId) -> bool {
         matches!(self.state, FileState::Partial | FileState::Waiting)
             && self.uploaded_by == Some(account)
+            && !self.is_of_courier()
+    }
+
+    /// Whether the courier began it, and not a partner.
+    pub(crate) fn is_of_courier(&self) -> bool {
+        let hidden = self.hidden.as_ref();
+        hidden.is_some_and(|hidden| hidden.integration().is_some())
+    }
+
+    /// What the courier has of this content, and may go on with.
+    pub(crate) fn is_unfinished_from(&self, origin: ContentOrigin) -> bool {
+        let hidden = self.hidden.as_ref();
+        self.state == FileState::Partial && hidden.is_some_and(|hidden| hidden.is_of(origin))
     }
 }
 
@@ -172,6 +187,8 @@ pub(crate) struct FreshStaging<'a> {
     pub(crate) identity: Identity,
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) now: Timestamp,
+    /// It is a flow's.
+    pub(crate) landing: Option<&'a FlowLanding>,
 }
 
 /// The claim that one node lays on names while it changes them.
@@ -235,6 +252,8 @@ pub(crate) struct Staging {
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) node: NodeId,
     pub(crate) now: Timestamp,
+    /// It is a flow's.
+    pub(crate) landing: Option<FlowLanding>,
 }
 
 /// What came of a first transaction that claims names.
@@ -263,6 +282,8 @@ pub(crate) struct Publication {
     pub(crate) appliance: ApplianceKeep,
     pub(crate) now: Timestamp,
     pub(crate) entry: NewEntry,
+    /// A flow remembers it by this name that it had.
+    pub(crate) landed: Option<HiddenName>,
 }
 
 /// What an account and its entity wish, as the database has it: seconds.
@@ -362,17 +383,48 @@ pub(crate) struct TreeClaim {
     pub(crate) now: Timestamp,
 }
 
-/// A file that appeared in the tree by other means.
+/// Files that appeared in the tree of one home by other means.
 #[derive(Clone, Debug)]
 pub(crate) struct Adoption {
     pub(crate) home: HomeId,
-    pub(crate) path: VirtualPath,
-    pub(crate) size_bytes: u64,
-    pub(crate) identity: Identity,
+    pub(crate) files: Vec<FoundFile>,
     pub(crate) appliance: ApplianceKeep,
     pub(crate) node: NodeId,
     pub(crate) now: Timestamp,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundFile {
+    pub(crate) path: VirtualPath,
+    pub(crate) size_bytes: u64,
+    pub(crate) identity: Identity,
     pub(crate) entry: NewEntry,
+}
+
+/// What a certificate says that the row does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CertificateGrounds {
+    pub(crate) sha256: Option<Vec<u8>>,
+    pub(crate) rule: Option<String>,
+    pub(crate) keep_s: Option<i64>,
+    pub(crate) home: String,
+    /// Whose home it is.
+    pub(crate) entity: String,
+    /// Who uploaded the file.
+    pub(crate) account: Option<String>,
+    pub(crate) account_entity: Option<String>,
+}
+
+/// The end of a removal, of a file that was looked at before.
+#[derive(Clone, Debug)]
+pub(crate) struct RemovalEnd<'a> {
+    pub(crate) row: &'a FileRow,
+    pub(crate) grounds: &'a CertificateGrounds,
+    pub(crate) ended_by: EndedBy,
+    pub(crate) now: Timestamp,
+    pub(crate) entry: &'a NewEntry,
+    pub(crate) certificate: Option<String>,
 }
 
 /// A due file, for the sweep.
@@ -381,6 +433,7 @@ pub(crate) struct DueRow {
     pub(crate) cursor: DueCursor,
     pub(crate) row: FileRow,
     pub(crate) home_name: crate::HomeName,
+    pub(crate) grounds: CertificateGrounds,
 }
 
 /// The content of a file.
@@ -406,6 +459,31 @@ pub(crate) struct Sealed {
     pub(crate) entries: u64,
     /// There may be more of them.
     pub(crate) more: bool,
+    /// Where the chain stood before.
+    pub(crate) found: ChainHead,
+    /// Where it stands now.
+    pub(crate) head: ChainHead,
+    /// The end of what was pruned.
+    pub(crate) begins: ChainHead,
+    /// The greatest number of an entry that has its place.
+    pub(crate) last_id: i64,
+}
+
+/// What was pruned of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pruned {
+    pub(crate) entries: u64,
+    /// The last of them.
+    pub(crate) head: ChainHead,
+}
+
+/// Who has a file's content now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Collector {
+    /// A partner that logged in.
+    Account(AccountId),
+    /// A partner's own server, by the outbound engine.
+    Outbound,
 }
 
 /// What a home holds, in bytes.

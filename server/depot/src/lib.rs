@@ -1,9 +1,10 @@
 //! The depot: accounts, files and the database; everything that is kept.
 //!
-//! The way in is [`Depot::open`]. It has six doors: [`Registry`] (what
+//! The way in is [`Depot::open`]. It has eight doors: [`Registry`] (what
 //! operators change), [`Gate`] (who may come in), [`Session`] (what a partner
 //! may do with files), [`Journal`] (what happened), [`Shelf`] (what the
-//! retention sweep needs) and [`Evidence`] (what auditors check). SQL lives in `store/`, file-system calls on hosted
+//! retention sweep needs), [`Evidence`] (what auditors check), [`Courier`] (what the outbound
+//! engine carries) and [`Statistics`] (what was transferred, by days). SQL lives in `store/`, file-system calls on hosted
 //! files in `vfs/`, and nowhere else. The depot never decides how long a file
 //! stays (that is `layover-retention`) and never speaks a protocol.
 
@@ -14,13 +15,19 @@ mod auth_policy;
 mod authorized_key;
 mod backup;
 mod certificate;
+mod chain_memory;
 mod client_certificate;
 mod clocks;
 mod content_hash;
+mod courier;
 mod data_dir;
 mod depot;
 mod envelope;
+mod event;
 mod evidence;
+mod fault_log;
+mod figures;
+mod flow;
 mod gate;
 mod hold;
 mod holdings;
@@ -37,11 +44,13 @@ mod path;
 mod recover;
 mod registry;
 mod rights;
+mod room_watch;
 mod rules;
 mod secret;
 mod session;
 mod session_reuse;
 mod shelf;
+mod statistics;
 mod store;
 pub mod timer;
 mod vfs;
@@ -67,13 +76,34 @@ pub use client_certificate::{
 };
 pub use clocks::ClockEntry;
 pub use content_hash::{Checksum, HashReport};
+pub use courier::{
+    Attempt, Carrying, Courier, CourierError, Errand, Failure, Hope, Incoming, Leaving, OfDisabled,
+    Visit,
+};
 pub use data_dir::DataDirError;
 pub use depot::{Depot, Fsync, OpenError, Options, Refresh, Role};
 pub use envelope::{
     EnvelopeError, MAX_KEY_ID_BYTES, MAX_MASTER_KEY_FILE_BYTES, MAX_MASTER_KEYS,
     MAX_SEALED_VALUE_BYTES, MasterKeyError, MasterKeys, Place, master_key_of,
 };
+pub use event::{
+    ClaimedDelivery, DELIVERY_LEASE, DeliveryFailure, DeliveryId, DeliveryOutcome, DeliveryState,
+    Event, EventDelivery, EventFilter, EventId, EventKind, Events, GIVE_UP_AFTER, Hook,
+    HookAddresses, HookId, HookPlain, HookTarget, HookUrl, HookUrlError, MAX_EVENT_PAGE,
+    MAX_HOOK_AUTHORITIES_BYTES, MAX_HOOK_URL_BYTES, MAX_HOOKS, News, Reach, WantedHook,
+};
 pub use evidence::{Evidence, EvidenceError, Shard};
+pub use fault_log::FaultLog;
+pub use figures::{
+    AccountTransfers, Counted, DURATION_BOUNDS_S, Ending, FlowFigures, Histogram, LedgerFigures,
+    MAX_COUNTED_ACCOUNTS, MAX_COUNTED_FLOWS, OTHER_ACCOUNTS, SIZE_BOUNDS_BYTES, TransferKind,
+    Transfers,
+};
+pub use flow::{
+    ClaimedRun, FileKey, FlowFile, FlowFileId, FlowFileState, FlowRun, FlowRunId, FlowRuns,
+    FlowStanding, MISSED_AFTER, MovedFile, NotMoved, RUN_LEASE, RunCause, RunLost, RunReport,
+    RunState, Schedule, SourceFacts, UnmovedFile,
+};
 pub use gate::{
     AdmitRefused, ConnectionSlot, FirstProof, Gate, GateOptions, LoginAttempt, LoginError,
     Occupancy, Proof, RefusedOffers,
@@ -81,25 +111,27 @@ pub use gate::{
 pub use hold::{Hold, HoldApproval, HoldId, HoldScope, HoldState, MAX_HOLD_DAYS};
 pub use holdings::{Direction, Moving};
 pub use integration::{
-    ActivePorts, Breach, Caution, CertificatePin, Certificates, Credential, CronSchedule,
-    DateFormat, Difference, DisplayName, Field, FieldError, FieldFault, FilePattern,
-    FlowDefinition, FlowDirection, FlowFolder, FtpSettings, FtpsSecurity, GivenSecret,
-    HostKeyError, HostKeyProof, IdempotencyMode, InboundPolicy, Integration, IntegrationProtocol,
-    IntegrationSettings, IntegrationSpec, KeptSecret, KeyPairError, Location, LocationDirection,
-    LocationPath, LocationPathError, MAX_DATE_FORMAT_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_FLOW_FILES,
-    MAX_HOST_BYTES, MAX_HOST_KEYS, MAX_KEY_TEXT_BYTES, MAX_LOCATION_PATH_BYTES, MAX_LOCATIONS,
-    MAX_REFERENCE_BYTES, MAX_REMOTE_USER_BYTES, MAX_SECRET_BYTES, MAX_SUFFIX_BYTES, MinTlsVersion,
-    NotAReference, NotAValue, OutboundPolicy, PartialSuffix, PartnerHostKey, PgpPublicKeys,
-    RemoteHost, RemoteSystem, RemoteUser, SecretForm, SecretPurpose, SecretReference, SecretSlot,
-    SftpAuth, SftpSettings, SshAlgorithms, SshKeyKind, SshKeyPair, TlsSettings, TransferMode,
+    ActivePorts, AfterSuccess, Breach, CatchUp, Caution, CertificatePin, Certificates, Credential,
+    CronSchedule, DateFormat, Difference, DisplayName, Field, FieldError, FieldFault, FilePattern,
+    FlowDefinition, FlowDirection, FlowFault, FlowFolder, FlowRules, FlowTarget, FtpSettings,
+    FtpsSecurity, GivenSecret, HomeFolder, HostKeyError, HostKeyProof, IdempotencyMode,
+    InboundPolicy, Integration, IntegrationProtocol, IntegrationSettings, IntegrationSpec,
+    KeptSecret, Location, LocationDirection, LocationPath, LocationPathError,
+    MAX_DATE_FORMAT_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_FLOW_FILES, MAX_HOST_BYTES, MAX_HOST_KEYS,
+    MAX_KEY_TEXT_BYTES, MAX_LOCATION_PATH_BYTES, MAX_LOCATIONS, MAX_PARALLEL_FILES,
+    MAX_REFERENCE_BYTES, MAX_REMOTE_USER_BYTES, MAX_RETRIES, MAX_RETRY_AFTER_S, MAX_SECRET_BYTES,
+    MAX_SUFFIX_BYTES, MinTlsVersion, NotAReference, NotAValue, OutboundPolicy, PartialSuffix,
+    PartnerHostKey, PgpPublicKeys, RemoteHost, RemoteSystem, RemoteUser, SecretForm, SecretPurpose,
+    SecretReference, SecretSlot, SftpAuth, SftpSettings, SshAlgorithms, TlsSettings, TransferMode,
     WantedIntegration, WantedLocation, ZoneName,
 };
 pub use journal::{
-    Journal, JournalEntry, JournalFilter, JournalKind, MAX_JOURNAL_PAGE, Outcome, UnknownWord,
+    Follower, Journal, JournalEntry, JournalFilter, JournalKind, JournalPlace, MAX_JOURNAL_PAGE,
+    Outcome, UnknownWord,
 };
 pub use ledger::FileState;
 pub use names::{
-    AccountId, AccountName, EntityId, EntityName, FileId, FlowName, HomeId, HomeName,
+    AccountId, AccountName, EntityId, EntityName, FileId, FlowName, HomeId, HomeName, HookName,
     IntegrationId, IntegrationName, LocationName, MAX_IDENTIFIER_BYTES, NameError, NodeId,
     OperatorName, SessionId,
 };
@@ -117,6 +149,7 @@ pub use registry::{
 pub use rights::{
     FolderPermission, Protocol, Protocols, ProtocolsError, Right, Rights, RightsError,
 };
+pub use room_watch::RoomTold;
 pub use rules::FolderKeep;
 pub use secret::Secret;
 pub use session::{
@@ -126,5 +159,12 @@ pub use session::{
 };
 pub use session_reuse::{SessionReuse, SessionReuseError};
 pub use shelf::{DueFile, PartialSweep, Shelf};
+pub use statistics::{
+    DayOfTransfers, MAX_STATISTICS_DAYS, MIN_KEPT_DAYS, Statistics, StatisticsOf, TransferCount,
+    TransferDays, TransferFigures, TransfersOf,
+};
 pub use store::{OpenStoreError, StoreError};
-pub use vfs::{CopyRange, FileKind, MAX_FILE_BYTES, MAX_IO_BYTES, Replace, StorageId, VfsError};
+pub use vfs::{
+    ContentOrigin, CopyRange, DiskRoom, FileKind, MAX_FILE_BYTES, MAX_IO_BYTES, Replace, StorageId,
+    VfsError,
+};

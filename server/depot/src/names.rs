@@ -139,6 +139,15 @@ name!(
     identifier
 );
 
+name!(
+    /// Who is told of events.
+    HookName,
+    "a hook",
+    "1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit",
+    small_or_digit,
+    identifier
+);
+
 impl From<&AccountName> for HomeName {
     /// An account's own home carries its name.
     fn from(account: &AccountName) -> Self {

@@ -29,7 +29,7 @@ use std::time::Duration;
 use claims::settle_claims;
 use layover_retention::Timestamp;
 
-use crate::holdings::{Holdings, HomeRef, LiveKey, Taken};
+use crate::holdings::{Holdings, HomeRef, LiveKey, Removed, Taken};
 use crate::ledger::{EndedBy, FileRow, FileState, Publication, Staging};
 use crate::session::record;
 use crate::store::OwnSessions;
@@ -230,6 +230,11 @@ async fn publish(
     synchronised.map_err(|error| VfsError::at(&row.path, error))?;
     let now = holdings.arriving_at();
     let whose = record::Whose::of(holdings, row).await?;
+    let landed = row.hidden.clone().filter(|_| row.is_of_courier());
+    let flow = match &landed {
+        Some(hidden) => holdings.store.landing_run(hidden).await?,
+        None => None,
+    };
     let publication = Publication {
         file: row.id,
         home: row.home,
@@ -238,7 +243,8 @@ async fn publish(
         arrived_at: row.inherited_arrival.unwrap_or(now),
         appliance: holdings.appliance,
         now,
-        entry: record::upload_recovered(holdings, home, &whose, row, now),
+        entry: record::upload_recovered(holdings, home, &whose, row, flow.as_ref(), now),
+        landed,
     };
     if holdings.store.publish(&publication).await?.is_some() {
         report.published = report.published.saturating_add(1);
@@ -265,6 +271,7 @@ async fn unpublish(
         quota_bytes: None,
         node: holdings.node.clone(),
         now: holdings.now(),
+        landing: None,
     };
     match hidden_entry(holdings, row).await? {
         Some(_) => {
@@ -309,7 +316,13 @@ async fn settle_deleting(
     match row.hidden.clone() {
         Some(hidden) => {
             holdings
-                .finish_taking(home, row, hidden, ended_by, Taken::Removed, entry)
+                .finish_taking(
+                    &Removed::of(home, row),
+                    hidden,
+                    ended_by,
+                    Taken::Removed,
+                    entry,
+                )
                 .await?;
         }
         // Claimed, and nothing done: it is still what it was.

@@ -6,8 +6,10 @@ mod belongings;
 mod clocks;
 mod error;
 mod files;
+mod flows;
 mod folders;
 mod holds;
+mod hooks;
 mod integrations;
 mod vault;
 mod views;
@@ -95,6 +97,7 @@ impl Registry {
                 id,
                 name: entity.name.clone(),
                 keep: entity.keep,
+                time_zone: None,
                 created_at: now,
             }),
             None => Err(RegistryError::EntityExists {

@@ -50,18 +50,35 @@ pub(crate) struct HomeRules {
     /// Each comes behind those that it is below of.
     pub(crate) folders: Vec<FolderKeep>,
     pub(crate) holds: Vec<FolderHold>,
+    /// Where flows are told of files that come.
+    pub(crate) arrivals: Vec<VirtualPath>,
 }
 
 impl HomeRules {
     /// `folders` in any order.
     pub(crate) fn new(mut folders: Vec<FolderKeep>, holds: Vec<FolderHold>) -> Self {
         folders.sort_by_key(|folder| folder.path.components().count());
-        Self { folders, holds }
+        Self {
+            folders,
+            holds,
+            arrivals: Vec::new(),
+        }
+    }
+
+    /// The same; flows are told of files that come to these folders.
+    pub(crate) fn with_arrivals(self, arrivals: Vec<VirtualPath>) -> Self {
+        Self { arrivals, ..self }
+    }
+
+    /// Whether flows are told of a file that takes this name.
+    pub(crate) fn is_arrival(&self, path: &VirtualPath) -> bool {
+        !self.arrivals.is_empty() && self.arrivals.contains(&path.dir())
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.folders.len().saturating_add(self.holds.len())
+        let both = self.folders.len().saturating_add(self.holds.len());
+        both.saturating_add(self.arrivals.len())
     }
 
     /// The holds that a file of this name comes under at `now`.

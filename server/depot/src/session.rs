@@ -8,6 +8,7 @@
 mod coverage;
 mod directories;
 mod download;
+mod errand;
 mod listing;
 mod look;
 mod names;
@@ -23,19 +24,23 @@ mod upload;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use layover_retention::{Keep, Timestamp};
 use tokio::sync::watch;
 
 pub use download::Download;
+pub(crate) use errand::Collecting;
 pub use listing::{DirectoryListing, Listing, MAX_LISTING};
 pub use permit::{UploadMode, UploadPermit};
 pub use upload::{Completion, CopySource, MAX_COPY_BYTES, Upload, UploadOutcome, UploadReceipt};
 
 use terms::Terms;
 
-use crate::holdings::{Holdings, HomeRef};
+use crate::fault_log::FaultLog;
+use crate::figures::{Ended, Ending, TransferKind};
+use crate::holdings::{Direction, Holdings, HomeRef};
 use crate::vfs::{Entry, FileKind, VfsError};
 use crate::{Account, AccountName, Protocol, Right, Rights, SessionId, SessionReuse, VirtualPath};
 
@@ -129,6 +134,25 @@ pub(crate) struct Login {
     pub(crate) peer: IpAddr,
 }
 
+/// Who acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A partner that logged in.
+    Partner { protocol: Protocol, peer: IpAddr },
+    /// The appliance itself, for the outbound engine: nobody logged in, so
+    /// there is no row to take away and no logout to tell of.
+    Courier,
+}
+
+/// What a session is made of.
+struct Opening {
+    id: SessionId,
+    account: Account,
+    terms: Terms,
+    home: HomeRef,
+    caller: Caller,
+}
+
 #[derive(Debug)]
 struct SessionInner {
     id: SessionId,
@@ -136,8 +160,7 @@ struct SessionInner {
     account: Account,
     terms: Arc<ArcSwap<Terms>>,
     home: HomeRef,
-    protocol: Protocol,
-    peer: IpAddr,
+    caller: Caller,
     holdings: Arc<Holdings>,
     ended: watch::Sender<Option<EndReason>>,
     closed: AtomicBool,
@@ -185,15 +208,29 @@ impl Session {
     /// `DiskFull`, `ReadOnlyStorage`, `Storage` when there is no folder and it
     /// cannot be made.
     pub(crate) async fn open(holdings: Arc<Holdings>, login: Login) -> Result<Session, VfsError> {
-        holdings.make_home(&login.home).await?;
+        let caller = Caller::Partner {
+            protocol: login.protocol,
+            peer: login.peer,
+        };
+        let opening = Opening {
+            id: login.id,
+            terms: Terms::of(&login.account),
+            account: login.account,
+            home: login.home,
+            caller,
+        };
+        Session::with(holdings, opening).await
+    }
+
+    async fn with(holdings: Arc<Holdings>, opening: Opening) -> Result<Session, VfsError> {
+        holdings.make_home(&opening.home).await?;
         Ok(Session {
             inner: Arc::new(SessionInner {
-                id: login.id,
-                terms: Arc::new(ArcSwap::from_pointee(Terms::of(&login.account))),
-                account: login.account,
-                home: login.home,
-                protocol: login.protocol,
-                peer: login.peer,
+                id: opening.id,
+                terms: Arc::new(ArcSwap::from_pointee(opening.terms)),
+                account: opening.account,
+                home: opening.home,
+                caller: opening.caller,
                 holdings,
                 ended: watch::Sender::new(None),
                 closed: AtomicBool::new(false),
@@ -208,6 +245,12 @@ impl Session {
             ended: self.inner.ended.clone(),
             terms: Arc::clone(&self.inner.terms),
         }
+    }
+
+    /// Lines about faults of ours.
+    #[must_use]
+    pub fn faults(&self) -> &FaultLog {
+        &self.inner.holdings.faults
     }
 
     /// The session's number in journal and `session list`.
@@ -229,16 +272,13 @@ impl Session {
         &self.inner.account
     }
 
-    /// How the peer came.
-    #[must_use]
-    pub fn protocol(&self) -> Protocol {
-        self.inner.protocol
-    }
-
     /// Where the peer came from.
     #[must_use]
-    pub fn peer(&self) -> IpAddr {
-        self.inner.peer
+    pub fn peer(&self) -> Option<IpAddr> {
+        match self.inner.caller {
+            Caller::Partner { peer, .. } => Some(peer),
+            Caller::Courier => None,
+        }
     }
 
     /// FTPS: what its data connections must prove, as the operator has it now;
@@ -384,6 +424,15 @@ impl Session {
         Ok(())
     }
 
+    /// Refuses what would be journalled while only deletion may write: who is refused so
+    /// is counted, and has no entry of his own.
+    fn check_room(&self) -> Result<(), VfsError> {
+        match self.inner.caller {
+            Caller::Partner { .. } if self.inner.holdings.room.refuses() => Err(VfsError::DiskFull),
+            _ => Ok(()),
+        }
+    }
+
     fn may(&self, path: &VirtualPath, right: Right) -> bool {
         self.inner.terms().may(path, right)
     }
@@ -410,6 +459,39 @@ impl SessionInner {
     fn terms(&self) -> arc_swap::Guard<Arc<Terms>> {
         self.terms.load()
     }
+
+    /// Counts a partner's transfer that has ended.
+    fn count(&self, direction: Direction, whole: bool, bytes: u64, duration: Duration) {
+        if let Some(kind) = self.transfer_kind(direction) {
+            self.holdings.counters.transfer(&Ended {
+                kind,
+                account: self.account.name.as_str(),
+                ending: if whole { Ending::Ok } else { Ending::Failed },
+                bytes,
+                duration,
+            });
+        }
+    }
+
+    /// Counts a partner's transfer that never began.
+    fn count_unstarted(&self, direction: Direction, ending: Ending) {
+        if let Some(kind) = self.transfer_kind(direction) {
+            let account = self.account.name.as_str();
+            let counters = &self.holdings.counters;
+            counters.unstarted_transfer(kind, account, ending);
+        }
+    }
+
+    /// None of the courier's: the outbound engine's transfers are no partner's.
+    fn transfer_kind(&self, direction: Direction) -> Option<TransferKind> {
+        match self.caller {
+            Caller::Partner { protocol, .. } => Some(TransferKind {
+                protocol,
+                direction,
+            }),
+            Caller::Courier => None,
+        }
+    }
 }
 
 fn not_found(path: &VirtualPath) -> VfsError {
@@ -422,18 +504,14 @@ async fn close(inner: &SessionInner, reason: &str) {
     let entries = record::ending(inner, reason);
     let ended = inner.holdings.store.end_session(&inner.id, &entries).await;
     if let Err(error) = ended {
-        tracing::error!(
-            session.id = %inner.id,
-            account.name = %inner.account.name,
-            error = &error as &dyn std::error::Error,
-            "the end of a session could not be recorded"
-        );
+        let faults = &inner.holdings.faults;
+        faults.unrecorded("the end of a session could not be recorded", &error);
     }
 }
 
 impl Drop for SessionInner {
     fn drop(&mut self) {
-        if *self.closed.get_mut() {
+        if *self.closed.get_mut() || self.caller == Caller::Courier {
             return;
         }
         // Without a runtime the process is ending: recovery takes the row.
@@ -446,11 +524,8 @@ impl Drop for SessionInner {
         tasks.spawn_on(
             async move {
                 if let Err(error) = holdings.store.end_session(&id, &entries).await {
-                    tracing::error!(
-                        session.id = %id,
-                        error = &error as &dyn std::error::Error,
-                        "the end of a session could not be recorded"
-                    );
+                    let faults = &holdings.faults;
+                    faults.unrecorded("the end of a session could not be recorded", &error);
                 }
             },
             &runtime,

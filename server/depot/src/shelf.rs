@@ -120,7 +120,8 @@ impl Shelf {
     }
 
     /// The same, file by file: the next of them in the order of going, at most
-    /// `limit`, behind the file that went at `after`.
+    /// `limit`, behind the file that went at `after`. Files that are held for longer
+    /// come last.
     ///
     /// # Errors
     /// `Database`.
@@ -161,11 +162,10 @@ impl Shelf {
         let now = self.holdings.now();
         let due = store.unwarned(now.saturating_add(ahead), now, PAGE).await?;
         let found = due.len();
-        for file in due {
-            let whose = record::Whose::of(&self.holdings, &file.row).await?;
-            let entry =
-                record::uncollected(&self.holdings, &file.home_name, &whose, &file.row, now);
-            store.warn(file.row.id, now, &entry).await?;
+        for (row, home) in due {
+            let whose = record::Whose::of(&self.holdings, &row).await?;
+            let entry = record::uncollected(&self.holdings, &home, &whose, &row, now);
+            store.warn(row.id, now, &entry).await?;
         }
         Ok(found)
     }
@@ -231,8 +231,8 @@ impl DueShelf for Shelf {
             id: file.due.row.home,
             name: file.due.home_name.clone(),
         };
-        let (holdings, row) = (Arc::clone(&self.holdings), file.due.row.clone());
-        let verb = async move { holdings.expire(&home, &row).await };
+        let (holdings, due) = (Arc::clone(&self.holdings), file.due.clone());
+        let verb = async move { holdings.expire(&home, &due.row, Some(&due.grounds)).await };
         match self.holdings.to_the_end(verb).await {
             Ok(Taken::Removed) => Ok(Removal::Deleted {
                 size_bytes: file.size_bytes(),

@@ -5,6 +5,7 @@
 //! statement or one transaction, listed in [`store_doors!`]. Nothing above
 //! this module knows which engine it talks to.
 
+pub(crate) mod certified;
 mod dialect;
 mod dump;
 mod error;
@@ -18,8 +19,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use layover_retention::{
-    ChainName, Checkpoint, ClockRecord, Correction, DueCursor, Keep, PublicKey, SigningKey,
-    Timestamp,
+    ChainHead, ChainName, Checkpoint, ClockRecord, Correction, DueCursor, Keep, PublicKey,
+    SigningKey, Timestamp,
 };
 
 pub use error::StoreError;
@@ -30,27 +31,39 @@ use crate::account::{
     ForecastFile, ForecastQuestion, JobRun, LiveSession, NewEntity, NodeClock, RetentionStatus,
     StoredFile,
 };
+use crate::chain_memory::Expected;
+use crate::event::{
+    ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryTaker, Event, EventDelivery, EventFilter,
+    EventId, Hook, HookId, NewEvent, NewHook, SealedHook, Told, Unreached,
+};
+use crate::figures::LedgerFigures;
+use crate::flow::{
+    ClaimedRun, FileDone, FileFailed, FileKey, FlowFile, FlowFileId, FlowRun, FlowRunId,
+    FlowStanding, FoundFile, LandingRun, RunPlan, RunTaker, RunToken,
+};
 use crate::hold::{Approving, Hold, HoldId, NewHold, Signed};
 use crate::integration::{FlowDefinition, Integration};
-use crate::journal::{JournalEntry, JournalFilter, NewEntry};
+use crate::journal::{Follower, JournalEntry, JournalFilter, JournalPlace, NewEntry};
 use crate::ledger::{
-    Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, ContentHash, DueRow, EndedBy, FileRow,
-    FileState, FreshStaging, MoveClaim, NewUpload, Publication, RemovalClaim, Sealed, Staging,
-    TreeClaim, Usage,
+    Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, Collector, ContentHash, DueRow, EndedBy,
+    FileRow, FileState, FreshStaging, MoveClaim, NewUpload, Pruned, Publication, RemovalClaim,
+    RemovalEnd, Sealed, Staging, TreeClaim, Usage,
 };
 use crate::names::OperatorName;
 use crate::operator::Operator;
 use crate::rules::{FolderKeep, Grounds};
+use crate::statistics::{DailySums, DaysKept, DaysWanted, Subject, TransfersOf, Zones};
 use crate::vfs::{HiddenName, Identity, StorageId};
 use crate::{
-    AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FolderPermission, HomeId,
-    HomeName, IntegrationName, Network, NewCertificate, NewNetwork, NodeId, SessionId, VirtualPath,
+    AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FlowName,
+    FolderPermission, HomeId, HomeName, HookName, IntegrationName, Network, NewCertificate,
+    NewNetwork, NodeId, SessionId, VirtualPath,
 };
 
 pub(crate) use dump::{Column, DumpError, DumpPart, Kind, TableRows};
 pub(crate) use rows::{
     AccountRow, FlowWrite, IntegrationWrite, LoginRow, NewAccountRow, OwnSessions, Resealed,
-    SealedRow, SecretRow, SessionStart,
+    RunEnd, SealedRow, SecretRow, SessionStart,
 };
 pub(crate) use steps::Value;
 
@@ -164,7 +177,7 @@ pub(crate) enum Store {
 }
 
 /// Every function of the store: `read` is one statement on a reading
-/// connection, `glance` the same, of what is asked for most, `single` one statement that writes, `script` a transaction of
+/// connection, `snapshot` some that see one state of the database, `glance` the same, of what is asked for most, `single` one statement that writes, `script` a transaction of
 /// statements that need nothing from one another (false: nothing was done, a
 /// statement that must change a row did not), `insert` the same with the number of
 /// the row that one of them inserts, `write` a transaction,
@@ -179,6 +192,7 @@ macro_rules! store_doors {
             read files::row(file: FileId) -> Option<FileRow>;
             single uploads::begin_upload(upload: &NewUpload) -> FileId;
             single uploads::resume_upload(file: FileId, node: &NodeId, now: Timestamp) -> bool;
+            single uploads::still_receiving(file: FileId, node: &NodeId, now: Timestamp) -> bool;
             single uploads::inherit_arrival(file: FileId, arrived_at: Timestamp) -> ();
             write uploads::park_upload(file: FileId, state: FileState, size_bytes: u64, now: Timestamp, entry: Option<&NewEntry>) -> ();
             write uploads::forget_upload(file: FileId, state: FileState, entry: Option<&NewEntry>) -> bool;
@@ -188,7 +202,9 @@ macro_rules! store_doors {
             write uploads::unstage(staging: &Staging, state: FileState, entry: Option<&NewEntry>) -> ();
             script uploads::publish_at_once(publication: &Publication, grounds: &Grounds) -> bool;
             judge uploads::publish(publication: &Publication) -> Option<Timestamp>;
+            script removals::claim_removal_at_once(claim: &RemovalClaim) -> bool;
             judge removals::claim_removal(claim: &RemovalClaim) -> Claimed;
+            script removals::finish_removal_at_once(end: &RemovalEnd<'_>) -> bool;
             write removals::finish_removal(row: &FileRow, ended_by: EndedBy, now: Timestamp, entry: &NewEntry) -> ();
             write removals::undo_removal(home: HomeId, file: FileId, path: &VirtualPath) -> ();
             judge moves::claim_move(claim: &MoveClaim) -> Claimed;
@@ -196,14 +212,14 @@ macro_rules! store_doors {
             judge moves::claim_tree(claim: &TreeClaim) -> Claimed;
             write moves::finish_tree_move(home: HomeId, from: &VirtualPath, to: &VirtualPath, appliance: ApplianceKeep, now: Timestamp, entry: Option<&NewEntry>) -> ();
             write moves::finish_tree_removal(home: HomeId, dir: &VirtualPath, entry: Option<&NewEntry>) -> Vec<HiddenName>;
-            script files::end_download(collected: Option<(FileId, AccountId)>, now: Timestamp, entry: &NewEntry) -> bool;
+            script files::end_download(collected: Option<(FileId, Collector)>, now: Timestamp, entry: &NewEntry) -> bool;
             read expiry::grounds_now(account: AccountId) -> Grounds;
             read removals::due(now: Timestamp, after: Option<DueCursor>, limit: usize) -> Vec<DueRow>;
             read removals::stale_uploads(before: Timestamp, limit: usize) -> Vec<FileRow>;
             read files::unfinished(node: &NodeId, silent_before: Timestamp, after: FileId, limit: usize) -> Vec<FileRow>;
             read files::hidden_is_known(name: &HiddenName) -> bool;
             write files::recompute_used() -> u64;
-            judge files::adopt(adoption: &Adoption) -> Claimed;
+            write files::adopt(adoption: &Adoption) -> Vec<bool>;
             judge removals::end_missing(seen: &FileRow, now: Timestamp, entry: &NewEntry) -> Claimed;
             read files::stored_dirs(home: HomeId, after: Option<&VirtualPath>, limit: usize) -> Vec<VirtualPath>;
             read hashes::unhashed(node: &NodeId, own_before: Timestamp, others_before: Timestamp, limit: usize) -> Vec<FileRow>;
@@ -211,7 +227,7 @@ macro_rules! store_doors {
             read hashes::hash_of(file: FileId) -> Option<Vec<u8>>;
             read foresight::forecast(question: &ForecastQuestion) -> Vec<ForecastAccount>;
             read foresight::forecast_files(question: &ForecastQuestion, after: Option<(Timestamp, FileId)>, limit: usize) -> Vec<ForecastFile>;
-            read foresight::unwarned(until: Timestamp, now: Timestamp, limit: usize) -> Vec<DueRow>;
+            read foresight::unwarned(until: Timestamp, now: Timestamp, limit: usize) -> Vec<(FileRow, HomeName)>;
             script foresight::warn(file: FileId, now: Timestamp, entry: &NewEntry) -> bool;
             single removals::note_failure(file: FileId, cause: &str, now: Timestamp) -> ();
             single removals::retry_failures() -> ();
@@ -236,6 +252,7 @@ macro_rules! store_doors {
             write holds::propose_hold(new: &NewHold, entry: &NewEntry) -> HoldId;
             read holds::holds(hold: Option<HoldId>, home: Option<HomeId>) -> Vec<Hold>;
             read holds::open_holds(home: HomeId) -> u64;
+            read holds::hold_within(home: HomeId, folder: &VirtualPath) -> Option<Timestamp>;
             judge holds::approve_hold(hold: HoldId, signed: &Signed, appliance: ApplianceKeep, entry: &NewEntry) -> Approving;
             judge holds::release_hold(hold: HoldId, signed: &Signed, why: &str, appliance: ApplianceKeep, entry: &NewEntry) -> Option<u64>;
             write holds::end_holds(node: &NodeId, now: Timestamp) -> u64;
@@ -281,21 +298,35 @@ macro_rules! store_doors {
             write journal::append_all(entries: &[NewEntry]) -> ();
             read journal::journal_page(filter: &JournalFilter) -> Vec<JournalEntry>;
             read journal::before_newest(filter: &JournalFilter, newest: u64) -> Option<i64>;
+            read following::journal_after(after: u64, limit: usize) -> Vec<JournalPlace>;
+            read following::cursor(follower: Follower) -> Option<u64>;
+            write following::begin_following(follower: Follower, now: Timestamp) -> u64;
+            judge following::advance(follower: Follower, from: u64, to: u64, now: Timestamp) -> Option<()>;
 
-            write chains::seal(chain: ChainName, key: &SigningKey, now: Timestamp, thorough: bool, limit: usize) -> Sealed;
+            read statistics::zones() -> Zones;
+            judge statistics::add_daily(from: u64, to: u64, sums: &DailySums, now: Timestamp) -> Option<()>;
+            write statistics::forget_days(before: i64) -> u64;
+            read statistics::subject(of: TransfersOf, name: &str) -> Option<Subject>;
+            snapshot statistics::transfer_days(wanted: &DaysWanted<'_>, most: u64) -> DaysKept;
+
+            write chains::seal(chain: ChainName, key: &SigningKey, expected: &Expected, now: Timestamp, thorough: bool, limit: usize) -> Sealed;
+            read chains::written_at(chain: ChainName, seq: u64) -> Option<Timestamp>;
             read chains::has_unsealed(chain: ChainName) -> bool;
             read chains::last_checkpoint(chain: ChainName) -> Option<u64>;
             read chains::chain_page(chain: ChainName, after: u64, limit: usize) -> Vec<ChainRow>;
             read chains::chain_checkpoints(chain: ChainName, after: u64, last: u64) -> Vec<Checkpoint>;
+            read chains::chain_head(chain: ChainName) -> ChainHead;
             read chains::chain_beginning(chain: ChainName) -> Option<Checkpoint>;
             read chains::chain_intruders(chain: ChainName, limit: usize) -> Vec<i64>;
-            write chains::journal_prune(key: &SigningKey, before: Timestamp, now: Timestamp, limit: usize) -> u64;
+            write chains::prune(chain: ChainName, key: &SigningKey, expected: &Expected, before: Timestamp, limit: usize, entry: &NewEntry) -> Option<Pruned>;
             single chains::register_key(key: &PublicKey, node: &NodeId, now: Timestamp) -> ();
             read chains::signing_keys() -> Vec<PublicKey>;
 
             read views::list_files(home: HomeId, below: &VirtualPath, after: FileId, limit: usize) -> Vec<StoredFile>;
             read views::account_use() -> HashMap<AccountId, AccountUse>;
             read views::retention_status(now: Timestamp) -> RetentionStatus;
+            read views::ledger_figures(now: Timestamp) -> LedgerFigures;
+            read views::count_stored() -> u64;
             read moves::longest_paths_below(home: HomeId, dir: &VirtualPath) -> Vec<VirtualPath>;
             write jobs::note_job(name: &str, run: &JobRun) -> ();
             read jobs::last_run(name: &str) -> Option<JobRun>;
@@ -322,6 +353,50 @@ macro_rules! store_doors {
             write integrations::reseal(resealed: &[Resealed], entry: &NewEntry) -> u64;
             read integrations::sealing_keys() -> Vec<String>;
             read integrations::flow_definitions() -> Vec<FlowDefinition>;
+
+            read flows::flows(name: Option<&FlowName>) -> Vec<FlowStanding>;
+            judge flows::remove_flow(flow: &FlowName, entry: &NewEntry) -> Option<()>;
+            write flows::set_entity_zone(entity: EntityId, zone: Option<&str>, now: Timestamp, entry: &NewEntry) -> ();
+            read flows::flows_to_plan(now: Timestamp, limit: usize) -> Vec<FlowStanding>;
+            write flows::plan_runs(plans: &[RunPlan]) -> u64;
+            judge flows::ask_run(flow: &FlowName, by: &str, now: Timestamp, entry: &NewEntry) -> Option<FlowRunId>;
+            write flows::claim_runs(taker: &RunTaker, limit: usize) -> Vec<ClaimedRun>;
+            single flows::renew_run(held: RunToken, lease_until: Timestamp) -> bool;
+            write flows::release_runs(node: &NodeId, now: Timestamp) -> u64;
+            judge flows::end_run(held: RunToken, end: &RunEnd) -> Option<()>;
+            read flows::run_history(flow: &FlowName, before: Option<FlowRunId>, limit: usize) -> Vec<FlowRun>;
+            read flows::flow_run(run: FlowRunId) -> Option<FlowRun>;
+            write flows::prune_runs(before: Timestamp, limit: usize) -> u64;
+            read flow_files::open_files(flow: &FlowName) -> Vec<FlowFile>;
+            read flow_files::files_of_run(run: FlowRunId, after: FlowFileId, limit: usize) -> Vec<FlowFile>;
+            judge flow_files::plan_files(held: RunToken, files: &[FoundFile]) -> Option<Vec<FlowFileId>>;
+            judge flow_files::begin_file(held: RunToken, file: FlowFileId, target: &[u8], now: Timestamp) -> Option<()>;
+            judge flow_files::finish_file(held: RunToken, done: &FileDone, entry: Option<&NewEntry>) -> Option<()>;
+            judge flow_files::fail_file(held: RunToken, failed: &FileFailed, entry: Option<&NewEntry>) -> Option<()>;
+            judge flow_files::source_done(held: RunToken, file: FlowFileId, now: Timestamp) -> Option<()>;
+            read flow_files::is_landing(hidden: &HiddenName) -> bool;
+            read flow_files::landing_run(hidden: &HiddenName) -> Option<LandingRun>;
+            read flow_files::known_keys(flow: &FlowName, keys: &[FileKey]) -> Vec<bool>;
+
+            judge hooks::add_hook(new: &NewHook, entry: &NewEntry) -> Option<HookId>;
+            judge hooks::remove_hook(hook: HookId, now: Timestamp, entry: &NewEntry) -> Option<()>;
+            judge hooks::enable_hook(hook: HookId, enabled: bool, entry: &NewEntry) -> Option<()>;
+            read hooks::hooks(name: Option<&HookName>) -> Vec<Hook>;
+            read hooks::hook_at(hook: HookId) -> Option<Hook>;
+            read hooks::hook_secret(handle: &str) -> Option<Vec<u8>>;
+            read hooks::hooks_sealed_otherwise(key_id: &str) -> Vec<SealedHook>;
+            write hooks::reseal_hooks(resealed: &[Resealed], entry: &NewEntry) -> u64;
+            judge events::tell(from: u64, to: u64, told: &[Told], now: Timestamp) -> Option<u64>;
+            judge events::tell_once(event: &NewEvent, entry: &NewEntry, now: Timestamp) -> Option<()>;
+            read events::events(filter: &EventFilter) -> Vec<Event>;
+            read events::hooks_due(now: Timestamp) -> Vec<HookId>;
+            write events::claim_deliveries(taker: &DeliveryTaker, hook: HookId, limit: usize) -> Vec<ClaimedDelivery>;
+            single events::delivered(id: DeliveryId, token: i64, status: u16, now: Timestamp) -> bool;
+            write events::not_delivered(tried: &Unreached) -> DeliveryOutcome;
+            single events::release_deliveries(node: &NodeId, now: Timestamp) -> u64;
+            write events::send_again(hook: HookId, event: Option<EventId>, now: Timestamp, entry: &NewEntry) -> u64;
+            read events::undelivered(hook: Option<&HookName>, after: (EventId, DeliveryId), limit: usize) -> Vec<(DeliveryId, EventDelivery)>;
+            write events::prune_events(before: Timestamp, limit: usize) -> u64;
         }
     };
 }

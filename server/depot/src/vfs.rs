@@ -7,12 +7,15 @@
 //! [`Vfs`] carries the verbs to threads that may block. Nothing here knows
 //! accounts, permissions, expiry or SQL, and nothing here follows a link.
 
+mod ballast;
 mod error;
 mod local;
 mod marker;
 mod names;
 #[cfg(test)]
 pub(crate) mod recording;
+mod reserve;
+mod room;
 #[cfg(test)]
 mod suite;
 
@@ -25,9 +28,13 @@ pub use error::VfsError;
 pub(crate) use local::LocalStorage;
 pub use marker::StorageId;
 pub(crate) use names::{FirstNames, Names};
+pub use room::DiskRoom;
+pub(crate) use room::{Room, Watched};
+
+use sha2::{Digest as _, Sha256};
 
 use crate::pace::{MAX_DATABASE_IN_PLACE, Pace};
-use crate::{Fsync, HomeName, VirtualPath};
+use crate::{Fsync, HomeName, IntegrationName, VirtualPath};
 
 /// Longest run of bytes one read or write may carry, in bytes. Front ends
 /// split larger requests; SFTP clients ask for at most 256 KiB at a time.
@@ -76,18 +83,72 @@ impl HiddenName {
         Ok(HiddenName(hex::encode(bytes)))
     }
 
+    /// A fresh name for what the courier receives: whose errand it is, and of which
+    /// content, is told by the name, so that it outlives the process without a column.
+    /// Half of the chance is left; the origin differs already for every other content.
+    pub(crate) fn of_courier(
+        origin: ContentOrigin,
+        integration: &IntegrationName,
+    ) -> io::Result<HiddenName> {
+        let mut chance = [0_u8; Self::RANDOM_BYTES - ContentOrigin::BYTES];
+        getrandom::fill(&mut chance).map_err(|error| io::Error::other(error.to_string()))?;
+        let (origin, chance) = (hex::encode(origin.0), hex::encode(chance));
+        Ok(HiddenName(format!("{origin}{chance}.{integration}")))
+    }
+
     /// A name read back from the ledger or the hidden folder; `None` when we
     /// cannot have made it.
     pub(crate) fn parse(text: &str) -> Option<HiddenName> {
-        let well_formed = text.len() == Self::RANDOM_BYTES * 2
-            && text
+        let (number, integration) = match text.split_once('.') {
+            Some((number, integration)) => (number, Some(integration)),
+            None => (text, None),
+        };
+        let well_formed = number.len() == Self::RANDOM_BYTES * 2
+            && number
                 .bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            && integration.is_none_or(|name| name.parse::<IntegrationName>().is_ok());
         well_formed.then(|| HiddenName(text.to_owned()))
+    }
+
+    /// The integration whose file it is; none when a partner sent it.
+    pub(crate) fn integration(&self) -> Option<&str> {
+        self.0.split_once('.').map(|(_, integration)| integration)
+    }
+
+    /// Whether the courier received this content into it.
+    pub(crate) fn is_of(&self, origin: ContentOrigin) -> bool {
+        self.integration().is_some() && self.0.starts_with(&hex::encode(origin.0))
     }
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Which content the courier receives: the same for the same file on the same partner's
+/// server, and another one as soon as that file is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ContentOrigin([u8; ContentOrigin::BYTES]);
+
+impl ContentOrigin {
+    /// So many bytes of a SHA-256: two contents of one name do not meet in it.
+    const BYTES: usize = 8;
+
+    /// Of everything that tells one content from another: integration, path, size,
+    /// modification time.
+    #[must_use]
+    pub fn of(parts: &[&[u8]]) -> ContentOrigin {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let mut origin = [0; ContentOrigin::BYTES];
+        for (to, from) in origin.iter_mut().zip(hash.finalize()) {
+            *to = from;
+        }
+        ContentOrigin(origin)
     }
 }
 
@@ -134,6 +195,8 @@ pub(crate) struct Entry {
     pub(crate) identity: Identity,
     /// Permission bits only (`0o777`).
     pub(crate) mode: u32,
+    /// A file that has other names too (hard links), wherever they are.
+    pub(crate) is_linked: bool,
 }
 
 /// The entries of one directory.
@@ -142,6 +205,8 @@ pub(crate) struct Entries {
     pub(crate) entries: Vec<(Vec<u8>, Entry)>,
     /// The directory holds more than was asked for.
     pub(crate) more: bool,
+    /// Names, among those looked at, of what is neither a file nor a directory.
+    pub(crate) foreign: u64,
 }
 
 /// May the verb take the place of a file that is there?
@@ -164,11 +229,21 @@ pub struct CopyRange {
     pub length_bytes: u64,
 }
 
-/// Room on the file system that holds the homes, in bytes.
+/// Room on the file system that holds the homes, in bytes; what is kept from partners
+/// is not free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StorageSpace {
     pub(crate) total_bytes: u64,
     pub(crate) free_bytes: u64,
+    /// None where the file system does not tell, or makes them as they are needed.
+    pub(crate) inodes: Option<Inodes>,
+}
+
+/// How many files a file system can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Inodes {
+    pub(crate) total: u64,
+    pub(crate) free: u64,
 }
 
 /// One open file. It stays readable when its name goes to another file.
@@ -182,6 +257,10 @@ pub(crate) trait OpenFile: Send + Sync + fmt::Debug {
     /// Content and size reach the disk before this returns.
     fn sync(&self) -> io::Result<()>;
     fn entry(&self) -> io::Result<Entry>;
+    /// Asks for room for `bytes` that the kernel is going to write.
+    fn make_room(&self, _bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// The file itself, when the kernel can copy from and to it.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -197,7 +276,10 @@ pub(crate) fn copy_range(
     range: CopyRange,
 ) -> io::Result<u64> {
     let mut done = match (source.descriptor(), target.descriptor()) {
-        (Some(source), Some(target)) => local::copy_in_kernel(source, target, range)?,
+        (Some(from), Some(to)) => {
+            target.make_room(range.length_bytes)?;
+            local::copy_in_kernel(from, to, range)?
+        }
         _ => 0,
     };
     while done < range.length_bytes {
@@ -218,10 +300,11 @@ pub(crate) fn copy_range(
 
 /// Where hosted files lie. All verbs block; call them through [`Vfs`].
 ///
-/// Only regular files with one name and directories exist for callers:
-/// symbolic links, hard links and special files are neither followed nor
-/// listed, a verb on one answers `NotFound`. A change of names is durable
-/// once the directory was synchronised, never before.
+/// Only regular files and directories exist for callers: symbolic links and
+/// special files are neither followed nor listed, a verb on one answers
+/// `NotFound`. A file with several names is told of as such
+/// ([`Entry::is_linked`]): whose it is, its identity says. A change of names is
+/// durable once the directory was synchronised, never before.
 pub(crate) trait Storage: Send + Sync + fmt::Debug + 'static {
     /// Makes the home's root directory, durably. Fine when it is there.
     fn make_home(&self, home: &HomeName) -> io::Result<()>;

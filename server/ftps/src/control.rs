@@ -382,7 +382,8 @@ impl ControlConnection {
 
     /// The reply to a fault; what a person must look at goes to the log.
     fn depot_reply(&self, error: &VfsError) -> Reply {
-        log_fault(self.session.as_ref(), error);
+        let faults = self.shared.depot.faults();
+        faults.request(self.session.as_ref(), error);
         of_fault(error)
     }
 
@@ -583,14 +584,13 @@ impl ControlConnection {
     fn status(&self) -> Reply {
         let mut lines = vec![b"Status:".to_vec()];
         match &self.session {
-            Some(session) => lines.push(
-                format!(
-                    " Logged in as {} from {}",
-                    session.account_name(),
-                    session.peer()
-                )
-                .into_bytes(),
-            ),
+            Some(session) => {
+                let mut line = format!(" Logged in as {}", session.account_name());
+                if let Some(peer) = session.peer() {
+                    line.push_str(&format!(" from {peer}"));
+                }
+                lines.push(line.into_bytes());
+            }
             None => lines.push(b" Not logged in".to_vec()),
         }
         lines.push(
@@ -610,19 +610,6 @@ impl ControlConnection {
 
     fn stall(&self) -> Duration {
         self.shared.options.stall_timeout
-    }
-}
-
-/// Faults of ours are logged where they are handled; those of the peer are its own
-/// business.
-fn log_fault(session: Option<&Session>, error: &VfsError) {
-    if error.is_ours() {
-        tracing::error!(
-            session.id = session.map(|session| tracing::field::display(session.id())),
-            account.name = session.map(|session| tracing::field::display(session.account_name())),
-            error = error as &dyn std::error::Error,
-            "a command failed for a reason of ours: {error}"
-        );
     }
 }
 

@@ -279,6 +279,28 @@ impl World {
         entries.retain(|entry| entry.action == action);
         entries
     }
+
+    /// The same, when there are so many: those of refusals are written aside.
+    pub(crate) async fn entries_of(&self, action: &str, count: usize) -> Vec<JournalEntry> {
+        loop {
+            let entries = self.entries(action).await;
+            if entries.len() >= count {
+                return entries;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Transfers of this kind were asked for, and none of them began.
+    pub(crate) async fn assert_none_began(&self, action: &str) {
+        let began: Vec<_> = self
+            .entries_of(action, 1)
+            .await
+            .into_iter()
+            .filter(|entry| entry.detail.get("why").is_none_or(|why| why != "not-begun"))
+            .collect();
+        assert!(began.is_empty(), "{began:#?}");
+    }
 }
 
 async fn depot(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Depot {

@@ -127,10 +127,7 @@ async fn note_login(name: &[u8], peer: SocketAddr, shared: &Shared) {
     let user: String = user.trim().chars().take(MAX_NOTED_NAME_CHARS).collect();
     let gate = shared.depot.gate();
     if let Err(error) = gate.note_without_tls(&user, peer.ip()).await {
-        tracing::error!(
-            peer.addr = %peer,
-            error = &error as &dyn std::error::Error,
-            "a login without TLS could not be recorded"
-        );
+        let faults = shared.depot.faults();
+        faults.unrecorded("a login without TLS could not be recorded", &error);
     }
 }

@@ -237,11 +237,8 @@ pub(crate) async fn journal_stranger(shared: &Shared, peer: SocketAddr, fault: S
         gate.note_failed_tls(ip, Protocol::Ftps, &reason).await
     };
     if let Err(error) = noted {
-        tracing::error!(
-            peer.addr = %peer,
-            error = &error as &dyn std::error::Error,
-            "a failed TLS handshake could not be journalled"
-        );
+        let faults = shared.depot.faults();
+        faults.unrecorded("a failed TLS handshake could not be journalled", &error);
     }
 }
 

@@ -228,11 +228,8 @@ impl Server {
                 .gate()
                 .note_offers(peer.ip(), Protocol::Sftp, offers);
             if let Err(error) = noted.boxed().await {
-                tracing::error!(
-                    peer.addr = %peer,
-                    error = &error as &dyn std::error::Error,
-                    "refused keys could not be recorded"
-                );
+                let faults = self.depot.faults();
+                faults.unrecorded("refused keys could not be recorded", &error);
             }
         }
         if let Some(session) = session {
@@ -399,11 +396,7 @@ impl Connection {
     /// without an answer, because a refusal would say that the proof was wrong, and
     /// russh takes no farewell from here.
     fn unavailable(&self, error: &LoginError) -> russh::Error {
-        tracing::error!(
-            peer.addr = %self.peer,
-            error = error as &dyn std::error::Error,
-            "a login could not be checked"
-        );
+        self.depot.faults().login(self.peer.ip(), error);
         russh::Error::Disconnect
     }
 
@@ -432,6 +425,14 @@ fn blob(key: &PublicKey) -> Vec<u8> {
 
 impl Handler for Connection {
     type Error = russh::Error;
+
+    // RFC 4252 s.5.4: what is to be said before anybody logs in; the refusal itself
+    // carries no text.
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
+        let text = "The disk of this server is full: nobody can log in; try again later.\r\n";
+        let is_full = self.depot.gate().is_out_of_room();
+        Ok(is_full.then(|| text.to_owned()))
+    }
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
         self.speak_of(user);

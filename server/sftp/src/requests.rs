@@ -591,14 +591,8 @@ fn from_seconds(seconds: u32) -> Timestamp {
 /// Faults of ours are logged where they are handled; those of the peer are its
 /// own business.
 fn log_fault(session: &Session, error: &VfsError) {
-    if error.is_ours() {
-        tracing::error!(
-            session.id = %session.id(),
-            account.name = %session.account_name(),
-            error = error as &dyn std::error::Error,
-            "a request failed for a reason of ours"
-        );
-    } else {
+    session.faults().request(Some(session), error);
+    if !error.is_ours() {
         tracing::debug!(session.id = %session.id(), "request refused: {error}");
     }
 }

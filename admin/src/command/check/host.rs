@@ -157,8 +157,8 @@ pub(super) fn user_cas(settings: &Settings) -> Option<Finding> {
     })
 }
 
-/// The ports of SFTP and of both kinds of FTPS.
-pub(super) fn ports(settings: &Settings, server: Option<&Addresses>) -> [Finding; 3] {
+/// The ports of SFTP, of both kinds of FTPS, and of the console.
+pub(super) fn ports(settings: &Settings, server: Option<&Addresses>) -> [Finding; 4] {
     let (sftp, ftps) = (&settings.sftp, &settings.ftps);
     let held = |at: fn(&Addresses) -> Option<SocketAddr>| {
         server.and_then(|server| Some((server.pid, at(server)?)))
@@ -187,6 +187,14 @@ pub(super) fn ports(settings: &Settings, server: Option<&Addresses>) -> [Finding
             address: SocketAddr::new(ftps.listen, ftps.implicit_port.get()),
             held: held(|server| server.ftps_implicit),
             setting: "[ftps] implicit_port (LAYOVER__FTPS__IMPLICIT_PORT)",
+        },
+        Asked {
+            what: "console port",
+            enabled: settings.console.enabled,
+            switch: "[console] enabled",
+            address: settings.console.listen,
+            held: held(|server| server.console),
+            setting: "[console] listen (LAYOVER__CONSOLE__LISTEN)",
         },
     ]
     .map(Asked::finding)
@@ -397,13 +405,14 @@ mod tests {
         let address = held.local_addr().unwrap();
         let text = format!(
             "[sftp]\nlisten = \"127.0.0.1\"\nport = 0\n\
-             [ftps]\nlisten = \"127.0.0.1\"\nexplicit_port = {}\nimplicit_port = 0\n",
+             [ftps]\nlisten = \"127.0.0.1\"\nexplicit_port = {}\nimplicit_port = 0\n\
+             [console]\nlisten = \"127.0.0.1:0\"\n",
             address.port()
         );
         let settings = Settings::parse(&text, "test", std::iter::empty()).unwrap();
         let states = |server| ports(&settings, server).map(|finding| finding.state);
         let (free, taken) = (State::Ready, State::NotReady);
-        assert_eq!(states(None), [free, taken, free]);
+        assert_eq!(states(None), [free, taken, free, free]);
         let ours = Addresses {
             pid: std::process::id(),
             node: "n".to_owned(),
@@ -412,13 +421,26 @@ mod tests {
             sftp: "127.0.0.1:1".parse().ok(),
             ftps: Some(address),
             ftps_implicit: "127.0.0.1:2".parse().ok(),
+            console: None,
             tls_certificate: None,
             stopping: false,
         };
-        assert_eq!(states(Some(&ours)), [State::Ready; 3]);
+        assert_eq!(states(Some(&ours)), [State::Ready; 4]);
+        let text = text.replace("127.0.0.1:0", &address.to_string());
+        let text = text.replacen(
+            &format!("explicit_port = {}", address.port()),
+            "explicit_port = 0",
+            1,
+        );
+        let console = Settings::parse(&text, "test", std::iter::empty()).unwrap();
+        let [.., console] = ports(&console, None);
+        assert_eq!(
+            (console.what, console.state),
+            ("console port", State::NotReady)
+        );
         let text = text.replace("explicit_port", "explicit_enabled = false\nexplicit_port");
         let settings = Settings::parse(&text, "test", std::iter::empty()).unwrap();
-        let [_, off, _] = ports(&settings, None);
+        let [_, off, ..] = ports(&settings, None);
         assert_eq!(off.state, State::Ready);
         assert_eq!(off.detail, "switched off by [ftps] explicit_enabled");
     }

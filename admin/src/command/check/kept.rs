@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_config::Settings;
-use layover_depot::{Account, AccountName, Depot, OpenError, OpenStoreError, Protocol, Role};
+use layover_depot::{
+    Account, AccountName, Depot, DiskRoom, OpenError, OpenStoreError, Protocol, Role,
+};
 use layover_retention::{Clock, Timestamp};
 
 use super::Finding;
@@ -85,6 +87,15 @@ async fn look_into(settings: &Settings, depot: &Depot, clock: &Arc<dyn Clock>) -
     let found = async {
         let mut findings = accounts(settings, depot, clock.as_ref()).await?;
         findings.extend(integrations(settings, depot).await?);
+        let disks = depot.disk_room().await?;
+        findings.extend(disks.iter().filter_map(DiskRoom::warning).map(|warning| {
+            Finding::notice(
+                "disk",
+                warning,
+                "make room: add space, or `layover file remove` what is not needed; what is due \
+                 is deleted all the same",
+            )
+        }));
         Ok::<_, CliError>(findings)
     };
     match found.await {

@@ -123,6 +123,7 @@ mod tests {
             sftp: None,
             ftps: "127.0.0.1:1".parse().ok(),
             ftps_implicit: None,
+            console: None,
             tls_certificate: None,
             stopping: false,
         }

@@ -1,8 +1,7 @@
 //! `layover integration key`: the SSH key pair that we log in with.
 
-use layover_depot::{
-    Existing, Registry, SecretPurpose, SecretSlot, SftpAuth, SshKeyKind, SshKeyPair,
-};
+use layover_client::sftp::{KeyKind, KeyPair};
+use layover_depot::{Existing, Registry, Secret, SecretPurpose, SecretSlot, SftpAuth};
 use serde_json::json;
 
 use super::public_key;
@@ -43,11 +42,12 @@ pub(super) async fn run(
         } => {
             let before = registry.integration(&name).await?;
             let kind = if rsa {
-                SshKeyKind::Rsa4096
+                KeyKind::Rsa4096
             } else {
-                SshKeyKind::Ed25519
+                KeyKind::Ed25519
             };
-            let pair = SshKeyPair::make(kind, &format!("layover {name}"))?;
+            let pair = KeyPair::generate(kind, &format!("layover {name}"))?;
+            let (private, public) = (pair.to_openssh()?, pair.authorized_keys_line()?);
             let unconfirmed = match replace_unconfirmed {
                 true => Existing::Change,
                 false => Existing::Refuse,
@@ -57,14 +57,14 @@ pub(super) async fn run(
                     &context.actor,
                     &name,
                     purpose,
-                    pair.private,
-                    &pair.public,
+                    Secret::new(private.as_bytes()),
+                    &public,
                     unconfirmed,
                 )
                 .await?;
             let overlaps = integration.secret(purpose, SecretSlot::Previous).is_some();
-            let document = json!({ "public_key": pair.public, "overlaps": overlaps });
-            context.out.done(&document, &pair.public)?;
+            let document = json!({ "public_key": public, "overlaps": overlaps });
+            context.out.done(&document, &public)?;
             if !context.out.is_json() {
                 let by_key = before.spec.settings.sftp.auth == SftpAuth::Key;
                 let next = match (overlaps, by_key) {
@@ -87,7 +87,12 @@ pub(super) async fn run(
             let public = public_key(&integration, purpose);
             context.out.done(
                 &json!({ "confirmed": public }),
-                &format!("integration `{name}` uses its new SSH key alone"),
+                // What the server itself has accepted needs no confirmation.
+                &format!(
+                    "integration `{name}` uses its new SSH key alone, on your word: the server \
+                     has not accepted it in a login of ours yet; try it: layover integration test \
+                     {name}"
+                ),
             )?;
         }
     }

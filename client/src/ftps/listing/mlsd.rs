@@ -96,6 +96,7 @@ pub(crate) fn timestamp(value: &[u8]) -> Option<Modified> {
     Some(Modified {
         at: at.to_zoned(TimeZone::UTC).ok()?.timestamp(),
         precision: Precision::Second,
+        day_at: None,
     })
 }
 

@@ -41,12 +41,16 @@ fn check(pattern: Option<&str>, cases: &[Case]) {
         let modified = entry.modified.unwrap();
         assert_eq!(modified.at.to_string(), *at, "{line}");
         assert_eq!(modified.precision, *precision, "{line}");
+        let day = modified.day_at.map(|day| day.to_string());
+        let date = at.split('T').next().unwrap_or_default();
+        let shown = (*precision != Precision::Second).then(|| format!("{date}T00:00:00Z"));
+        assert_eq!(day, shown, "{line}");
     }
 }
 
 #[test]
 #[rustfmt::skip]
-fn lines_like_those_of_ls_are_read() {
+fn o03_lines_like_those_of_ls_are_read() {
     check(None, &[
         // vsftpd
         ("-rw-r--r--    1 1000     1000      1048576 Mar 10 11:58 data.csv", "data.csv", File, Some(1_048_576), "2024-03-10T11:58:00Z", Minute),
@@ -97,7 +101,7 @@ fn lines_like_those_of_ls_are_read() {
 
 #[test]
 #[rustfmt::skip]
-fn lines_like_those_of_dos_are_read() {
+fn o03_lines_like_those_of_dos_are_read() {
     check(None, &[
         // IIS, two-digit year
         ("02-17-24  09:35AM       <DIR>          inbound", "inbound", Dir, None, "2024-02-17T09:35:00Z", Minute),
@@ -121,7 +125,7 @@ fn lines_like_those_of_dos_are_read() {
 
 #[test]
 #[rustfmt::skip]
-fn the_operators_date_format_comes_before_the_known_ones() {
+fn o03_the_operators_date_format_comes_before_the_known_ones() {
     check(Some("dd-MM-yy HH:mm"), &[
         ("03-02-24  21:35             12 a.csv", "a.csv", File, Some(12), "2024-02-03T21:35:00Z", Minute),
         ("02-17-24  09:35AM           12 another form.csv", "another form.csv", File, Some(12), "2024-02-17T09:35:00Z", Minute),
@@ -137,7 +141,7 @@ fn the_operators_date_format_comes_before_the_known_ones() {
 }
 
 #[test]
-fn times_are_of_the_servers_zone() {
+fn o03_times_are_of_the_servers_zone() {
     for (zone, line, at) in [
         (
             "Europe/Brussels",

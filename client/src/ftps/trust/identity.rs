@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::settings;
 use crate::fault::RemoteFault;
 use crate::ftps::options::ClientIdentity;
-use crate::secret::Secret;
+use layover_depot::Secret;
 
 /// Size of a file with certificates or a key.
 pub(crate) const MAX_IDENTITY_BYTES: usize = 256 * 1024;

@@ -1,6 +1,6 @@
 //! Whether a server's certificate is the right one.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,9 +15,10 @@ use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore,
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Shown, settings};
+use super::settings;
 use crate::fault::RemoteFault;
 use crate::ftps::options::{Fingerprint, Trust};
+use crate::witness::{ShownCertificate, Witness};
 
 /// Authorities in one bundle. The system's has about 150.
 pub(crate) const MAX_AUTHORITIES: usize = 2_000;
@@ -37,7 +38,7 @@ pub(super) struct Verifier {
     authorities: Option<Authorities>,
     pin: Option<Fingerprint>,
     algorithms: WebPkiSupportedAlgorithms,
-    shown: Shown,
+    witness: Witness,
 }
 
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Verifier {
     pub(super) fn new(
         trust: &Trust,
         provider: &Arc<CryptoProvider>,
-        shown: Shown,
+        witness: Witness,
     ) -> Result<Self, RemoteFault> {
         let (authorities, pin) = match trust {
             Trust::Authorities { pem, pin } => (Some(Authorities::read(pem, provider)?), *pin),
@@ -63,7 +64,7 @@ impl Verifier {
             authorities,
             pin,
             algorithms: provider.signature_verification_algorithms,
-            shown,
+            witness,
         })
     }
 }
@@ -141,7 +142,10 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let shown = Fingerprint(Sha256::digest(end_entity).into());
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
+        self.witness.note(|seen| {
+            let read = ShownCertificate::read(end_entity, shown, intermediates.len());
+            seen.certificate = Some(read);
+        });
         // The pin first: "it is another certificate" says more than what is wrong with that one.
         if let Some(pinned) = self.pin
             && pinned != shown

@@ -7,26 +7,26 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// GnuPG, whose clock stands still at the tests' moment. Its agent is ended on drop.
-pub(super) struct Gnupg {
+pub(crate) struct Gnupg {
     home: TempDir,
 }
 
 /// What one run of `gpg` gave.
-pub(super) struct Ran {
-    pub(super) ok: bool,
-    pub(super) out: Vec<u8>,
+pub(crate) struct Ran {
+    pub(crate) ok: bool,
+    pub(crate) out: Vec<u8>,
     /// Messages and status lines.
-    pub(super) said: String,
+    pub(crate) said: String,
 }
 
 impl Ran {
-    pub(super) fn expect(self, what: &str) -> Self {
+    pub(crate) fn expect(self, what: &str) -> Self {
         assert!(self.ok, "{what}: {}", self.said);
         self
     }
 
     /// The words of a status line, without its name.
-    pub(super) fn status(&self, name: &str) -> Option<Vec<&str>> {
+    pub(crate) fn status(&self, name: &str) -> Option<Vec<&str>> {
         self.said.lines().find_map(|line| {
             let mut words = line.strip_prefix("[GNUPG:] ")?.split(' ');
             (words.next() == Some(name)).then(|| words.collect())
@@ -36,7 +36,7 @@ impl Ran {
 
 impl Gnupg {
     /// `None`, and one line that says so, where `gpg` is not installed.
-    pub(super) fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let found = Command::new("gpg")
             .arg("--version")
             .stdout(Stdio::null())
@@ -54,16 +54,16 @@ impl Gnupg {
         Some(Self { home })
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    pub(super) fn run(&self, arguments: &[&str], input: &[u8]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str], input: &[u8]) -> Ran {
         self.run_at("20260601T120000!", arguments, input)
     }
 
     /// The same with another moment at which the clock stands.
-    pub(super) fn run_at(&self, clock: &str, arguments: &[&str], input: &[u8]) -> Ran {
+    pub(crate) fn run_at(&self, clock: &str, arguments: &[&str], input: &[u8]) -> Ran {
         let mut child = Command::new("gpg")
             .arg("--homedir")
             .arg(self.home.path())
@@ -98,7 +98,7 @@ impl Gnupg {
 
     /// Makes a key without passphrase whose user id is `name`: `default` is RSA
     /// 3072, `future-default` is Ed25519 with Curve25519.
-    pub(super) fn make_key(&self, name: &str, algorithm: &str, expires: &str) -> String {
+    pub(crate) fn make_key(&self, name: &str, algorithm: &str, expires: &str) -> String {
         let primary = self
             .run(
                 &[
@@ -136,7 +136,7 @@ impl Gnupg {
     }
 
     /// Makes a key as a file of GnuPG's parameters says.
-    pub(super) fn make_key_by(&self, parameters: &str) -> String {
+    pub(crate) fn make_key_by(&self, parameters: &str) -> String {
         self.run(
             &["--passphrase", "", "--gen-key"],
             format!("%no-protection\n{parameters}\nExpire-Date: 0\n%commit\n").as_bytes(),
@@ -147,18 +147,18 @@ impl Gnupg {
         .expect("a fingerprint")
     }
 
-    pub(super) fn export(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn export(&self, name: &str) -> Vec<u8> {
         self.run(&["--export", name], b"")
             .expect("export a key")
             .out
     }
 
-    pub(super) fn import(&self, key: &[u8]) {
+    pub(crate) fn import(&self, key: &[u8]) {
         self.run(&["--import"], key).expect("import a key");
     }
 
     /// Takes a key back with the certificate that was made with it.
-    pub(super) fn revoke(&self, fingerprint: &str) {
+    pub(crate) fn revoke(&self, fingerprint: &str) {
         let path = self.file(&format!("openpgp-revocs.d/{fingerprint}.rev"));
         let certificate = std::fs::read_to_string(path).expect("read the certificate");
         self.import(certificate.replace(":-----BEGIN", "-----BEGIN").as_bytes());

@@ -12,7 +12,10 @@ use crate::fault::RemoteFault;
 use crate::remote::Silent;
 
 /// Relays and cuts after so many bytes in either direction together.
-async fn cutting_proxy(target: SocketAddr, after_bytes: u64) -> (u16, AbortOnDropHandle<()>) {
+pub(super) async fn cutting_proxy(
+    target: SocketAddr,
+    after_bytes: u64,
+) -> (u16, AbortOnDropHandle<()>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let relaying = tokio::spawn(async move {

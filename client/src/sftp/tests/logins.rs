@@ -147,7 +147,7 @@ async fn a_server_that_wants_key_and_password_gets_both() {
 }
 
 #[tokio::test]
-async fn with_key_and_password_given_either_may_be_the_one() {
+async fn a_password_never_stands_in_for_a_refused_key() {
     let pair = new_key();
     let both = Credential::Both {
         keys: KeyPairs {
@@ -161,8 +161,15 @@ async fn with_key_and_password_given_either_may_be_the_one() {
         ..Logins::default()
     };
     let (proofs, tried) = log_in(logins.clone(), both.clone()).await;
-    assert_eq!(proofs, Ok(vec![Proof::Password]));
-    assert_eq!(tried, ["key", "password"]);
+    assert_eq!(proofs.unwrap_err().fault, RemoteFault::LoginRefused);
+    assert_eq!(tried, ["key"]);
+    let no_keys = Logins {
+        methods: vec![MethodKind::Password],
+        ..Logins::default()
+    };
+    let (proofs, tried) = log_in(no_keys, both.clone()).await;
+    assert_eq!(proofs.unwrap_err().fault, RemoteFault::LoginRefused);
+    assert!(tried.is_empty(), "{tried:?}");
     let logins = Logins {
         key: Some(public(&pair)),
         ..logins

@@ -1,5 +1,6 @@
 //! Against OpenSSH's sshd.
 
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -438,13 +439,13 @@ async fn nothing_listening_and_no_such_source_address_are_named() {
         (error.step, error.fault),
         (Step::Connect, RemoteFault::ConnectionRefused)
     );
-    options.source_address = Some("203.0.113.7".parse().unwrap());
+    options.source_address = Some(IpAddr::from([203, 0, 113, 7]).into());
     let error = SftpRemote::connect(&options).await.unwrap_err();
     assert!(
         matches!(error.fault, RemoteFault::Settings { .. }),
         "{error}"
     );
-    options.source_address = Some("::1".parse().unwrap());
+    options.source_address = Some(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]).into());
     let error = SftpRemote::connect(&options).await.unwrap_err();
     assert!(
         matches!(error.fault, RemoteFault::Settings { .. }),
@@ -457,7 +458,7 @@ async fn the_source_address_is_the_one_that_was_asked_for() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut options = options(port, "u", password("p"), HostTrust::LearnOnFirstUse);
-    options.source_address = Some("127.0.0.9".parse().unwrap());
+    options.source_address = Some(IpAddr::from([127, 0, 0, 9]).into());
     let connecting = tokio::spawn(async move { SftpRemote::connect(&options).await.map(drop) });
     let (stream, from) = listener.accept().await.unwrap();
     assert_eq!(from.ip().to_string(), "127.0.0.9");

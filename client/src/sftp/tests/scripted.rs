@@ -417,7 +417,10 @@ async fn a_transfer_that_is_dropped_half_way_leaves_the_connection_usable() {
     for dropped_after in [0, 1, 5, 30] {
         let mut sink = Vec::new();
         let limit = Duration::from_millis(dropped_after);
-        drop(crate::timer::timeout(limit, remote.get(&path("f"), 0, &mut sink, &Silent)).await);
+        drop(
+            layover_depot::timer::timeout(limit, remote.get(&path("f"), 0, &mut sink, &Silent))
+                .await,
+        );
         assert!(got(&mut remote).await.unwrap() == whole, "{dropped_after}");
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{options, password};
 use crate::sftp::codec::Frames;
 use crate::sftp::{Fingerprint, HostTrust, KnownKeys, SftpOptions, SftpRemote};
-use crate::timer::timeout;
+use layover_depot::timer::timeout;
 
 /// Which proofs the server takes.
 #[derive(Clone)]

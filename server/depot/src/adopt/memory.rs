@@ -1,12 +1,23 @@
 //! What is remembered between two looks at the tree.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::MAX_WAITING;
 use crate::timer::Stopwatch;
 use crate::vfs::{Entry, Identity};
 use crate::{HomeId, HomeName, VirtualPath};
+
+/// What an operator put into the tree and nobody will ever see there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Oddity {
+    /// A file with another name.
+    Linked,
+    /// A name that no peer could ask for.
+    Unreachable,
+    /// Neither a file nor a directory.
+    Foreign,
+}
 
 /// What a file looked like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +97,7 @@ pub(super) struct Memory {
     round_began: Option<Stopwatch>,
     in_round: bool,
     looks: u64,
+    told: BTreeSet<Oddity>,
     pub(super) full_rounds: u64,
 }
 
@@ -253,7 +265,14 @@ impl Memory {
         self.in_round
     }
 
+    /// Whether files with several names are yet to be told of in this round.
+    /// True once in a full round.
+    pub(super) fn may_tell_of(&mut self, oddity: Oddity) -> bool {
+        self.told.insert(oddity)
+    }
+
     pub(super) fn begin_full_round(&mut self) {
+        self.told.clear();
         self.in_round = true;
         self.round_began = Some(Stopwatch::start());
         // Some went away before they were adopted; the others wait one look more.

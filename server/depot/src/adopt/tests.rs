@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{AdoptReport, Adopter};
+use crate::holdings::HomeRef;
 use crate::holdings::fixture::{DAY, KEEP, World, fetch, names, path, start_time, upload};
 use crate::vfs::{HiddenName, Place, Storage};
 use crate::{Completion, JournalKind, UploadMode};
@@ -69,6 +70,56 @@ async fn a_file_that_still_grows_is_not_adopted() {
         assert_eq!(adopter.look().await.unwrap().adopted, 0);
     }
     assert_eq!(adopter.look().await.unwrap().adopted, 1);
+}
+
+#[tokio::test]
+async fn a_directory_is_adopted_some_files_at_a_time_and_each_is_checked() {
+    let world = World::new().await;
+    let _session = world.session("alice").await;
+    let mut adopter = adopter(&world);
+    adopter.limits.adopted_at_once = 4;
+    for number in 0..11 {
+        let name = format!("/{number:02}");
+        world.storage.drop_in("alice", &name, b"operator's");
+    }
+    assert_eq!(adopter.look().await.unwrap().waiting, 11);
+    world.storage.drop_in("alice", "/05", b"still copied");
+    let second = adopter.look().await.unwrap();
+    assert_eq!((second.adopted, second.waiting), (10, 1));
+    assert_eq!(second.adopted_bytes, 100);
+    assert_eq!(adopter.look().await.unwrap().adopted, 1);
+    let journal = world.journal(JournalKind::Retention).await;
+    assert_eq!(journal.len(), 11);
+    world.assert_agreement().await;
+}
+
+#[tokio::test]
+async fn a_file_that_changes_behind_the_look_is_not_adopted_with_its_neighbours() {
+    let world = World::new().await;
+    let _session = world.session("alice").await;
+    let adopter = adopter(&world);
+    for name in ["/a", "/b", "/c"] {
+        world.storage.drop_in("alice", name, b"x");
+    }
+    adopter.look().await.unwrap();
+    let homes = world.holdings.store.all_homes().await.unwrap();
+    let (id, name) = homes.into_iter().next().unwrap();
+    let home = HomeRef { id, name };
+    let files = ["/a", "/b", "/c"].map(|name| {
+        let place = home.place(&path(name));
+        (path(name), world.storage.stat(&place).unwrap())
+    });
+    world.storage.drop_in("alice", "/b", b"longer");
+    steal(&world, "/c");
+    let walk = super::Walk {
+        adopter: &adopter,
+        memory: super::Memory::default(),
+        report: AdoptReport::default(),
+        until_pause: 100,
+        left: 100,
+    };
+    let adopted = walk.adopt_at_once(&home, &files).await.unwrap();
+    assert_eq!(adopted.into_iter().collect::<Vec<_>>(), [path("/a")]);
 }
 
 #[tokio::test]

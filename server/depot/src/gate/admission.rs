@@ -25,7 +25,7 @@ pub struct GateOptions {
 }
 
 /// Why a connection gets no banner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum AdmitRefused {
     /// On the deny list.
     #[error("the address is denied")]
@@ -42,6 +42,29 @@ pub enum AdmitRefused {
     /// Too many connections have not logged in.
     #[error("too many connections have not logged in yet")]
     FullHalfOpen,
+}
+
+impl AdmitRefused {
+    /// All reasons.
+    pub const ALL: [Self; 5] = [
+        Self::Denied,
+        Self::NotAllowed,
+        Self::Full,
+        Self::FullForAddress,
+        Self::FullHalfOpen,
+    ];
+
+    /// The reason in a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::NotAllowed => "not_allowed",
+            Self::Full => "full",
+            Self::FullForAddress => "full_for_address",
+            Self::FullHalfOpen => "full_half_open",
+        }
+    }
 }
 
 /// How many connections there are.

@@ -1,6 +1,6 @@
 //! The sessions of this process, so that an operator's change can end them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,14 +30,25 @@ impl LiveSessions {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn add(&self, session: &Session) {
+    pub(super) fn add(&self, session: &Session, protocol: Protocol, peer: IpAddr) {
         let live = Live {
             handle: session.handle(),
             account: session.account().id,
-            peer: session.peer(),
-            protocol: session.protocol(),
+            peer,
+            protocol,
         };
         self.sessions().insert(session.id().clone(), live);
+    }
+
+    /// How many there are by protocol.
+    pub(crate) fn by_protocol(&self) -> BTreeMap<Protocol, u64> {
+        let mut counts = BTreeMap::new();
+        let sessions = self.sessions();
+        for live in sessions.values().filter(|live| !live.handle.is_over()) {
+            let count: &mut u64 = counts.entry(live.protocol).or_default();
+            *count = count.saturating_add(1);
+        }
+        counts
     }
 
     /// Forgets sessions that are over; returns whose the others are.

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::{Gate, LoginError, Reason, RefusedOffers};
+use crate::figures::Ending;
 use crate::journal::{JournalKind, NewEntry, Outcome};
 use crate::network::normalise_ip;
 use crate::rights::Protocol;
@@ -81,6 +82,8 @@ impl Gate {
 
     fn refused(&self, peer: IpAddr, protocol: Protocol, method: &'static str) -> NewEntry {
         let now = self.holdings.now();
+        let counters = &self.holdings.counters;
+        counters.login(protocol, method, Ending::Refused);
         NewEntry::new(now, JournalKind::Login, "login", &self.holdings.node)
             .outcome(Outcome::Refused)
             .peer(normalise_ip(peer))
@@ -112,6 +115,9 @@ impl Gate {
     }
 
     async fn append(&self, entry: &NewEntry) -> Result<(), LoginError> {
+        if self.holdings.room.refuses() {
+            return Ok(());
+        }
         let appended = self.holdings.store.append(entry).await;
         appended.map_err(|source| LoginError::Unavailable { source })
     }

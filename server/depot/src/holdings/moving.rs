@@ -18,13 +18,24 @@ use crate::{SessionId, VirtualPath};
 pub(crate) const MAX_TOLD: usize = 256;
 
 /// Which way a file goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// From the partner to us.
     Upload,
     /// From us to the partner.
     Download,
+}
+
+impl Direction {
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Upload => "upload",
+            Self::Download => "download",
+        }
+    }
 }
 
 /// A file that a session moves.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use layover_retention::Timestamp;
 
 use super::{Holdings, HomeRef, LiveKey, RowToCome};
+use crate::flow::FlowLanding;
 use crate::journal::NewEntry;
 use crate::ledger::{Claimed, FileState, FreshStaging, Publication, Staging};
 use crate::store::StoreError;
@@ -36,6 +37,8 @@ pub(crate) struct Publishing {
     /// The clock it keeps; `None` starts a new one.
     pub(crate) inherited_arrival: Option<Timestamp>,
     pub(crate) replace: Replace,
+    /// It is a flow's.
+    pub(crate) landing: Option<FlowLanding>,
     /// The file that it is a changed copy of: it takes that file's place, or none.
     pub(crate) base: Option<FileId>,
 }
@@ -126,6 +129,7 @@ impl Holdings {
             identity: publishing.identity,
             quota_bytes: publishing.quota_bytes,
             now: self.arriving_at(),
+            landing: publishing.landing.as_ref(),
         };
         match self.store.stage_fresh(&staging).await {
             Ok(Some(id)) => {
@@ -192,6 +196,7 @@ impl Holdings {
             quota_bytes: publishing.quota_bytes,
             node: self.node.clone(),
             now: self.arriving_at(),
+            landing: publishing.landing.clone(),
         }
     }
 
@@ -273,6 +278,7 @@ impl Holdings {
             appliance: self.appliance,
             now,
             entry: entry(&publishing.to, now).with("file_id", staging.file.0),
+            landed: publishing.landing.as_ref().map(|one| one.hidden.clone()),
         };
         let stored = self.record(&publication).await;
         let stored = stored.map_err(|error| PublishError::Taken(error.into()))?;

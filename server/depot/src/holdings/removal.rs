@@ -11,7 +11,12 @@ use layover_retention::Timestamp;
 
 use super::{Holdings, HomeRef, LiveKey};
 use crate::journal::NewEntry;
-use crate::ledger::{Claimed, EndedBy, FileRow, FileState, RemovalCause, RemovalClaim};
+use crate::ledger::{
+    CertificateGrounds, Claimed, EndedBy, FileRow, FileState, RemovalCause, RemovalClaim,
+    RemovalEnd,
+};
+use crate::store::StoreError;
+use crate::store::certified::certificate;
 use crate::vfs::{HiddenName, Identity, Place, Replace, Storage, VfsError};
 
 /// Names tried for a file that has to be put back beside a newer one.
@@ -36,6 +41,26 @@ enum Found {
     Another,
 }
 
+/// What is removed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Removed<'a> {
+    pub(crate) home: &'a HomeRef,
+    pub(crate) row: &'a FileRow,
+    /// What its certificate says besides, where that was read with the row.
+    pub(crate) grounds: Option<&'a CertificateGrounds>,
+}
+
+impl<'a> Removed<'a> {
+    /// With nothing read besides.
+    pub(crate) const fn of(home: &'a HomeRef, row: &'a FileRow) -> Self {
+        Self {
+            home,
+            row,
+            grounds: None,
+        }
+    }
+}
+
 impl Holdings {
     /// Takes the file of a `stored` row away. `entry` writes the journal
     /// entry for the moment of the removal.
@@ -43,12 +68,12 @@ impl Holdings {
     /// `Busy` when the name is being changed and stays so.
     pub(crate) async fn take_away(
         self: &Arc<Self>,
-        home: &HomeRef,
-        row: &FileRow,
+        removed: &Removed<'_>,
         cause: RemovalCause,
         ended_by: EndedBy,
         entry: impl Fn(Timestamp, Taken) -> NewEntry + Send,
     ) -> Result<Taken, VfsError> {
+        let Removed { home, row, .. } = *removed;
         let _guard = self.lock(home.id, &[&row.path]).await?;
         let Some(identity) = row.identity else {
             return Ok(Taken::Superseded);
@@ -65,15 +90,19 @@ impl Holdings {
             node: self.node.clone(),
             now: self.now(),
         };
-        if self
-            .claim(&row.path, || self.store.claim_removal(&claim))
-            .await?
-            != Claimed::Yes
-        {
+        if self.claim(&row.path, || self.claim_removal(&claim)).await? != Claimed::Yes {
             return Ok(Taken::Superseded);
         }
-        self.finish_taking(home, row, hidden, ended_by, Taken::AlreadyGone, entry)
+        self.finish_taking(removed, hidden, ended_by, Taken::AlreadyGone, entry)
             .await
+    }
+
+    async fn claim_removal(&self, claim: &RemovalClaim) -> Result<Claimed, StoreError> {
+        if self.store.claim_removal_at_once(claim).await? {
+            return Ok(Claimed::Yes);
+        }
+        // Again, to learn what is in the way.
+        self.store.claim_removal(claim).await
     }
 
     /// The rest of a removal whose row is `deleting`: also what recovery does.
@@ -81,13 +110,13 @@ impl Holdings {
     /// is found: for a resumed removal that the work was done before.
     pub(crate) async fn finish_taking(
         self: &Arc<Self>,
-        home: &HomeRef,
-        row: &FileRow,
+        removed: &Removed<'_>,
         hidden: HiddenName,
         ended_by: EndedBy,
         when_absent: Taken,
         entry: impl Fn(Timestamp, Taken) -> NewEntry + Send,
     ) -> Result<Taken, VfsError> {
+        let Removed { home, row, grounds } = *removed;
         let place = home.place(&row.path);
         let identity = row.identity;
         let found = self
@@ -121,6 +150,20 @@ impl Holdings {
             Taken::AlreadyGone | Taken::Superseded => EndedBy::Missing,
         };
         let entry = entry(now, taken);
+        if let Some(grounds) = grounds {
+            let end = RemovalEnd {
+                row,
+                grounds,
+                ended_by,
+                now,
+                entry: &entry,
+                certificate: certificate(row, grounds, ended_by, &entry.node, now)?,
+            };
+            if self.store.finish_removal_at_once(&end).await? {
+                return Ok(taken);
+            }
+        }
+        // Somebody has settled it, or the row says something else by now: its checksum.
         self.store
             .finish_removal(row, ended_by, now, &entry)
             .await?;

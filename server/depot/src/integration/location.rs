@@ -17,7 +17,7 @@ pub struct LocationPath(Vec<u8>);
 /// The bytes are no path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a location's path has 1 to {MAX_LOCATION_PATH_BYTES} bytes, and neither NUL nor a line end among them"
+    "a location's path has 1 to {MAX_LOCATION_PATH_BYTES} bytes, neither NUL nor a line end among them, no blank at its end and no part `..`"
 )]
 pub struct LocationPathError;
 
@@ -30,6 +30,20 @@ impl LocationPath {
         let fits = (1..=MAX_LOCATION_PATH_BYTES).contains(&path.len())
             && !path.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'));
         fits.then(|| Self(path.to_vec())).ok_or(LocationPathError)
+    }
+
+    /// Takes a path that somebody typed: a blank at its end and a part `..` are slips.
+    ///
+    /// # Errors
+    /// [`LocationPathError`].
+    pub fn typed(path: &[u8]) -> Result<Self, LocationPathError> {
+        let climbs = path
+            .split(|byte| matches!(byte, b'/' | b'\\'))
+            .any(|part| part == b"..");
+        if climbs || path.last().is_some_and(u8::is_ascii_whitespace) {
+            return Err(LocationPathError);
+        }
+        Self::new(path)
     }
 
     /// The bytes.
@@ -109,6 +123,21 @@ mod tests {
             &[b'a'; MAX_LOCATION_PATH_BYTES + 1],
         ] {
             assert_eq!(LocationPath::new(bad), Err(LocationPathError));
+        }
+    }
+
+    #[test]
+    fn slips_of_whoever_types_a_path_are_refused() {
+        for good in ["/in", "in/a..b", "/my files/in"] {
+            let path = LocationPath::typed(good.as_bytes()).unwrap();
+            assert_eq!(path.to_str(), Some(good));
+        }
+        for bad in ["..", "/in ", "/in\t", "/in/../out", "..\\in", "/in/.."] {
+            assert_eq!(
+                LocationPath::typed(bad.as_bytes()),
+                Err(LocationPathError),
+                "{bad}"
+            );
         }
     }
 }

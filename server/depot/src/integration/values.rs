@@ -218,10 +218,29 @@ word_value!(
         Hash = "hash",
         /// By its name.
         Name = "name",
+        /// By its name, its size and the time of its last change.
+        NameSizeTime = "name+size+time",
         /// It does not.
         None = "none",
     }
 );
+
+word_value!(
+    /// What becomes of a schedule's firings that nobody was there for.
+    CatchUp {
+        /// One run makes up for all of them.
+        Once = "once",
+        /// None does.
+        Skip = "skip",
+    }
+);
+
+impl CatchUp {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
+    pub(super) fn is_once(&self) -> bool {
+        *self == Self::Once
+    }
+}
 
 fn one_line(text: &str, most: usize) -> Option<String> {
     let fits = !text.is_empty() && text.len() <= most && !text.contains(char::is_control);
@@ -253,6 +272,11 @@ fn suffix(text: &str) -> Option<String> {
 
 fn pin(text: &str) -> Option<String> {
     let text = text.trim();
+    // The line that `openssl x509 -fingerprint -sha256` prints.
+    let text = match text.split_once('=') {
+        Some((what, digits)) if what.eq_ignore_ascii_case("sha256 fingerprint") => digits,
+        _ => text,
+    };
     let text = text
         .strip_prefix("SHA256:")
         .or_else(|| text.strip_prefix("sha256:"))
@@ -343,10 +367,10 @@ fn pgp_public_key(text: &str) -> Option<String> {
 }
 
 /// Names of months and days that stand for numbers, from the lowest.
-const MONTHS: &[&str] = &[
+pub(crate) const MONTHS: &[&str] = &[
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
 ];
-const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+pub(crate) const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 /// Five fields (minute, hour, day, month, weekday), or six with seconds before them.
 fn cron(text: &str) -> Option<String> {

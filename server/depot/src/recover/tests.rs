@@ -349,3 +349,35 @@ async fn a_hidden_file_without_a_row_stays_a_while_when_another_node_lives() {
     assert_eq!(report_of(&world).await.orphans, 1);
     assert!(world.storage.list_hidden().unwrap().is_empty());
 }
+
+/// A node that could not reach the database for a while is taken for dead; its upload is
+/// gone on with elsewhere. When it wakes up it must not touch what is another's now.
+#[tokio::test]
+async fn a_node_that_wakes_up_cuts_nothing_that_another_one_published() {
+    for ends in ["published", "goes on"] {
+        let world = World::new().await;
+        let dead = world.second_process("node-dead").await;
+        let session = session_on(&dead, "alice").await;
+        let mode = UploadMode::New { exclusive: false };
+        let permit = session.plan_upload(&path("/a"), mode).await.unwrap();
+        let asleep = permit.begin().await.unwrap();
+        asleep.write_at(0, "1234".into()).await.unwrap();
+        dead.beginnings.settle().await;
+        world.clock.advance(SILENT_AFTER);
+        assert_eq!(report_of(&world).await.kept_partial, 1);
+
+        let session = world.session("alice").await;
+        let permit = session.plan_upload(&path("/a"), UploadMode::Modify).await;
+        let awake = permit.unwrap().begin().await.unwrap();
+        awake.write_at(4, "5678".into()).await.unwrap();
+        if ends == "published" {
+            awake.finish(Completion::Closed).await.unwrap();
+            asleep.interrupt().await.unwrap();
+        } else {
+            asleep.interrupt().await.unwrap();
+            awake.finish(Completion::Closed).await.unwrap();
+        }
+        assert_eq!(fetch(&session, "/a").await.unwrap(), b"12345678", "{ends}");
+        world.assert_agreement().await;
+    }
+}

@@ -3,11 +3,13 @@
 use layover_retention::{KeepTooLong, Timestamp};
 
 use super::MAX_REASON_BYTES;
+use super::hooks::MIN_HOOK_SECRET_BYTES;
 use crate::data_dir::DataDirError;
 use crate::envelope::{EnvelopeError, MasterKeyError};
+use crate::event::{MAX_HOOK_AUTHORITIES_BYTES, MAX_HOOKS};
 use crate::hold::{HoldId, HoldState, MAX_HOLD_DAYS, MAX_OPEN_HOLDS};
 use crate::integration::{
-    Breach, FieldError, IntegrationProtocol, MAX_SECRET_BYTES, SecretPurpose,
+    Breach, FieldError, FlowFault, IntegrationProtocol, MAX_SECRET_BYTES, SecretPurpose,
 };
 use crate::operator::{OperatorKeyError, SignatureError};
 use crate::password::PasswordError;
@@ -15,7 +17,7 @@ use crate::rules::MAX_FOLDER_KEEPS;
 use crate::store::StoreError;
 use crate::vfs::VfsError;
 use crate::{
-    AccountName, EntityName, FlowName, HomeName, IntegrationName, LocationName, Network,
+    AccountName, EntityName, FlowName, HomeName, HookName, IntegrationName, LocationName, Network,
     OperatorName, SessionId, VirtualPath,
 };
 
@@ -435,6 +437,75 @@ pub enum RegistryError {
         /// What it names.
         partner: IntegrationName,
     },
+    /// There is no such flow.
+    #[error("flow `{name}` does not exist; see: layover flow list")]
+    UnknownFlow {
+        /// Its name.
+        name: FlowName,
+    },
+    /// There is one already.
+    #[error("flow `{name}` exists already; to change it: layover flow set {name} ...")]
+    FlowExists {
+        /// Its name.
+        name: FlowName,
+    },
+    /// What it says does not go together.
+    #[error("flow `{name}`: {fault}")]
+    Flow {
+        /// Its name.
+        name: FlowName,
+        /// What.
+        fault: FlowFault,
+    },
+    /// Files have nowhere to go.
+    #[error(
+        "flow `{name}` names the folder `{local}`, which is in no account's home; say which: layover flow set {name} --home ACCOUNT:/folder"
+    )]
+    FlowWithoutHome {
+        /// Its name.
+        name: FlowName,
+        /// What it says.
+        local: String,
+    },
+    /// There is no such hook.
+    #[error("hook `{name}` does not exist; see: layover event hook list")]
+    UnknownHook {
+        /// Its name.
+        name: HookName,
+    },
+    /// There is one already.
+    #[error("hook `{name}` exists already; to replace it: layover event hook remove {name}")]
+    HookExists {
+        /// Its name.
+        name: HookName,
+    },
+    /// As many as may be.
+    #[error("there are {MAX_HOOKS} hooks, which is the most")]
+    TooManyHooks,
+    /// A request in the clear.
+    #[error(
+        "hook `{name}` goes to {origin} without TLS: anybody on the way reads what it tells; give an https address, or say so: --allow-plain"
+    )]
+    HookWithoutTls {
+        /// Its name.
+        name: HookName,
+        /// Where to.
+        origin: String,
+    },
+    /// The appliance is hardened.
+    #[error("hook `{name}` goes to {origin} without TLS, which [outbound] hardened = true refuses")]
+    HookNotHardened {
+        /// Its name.
+        name: HookName,
+        /// Where to.
+        origin: String,
+    },
+    /// Everybody could guess it.
+    #[error("the secret of a hook has {MIN_HOOK_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes")]
+    HookSecretSize,
+    /// Over the limit.
+    #[error("the authorities of a hook have at most {MAX_HOOK_AUTHORITIES_BYTES} bytes")]
+    HookAuthorities,
     /// A secret cannot be sealed or opened.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),

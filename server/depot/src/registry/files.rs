@@ -8,7 +8,7 @@ use layover_retention::Timestamp;
 
 use super::{Registry, RegistryError};
 use crate::account::{Actor, FilesRemoved, RemovedWhat, StoredFile};
-use crate::holdings::{HomeRef, Taken};
+use crate::holdings::{HomeRef, Removed, Taken};
 use crate::journal::{NewEntry, Outcome};
 use crate::ledger::{EndedBy, FileRow, RemovalCause};
 use crate::vfs::VfsError;
@@ -159,7 +159,12 @@ impl Registry {
                 },
             };
             holdings
-                .take_away(&home, &row, RemovalCause::Account, EndedBy::Removed, told)
+                .take_away(
+                    &Removed::of(&home, &row),
+                    RemovalCause::Account,
+                    EndedBy::Removed,
+                    told,
+                )
                 .await
         };
         self.holdings.to_the_end(verb).await

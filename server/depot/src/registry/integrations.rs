@@ -126,10 +126,11 @@ impl Registry {
             if !differences.is_empty() {
                 let action = if is_new { "flow.add" } else { "flow.set" };
                 let entry = self.entry(actor, action).with("flow", flow.name.as_str());
-                flow_writes.push(FlowWrite {
-                    flow: flow.clone(),
-                    entry: told(entry, &differences),
-                });
+                match self.flow_write(flow, told(entry, &differences)).await {
+                    Ok(write) => flow_writes.push(write),
+                    Err(RegistryError::Store(error)) => return Err(error.into()),
+                    Err(error) => refused.push(error),
+                }
             }
             applied.push(Applied {
                 what: "flow",
@@ -165,6 +166,7 @@ impl Registry {
         };
         draft.after.spec = wanted.spec.clone();
         self.forget_of_other_protocol(&mut draft);
+        draft.forget_lessons_of_another_server();
         self.give_secrets(&mut draft, &wanted.secrets, doing)
             .await?;
         if let Some(locations) = &wanted.locations {
@@ -235,6 +237,7 @@ impl Registry {
         // Its name is what everything else goes by.
         draft.after.spec.name = name.clone();
         self.forget_of_other_protocol(&mut draft);
+        draft.forget_lessons_of_another_server();
         self.give_secrets(&mut draft, secrets, Doing::Really)
             .await?;
         self.finish(actor, "integration.set", draft).await

@@ -27,6 +27,15 @@ fn place<'a>(handle: &'a str, column: &'a str) -> Place<'a> {
     }
 }
 
+/// Where a hook's secret is bound to.
+fn hook_place(handle: &str) -> Place<'_> {
+    Place {
+        table: "hooks",
+        row: handle,
+        column: "sealed",
+    }
+}
+
 fn column(purpose: SecretPurpose) -> String {
     format!("sealed:{purpose}")
 }
@@ -85,6 +94,20 @@ impl Vault {
         sealed: &[u8],
     ) -> Result<Secret, RegistryError> {
         Ok(self.keys.open(place(handle, &column(purpose)), sealed)?)
+    }
+
+    /// A hook's secret, with the name of the master key.
+    pub(super) fn seal_hook(
+        &self,
+        handle: &str,
+        value: &Secret,
+    ) -> Result<(Vec<u8>, String), RegistryError> {
+        let sealed = self.keys.seal(hook_place(handle), value.expose())?;
+        Ok((sealed, self.newest()))
+    }
+
+    pub(super) fn open_hook(&self, handle: &str, sealed: &[u8]) -> Result<Secret, RegistryError> {
+        Ok(self.keys.open(hook_place(handle), sealed)?)
     }
 
     fn newest(&self) -> String {
@@ -202,6 +225,7 @@ impl Registry {
                 .with("key_id", key_id.as_str());
             values += store.reseal(&resealed, &entry).await?;
         }
+        values += self.reseal_hooks(actor, &vault, &key_id).await?;
         // Also where nothing was sealed: a key was made.
         if values == 0 {
             let entry = self
@@ -216,5 +240,35 @@ impl Registry {
             values,
             dropped,
         })
+    }
+
+    /// Hooks are few: their secrets are sealed anew in one transaction.
+    async fn reseal_hooks(
+        &self,
+        actor: &Actor,
+        vault: &Vault,
+        key_id: &str,
+    ) -> Result<u64, RegistryError> {
+        let store = &self.holdings.store;
+        let rows = store.hooks_sealed_otherwise(key_id).await?;
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let mut resealed = Vec::with_capacity(rows.len());
+        for row in rows {
+            let value = vault.open_hook(&row.handle, &row.sealed)?;
+            let (sealed, key_id) = vault.seal_hook(&row.handle, &value)?;
+            resealed.push(Resealed {
+                handle: row.handle,
+                was: row.sealed,
+                sealed,
+                key_id,
+            });
+        }
+        let entry = self
+            .entry(actor, "secrets.rotate")
+            .with("key_id", key_id)
+            .with("of", "hooks");
+        Ok(store.reseal_hooks(&resealed, &entry).await?)
     }
 }

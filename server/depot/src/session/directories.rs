@@ -39,6 +39,12 @@ impl Session {
             .whole_home(home.id)
             .await
             .map_err(|_| VfsError::Busy { path: from.clone() })?;
+        // Files that are held go along; what comes below a folder that is held must not be
+        // made to come elsewhere.
+        if let Some(until) = holdings.store.hold_within(home.id, from).await? {
+            let path = from.clone();
+            return Err(VfsError::Held { path, until });
+        }
         // Rows below it go along, those that are just being written, too.
         holdings.beginnings.settle().await;
         let claim = self.tree_claim(from, Some(to), directory);
@@ -104,6 +110,7 @@ impl Session {
         if path.is_root() {
             return Err(VfsError::AlreadyExists { path: path.clone() });
         }
+        self.check_room()?;
         match self.make_dir_checked(path).await {
             Err(fault @ VfsError::AlreadyExists { .. }) => Err(fault),
             made => self.note_refusal("mkdir", path, made),
@@ -137,9 +144,10 @@ impl Session {
     ///
     /// # Errors
     /// `NotFound`, `NotDirectory`, `DirectoryNotEmpty`, `NotPermitted`,
-    /// `Busy`, `SessionEnded`, `Storage`, `Database`.
+    /// `DiskFull`, `Busy`, `SessionEnded`, `Storage`, `Database`.
     pub async fn remove_dir(&self, path: &VirtualPath) -> Result<(), VfsError> {
         self.check_running()?;
+        self.check_room()?;
         let removed = self.remove_dir_checked(path).await;
         self.note_refusal("rmdir", path, removed)
     }
@@ -198,7 +206,7 @@ impl Session {
         let now = holdings.now();
         for row in holdings.store.rows_in(self.inner.home.id, path).await? {
             if row.state == FileState::Stored && row.is_expired(now) {
-                holdings.expire(&self.inner.home, &row).await?;
+                holdings.expire(&self.inner.home, &row, None).await?;
             }
         }
         Ok(())

@@ -9,7 +9,10 @@ use serde_json::{Map, Value};
 
 use super::coverage::Coverage;
 use super::{FileInfo, Session, not_found, record};
+use crate::courier::Telling;
+use crate::figures::Ending;
 use crate::holdings::{Direction, MovingGuard};
+use crate::ledger::Collector;
 use crate::timer::Stopwatch;
 use crate::vfs::{MAX_IO_BYTES, OpenFile, Place, VfsError};
 use crate::{FileId, Right, VirtualPath};
@@ -37,16 +40,36 @@ pub struct Download {
     moving: MovingGuard,
     recorded: bool,
     notes: Map<String, Value>,
+    /// Who tells of it when no partner fetches it.
+    errand: Option<Arc<Telling>>,
 }
 
 impl Session {
-    /// Opens a published file for reading.
+    /// Opens a published file for reading, to send it.
     ///
     /// # Errors
-    /// `NotFound`, `IsDirectory`, `NotPermitted`, `Busy`, `SessionEnded`,
+    /// `NotFound`, `IsDirectory`, `NotPermitted`, `DiskFull`, `Busy`, `SessionEnded`,
     /// `Storage`, `Database`.
     pub async fn download(&self, path: &VirtualPath) -> Result<Download, VfsError> {
+        match self.open_to_read(path).await {
+            // What is refused, open_to_read has told of.
+            Err(fault) if fault.is_of_the_name() => self.note_refusal("download", path, Err(fault)),
+            opened => opened,
+        }
+    }
+
+    /// Opens a published file for reading, not to send it: what is not there is no
+    /// download that failed.
+    ///
+    /// # Errors
+    /// As [`Session::download`].
+    pub async fn open_to_read(&self, path: &VirtualPath) -> Result<Download, VfsError> {
         self.check_running()?;
+        if let Err(full) = self.check_room() {
+            self.inner
+                .count_unstarted(Direction::Download, Ending::Refused);
+            return Err(full);
+        }
         self.note_refusal("download", path, self.require(path, Right::Read))?;
         for _ in 0..MAX_OPEN_TRIES {
             let look = self.look_to_read(path).await?;
@@ -85,6 +108,7 @@ impl Session {
                         running: Stopwatch::start(),
                         recorded: false,
                         notes: Map::new(),
+                        errand: None,
                     });
                 }
                 // Replaced or gone since the look: look again.
@@ -125,6 +149,10 @@ impl Download {
     /// `Database`.
     pub async fn known_sha256(&self) -> Result<Option<Vec<u8>>, VfsError> {
         Ok(self.session.inner.holdings.store.hash_of(self.id).await?)
+    }
+
+    pub(crate) fn id(&self) -> FileId {
+        self.id
     }
 
     /// What the file was when it was opened.
@@ -179,6 +207,41 @@ impl Download {
         record_end(self.end(bytes_sent, whole)).await
     }
 
+    /// From now on `errand` tells of it; dropped, it says nothing.
+    pub(super) fn carried_by(mut self, errand: Arc<Telling>) -> Download {
+        self.errand = Some(errand);
+        self
+    }
+
+    /// The partner's server has all of it: the file counts as collected, by nobody's
+    /// account.
+    ///
+    /// # Errors
+    /// `Database` when it could not be recorded.
+    pub(super) async fn delivered(&self) -> Result<(), VfsError> {
+        let holdings = &self.session.inner.holdings;
+        let Some(errand) = &self.errand else {
+            return Ok(());
+        };
+        let entry = errand.delivered(&self.path, self.info.size_bytes, holdings.now());
+        let entry = entry.with("file_id", self.id.0);
+        let collected = Some((self.id, Collector::Outbound));
+        holdings
+            .store
+            .end_download(collected, holdings.arriving_at(), &entry)
+            .await?;
+        errand.told();
+        Ok(())
+    }
+
+    /// Ends it because the front end could not carry the file: the journal tells of a
+    /// download that failed before it began.
+    pub fn not_begun(mut self, reason: &str) {
+        self.recorded = true;
+        let (session, path) = (&self.session, &self.path);
+        session.note_not_begun(Direction::Download, path, reason);
+    }
+
     /// Ends it without a word in the journal: nothing was sent of it.
     pub fn forget(mut self) {
         self.recorded = true;
@@ -209,7 +272,7 @@ impl Download {
 
 impl Drop for Download {
     fn drop(&mut self) {
-        if self.recorded {
+        if self.recorded || self.errand.is_some() {
             return;
         }
         let passed = self
@@ -227,13 +290,11 @@ impl Drop for Download {
             return;
         };
         let tasks = self.session.inner.holdings.tasks.clone();
+        let faults = self.session.inner.holdings.faults.clone();
         tasks.spawn_on(
             async move {
                 if let Err(error) = record_end(end).await {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "the end of a download could not be recorded"
-                    );
+                    faults.unrecorded("the end of a download could not be recorded", &error);
                 }
             },
             &runtime,
@@ -258,10 +319,12 @@ pub(super) struct End {
 
 async fn record_end(end: End) -> Result<(), VfsError> {
     let inner = &end.session.inner;
+    inner.count(Direction::Download, end.whole, end.bytes_sent, end.duration);
     let now = inner.holdings.now();
     let mut entry = record::download(inner, &end, now);
     entry.detail.extend(end.notes.clone());
-    let collected = (end.whole && end.from == 0).then_some((end.id, inner.account.id));
+    let collector = Collector::Account(inner.account.id);
+    let collected = (end.whole && end.from == 0).then_some((end.id, collector));
     inner
         .holdings
         .store

@@ -7,8 +7,10 @@ use layover_retention::Timestamp;
 
 use super::look::{Look, VisibleFile};
 use super::{Session, not_found, record};
-use crate::holdings::{HomeRef, LiveKey, Publishing, RowToCome, Taken};
-use crate::ledger::{Claimed, EndedBy, FileRow, FileState, MoveClaim, RemovalCause};
+use crate::holdings::{HomeRef, LiveKey, Publishing, Removed, RowToCome, Taken};
+use crate::ledger::{
+    CertificateGrounds, Claimed, EndedBy, FileRow, FileState, MoveClaim, RemovalCause,
+};
 use crate::vfs::{FileKind, Place, Replace, Storage, VfsError};
 use crate::{Right, VirtualPath};
 
@@ -25,7 +27,7 @@ impl Session {
     /// `NotFound`, `NotPermitted`, `Held` (what has the new name), `AlreadyExists`,
     /// `IsDirectory`, `NotDirectory`, `BadPath` (a name below the directory would be too
     /// long), `Unsupported` (a directory into itself), `Busy`,
-    /// `QuotaExceeded`, `SessionEnded`, `Storage`, `Database`.
+    /// `QuotaExceeded`, `DiskFull`, `SessionEnded`, `Storage`, `Database`.
     pub async fn rename(
         &self,
         from: &VirtualPath,
@@ -33,6 +35,7 @@ impl Session {
         replace: Replace,
     ) -> Result<(), VfsError> {
         self.check_running()?;
+        self.check_room()?;
         let renamed = self.rename_checked(from, to, replace).await;
         self.note_refusal("rename", to, renamed)
     }
@@ -212,6 +215,7 @@ impl Session {
             quota_bytes: self.inner.terms().quota_bytes,
             inherited_arrival: row.inherited_arrival,
             replace,
+            landing: None,
             base: None,
         };
         let from = row.path.clone();
@@ -242,10 +246,11 @@ impl Session {
     /// no published file has the name.
     ///
     /// # Errors
-    /// `NotFound`, `IsDirectory`, `NotPermitted`, `Held`, `Busy`, `SessionEnded`,
+    /// `NotFound`, `IsDirectory`, `NotPermitted`, `Held`, `DiskFull`, `Busy`, `SessionEnded`,
     /// `Storage`, `Database`.
     pub async fn remove(&self, path: &VirtualPath) -> Result<(), VfsError> {
         self.check_running()?;
+        self.check_room()?;
         let removed = self.remove_checked(path).await;
         self.note_refusal("delete", path, removed)
     }
@@ -272,8 +277,7 @@ impl Session {
                 .inner
                 .holdings
                 .take_away(
-                    &self.inner.home,
-                    &file.row,
+                    &Removed::of(&self.inner.home, &file.row),
                     RemovalCause::Account,
                     EndedBy::Removed,
                     |now, taken| record::removed(&self.inner, &file.row, taken, now),
@@ -309,10 +313,10 @@ impl Session {
 
     /// Sets the partner's time stamps; they are shown and decide nothing. The
     /// access time is not kept. Of a published file it takes the rights to write and to
-    /// overwrite.
+    /// overwrite, and that no hold is on it.
     ///
     /// # Errors
-    /// `NotFound`, `NotPermitted`, `SessionEnded`, `Storage`, `Database`.
+    /// `NotFound`, `NotPermitted`, `Held`, `SessionEnded`, `Storage`, `Database`.
     pub async fn set_times(
         &self,
         path: &VirtualPath,
@@ -331,7 +335,7 @@ impl Session {
     /// keeps its own access, and no other bits are accepted.
     ///
     /// # Errors
-    /// `NotFound`, `NotPermitted`, `SessionEnded`, `Storage`, `Database`.
+    /// `NotFound`, `NotPermitted`, `Held`, `SessionEnded`, `Storage`, `Database`.
     pub async fn set_mode(&self, path: &VirtualPath, mode: u32) -> Result<(), VfsError> {
         self.set_attribute(path, move |storage, place| storage.set_mode(place, mode))
             .await
@@ -346,14 +350,17 @@ impl Session {
         self.require(path, Right::Write)?;
         let look = self.look(path).await?;
         if look.directory().is_none() {
-            if look.visible(self.now()).is_none() {
+            let Some(file) = look.visible(self.now()) else {
                 // An unfinished upload has no attributes yet: fine, and nothing to do.
                 let unfinished = look.unfinished_of(self.inner.account.id);
                 return unfinished.map(drop).ok_or_else(|| not_found(path));
-            }
+            };
             // What was delivered is the receiver's: who may not overwrite it may not
             // touch it up either.
             self.require(path, Right::Overwrite)?;
+            // A try that a hold stops is told of; clients set times unasked.
+            let free = file.check_free(self.now());
+            self.note_refusal("attributes", path, free)?;
         }
         let place = self.inner.home.place(path);
         let done = self
@@ -372,11 +379,14 @@ impl crate::holdings::Holdings {
         self: &Arc<Self>,
         home: &HomeRef,
         row: &FileRow,
+        grounds: Option<&CertificateGrounds>,
     ) -> Result<Taken, VfsError> {
-        let whose = record::Whose::of(self, row).await?;
+        let whose = match grounds {
+            Some(grounds) => record::Whose::known(grounds),
+            None => record::Whose::of(self, row).await?,
+        };
         self.take_away(
-            home,
-            row,
+            &Removed { home, row, grounds },
             RemovalCause::Due,
             EndedBy::Expired,
             |now, taken| record::expired(self, home, &whose, row, taken, now),

@@ -8,9 +8,11 @@ use layover_retention::Timestamp;
 use super::look::{Look, VisibleFile};
 use super::upload::{Start, Upload};
 use super::{Session, not_found};
-use crate::holdings::{LiveGuard, LiveKey, RowToCome};
-use crate::ledger::{FileRow, NewUpload};
-use crate::vfs::{FileKind, HiddenName, OpenFile, VfsError};
+use crate::courier::Telling;
+use crate::figures::Ending;
+use crate::holdings::{Direction, LiveGuard, LiveKey, RowToCome};
+use crate::ledger::{FileRow, FileState, NewUpload};
+use crate::vfs::{ContentOrigin, FileKind, HiddenName, OpenFile, VfsError};
 use crate::{FileId, Right, VirtualPath};
 
 /// What an upload does with a file that is there.
@@ -40,6 +42,15 @@ pub struct UploadPermit {
     room_bytes: Option<u64>,
     /// Earlier unfinished uploads that fresh content makes useless.
     outdated: Vec<FileRow>,
+    /// Whose it is when no partner sends it.
+    errand: Option<Receiving>,
+}
+
+/// What the courier receives.
+#[derive(Clone, Debug)]
+pub(super) struct Receiving {
+    pub(super) telling: Arc<Telling>,
+    pub(super) origin: ContentOrigin,
 }
 
 #[derive(Debug)]
@@ -55,7 +66,7 @@ impl Session {
     ///
     /// # Errors
     /// `NotFound` (of the directory), `NotDirectory`, `IsDirectory`,
-    /// `NotPermitted`, `Held`, `AlreadyExists`, `QuotaExceeded`, `Busy` (a file
+    /// `NotPermitted`, `Held`, `AlreadyExists`, `QuotaExceeded`, `DiskFull`, `Busy` (a file
     /// that is not adopted yet has the name), `SessionEnded`, `Storage`, `Database`.
     pub async fn plan_upload(
         &self,
@@ -63,6 +74,11 @@ impl Session {
         mode: UploadMode,
     ) -> Result<UploadPermit, VfsError> {
         self.check_running()?;
+        if let Err(full) = self.check_room() {
+            self.inner
+                .count_unstarted(Direction::Upload, Ending::Refused);
+            return Err(full);
+        }
         let planned = self.plan_checked(path, mode).await;
         self.note_refusal("upload", path, planned)
     }
@@ -72,33 +88,8 @@ impl Session {
         path: &VirtualPath,
         mode: UploadMode,
     ) -> Result<UploadPermit, VfsError> {
-        if path.name().is_none() {
-            return Err(VfsError::IsDirectory { path: path.clone() });
-        }
-        self.require(path, Right::Write)?;
-        let look = self.look(path).await?;
-        if look.directory().is_some() {
-            return Err(VfsError::IsDirectory { path: path.clone() });
-        }
-        if look.entry.is_none() {
-            self.check_directory(&path.dir()).await?;
-        }
-        let visible = look.visible(self.now());
         let exclusive = mode == UploadMode::New { exclusive: true };
-        if let Some(file) = &visible {
-            if exclusive {
-                return Err(VfsError::AlreadyExists { path: path.clone() });
-            }
-            self.require(path, Right::Overwrite)?;
-            file.check_free(self.now())?;
-        } else if look.is_unadopted() {
-            // An operator's file that we do not know yet: never destroyed.
-            return Err(if exclusive {
-                VfsError::AlreadyExists { path: path.clone() }
-            } else {
-                VfsError::Busy { path: path.clone() }
-            });
-        }
+        let (look, visible) = self.look_to_upload(path, exclusive).await?;
         let replaced_bytes = visible.as_ref().map_or(0, |file| file.row.size_bytes);
         let plan = self.plan(&look, mode, visible);
         let outdated: Vec<FileRow> = match (&plan, mode) {
@@ -121,7 +112,81 @@ impl Session {
             plan,
             room_bytes,
             outdated,
+            errand: None,
         })
+    }
+
+    /// What the courier brings is planned: `exclusive` fails when the name is taken. It
+    /// goes on with what it has of the same content.
+    ///
+    /// # Errors
+    /// As [`Session::plan_upload`].
+    pub(super) async fn plan_receiving(
+        &self,
+        path: &VirtualPath,
+        exclusive: bool,
+        errand: Receiving,
+    ) -> Result<UploadPermit, VfsError> {
+        self.check_running()?;
+        let (look, visible) = self.look_to_upload(path, exclusive).await?;
+        let replaced_bytes = visible.as_ref().map_or(0, |file| file.row.size_bytes);
+        let mut rows = look.rows;
+        let same = rows
+            .iter()
+            .position(|row| row.is_unfinished_from(errand.origin));
+        let plan = same.map_or(Plan::Fresh, |at| Plan::Resume(rows.swap_remove(at)));
+        // Of another content of the name, or a second piece of this one.
+        rows.retain(|row| row.state == FileState::Partial && row.is_of_courier());
+        let outdated_bytes: u64 = rows.iter().map(|row| row.size_bytes).sum();
+        let freed_bytes = replaced_bytes.saturating_add(outdated_bytes);
+        let room_bytes = self.room(&plan, freed_bytes).await?;
+        Ok(UploadPermit {
+            session: self.clone(),
+            path: path.clone(),
+            // Of an expired file that is still there nobody is told.
+            mode: UploadMode::New {
+                exclusive: exclusive && look.entry.is_none(),
+            },
+            plan,
+            room_bytes,
+            outdated: rows,
+            errand: Some(errand),
+        })
+    }
+
+    /// Looks at a name that is to hold an upload, and says why it may not.
+    async fn look_to_upload(
+        &self,
+        path: &VirtualPath,
+        exclusive: bool,
+    ) -> Result<(Look, Option<VisibleFile>), VfsError> {
+        if path.name().is_none() {
+            return Err(VfsError::IsDirectory { path: path.clone() });
+        }
+        self.require(path, Right::Write)?;
+        let look = self.look(path).await?;
+        if look.directory().is_some() {
+            return Err(VfsError::IsDirectory { path: path.clone() });
+        }
+        if look.entry.is_none() {
+            self.check_directory(&path.dir()).await?;
+        }
+        let visible = look.visible(self.now());
+        if let Some(file) = &visible {
+            if exclusive {
+                return Err(VfsError::AlreadyExists { path: path.clone() });
+            }
+            self.require(path, Right::Overwrite)?;
+            file.check_free(self.now())?;
+        } else if look.is_unadopted() {
+            // An operator's file that we do not know yet: never destroyed.
+            return Err(if exclusive {
+                VfsError::AlreadyExists { path: path.clone() }
+            } else {
+                VfsError::Busy { path: path.clone() }
+            });
+        }
+        Ok((look, visible))
     }
 
     fn plan(&self, look: &Look, mode: UploadMode, visible: Option<VisibleFile>) -> Plan {
@@ -183,14 +248,52 @@ impl UploadPermit {
     /// # Errors
     /// `QuotaExceeded`.
     pub fn check_announced(&self, bytes: u64) -> Result<(), VfsError> {
+        let checked = self.has_quota_for(bytes);
+        self.session.note_refusal("upload", &self.path, checked)
+    }
+
+    fn has_quota_for(&self, bytes: u64) -> Result<(), VfsError> {
         let quota_bytes = self.session.inner.terms().quota_bytes;
-        let checked = match (self.room_bytes, quota_bytes) {
+        match (self.room_bytes, quota_bytes) {
             (Some(room), Some(quota_bytes)) if bytes > room => {
                 Err(VfsError::QuotaExceeded { quota_bytes })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether quota and disk have room for what the courier is about to fetch. What an
+    /// earlier attempt left of it is on the disk already.
+    ///
+    /// # Errors
+    /// `QuotaExceeded`, `DiskFull`, `Storage`.
+    pub(super) async fn check_expected(&self) -> Result<(), VfsError> {
+        let expected = self
+            .errand
+            .as_ref()
+            .and_then(|one| one.telling.expected_bytes());
+        let Some(bytes) = expected else {
+            return Ok(());
         };
-        self.session.note_refusal("upload", &self.path, checked)
+        self.has_quota_for(bytes)?;
+        let there = match &self.plan {
+            Plan::Resume(row) => row.size_bytes,
+            Plan::Fresh | Plan::Copy(_) => 0,
+        };
+        let holdings = &self.session.inner.holdings;
+        let space = holdings.vfs.run(|storage| storage.space()).await;
+        let space = space.map_err(|error| VfsError::at(&self.path, error))?;
+        if bytes.saturating_sub(there) > space.free_bytes {
+            return Err(VfsError::DiskFull);
+        }
+        Ok(())
+    }
+
+    /// Nothing comes of it, because the front end could not carry the file: the journal
+    /// tells of an upload that failed before it began.
+    pub fn not_begun(self, reason: &str) {
+        let session = &self.session;
+        session.note_not_begun(Direction::Upload, &self.path, reason);
     }
 
     /// Begins: a hidden file, and a row `receiving`. The row of a new upload comes
@@ -315,7 +418,10 @@ impl UploadPermit {
     }
 
     fn hidden(&self) -> Result<(HiddenName, LiveGuard), VfsError> {
-        let hidden = HiddenName::fresh()?;
+        let hidden = match &self.errand {
+            Some(errand) => HiddenName::of_courier(errand.origin, errand.telling.integration())?,
+            None => HiddenName::fresh()?,
+        };
         let live = self
             .session
             .inner
@@ -367,6 +473,10 @@ impl UploadPermit {
             inherited_arrival: None,
             copy_of: None,
             is_resumed: false,
+            errand: self
+                .errand
+                .as_ref()
+                .map(|errand| Arc::clone(&errand.telling)),
         }
     }
 

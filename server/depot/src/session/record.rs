@@ -1,16 +1,19 @@
 //! Journal entries for what happens to files: one place for their words.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use layover_retention::Timestamp;
 
-use super::SessionInner;
 use super::download::End;
-use crate::holdings::{Holdings, HomeRef, Taken};
+use super::refusals::Unnamed;
+use super::{Caller, SessionInner};
+use crate::courier::Carrying;
+use crate::flow::LandingRun;
+use crate::holdings::{Direction, Holdings, HomeRef, Taken};
 use crate::journal::{JournalKind, NewEntry, Outcome};
-use crate::ledger::FileRow;
+use crate::ledger::{CertificateGrounds, FileRow};
 use crate::recover::RecoveryReport;
+use crate::statistics::{MORE_REFUSALS, UNNAMED_DOWNLOADS, UNNAMED_UPLOADS};
 use crate::vfs::VfsError;
 use crate::{AccountName, EntityName, HomeName, StoreError, VirtualPath};
 
@@ -21,13 +24,15 @@ fn by_session(
     action: &'static str,
     now: Timestamp,
 ) -> NewEntry {
-    let peer: IpAddr = inner.peer;
-    NewEntry::new(now, kind, action, &inner.holdings.node)
+    let entry = NewEntry::new(now, kind, action, &inner.holdings.node)
         .account(&inner.account.name)
-        .entity(&inner.account.entity)
-        .peer(peer)
-        .protocol(inner.protocol)
-        .session(&inner.id)
+        .entity(&inner.account.entity);
+    match inner.caller {
+        Caller::Partner { protocol, peer } => {
+            entry.peer(peer).protocol(protocol).session(&inner.id)
+        }
+        Caller::Courier => entry,
+    }
 }
 
 fn transfer(
@@ -50,9 +55,9 @@ pub(super) fn ending(inner: &SessionInner, reason: &str) -> Vec<NewEntry> {
         .duration_ms(inner.open_for.elapsed_ms())
         .with("reason", reason);
     let mut entries = inner.refusals.rest();
-    match inner.refusals.unnamed() {
-        0 => {}
-        more => entries.push(more_refused(inner, more, now)),
+    let unnamed = inner.refusals.unnamed();
+    if unnamed.all > 0 {
+        entries.push(more_refused(inner, unnamed, now));
     }
     entries.push(logout);
     entries
@@ -199,11 +204,34 @@ pub(super) fn refused_connection(inner: &SessionInner, reason: &str, now: Timest
         .with("reason", reason)
 }
 
+/// A transfer that was let in and did not begin.
+pub(super) fn not_begun(
+    inner: &SessionInner,
+    direction: Direction,
+    path: &VirtualPath,
+    reason: &str,
+    now: Timestamp,
+) -> NewEntry {
+    transfer(inner, direction.as_str(), path, now)
+        .outcome(Outcome::Failed)
+        .with("why", "not-begun")
+        .with("reason", reason)
+}
+
 /// Refusals beyond those that the journal names one by one.
-fn more_refused(inner: &SessionInner, more: u64, now: Timestamp) -> NewEntry {
-    by_session(inner, JournalKind::Transfer, "more-refusals", now)
+fn more_refused(inner: &SessionInner, unnamed: Unnamed, now: Timestamp) -> NewEntry {
+    let mut entry = by_session(inner, JournalKind::Transfer, MORE_REFUSALS, now)
         .outcome(Outcome::Refused)
-        .with("refusals", more)
+        .with("refusals", unnamed.all);
+    for (name, count) in [
+        (UNNAMED_UPLOADS, unnamed.uploads),
+        (UNNAMED_DOWNLOADS, unnamed.downloads),
+    ] {
+        if count > 0 {
+            entry = entry.with(name, count);
+        }
+    }
+    entry
 }
 
 /// What was found where the file should have been.
@@ -239,6 +267,15 @@ impl Whose {
             Some(account) => Some(holdings.store.account_names(account).await?),
             None => None,
         }))
+    }
+
+    /// What was read with the file.
+    pub(super) fn known(grounds: &CertificateGrounds) -> Whose {
+        let named =
+            |account: &str, entity: &str| Some((account.parse().ok()?, entity.parse().ok()?));
+        let (account, entity) = (&grounds.account, &grounds.account_entity);
+        let both = account.as_deref().zip(entity.as_deref());
+        Whose(both.and_then(|(account, entity)| named(account, entity)))
     }
 
     fn name(&self, entry: NewEntry) -> NewEntry {
@@ -341,10 +378,35 @@ pub(crate) fn upload_recovered(
     home: &HomeRef,
     whose: &Whose,
     row: &FileRow,
+    flow: Option<&LandingRun>,
     now: Timestamp,
 ) -> NewEntry {
-    let entry = about(holdings, home, JournalKind::Transfer, "upload", row, now);
+    let hidden = row.hidden.as_ref();
+    let entry = match hidden.and_then(|hidden| hidden.integration()) {
+        // Of a command line's, the rest of what its errand knew died with the process.
+        Some(integration) => {
+            let action = Carrying::Download.action();
+            let entry = about(holdings, home, JournalKind::Transfer, action, row, now)
+                .with("integration", integration);
+            match flow {
+                Some(flow) => of_flow(entry, flow),
+                None => entry,
+            }
+        }
+        None => about(holdings, home, JournalKind::Transfer, "upload", row, now),
+    };
     whose.name(entry).with("recovered", true)
+}
+
+/// What a flow remembers of a file of its own.
+fn of_flow(entry: NewEntry, landing: &LandingRun) -> NewEntry {
+    let flow = &landing.definition;
+    entry
+        .with("flow", flow.name.as_str())
+        .with("run", format!("{}/{}", flow.name, landing.run.0))
+        .with("actor", format!("flow:{}", flow.name))
+        .with("location", flow.target.as_str())
+        .with("file", String::from_utf8_lossy(&landing.name).into_owned())
 }
 
 /// Recovery completed a removal. Who asked for it died with its process: the

@@ -4,8 +4,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Session, SessionInner, record};
+use super::{Caller, Session, SessionInner, record};
 use crate::VirtualPath;
+use crate::figures::Ending;
+use crate::holdings::Direction;
 use crate::journal::NewEntry;
 use crate::vfs::VfsError;
 
@@ -24,9 +26,30 @@ pub(super) struct Refusals {
 #[derive(Debug, Default)]
 struct State {
     count: u64,
+    unnamed: Unnamed,
     /// At most [`MAX_NAMED_REFUSALS`].
     waiting: Vec<NewEntry>,
     is_writing: bool,
+}
+
+/// Refusals beyond those that the journal names, and how many of them were transfers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unnamed {
+    pub(super) all: u64,
+    pub(super) uploads: u64,
+    pub(super) downloads: u64,
+}
+
+impl Unnamed {
+    fn one_more(&mut self, direction: Option<Direction>) {
+        let more = |count: &mut u64| *count = count.saturating_add(1);
+        more(&mut self.all);
+        match direction {
+            Some(Direction::Upload) => more(&mut self.uploads),
+            Some(Direction::Download) => more(&mut self.downloads),
+            None => {}
+        }
+    }
 }
 
 impl Refusals {
@@ -35,8 +58,8 @@ impl Refusals {
     }
 
     /// How many were not named.
-    pub(super) fn unnamed(&self) -> u64 {
-        self.state().count.saturating_sub(MAX_NAMED_REFUSALS)
+    pub(super) fn unnamed(&self) -> Unnamed {
+        self.state().unnamed
     }
 
     /// Waits until nothing is written aside.
@@ -60,30 +83,61 @@ impl Refusals {
 
 impl Session {
     /// Passes a verb's result on; a refusal goes to the journal, and so does a fault of
-    /// the storage.
+    /// the storage, and whatever kept a transfer from beginning.
     pub(super) fn note_refusal<T>(
         &self,
         verb: &'static str,
         path: &VirtualPath,
         result: Result<T, VfsError>,
     ) -> Result<T, VfsError> {
+        let direction = match verb {
+            "upload" => Some(Direction::Upload),
+            "download" => Some(Direction::Download),
+            _ => None,
+        };
         let fault = match result {
+            // An errand tells of its own end.
+            Err(fault) if self.inner.caller == Caller::Courier => return Err(fault),
             Err(fault) if fault.is_refusal() || fault.is_of_storage() => fault,
+            Err(fault) if direction.is_some() && fault.is_of_the_name() => fault,
             other => return other,
         };
-        self.tell(|inner| record::refused(inner, verb, path, &fault, self.now()));
+        if let Some(direction) = direction {
+            let ending = match fault.is_refusal() {
+                true => Ending::Refused,
+                false => Ending::Failed,
+            };
+            self.inner.count_unstarted(direction, ending);
+        }
+        self.tell(direction, |inner| {
+            record::refused(inner, verb, path, &fault, self.now())
+        });
         Err(fault)
+    }
+
+    /// Tells of a transfer that was let in and did not begin, because the front end could
+    /// not carry it; `reason` is for people. Counts among the session's refusals.
+    pub(super) fn note_not_begun(&self, direction: Direction, path: &VirtualPath, reason: &str) {
+        self.inner.count_unstarted(direction, Ending::Failed);
+        self.tell(Some(direction), |inner| {
+            record::not_begun(inner, direction, path, reason, self.now())
+        });
     }
 
     /// Tells the journal of a data connection that was refused although the session
     /// is logged in; `reason` is for people. Counts among the session's refusals.
     pub fn note_refused_connection(&self, reason: &str) {
-        self.tell(|inner| record::refused_connection(inner, reason, self.now()));
+        self.tell(None, |inner| {
+            record::refused_connection(inner, reason, self.now())
+        });
     }
 
     /// Writes an entry aside, unless there were too many.
-    fn tell(&self, entry: impl FnOnce(&SessionInner) -> NewEntry) {
+    fn tell(&self, of: Option<Direction>, entry: impl FnOnce(&SessionInner) -> NewEntry) {
         let inner = &self.inner;
+        if inner.holdings.room.refuses() {
+            return;
+        }
         let must_write = {
             let mut state = inner.refusals.state();
             state.count = state.count.saturating_add(1);
@@ -91,6 +145,7 @@ impl Session {
                 state.waiting.push(entry(inner));
                 !std::mem::replace(&mut state.is_writing, true)
             } else {
+                state.unnamed.one_more(of);
                 false
             }
         };
@@ -104,11 +159,8 @@ async fn write(inner: Arc<SessionInner>) {
     let _writing = inner.refusals.writing.lock().await;
     while let Some(batch) = inner.refusals.take() {
         if let Err(error) = inner.holdings.store.append_all(&batch).await {
-            tracing::error!(
-                session.id = %inner.id,
-                error = &error as &dyn std::error::Error,
-                "refusals could not be recorded"
-            );
+            let faults = &inner.holdings.faults;
+            faults.unrecorded("refusals could not be recorded", &error);
         }
     }
 }

@@ -17,6 +17,7 @@ use progress::{Poison, Progress, WriteGuard, locked};
 use super::Session;
 use super::coverage::Coverage;
 use super::permit::UploadMode;
+use crate::courier::Telling;
 use crate::holdings::{Direction, LiveGuard, MovingGuard, RowToCome};
 use crate::timer::Stopwatch;
 use crate::vfs::{HiddenName, MAX_FILE_BYTES, MAX_IO_BYTES, OpenFile, VfsError};
@@ -75,6 +76,8 @@ pub(super) struct Start {
     /// The file that it is a copy of.
     pub(super) copy_of: Option<FileId>,
     pub(super) is_resumed: bool,
+    /// Who tells of it when no partner sends it.
+    pub(super) errand: Option<Arc<Telling>>,
 }
 
 /// An upload in progress. Dropping it interrupts it: what has arrived without
@@ -99,6 +102,7 @@ struct Parts {
     room_bytes: Option<u64>,
     copy_of: Option<FileId>,
     is_resumed: bool,
+    errand: Option<Arc<Telling>>,
     progress: Arc<Mutex<Progress>>,
     running: Stopwatch,
     moving: MovingGuard,
@@ -138,6 +142,7 @@ impl Upload {
                 room_bytes: start.room_bytes,
                 copy_of: start.copy_of,
                 is_resumed: start.is_resumed,
+                errand: start.errand,
                 progress: Arc::new(Mutex::new(progress)),
                 running: Stopwatch::start(),
                 _live: start.live,
@@ -350,14 +355,11 @@ impl Drop for Upload {
             return;
         };
         let tasks = parts.session.inner.holdings.tasks.clone();
+        let faults = parts.session.inner.holdings.faults.clone();
         tasks.spawn_on(
             async move {
                 if let Err(error) = parts.park(parts.why_stopped()).await {
-                    tracing::error!(
-                        file.path = %parts.path,
-                        error = &error as &dyn std::error::Error,
-                        "an interrupted upload could not be recorded"
-                    );
+                    faults.unrecorded("an interrupted upload could not be recorded", &error);
                 }
             },
             &runtime,

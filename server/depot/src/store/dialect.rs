@@ -56,6 +56,12 @@ const STEPS: &[(i64, &str, &str)] = &[
         "integrations",
         include_str!("../../migrations/0009_integrations.sql"),
     ),
+    (10, "flows", include_str!("../../migrations/0010_flows.sql")),
+    (
+        11,
+        "events",
+        include_str!("../../migrations/0011_events.sql"),
+    ),
 ];
 
 /// The last schema step.

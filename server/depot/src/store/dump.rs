@@ -37,6 +37,17 @@ pub(super) const TABLES: &[&str] = &[
     "integration_host_keys",
     "locations",
     "flow_definitions",
+    "flow_arrivals",
+    "flow_runs",
+    "flow_files",
+    "flow_keys",
+    "expectations",
+    "expectation_days",
+    "events",
+    "hooks",
+    "deliveries",
+    "daily_transfers",
+    "rolled_up",
 ];
 
 /// What a column holds.

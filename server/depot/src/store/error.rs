@@ -30,6 +30,14 @@ pub enum StoreError {
         /// What the engine said.
         source: sqlx::Error,
     },
+    /// A hash chain is not the one that was signed: somebody changed the database.
+    #[error("the hash chain of the {chain} is not the one that was signed: {what}")]
+    Altered {
+        /// Which chain.
+        chain: layover_retention::ChainName,
+        /// What does not fit.
+        what: String,
+    },
     /// A row says what we never write.
     #[error("the database is damaged: {table} row {id}: bad {what}")]
     Corrupt {
@@ -82,6 +90,19 @@ impl From<sqlx::Error> for StoreError {
                 }
             }
             _ => Self::Statement { source },
+        }
+    }
+}
+
+impl StoreError {
+    /// PostgreSQL broke a transaction off, because it and another waited for each other or
+    /// had seen different states: nothing of it was done, and it may be tried again.
+    pub(crate) fn is_broken_off(&self) -> bool {
+        match self {
+            Self::Busy {
+                source: sqlx::Error::Database(fault),
+            } => matches!(fault.code().as_deref(), Some("40001" | "40P01")),
+            _ => false,
         }
     }
 }

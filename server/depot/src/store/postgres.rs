@@ -22,6 +22,14 @@ macro_rules! share_locked {
     };
 }
 
+/// A SELECT whose rows of one table nobody else may take until the transaction ends;
+/// those that somebody else has taken are left out.
+macro_rules! skip_locked {
+    ($select:literal, $of:literal) => {
+        concat!($select, " FOR UPDATE OF ", $of, " SKIP LOCKED")
+    };
+}
+
 #[expect(
     clippy::duplicate_mod,
     reason = "one body of SQL, compiled once for each engine"
@@ -105,19 +113,21 @@ fn fault(source: sqlx::Error) -> StoreError {
 /// Does all steps as one transaction; false when a step that must change a row
 /// did not, and nothing was done.
 async fn at_once(writer: &Pool, steps: Vec<Step>) -> Result<bool, StoreError> {
-    let musts: Vec<bool> = steps.iter().map(|step| step.must_change).collect();
     let mut transaction = writer.begin().await.map_err(fault)?;
-    let changed = run(&mut transaction, steps).await?;
-    let done = changed
-        .iter()
-        .zip(musts)
-        .all(|(rows, must)| !must || *rows == 1);
-    if done {
-        transaction.commit().await?;
-    } else {
-        transaction.rollback().await?;
+    for step in steps {
+        let must_change = step.must_change;
+        let rows = bound(step)
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+        // What follows may rest on it, and would fail instead of being refused.
+        if must_change && rows != 1 {
+            transaction.rollback().await?;
+            return Ok(false);
+        }
     }
-    Ok(done)
+    transaction.commit().await?;
+    Ok(true)
 }
 
 /// The same; the number of the row that was inserted, as `inserted_id`.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use layover_retention::{Keep, Timestamp};
 
+use crate::flow::{RunReport, RunState};
 use crate::integration::{
     FlowDefinition, IntegrationSpec, KeptSecret, Location, PartnerHostKey, SecretPurpose,
 };
@@ -12,7 +13,7 @@ use crate::session::terms::Terms;
 use crate::{
     Account, AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedKey, EntityId, FlowName,
     HomeId, HomeName, IntegrationId, LocationName, NewCertificate, NewNetwork, NodeId, Protocol,
-    Protocols, SessionId, SessionReuse,
+    Protocols, SessionId, SessionReuse, VirtualPath,
 };
 
 /// An account to be inserted: everything is checked and hashed.
@@ -112,6 +113,19 @@ pub(crate) struct SecretRow {
 #[derive(Clone, Debug)]
 pub(crate) struct FlowWrite {
     pub(crate) flow: FlowDefinition,
+    /// The folder that it is told of arrivals in.
+    pub(crate) arrival: Option<(HomeId, VirtualPath)>,
+    pub(crate) entry: NewEntry,
+}
+
+/// How a run ends.
+#[derive(Clone, Debug)]
+pub(crate) struct RunEnd {
+    pub(crate) state: RunState,
+    pub(crate) report: RunReport,
+    /// When files of it are to be tried again.
+    pub(crate) again_at: Option<Timestamp>,
+    pub(crate) now: Timestamp,
     pub(crate) entry: NewEntry,
 }
 

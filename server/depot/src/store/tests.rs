@@ -4,13 +4,16 @@
 mod chains;
 mod clocks;
 mod dump;
+mod events;
 mod faults;
+mod flows;
 mod foresight;
 mod holds;
 mod integrations;
 mod ledger;
 mod operators;
 mod rules;
+mod statistics;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -90,6 +93,7 @@ async fn store_suite(store: &Store) {
     ledger::names_that_move(store).await;
     ledger::directories(store).await;
     ledger::adopted_and_missing_files(store).await;
+    ledger::files_adopted_at_once(store).await;
     ledger::unfinished_work_and_claims(store).await;
     operators::a_changed_rule(store).await;
     rules::a_folders_rule(store).await;
@@ -104,6 +108,16 @@ async fn store_suite(store: &Store) {
     chains::certificates_of_what_went(store).await;
     integrations::an_integration_from_its_beginning_to_its_end(store).await;
     integrations::all_of_a_command_or_nothing(store).await;
+    flows::a_run_from_its_schedule_to_its_end(store).await;
+    flows::files_of_a_flow(store).await;
+    flows::a_file_that_arrives(store).await;
+    flows::a_file_that_lands(store).await;
+    statistics::days_of_transfers(store).await;
+    events::a_hook_from_its_beginning_to_its_end(store).await;
+    events::what_the_journal_tells(store).await;
+    events::one_thing_is_told_in_its_order(store).await;
+    events::what_nobody_takes_is_given_up(store).await;
+    events::what_is_told_once(store).await;
     dump::everything_goes_out_and_comes_back(store).await;
 }
 
@@ -137,12 +151,15 @@ fn the_suite_calls_every_function() {
         include_str!("tests/chains.rs"),
         include_str!("tests/clocks.rs"),
         include_str!("tests/dump.rs"),
+        include_str!("tests/events.rs"),
         include_str!("tests/operators.rs"),
+        include_str!("tests/flows.rs"),
         include_str!("tests/foresight.rs"),
         include_str!("tests/holds.rs"),
         include_str!("tests/integrations.rs"),
         include_str!("tests/ledger.rs"),
         include_str!("tests/rules.rs"),
+        include_str!("tests/statistics.rs"),
     ]
     .concat()
     .split_whitespace()

@@ -201,6 +201,18 @@ impl VfsError {
         )
     }
 
+    /// Whether nothing, or something else, is where the file should be: of interest only
+    /// where a whole transfer came to nothing by it.
+    pub(crate) fn is_of_the_name(&self) -> bool {
+        matches!(
+            self,
+            VfsError::NotFound { .. }
+                | VfsError::NotDirectory { .. }
+                | VfsError::IsDirectory { .. }
+                | VfsError::Busy { .. }
+        )
+    }
+
     /// Whether a person on the server's side must act: front ends log such a fault,
     /// and no other.
     #[must_use]

@@ -23,8 +23,9 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::{
-    CopyRange, Entries, Entry, FileKind, HiddenName, Identity, MAX_IO_BYTES, OpenFile, Place,
-    Replace, Storage, StorageId, StorageSpace, marker,
+    CopyRange, Entries, Entry, FileKind, HiddenName, Identity, Inodes, MAX_IO_BYTES, OpenFile,
+    Place, Replace, Storage, StorageId, StorageSpace, marker,
+    reserve::{Reserve, Want, reserve_of},
 };
 use crate::{Fsync, HomeName, VirtualPath};
 
@@ -72,6 +73,7 @@ pub(crate) struct LocalStorage {
     hidden: OnceLock<OwnedFd>,
     open_homes: Mutex<HashMap<HomeName, Arc<OwnedFd>>>,
     fsync: Fsync,
+    reserve: Reserve,
 }
 
 impl LocalStorage {
@@ -89,6 +91,7 @@ impl LocalStorage {
             hidden: OnceLock::new(),
             open_homes: Mutex::new(HashMap::new()),
             fsync,
+            reserve: Reserve::default(),
         })
     }
 
@@ -178,6 +181,7 @@ impl LocalStorage {
         Arc::new(LocalFile {
             file,
             fsync: self.fsync,
+            reserve: self.reserve.clone(),
         })
     }
 }
@@ -202,6 +206,9 @@ impl Storage for LocalStorage {
         for dirent in Dir::read_from(&handle)? {
             let dirent = dirent?;
             let Some(name) = hosted(&dirent) else {
+                if !is_dots(&dirent) {
+                    listing.foreign = listing.foreign.saturating_add(1);
+                }
                 continue;
             };
             if listing.entries.len() == limit {
@@ -263,6 +270,7 @@ impl Storage for LocalStorage {
 
     fn make_dir(&self, at: &Place) -> io::Result<()> {
         let (parent, name) = self.parent(at)?;
+        self.reserve.take(Want::Name, || space_of(&self.homes))?;
         Ok(rustix::fs::mkdirat(
             &parent,
             name,
@@ -300,6 +308,7 @@ impl Storage for LocalStorage {
     }
 
     fn create_hidden(&self, name: &HiddenName) -> io::Result<Arc<dyn OpenFile>> {
+        self.reserve.take(Want::Name, || space_of(&self.homes))?;
         Ok(self.handle_on(self.open_hidden_file(name, OFlags::CREATE | OFlags::EXCL)?))
     }
 
@@ -313,8 +322,13 @@ impl Storage for LocalStorage {
         name: &HiddenName,
     ) -> io::Result<(Arc<dyn OpenFile>, Identity)> {
         let (source, entry) = self.open_regular(source)?;
+        self.reserve.take(Want::Name, || space_of(&self.homes))?;
         let copy = self.open_hidden_file(name, OFlags::CREATE | OFlags::EXCL)?;
-        if let Err(error) = copy_content(&source, &copy, entry.size_bytes) {
+        let room = || {
+            let want = Want::Bytes(entry.size_bytes);
+            self.reserve.take(want, || space_of(&self.homes))
+        };
+        if let Err(error) = copy_content(&source, &copy, entry.size_bytes, room) {
             rustix::fs::unlinkat(self.hidden()?, name.as_str(), AtFlags::empty())?;
             return Err(error);
         }
@@ -360,7 +374,7 @@ impl Storage for LocalStorage {
 
     fn hide(&self, from: &Place, name: &HiddenName) -> io::Result<()> {
         let (parent, from_name) = self.parent(from)?;
-        // Links are unknown here; a directory must stay where it is.
+        // Symbolic links are unknown here; a directory must stay where it is.
         if entry_at(&parent, from_name)?.kind == FileKind::Directory {
             return Err(Errno::ISDIR.into());
         }
@@ -375,10 +389,11 @@ impl Storage for LocalStorage {
     }
 
     fn space(&self) -> io::Result<StorageSpace> {
-        let stat = rustix::fs::fstatvfs(&self.homes)?;
+        let space = space_of(&self.homes)?;
+        let reserve = reserve_of(space.total_bytes);
         Ok(StorageSpace {
-            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
-            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            free_bytes: space.free_bytes.saturating_sub(reserve),
+            ..space
         })
     }
 
@@ -409,6 +424,7 @@ impl Storage for LocalStorage {
 struct LocalFile {
     file: File,
     fsync: Fsync,
+    reserve: Reserve,
 }
 
 impl OpenFile for LocalFile {
@@ -427,6 +443,7 @@ impl OpenFile for LocalFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.make_room(bytes.len() as u64)?;
         self.file.write_all_at(bytes, offset)
     }
 
@@ -457,6 +474,11 @@ impl OpenFile for LocalFile {
 
     fn entry(&self) -> io::Result<Entry> {
         fd_entry(&self.file)
+    }
+
+    fn make_room(&self, bytes: u64) -> io::Result<()> {
+        self.reserve
+            .take(Want::Bytes(bytes), || space_of(&self.file))
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -520,6 +542,19 @@ pub(super) fn sync_fd(directory: &OwnedFd, fsync: Fsync) -> io::Result<()> {
     }
 }
 
+/// What the file system itself says, the reserve included.
+pub(super) fn space_of(handle: &impl AsFd) -> io::Result<StorageSpace> {
+    let stat = rustix::fs::fstatvfs(handle)?;
+    Ok(StorageSpace {
+        total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+        free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        inodes: (stat.f_files > 0).then_some(Inodes {
+            total: stat.f_files,
+            free: stat.f_favail,
+        }),
+    })
+}
+
 fn fd_entry(handle: &impl AsFd) -> io::Result<Entry> {
     entry_of(&rustix::fs::statx(
         handle,
@@ -550,7 +585,11 @@ fn hosted(dirent: &DirEntry) -> Option<&[u8]> {
         dirent.file_type(),
         FileType::RegularFile | FileType::Directory | FileType::Unknown
     );
-    (may_be_hosted && name != b"." && name != b"..").then_some(name)
+    (may_be_hosted && !is_dots(dirent)).then_some(name)
+}
+
+fn is_dots(dirent: &DirEntry) -> bool {
+    matches!(dirent.file_name().to_bytes(), b"." | b"..")
 }
 
 fn wanted() -> StatxFlags {
@@ -558,12 +597,13 @@ fn wanted() -> StatxFlags {
 }
 
 /// What callers may know of a file; `NotFound` for whatever is neither a
-/// directory nor a regular file with one name.
+/// directory nor a regular file.
 fn entry_of(stat: &Statx) -> io::Result<Entry> {
     let kind = match FileType::from_raw_mode(u32::from(stat.stx_mode)) {
         FileType::Directory => FileKind::Directory,
-        // A second name would let one content live in two homes.
-        FileType::RegularFile if stat.stx_nlink <= 1 => FileKind::File,
+        // However many names it has: a backup that links (`cp -al`) must not make the
+        // ledger's own files look gone.
+        FileType::RegularFile => FileKind::File,
         _ => return Err(Errno::NOENT.into()),
     };
     let born_us = if stat.stx_mask & StatxFlags::BTIME.bits() == 0 {
@@ -581,6 +621,7 @@ fn entry_of(stat: &Statx) -> io::Result<Entry> {
             born_us,
         },
         mode: u32::from(stat.stx_mode) & 0o777,
+        is_linked: kind == FileKind::File && stat.stx_nlink > 1,
     })
 }
 
@@ -608,11 +649,17 @@ fn modified_times(modified_us: i64) -> Timestamps {
 }
 
 /// Copies `size_bytes` from the start of `source`: shared blocks where the
-/// file system can, else inside the kernel, else through a buffer.
-fn copy_content(source: &File, copy: &File, size_bytes: u64) -> io::Result<()> {
+/// file system can, else, if there is `room`, inside the kernel or through a buffer.
+fn copy_content(
+    source: &File,
+    copy: &File,
+    size_bytes: u64,
+    room: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
     if rustix::fs::ioctl_ficlone(copy, source).is_ok() {
         return Ok(());
     }
+    room()?;
     let whole = CopyRange {
         from_offset: 0,
         to_offset: 0,

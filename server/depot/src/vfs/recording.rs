@@ -363,6 +363,7 @@ impl State {
             changed_us: modified_us,
             identity,
             mode: 0o600,
+            is_linked: false,
         })
     }
 
@@ -566,6 +567,7 @@ impl Storage for RecordingStorage {
         Ok(Entries {
             entries,
             more: directory.now.len() > limit,
+            foreign: 0,
         })
     }
 
@@ -702,6 +704,7 @@ impl Storage for RecordingStorage {
         Ok(StorageSpace {
             total_bytes: 1 << 40,
             free_bytes: 1 << 39,
+            inodes: None,
         })
     }
 

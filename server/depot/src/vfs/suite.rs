@@ -267,11 +267,30 @@ mod jail {
     }
 
     #[test]
-    fn links_and_special_files_do_not_exist() {
+    fn a_second_name_leaves_a_file_what_it_is_and_is_told() {
         let jail = Jail::new();
         let home = jail.home();
-        std::fs::write(home.join("two-names"), b"x").unwrap();
-        std::fs::hard_link(home.join("two-names"), home.join("other-name")).unwrap();
+        std::fs::write(home.join("a"), b"x").unwrap();
+        let before = jail.storage.stat(&place("/a")).unwrap();
+        assert!(!before.is_linked);
+        std::fs::hard_link(home.join("a"), jail.folder.path().join("snapshot")).unwrap();
+        let linked = jail.storage.stat(&place("/a")).unwrap();
+        assert_eq!(
+            (linked.kind, linked.identity, linked.is_linked),
+            (before.kind, before.identity, true)
+        );
+        assert_eq!(jail.names(), [b"a"]);
+        assert!(jail.storage.open(&place("/a")).unwrap().1.is_linked);
+        let hidden = HiddenName::fresh().unwrap();
+        jail.storage.hide(&place("/a"), &hidden).unwrap();
+        jail.storage.unlink_hidden(&hidden).unwrap();
+        assert!(jail.storage.stat(&place("/a")).is_err());
+    }
+
+    #[test]
+    fn symbolic_links_and_special_files_do_not_exist() {
+        let jail = Jail::new();
+        let home = jail.home();
         symlink(jail.folder.path().join("secret"), home.join("to-file")).unwrap();
         symlink(jail.folder.path(), home.join("to-dir")).unwrap();
         symlink("..", home.join("up")).unwrap();
@@ -285,15 +304,12 @@ mod jail {
         )
         .unwrap();
         assert!(jail.names().is_empty(), "{:?}", jail.names());
-        for name in [
-            "two-names",
-            "other-name",
-            "to-file",
-            "to-dir",
-            "up",
-            "socket",
-            "pipe",
-        ] {
+        let listing = jail.storage.list(&place("/"), 100).unwrap();
+        assert_eq!(
+            listing.foreign, 5,
+            "they are counted, so that somebody hears of them"
+        );
+        for name in ["to-file", "to-dir", "up", "socket", "pipe"] {
             let at = place(&format!("/{name}"));
             let hidden = HiddenName::fresh().unwrap();
             let answers = [

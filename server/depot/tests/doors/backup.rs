@@ -9,7 +9,7 @@ use layover_depot::{
     BackupError, BackupReport, BackupSink, Completion, Depot, OpenError, Options, Restore, Role,
     UploadMode,
 };
-use layover_retention::{Clock, Timestamp, sweep};
+use layover_retention::{ChainName, Clock, Timestamp, sweep};
 
 use crate::world::{DAY, PASSWORD, World, at, keep, name, options, worlds};
 
@@ -57,7 +57,7 @@ async fn restore(memory: &Memory, options: &Options) -> Result<BackupReport, Bac
                 .await?
         );
     }
-    restore.finish().await
+    restore.finish(&crate::world::actor()).await
 }
 
 /// A place of its own for what is restored, on SQLite.
@@ -247,6 +247,34 @@ async fn a_backup_goes_only_where_nothing_is() {
 }
 
 #[tokio::test]
+async fn a_restore_that_was_broken_off_before_it_had_a_database_is_never_served_either() {
+    for world in worlds().await {
+        let (memory, _) = backed_up(&world.depot, false).await;
+        let folder = tempfile::tempdir().unwrap();
+        let options = || elsewhere(&world, folder.path());
+        let (first, _, manifest) = &memory.0[0];
+        // Its end comes before the database, as a kill would.
+        std::fs::write(folder.path().join("file"), b"").unwrap();
+        let nowhere = Options {
+            database_url: format!("sqlite:{}", folder.path().join("file/x.db").display()),
+            ..options()
+        };
+        let broken = Restore::begin(&nowhere, first, &mut &manifest[..]).await;
+        assert!(broken.is_err());
+        for role in [Role::Server, Role::Tool, Role::Visitor] {
+            let refused = Depot::open(Options { role, ..options() }).await;
+            assert!(
+                matches!(refused, Err(OpenError::HalfRestored)),
+                "{refused:?}"
+            );
+        }
+        restore(&memory, &options()).await.unwrap();
+        let served = Depot::open(options()).await.unwrap();
+        served.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_restore_that_was_broken_off_is_never_served() {
     for world in worlds().await {
         let (memory, _) = backed_up(&world.depot, false).await;
@@ -365,5 +393,50 @@ async fn an_interrupted_upload_ends_with_the_restore_and_can_be_begun_again() {
             .unwrap();
         let told: Vec<_> = told.iter().map(|entry| entry.action.as_str()).collect();
         assert_eq!(told, ["expire-partial"]);
+    }
+}
+
+#[tokio::test]
+async fn the_journal_tells_of_a_restore_and_the_chains_go_on() {
+    for world in worlds().await {
+        upload(&world, "/file", b"content").await;
+        crate::evidence::seal(&world.depot).await;
+        let journal = crate::evidence::verified(&world.depot, ChainName::Journal)
+            .await
+            .unwrap();
+        let (memory, _) = backed_up(&world.depot, true).await;
+        let taken_at = world.clock.now().to_string();
+        world.clock.advance(DAY);
+        let folder = tempfile::tempdir().unwrap();
+        let target = if world.url.starts_with("sqlite:") {
+            elsewhere(&world, folder.path())
+        } else {
+            let url = crate::world::postgres_database().await.unwrap();
+            options(folder.path(), &url, &world.clock, keep(5))
+        };
+        restore(&memory, &target).await.unwrap();
+        let depot = Depot::open(target).await.unwrap();
+        let filter = layover_depot::JournalFilter {
+            limit: 1000,
+            ..layover_depot::JournalFilter::default()
+        };
+        let entries = depot.journal().query(&filter).await.unwrap();
+        let told: Vec<_> = entries
+            .iter()
+            .filter(|entry| entry.action == "restore")
+            .collect();
+        assert_eq!(told.len(), 1);
+        let detail = &told[0].detail;
+        assert_eq!(detail["backup_at"], taken_at);
+        assert_eq!(detail["actor"], "operator");
+        assert_eq!(detail["journal_seq"], journal.last_seq);
+        assert_eq!(detail["certificates_seq"], 0);
+        assert_eq!(detail["journal_hash"].as_str().unwrap().len(), 64);
+        crate::evidence::seal(&depot).await;
+        let after = crate::evidence::verified(&depot, ChainName::Journal)
+            .await
+            .unwrap();
+        assert!(after.last_seq > journal.last_seq);
+        depot.close().await;
     }
 }

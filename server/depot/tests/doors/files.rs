@@ -364,3 +364,21 @@ async fn the_journal_of_an_account_shows_the_end_of_its_files() {
         );
     }
 }
+
+// Nobody sees them through us, and nothing deletes them: an operator must hear of them.
+#[tokio::test]
+async fn what_no_client_could_ask_for_is_counted_and_left_alone() {
+    for world in worlds().await {
+        world.upload("alice", "/file").await;
+        let homes = world.folder.path().join("homes/alice");
+        std::fs::write(homes.join("two\nlines"), b"content").unwrap();
+        std::os::unix::fs::symlink("file", homes.join("link")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(homes.join("socket")).unwrap();
+        for _ in 0..2 {
+            let looked = world.depot.adopt_once().await.unwrap();
+            let odd = (looked.unreachable, looked.foreign);
+            assert_eq!((odd, looked.adopted, looked.missing), ((1, 2), 0, 0));
+        }
+        assert_eq!(paths(&world, "alice").await, ["/file Stored"]);
+    }
+}

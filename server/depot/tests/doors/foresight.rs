@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use layover_depot::{
-    Completion, Depot, ForecastQuestion, JournalKind, Session, UploadMode, VfsError, VirtualPath,
+    Completion, Depot, ForecastAccount, ForecastQuestion, JournalKind, Session, UploadMode,
+    VfsError, VirtualPath,
 };
 use layover_retention::{Clock, Keep, sweep};
 
@@ -46,9 +47,10 @@ fn within(world: &World, span: Duration) -> ForecastQuestion {
     }
 }
 
-/// Paths that are forecast, in their order.
+/// Paths that are forecast to go, in their order. What is held is not among them.
 pub(crate) async fn forecast(depot: &Depot, question: &ForecastQuestion) -> Vec<String> {
     let mut paths = Vec::new();
+    let mut held = 0;
     let mut after = None;
     loop {
         let page = depot
@@ -58,13 +60,24 @@ pub(crate) async fn forecast(depot: &Depot, question: &ForecastQuestion) -> Vec<
             .unwrap();
         let Some(last) = page.last() else { break };
         after = Some((last.expires_at, last.id));
-        paths.extend(page.iter().map(|file| file.path.to_string()));
+        for file in page {
+            match file.held_until {
+                None => {
+                    assert_eq!(held, 0, "held files come last");
+                    assert!(file.expires_at <= question.until);
+                    paths.push(file.path.to_string());
+                }
+                Some(until) => {
+                    assert!(until > question.until && until == file.expires_at);
+                    held += 1;
+                }
+            }
+        }
     }
     let sums = depot.shelf().forecast(question).await.unwrap();
-    assert_eq!(
-        sums.iter().map(|sum| sum.files).sum::<u64>(),
-        paths.len() as u64
-    );
+    let sum = |files: fn(&ForecastAccount) -> u64| sums.iter().map(files).sum::<u64>();
+    assert_eq!(sum(|of| of.files), paths.len() as u64);
+    assert_eq!(sum(|of| of.held_files), held);
     paths
 }
 

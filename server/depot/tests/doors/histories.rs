@@ -192,7 +192,7 @@ fn chosen<T>(from: &[T], number: usize) -> Option<&T> {
     from.get(number.checked_rem(from.len())?)
 }
 
-/// A held file refuses; nothing else does.
+/// A held file, or folder, refuses; nothing else does.
 #[track_caller]
 fn done_or_held<T: Debug>(result: Result<T, VfsError>) {
     assert!(
@@ -266,7 +266,7 @@ impl Story {
                 if !self.is_there(&from).await {
                     std::mem::swap(&mut from, &mut to);
                 }
-                alice.rename(&from, &to, Replace::Refuse).await.unwrap();
+                done_or_held(alice.rename(&from, &to, Replace::Refuse).await);
             }
             Act::Remove(file) => {
                 let path = at(FILES[file]);

@@ -101,6 +101,31 @@ fn is_held<T: std::fmt::Debug>(result: Result<T, VfsError>) {
     assert!(matches!(result, Err(VfsError::Held { .. })), "{result:?}");
 }
 
+// Else what is to be held would come under another name.
+#[tokio::test]
+async fn a_folder_that_is_held_keeps_its_name_and_its_place() {
+    for world in worlds_with_operators().await {
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        for folder in ["/a", "/a/in", "/other"] {
+            session.make_dir(&at(folder)).await.unwrap();
+        }
+        world.upload("alice", "/a/in/file").await;
+        let hold = world.hold("/a/in", 90).await;
+        assert_eq!(hold.scope, HoldScope::Folder);
+        for (from, to) in [("/a/in", "/a/out"), ("/a", "/b"), ("/a/in", "/other/in")] {
+            is_held(session.rename(&at(from), &at(to), Replace::Refuse).await);
+        }
+        for (from, to) in [("/other", "/another"), ("/a/in/file", "/a/file")] {
+            let renamed = session.rename(&at(from), &at(to), Replace::Refuse).await;
+            renamed.unwrap();
+        }
+        world.clock.advance(91 * DAY);
+        world.sweep().await;
+        let (from, to) = (at("/a/in"), at("/a/out"));
+        session.rename(&from, &to, Replace::Refuse).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_held_file_can_be_read_and_renamed_and_nothing_else_until_the_hold_ends() {
     for world in worlds_with_operators().await {
@@ -117,6 +142,18 @@ async fn a_held_file_can_be_read_and_renamed_and_nothing_else_until_the_hold_end
             is_held(session.plan_upload(&at("/held"), mode).await);
         }
         is_held(session.remove(&at("/held")).await);
+        let before = session.stat(&at("/held")).await.unwrap();
+        is_held(
+            session
+                .set_times(&at("/held"), None, Some(hold.until))
+                .await,
+        );
+        is_held(session.set_mode(&at("/held"), 0o777).await);
+        let after = session.stat(&at("/held")).await.unwrap();
+        assert_eq!(
+            (after.modified_at, after.mode),
+            (before.modified_at, before.mode)
+        );
         is_held(
             session
                 .rename(&at("/free"), &at("/held"), Replace::Allow)
@@ -159,7 +196,16 @@ async fn a_held_file_can_be_read_and_renamed_and_nothing_else_until_the_hold_end
             .filter(|entry| entry.detail.get("why").is_some_and(|why| why == "held"))
             .map(|entry| entry.action)
             .collect();
-        let expected = ["upload", "upload", "upload", "delete", "rename", "delete"];
+        let expected = [
+            "upload",
+            "upload",
+            "upload",
+            "delete",
+            "attributes",
+            "attributes",
+            "rename",
+            "delete",
+        ];
         assert_eq!(refused, expected);
 
         world.clock.advance(60 * DAY);
@@ -168,6 +214,61 @@ async fn a_held_file_can_be_read_and_renamed_and_nothing_else_until_the_hold_end
             registry.hold(hold.id).await.unwrap().state,
             HoldState::Ended
         );
+    }
+}
+
+#[tokio::test]
+async fn a_backup_by_hard_links_ends_no_hold_and_no_clock() {
+    for world in worlds_with_operators().await {
+        for file in ["/held", "/kept", "/neighbour"] {
+            world.upload("alice", file).await;
+        }
+        let hold = world.hold("/held", 90).await;
+        let homes = world.folder.path().join("homes/alice");
+        let snapshot = |name: &str| world.folder.path().join(name);
+        for name in ["held", "kept"] {
+            std::fs::hard_link(homes.join(name), snapshot(name)).unwrap();
+        }
+        // A content that has its clock elsewhere is not taken under another name.
+        std::fs::hard_link(homes.join("kept"), homes.join("second")).unwrap();
+        for _ in 0..3 {
+            let looked = world.depot.adopt_once().await.unwrap();
+            assert_eq!(
+                (looked.missing, looked.waiting, looked.adopted),
+                (0, 0, 0),
+                "{looked:?}"
+            );
+            assert_eq!(looked.linked, 3, "{looked:?}");
+        }
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        let listing = session.list(&at("/")).await.unwrap();
+        assert_eq!(listing.len(), 3, "{listing:?}");
+        for file in ["/held", "/kept"] {
+            let download = session.download(&at(file)).await.unwrap();
+            assert_eq!(download.read_at(0, 100).await.unwrap(), b"content"[..]);
+            download.finish(7, true).await.unwrap();
+        }
+        assert!(session.stat(&at("/second")).await.is_err());
+        is_held(session.remove(&at("/held")).await);
+        session.end("done").await;
+        assert_eq!(world.days("alice", "/kept").await, 5);
+        assert_eq!(
+            world.file("alice", "/held").await.held_until,
+            Some(hold.until)
+        );
+
+        world.clock.advance(5 * DAY);
+        assert_eq!(world.sweep().await, 2, "/kept and /neighbour");
+        assert!(!homes.join("kept").exists() && !homes.join("neighbour").exists());
+        assert!(homes.join("held").exists() && snapshot("kept").exists());
+        let journal = world.journal(JournalKind::Retention).await;
+        assert!(journal.iter().all(|entry| entry.action != "missing"));
+        let expired = journal.iter().filter(|entry| entry.action == "expire");
+        assert_eq!(expired.count(), 2);
+
+        world.clock.advance(85 * DAY);
+        assert_eq!(world.sweep().await, 1, "/held, with the end of its hold");
+        assert!(!homes.join("held").exists());
     }
 }
 
@@ -358,6 +459,25 @@ async fn held_files_are_named_in_the_status_and_in_the_forecast() {
         let status = registry.retention_status().await.unwrap();
         let end = world.clock.now().saturating_add(9 * DAY);
         assert_eq!((status.held_files, status.next_hold_end), (1, Some(end)));
+        assert_eq!(sums[0].held_until, Some(end));
+        let named = async |limit, after| {
+            let shelf = world.depot.shelf();
+            let files = shelf.forecast_files(&question, after, limit).await.unwrap();
+            let told = files
+                .iter()
+                .map(|file| (file.path.to_string(), file.held_until));
+            (told.collect::<Vec<_>>(), files)
+        };
+        let free = ("/free".to_owned(), None);
+        let kept = ("/kept".to_owned(), Some(end));
+        assert_eq!(named(9, None).await.0, [free.clone(), kept.clone()]);
+        let (first, files) = named(1, None).await;
+        assert_eq!(first, [free]);
+        let after = Some((files[0].expires_at, files[0].id));
+        let (second, files) = named(1, after).await;
+        assert_eq!(second, [kept]);
+        let after = Some((files[0].expires_at, files[0].id));
+        assert_eq!(named(1, after).await.0, []);
         assert_eq!(status.held_bytes, sums[0].held_bytes);
         // The time of the other one is over: only the held one is spoken of.
         world.clock.advance(5 * DAY);

@@ -2,10 +2,10 @@
 //! journal keeps, and what is sealed.
 
 use layover_depot::{
-    Breach, Caution, Credential, Depot, Doing, Existing, Field, FlowDefinition, GivenSecret,
-    HostKeyTrust, Integration, IntegrationName, IntegrationSettings, IntegrationSpec, JournalEntry,
-    JournalKind, LocationDirection, RegistryError, Secret, SecretForm, SecretPurpose, SecretSlot,
-    WantedIntegration, WantedLocation,
+    Breach, Caution, Credential, Depot, Doing, Existing, Field, FlowDefinition, FlowRules,
+    FlowTarget, GivenSecret, HostKeyTrust, Integration, IntegrationName, IntegrationSettings,
+    IntegrationSpec, JournalEntry, JournalKind, LocationDirection, RegistryError, Secret,
+    SecretForm, SecretPurpose, SecretSlot, WantedIntegration, WantedLocation,
 };
 use serde_json::json;
 
@@ -31,7 +31,7 @@ fn spec(name: &str, protocol: &str) -> IntegrationSpec {
     }
 }
 
-fn wanted(name: &str, protocol: &str) -> WantedIntegration {
+pub(crate) fn wanted(name: &str, protocol: &str) -> WantedIntegration {
     WantedIntegration {
         spec: spec(name, protocol),
         secrets: Vec::new(),
@@ -603,13 +603,14 @@ fn flow(name: &str, partner: &str) -> FlowDefinition {
         direction: "upload".parse().unwrap(),
         enabled: true,
         partner: named(partner),
-        path: "/in".parse().unwrap(),
+        target: FlowTarget::Path("/in".parse().unwrap()),
         local: "./out".parse().unwrap(),
         files: Vec::new(),
         idempotency_mode: "hash".parse().unwrap(),
         delete_after_upload: false,
         delete_after_download: false,
         schedule_cron: None,
+        rules: FlowRules::default(),
     }
 }
 

@@ -9,8 +9,11 @@
 
 mod authentication;
 mod backup;
+mod courier;
+mod events;
 mod evidence;
 mod files;
+mod flows;
 mod foresight;
 mod gate;
 mod histories;
@@ -21,5 +24,6 @@ mod migrations;
 mod refusals;
 mod registry;
 mod rules;
+mod statistics;
 mod storage;
 mod world;

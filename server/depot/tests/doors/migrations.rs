@@ -22,7 +22,9 @@ use crate::world::{PASSWORD, World, at, keep, options, postgres_database, worlds
 /// A database as a version whose last schema step was `step` left it, made with
 /// `sqlite3 .dump` and `pg_dump --inserts` (CONTRIBUTING.md, "Release a schema
 /// step"); those before step 7 from the schema as it was then, with the rows and
-/// columns of a later one that it had, step 8 from step 7. In it are [`FILES`], three accounts with
+/// columns of a later one that it had, step 8 from step 7, step 9 from step 8 with an
+/// integration and a flow that its own `layover apply` wrote, step 10 from step 9 with a run
+/// of that flow. In it are [`FILES`], three accounts with
 /// the password of all tests and a removed one, an interrupted upload, live
 /// sessions and the journal; from step 7 on certificates, a hold on
 /// `/in/orders.csv` and a rule for `/in`.
@@ -72,6 +74,16 @@ const KEPT: &[Kept] = &[
         step: 8,
         sqlite: include_str!("../fixtures/sqlite-8.sql"),
         postgresql: include_str!("../fixtures/postgresql-8.sql"),
+    },
+    Kept {
+        step: 9,
+        sqlite: include_str!("../fixtures/sqlite-9.sql"),
+        postgresql: include_str!("../fixtures/postgresql-9.sql"),
+    },
+    Kept {
+        step: 10,
+        sqlite: include_str!("../fixtures/sqlite-10.sql"),
+        postgresql: include_str!("../fixtures/postgresql-10.sql"),
     },
 ];
 

@@ -1,12 +1,17 @@
 //! Which storage the homes lie on: what another tree does not hold is not gone.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use layover_depot::{Depot, JournalKind, OpenError, Options, Outcome};
+use bytes::Bytes;
+use layover_depot::{
+    Completion, Depot, JournalKind, OpenError, Options, Outcome, UploadMode, VfsError,
+};
 use layover_retention::{Clock, sweep};
 
-use crate::world::{DAY, World, at, keep, name, options, worlds};
+use crate::foresight::put;
+use crate::world::{DAY, PASSWORD, World, at, keep, name, options, worlds};
 
 /// Another node on the same database.
 fn second_node(world: &World, homes: &str) -> Options {
@@ -235,4 +240,83 @@ async fn the_homes_folder_is_closed_to_others() {
             .mode();
         assert_eq!(mode & 0o007, 0, "{mode:o}");
     }
+}
+
+/// A small memory file system, unmounted when dropped.
+struct Tmpfs(tempfile::TempDir);
+
+impl Tmpfs {
+    /// `None` where that is not allowed.
+    fn mount(size_mib: u32) -> Option<Self> {
+        let at = tempfile::tempdir().unwrap();
+        let size = format!("size={size_mib}m");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &size, "layover-test"]);
+        let ran = mount.arg(at.path()).output().ok()?;
+        ran.status.success().then_some(Self(at))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let mut umount = Command::new("umount");
+        drop(umount.arg("--lazy").arg(self.0.path()).status());
+    }
+}
+
+fn free_bytes(at: &Path) -> u64 {
+    let stat = rustix::fs::statvfs(at).unwrap();
+    stat.f_bavail * stat.f_frsize
+}
+
+#[tokio::test]
+async fn a_partner_who_fills_the_disk_leaves_room_for_what_empties_it() {
+    const MIB: u64 = 1 << 20;
+    // Tiny: a twentieth of it is what partners never get.
+    let Some(disk) = Tmpfs::mount(64) else {
+        return;
+    };
+    let folder = tempfile::tempdir_in(disk.0.path()).unwrap();
+    let url = format!("sqlite:{}", folder.path().join("layover.db").display());
+    let world = World::open(folder, url).await;
+    let session = world.login("alice", PASSWORD).await.unwrap();
+    let piece = Bytes::from(vec![7; usize::try_from(MIB).unwrap()]);
+    let mut stored = 0;
+    let fault = loop {
+        let name = at(&format!("/{stored}"));
+        let mode = UploadMode::New { exclusive: false };
+        let upload = session.plan_upload(&name, mode).await.unwrap();
+        let upload = upload.begin().await.unwrap();
+        if let Err(fault) = upload.write_at(0, piece.clone()).await {
+            upload.interrupt().await.unwrap();
+            break fault;
+        }
+        upload.finish(Completion::Closed).await.unwrap();
+        stored += 1;
+        assert!(stored < 64, "the disk is no larger");
+    };
+    assert!(matches!(fault, VfsError::DiskFull), "{fault:?}");
+    assert!(stored > 40, "{stored}");
+    // There is still room for a piece, and more: what is left is not for partners.
+    assert!(free_bytes(disk.0.path()) > MIB);
+    let space = session.space().await.unwrap();
+    assert!(space.free_bytes < MIB, "what partners are told: {space:?}");
+    session.end("done").await;
+    let told = world.journal(JournalKind::Transfer).await;
+    assert!(
+        told.iter().any(|entry| entry
+            .detail
+            .get("why")
+            .is_some_and(|why| why == "disk-full")),
+        "{told:?}"
+    );
+
+    world.clock.advance(5 * DAY);
+    let now = world.clock.now();
+    let swept = sweep(world.depot.shelf(), now, 1_000).await.unwrap();
+    assert_eq!((swept.deleted, swept.failed), (stored, 0));
+    let session = world.login("alice", PASSWORD).await.unwrap();
+    put(&session, &at("/again"), &piece).await.unwrap();
+    session.end("done").await;
+    world.depot.close().await;
 }

@@ -117,7 +117,7 @@ impl Job {
         {
             (self.path, self.range) = (whole, (0, None));
         }
-        let opened = Unsent(Some(self.session.download(&self.path).await?));
+        let opened = Unsent(Some(self.session.open_to_read(&self.path).await?));
         let file = opened.file()?;
         let (start, end) = (
             self.range.0,

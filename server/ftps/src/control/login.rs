@@ -132,11 +132,12 @@ impl ControlConnection {
     }
 
     fn cannot_be_checked(&self, error: &LoginError) -> Ending {
-        tracing::error!(
-            peer.addr = %self.arrival.peer,
-            error = error as &dyn std::error::Error,
-            "a login could not be checked"
-        );
+        let peer = self.arrival.peer.ip();
+        self.shared.depot.faults().login(peer, error);
+        if matches!(error, LoginError::DiskFull) {
+            let text = "the disk of this server is full: nobody can log in; try again later";
+            return Ending::Told(Reply::new(421, text), "the disk is full");
+        }
         let text = "logins cannot be checked just now; try again in a minute";
         Ending::Told(Reply::new(421, text), "logins cannot be checked")
     }

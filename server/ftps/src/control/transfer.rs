@@ -11,9 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use layover_depot::{Right, Session, SessionReuse, UploadMode, VfsError};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    ControlConnection, DataPlace, Ending, Fault, ended_by_operator, log_fault, refuse, stopping,
-};
+use super::{ControlConnection, DataPlace, Ending, Fault, ended_by_operator, refuse, stopping};
 use crate::command::{self, Command, Type};
 use crate::reply::{Reply, of_fault, size};
 use crate::server::Reserved;
@@ -41,11 +39,12 @@ enum Plan {
 }
 
 impl Plan {
-    /// Nothing comes of it, and nothing is left of it: a download that is dropped
-    /// would be one that broke off.
-    fn forget(self) {
-        if let Self::Download(download) = self {
-            download.file.forget();
+    /// Nothing comes of it, and the journal says why.
+    fn not_begun(self, reply: &Reply) {
+        match self {
+            Self::List(_) => {}
+            Self::Download(download) => download.file.not_begun(&reply.text()),
+            Self::Upload(upload) => upload.permit.not_begun(&reply.text()),
         }
     }
 }
@@ -78,20 +77,20 @@ impl ControlConnection {
             }
         };
         if matches!(place, DataPlace::None) {
-            plan.forget();
             let reply = Reply::new(425, "no data connection: PASV or EPSV first");
+            plan.not_begun(&reply);
             return Ok(self.wire.send(&reply).await?);
         }
         // F02: every data command asks, whatever PASV or EPSV did.
         if !self.is_private {
-            plan.forget();
             self.declined = place;
             let reply = Reply::new(521, "data connections are encrypted: PROT P first");
+            plan.not_begun(&reply);
             return Ok(self.wire.send(&reply).await?);
         }
         let Some(session) = self.session.clone() else {
-            plan.forget();
             let reply = Reply::new(530, "log in first: USER and PASS");
+            plan.not_begun(&reply);
             return Ok(self.wire.send(&reply).await?);
         };
         self.wire.send(&opening).await?;
@@ -254,12 +253,13 @@ impl ControlConnection {
         let path = self.at(path)?;
         let mut file = self.session()?.download(&path).await?;
         if self.rest > 0 && self.representation == Type::Ascii {
-            file.forget();
-            return Err(refuse(554, "REST counts bytes: TYPE I first"));
+            let text = "REST counts bytes: TYPE I first";
+            file.not_begun(text);
+            return Err(refuse(554, text));
         }
         if self.rest > file.size() {
             let text = format!("REST is behind the end: the file has {} bytes", file.size());
-            file.forget();
+            file.not_begun(&text);
             return Err(refuse(554, text));
         }
         if self.rest > 0 {
@@ -364,7 +364,7 @@ fn listed(list: List) -> Plan {
 /// As [`of_fault`], for a fault in the middle of a transfer. The 421 of a session
 /// that was ended comes behind the transfer's own reply.
 pub(super) fn broken_off(session: &Session, error: &VfsError) -> Reply {
-    log_fault(Some(session), error);
+    session.faults().request(Some(session), error);
     match error {
         VfsError::SessionEnded => {
             Reply::new(426, "the session has ended, and the transfer with it")

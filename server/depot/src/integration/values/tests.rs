@@ -111,6 +111,7 @@ fn a_pin_is_a_whole_digest() {
             (&digits, &digits),
             (&colons, &digits),
             (&format!("SHA256:{digits}"), &digits),
+            (&format!("sha256 Fingerprint={colons}"), &digits),
         ],
         &[
             "",

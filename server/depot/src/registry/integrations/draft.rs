@@ -56,6 +56,20 @@ impl Draft {
         &self.after.spec.name
     }
 
+    /// What another server taught says nothing of this one.
+    pub(super) fn forget_lessons_of_another_server(&mut self) {
+        let is = &self.after.spec;
+        let has_moved = self.before.as_ref().is_some_and(|before| {
+            let was = &before.spec;
+            was.protocol != is.protocol || was.host != is.host || was.port() != is.port()
+        });
+        if has_moved {
+            for (lesson, value) in std::mem::take(&mut self.after.learned) {
+                self.tell(format!("learned.{lesson}"), Some(value.to_string()), None);
+            }
+        }
+    }
+
     pub(super) fn tell(
         &mut self,
         field: impl Into<String>,

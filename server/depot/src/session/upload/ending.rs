@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::progress::{Poison, locked};
-use super::{Completion, Parts, UploadOutcome, UploadReceipt};
-use crate::holdings::{PublishError, Publishing};
+use super::{Completion, Parts, UploadMode, UploadOutcome, UploadReceipt};
+use crate::holdings::{Direction, PublishError, Publishing};
 use crate::journal::NewEntry;
 use crate::ledger::FileState;
 use crate::session::record;
 use crate::vfs::{Identity, Replace, Vfs, VfsError};
-use crate::{Right, VirtualPath};
+use crate::{FileId, Right, VirtualPath};
 
 /// Suffixes of names that `publish_on_rename` accounts upload to first.
 const TEMPORARY_SUFFIXES: [&[u8]; 3] = [b".part", b".filepart", b".tmp"];
@@ -62,7 +62,14 @@ impl Parts {
         if waits {
             return self.wait_for_rename(size_bytes).await;
         }
-        match self.publish(identity, size_bytes).await {
+        let published = self.publish(identity, size_bytes).await;
+        if let Some(errand) = &self.errand
+            && !matches!(published, Err(PublishError::NotTaken(_)))
+        {
+            // Its entry is there, or recovery writes it.
+            errand.told();
+        }
+        match published {
             Ok(receipt) => Ok(receipt),
             Err(PublishError::NotTaken(fault)) => {
                 self.park(fault.word()).await?;
@@ -145,15 +152,25 @@ impl Parts {
             identity,
             quota_bytes: inner.terms().quota_bytes,
             inherited_arrival,
-            replace: Replace::Allow,
+            // A partner's `exclusive` is about the moment of its OPEN.
+            replace: match (&self.errand, self.mode) {
+                (Some(_), UploadMode::New { exclusive: true }) => Replace::Refuse,
+                _ => Replace::Allow,
+            },
+            landing: self
+                .errand
+                .as_ref()
+                .and_then(|errand| errand.landing(&self.hidden)),
             base: self.copy_of,
         };
         let duration = self.running.elapsed();
         let published = inner
             .holdings
             .publish(publishing, |path, now| {
-                let mut entry =
-                    record::upload(inner, path, size_bytes, received_bytes, duration, now);
+                let mut entry = match &self.errand {
+                    Some(errand) => errand.received(path, size_bytes, received_bytes, now),
+                    None => record::upload(inner, path, size_bytes, received_bytes, duration, now),
+                };
                 entry.detail.extend(notes.clone());
                 match &copied_from {
                     Some(source) => record::with_source(entry, source),
@@ -161,6 +178,7 @@ impl Parts {
                 }
             })
             .await?;
+        inner.count(Direction::Upload, true, received_bytes, duration);
         Ok(UploadReceipt {
             path: published.path,
             size_bytes,
@@ -187,6 +205,13 @@ impl Parts {
         store
             .park_upload(id, FileState::Waiting, size_bytes, now, Some(&entry))
             .await?;
+        let received_bytes = locked(&self.progress).received_bytes;
+        inner.count(
+            Direction::Upload,
+            true,
+            received_bytes,
+            self.running.elapsed(),
+        );
         Ok(self.receipt(UploadOutcome::AwaitsRename))
     }
 
@@ -212,21 +237,23 @@ impl Parts {
         // What did not fit is given back at once: kept, it would stand in the
         // way of everything smaller until `partial_keep` is over.
         if found_no_room {
-            return self
-                .discard_with(Some(self.entry_of_interruption(why, 0)))
-                .await;
+            return self.discard_with(self.entry_of_interruption(why, 0)).await;
         }
         // A changed copy cannot be resumed: the published file is still there.
         if self.copy_of.is_some() || (kept_bytes == 0 && !self.is_resumed) {
             let entry = changed.then(|| self.entry_of_interruption(why, 0));
-            return self.discard_with(entry).await;
+            return self.discard_with(entry.flatten()).await;
         }
         let Ok(id) = self.row.id().await else {
             // What the ledger does not know cannot be resumed.
-            return self
-                .discard_with(Some(self.entry_of_interruption(why, 0)))
-                .await;
+            return self.discard_with(self.entry_of_interruption(why, 0)).await;
         };
+        if !self.is_still_ours(id).await? {
+            if let Some(entry) = self.entry_of_interruption(why, 0) {
+                self.note_end(&entry).await;
+            }
+            return Ok(());
+        }
         let file = Arc::clone(&self.file);
         let shortened = self
             .vfs()
@@ -244,23 +271,27 @@ impl Parts {
                 error = &error as &dyn std::error::Error,
                 "an interrupted upload is given up"
             );
-            return self
-                .discard_with(Some(self.entry_of_interruption(why, 0)))
-                .await;
+            return self.discard_with(self.entry_of_interruption(why, 0)).await;
         }
         let holdings = &self.session.inner.holdings;
         let entry = self.entry_of_interruption(why, kept_bytes);
         let now = holdings.arriving_at();
         holdings
             .store
-            .park_upload(id, FileState::Partial, kept_bytes, now, Some(&entry))
+            .park_upload(id, FileState::Partial, kept_bytes, now, entry.as_ref())
             .await?;
         Ok(())
     }
 
-    fn entry_of_interruption(&self, why: &'static str, kept_bytes: u64) -> NewEntry {
+    /// None of the courier's: its errand goes on, or tells of its end itself.
+    fn entry_of_interruption(&self, why: &'static str, kept_bytes: u64) -> Option<NewEntry> {
+        if self.errand.is_some() {
+            return None;
+        }
         let inner = &self.session.inner;
         let duration: Duration = self.running.elapsed();
+        let received_bytes = locked(&self.progress).received_bytes;
+        inner.count(Direction::Upload, false, received_bytes, duration);
         let mut entry = record::upload_stopped(
             inner,
             &self.path,
@@ -269,8 +300,12 @@ impl Parts {
             duration,
             inner.holdings.now(),
         );
+        // Gone on with: most of what is kept did not come just now.
+        if received_bytes != kept_bytes {
+            entry = entry.with("received_bytes", received_bytes);
+        }
         entry.detail.extend(locked(&self.progress).notes.clone());
-        entry
+        Some(entry)
     }
 
     async fn discard(&self) -> Result<(), VfsError> {
@@ -290,10 +325,11 @@ impl Parts {
             return holdings.discard_hidden(self.hidden.clone()).await;
         };
         let state = FileState::Receiving;
-        if !holdings
-            .store
-            .forget_upload(id, state, entry.as_ref())
-            .await?
+        if !self.is_still_ours(id).await?
+            || !holdings
+                .store
+                .forget_upload(id, state, entry.as_ref())
+                .await?
         {
             // Another node took us for dead and keeps the file as a partial.
             return Ok(());
@@ -301,15 +337,23 @@ impl Parts {
         holdings.discard_hidden(self.hidden.clone()).await
     }
 
+    /// Whether nobody took us for dead, and goes on with the file or has published it:
+    /// it is the same file that we have open, and must not be cut.
+    async fn is_still_ours(&self, id: FileId) -> Result<bool, VfsError> {
+        let holdings = &self.session.inner.holdings;
+        let now = holdings.arriving_at();
+        Ok(holdings
+            .store
+            .still_receiving(id, &holdings.node, now)
+            .await?)
+    }
+
     /// For the journal, of an upload that has no row to tell of it.
     async fn note_end(&self, entry: &NewEntry) {
         // When the database fails, the log has why in any case.
         if let Err(error) = self.session.inner.holdings.store.append(entry).await {
-            tracing::warn!(
-                file.path = %self.path,
-                error = &error as &dyn std::error::Error,
-                "an upload without a row could not be recorded"
-            );
+            let faults = &self.session.inner.holdings.faults;
+            faults.unrecorded("an upload without a row could not be recorded", &error);
         }
     }
 

@@ -8,12 +8,16 @@
 use layover_retention::{
     ChainHash, ChainHead, ChainName, Checkpoint, PublicKey, Signature, SigningKey, Timestamp,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Conn, SETTLED_AFTER, Step, StoreError, run};
+use super::chain_check::check;
+use super::{Conn, SETTLED_AFTER, Step, StoreError, following, journal, run};
 use crate::NodeId;
-use crate::ledger::{ChainRow, Sealed};
+use crate::chain_memory::Expected;
+use crate::journal::NewEntry;
+use crate::ledger::{ChainRow, Pruned, Sealed};
+use crate::store::certified::path_texts;
 
 /// Columns of a journal entry as they are hashed.
 macro_rules! journal_columns {
@@ -72,17 +76,6 @@ enum Detail<'a> {
     Text(&'a str),
 }
 
-/// A path for people, and its bytes when they are no text.
-pub(super) fn path_texts(path: &[u8]) -> (String, Option<String>) {
-    match std::str::from_utf8(path) {
-        Ok(text) => (text.to_owned(), None),
-        Err(_) => (
-            String::from_utf8_lossy(path).into_owned(),
-            Some(hex::encode(path)),
-        ),
-    }
-}
-
 fn journal_record(columns: &JournalColumns) -> Result<String, StoreError> {
     let (
         id,
@@ -131,10 +124,10 @@ fn journal_record(columns: &JournalColumns) -> Result<String, StoreError> {
 }
 
 /// The head's row, locked until the transaction ends.
-struct Head {
-    head: ChainHead,
-    settled_id: i64,
-    last_id: i64,
+pub(super) struct Head {
+    pub(super) head: ChainHead,
+    pub(super) settled_id: i64,
+    pub(super) last_id: i64,
     signed_seq: i64,
     signed_us: i64,
 }
@@ -151,11 +144,11 @@ fn hash(chain: ChainName, seq: i64, bytes: &[u8]) -> Result<ChainHash, StoreErro
     Ok(ChainHash::from_bytes(bytes))
 }
 
-fn number(seq: u64) -> i64 {
+pub(super) fn number(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
-fn count(number: i64) -> u64 {
+pub(super) fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
@@ -187,6 +180,54 @@ async fn lock_head(conn: &mut Conn, chain: ChainName) -> Result<Head, StoreError
         signed_seq,
         signed_us,
     })
+}
+
+/// Where the chain stands.
+pub(crate) async fn chain_head(conn: &mut Conn, chain: ChainName) -> Result<ChainHead, StoreError> {
+    let row: Option<(i64, Vec<u8>)> =
+        sqlx::query_as("SELECT seq, hash FROM chain_heads WHERE chain = $1")
+            .bind(chain.as_str())
+            .fetch_optional(conn)
+            .await?;
+    let Some((seq, bytes)) = row else {
+        return Ok(ChainHead::EMPTY);
+    };
+    Ok(ChainHead {
+        seq: count(seq),
+        hash: hash(chain, seq, &bytes)?,
+    })
+}
+
+pub(super) async fn link_hash(
+    conn: &mut Conn,
+    chain: ChainName,
+    seq: u64,
+) -> Result<Option<ChainHash>, StoreError> {
+    let row: Option<(Vec<u8>,)> =
+        sqlx::query_as("SELECT hash FROM chain_links WHERE chain = $1 AND seq = $2")
+            .bind(chain.as_str())
+            .bind(number(seq))
+            .fetch_optional(conn)
+            .await?;
+    row.map(|(bytes,)| hash(chain, number(seq), &bytes))
+        .transpose()
+}
+
+/// What was signed of this entry.
+pub(super) async fn signed_at(
+    conn: &mut Conn,
+    chain: ChainName,
+    seq: u64,
+) -> Result<Option<Checkpoint>, StoreError> {
+    let row = sqlx::query_as(
+        "SELECT seq, hash, at_us, key_id, signature FROM chain_checkpoints \
+         WHERE chain = $1 AND seq = $2",
+    )
+    .bind(chain.as_str())
+    .bind(number(seq))
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| checkpoint(chain, row)).transpose()
 }
 
 /// The newest entry that is older than [`SETTLED_AFTER`]; `last_id` where every
@@ -256,16 +297,18 @@ async fn unsealed(
 
 /// Gives at most `limit` entries their place, and signs where the chain stands
 /// when it has grown. A thorough look finds also those that were written later
-/// than one with a greater number.
+/// than one with a greater number. `expected` is what this node knows of the chain.
 pub(crate) async fn seal(
     conn: &mut Conn,
     chain: ChainName,
     key: &SigningKey,
+    expected: &Expected,
     now: Timestamp,
     thorough: bool,
     limit: usize,
 ) -> Result<Sealed, StoreError> {
     let before = lock_head(conn, chain).await?;
+    let begins = check(conn, chain, &before, expected).await?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let after = if thorough {
         before.settled_id
@@ -329,6 +372,10 @@ pub(crate) async fn seal(
     Ok(Sealed {
         entries: head.seq.saturating_sub(before.head.seq),
         more,
+        found: before.head,
+        head,
+        begins,
+        last_id,
     })
 }
 
@@ -553,55 +600,138 @@ pub(crate) async fn chain_intruders(
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// Removes the oldest entries of the journal that are older than `before`, at
-/// most `limit`: always a whole beginning of the chain, and a signed checkpoint
-/// stays in its place. Returns how many went.
-pub(crate) async fn journal_prune(
+/// When what a record tells of happened: what is hashed, not the column beside it.
+fn recorded_at(chain: ChainName, seq: u64, record: &str) -> Result<Timestamp, StoreError> {
+    #[derive(Deserialize)]
+    struct Entry {
+        at_us: i64,
+    }
+    #[derive(Deserialize)]
+    struct Certificate {
+        deleted_at: Timestamp,
+    }
+    let at = match chain {
+        ChainName::Journal => {
+            serde_json::from_str(record).map(|Entry { at_us }| Timestamp::from_micros(at_us))
+        }
+        ChainName::Certificates => {
+            serde_json::from_str(record).map(|Certificate { deleted_at }| deleted_at)
+        }
+    };
+    at.map_err(|_| StoreError::Corrupt {
+        table: chain.as_str(),
+        id: number(seq),
+        what: "time of an entry",
+    })
+}
+
+/// When the entry at this place was written, if it is there.
+pub(crate) async fn written_at(
     conn: &mut Conn,
+    chain: ChainName,
+    seq: u64,
+) -> Result<Option<Timestamp>, StoreError> {
+    let rows = chain_page(conn, chain, seq.saturating_sub(1), 1).await?;
+    let row = rows.into_iter().find(|row| row.seq == seq);
+    let record = row.and_then(|row| row.record);
+    record
+        .map(|record| recorded_at(chain, seq, &record))
+        .transpose()
+}
+
+/// Removes entries of a chain that are older than `before` and have their place, at
+/// most `limit`: always a whole beginning of the chain, each as it was when it got its
+/// place, and a signed checkpoint stays there. `entry`, in the journal, tells what went.
+/// What a follower of the journal has not dealt with yet stays. Returns what went, if anything did.
+///
+/// Whoever took an entry away, or made one look old, gets no signature for it: then
+/// nothing is pruned.
+pub(crate) async fn prune(
+    conn: &mut Conn,
+    chain: ChainName,
     key: &SigningKey,
+    expected: &Expected,
     before: Timestamp,
-    now: Timestamp,
     limit: usize,
-) -> Result<u64, StoreError> {
-    lock_head(conn, ChainName::Journal).await?;
-    let oldest: Vec<(i64, Option<i64>, Vec<u8>)> = sqlx::query_as(
-        "SELECT l.seq, j.at_us, l.hash FROM chain_links l \
-         LEFT JOIN journal j ON j.id = l.entry_id \
-         WHERE l.chain = 'journal' ORDER BY l.seq LIMIT $1",
-    )
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(&mut *conn)
-    .await?;
-    let too_old = |at_us: Option<i64>| at_us.is_none_or(|at_us| at_us < before.as_micros());
-    let Some((seq, _, bytes)) = oldest
-        .iter()
-        .take_while(|(_, at_us, _)| too_old(*at_us))
-        .last()
-    else {
-        return Ok(0);
+    entry: &NewEntry,
+) -> Result<Option<Pruned>, StoreError> {
+    let altered = |what: String| Err(StoreError::Altered { chain, what });
+    let missing = |seq: u64| altered(format!("entry {seq} is missing, so nothing is pruned"));
+    let end = lock_head(conn, chain).await?;
+    let beginning = check(conn, chain, &end, expected).await?;
+    let end = end.head;
+    // One more than may go: it tells that the last of them is its forerunner.
+    let wanted = limit.saturating_add(1);
+    let rows = chain_page(conn, chain, beginning.seq, wanted).await?;
+    let reach = rows.last().map_or(beginning.seq, |row| row.seq);
+    let followed = match chain {
+        ChainName::Journal => following::slowest(conn).await?,
+        ChainName::Certificates => u64::MAX,
     };
-    let head = ChainHead {
-        seq: count(*seq),
-        hash: hash(ChainName::Journal, *seq, bytes)?,
-    };
-    let checkpoint = key.checkpoint(ChainName::Journal, head, now);
-    add_checkpoint(conn, ChainName::Journal, &checkpoint, 1).await?;
-    sqlx::query("DELETE FROM chain_checkpoints WHERE chain = 'journal' AND seq < $1")
-        .bind(*seq)
+    if rows.len() < wanted && reach != end.seq {
+        return missing(reach.saturating_add(1));
+    }
+    let mut head = beginning;
+    let mut pruned = 0_usize;
+    for row in rows {
+        let seq = head.seq.saturating_add(1);
+        let Some(record) = row.record.filter(|_| row.seq == seq) else {
+            return missing(seq);
+        };
+        let next = head.next(chain, record.as_bytes());
+        if next.hash != row.hash {
+            return altered(format!("entry {seq} was changed, so nothing is pruned"));
+        }
+        if pruned == limit || seq > followed || recorded_at(chain, seq, &record)? >= before {
+            break;
+        }
+        head = next;
+        pruned = pruned.saturating_add(1);
+    }
+    if pruned == 0 {
+        return Ok(None);
+    }
+    let checkpoint = key.pruning(chain, head, entry.at);
+    add_checkpoint(conn, chain, &checkpoint, 1).await?;
+    sqlx::query("DELETE FROM chain_checkpoints WHERE chain = $1 AND seq < $2")
+        .bind(chain.as_str())
+        .bind(number(head.seq))
         .execute(&mut *conn)
         .await?;
-    let done = sqlx::query(
-        "DELETE FROM journal WHERE id IN (SELECT entry_id FROM chain_links \
-         WHERE chain = 'journal' AND seq <= $1)",
-    )
-    .bind(*seq)
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query("DELETE FROM chain_links WHERE chain = 'journal' AND seq <= $1")
-        .bind(*seq)
-        .execute(conn)
-        .await?;
-    Ok(done.rows_affected())
+    // Only what was looked at: a link further ahead is none of ours.
+    let end = match chain {
+        ChainName::Journal => {
+            "DELETE FROM journal WHERE id IN (SELECT entry_id FROM chain_links \
+             WHERE chain = $1 AND seq > $2 AND seq <= $3)"
+        }
+        ChainName::Certificates => {
+            "DELETE FROM certificates WHERE id IN (SELECT entry_id FROM chain_links \
+             WHERE chain = $1 AND seq > $2 AND seq <= $3)"
+        }
+    };
+    for statement in [
+        end,
+        "DELETE FROM chain_links WHERE chain = $1 AND seq > $2 AND seq <= $3",
+    ] {
+        sqlx::query(statement)
+            .bind(chain.as_str())
+            .bind(number(beginning.seq))
+            .bind(number(head.seq))
+            .execute(&mut *conn)
+            .await?;
+    }
+    let entry = entry
+        .clone()
+        .with("chain", chain.as_str())
+        .with("entries", pruned)
+        .with("first", beginning.seq.saturating_add(1))
+        .with("last", head.seq)
+        .with("before", before.to_string());
+    journal::append(conn, &entry).await?;
+    Ok(Some(Pruned {
+        entries: head.seq.saturating_sub(beginning.seq),
+        head,
+    }))
 }
 
 /// Remembers the public half of this node's key.

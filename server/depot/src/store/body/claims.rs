@@ -111,11 +111,8 @@ pub(super) fn publish_fresh_step(staging: &FreshStaging<'_>) -> Step {
     })
 }
 
-pub(super) async fn claim_delete(
-    conn: &mut Conn,
-    removal: &RemovalClaim,
-) -> Result<bool, StoreError> {
-    let claim = NewClaim {
+pub(super) fn delete_step(removal: &RemovalClaim) -> Step {
+    claim_step(NewClaim {
         home: removal.home,
         path: &removal.path,
         kind: ClaimKind::Delete,
@@ -124,8 +121,7 @@ pub(super) async fn claim_delete(
         identity: removal.identity,
         node: &removal.node,
         now: removal.now,
-    };
-    lay(conn, claim).await
+    })
 }
 
 pub(super) async fn claim_move(conn: &mut Conn, moved: &MoveClaim) -> Result<bool, StoreError> {

@@ -7,22 +7,29 @@
 mod accounts;
 mod belongings;
 mod certificates;
+mod chain_check;
 mod chains;
 mod claims;
 mod clocks;
 mod dump;
 mod entities;
+mod events;
 mod expiry;
 mod files;
+mod flow_files;
+mod flows;
+mod following;
 mod foresight;
 mod hashes;
 mod holds;
+mod hooks;
 mod integrations;
 mod jobs;
 mod journal;
 mod moves;
 mod removals;
 mod sessions;
+mod statistics;
 mod storage;
 mod uploads;
 mod views;
@@ -32,8 +39,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use layover_retention::{
-    ChainName, Checkpoint, ClockRecord, Correction, DueCursor, Keep, PublicKey, SigningKey,
-    Timestamp,
+    ChainHead, ChainName, Checkpoint, ClockRecord, Correction, DueCursor, Keep, PublicKey,
+    SigningKey, Timestamp,
 };
 
 use super::super::dialect::{self, Words};
@@ -41,7 +48,7 @@ use super::super::dump::{DumpError, DumpPart, TableRows};
 use super::super::steps::Step;
 use super::super::{
     AccountRow, FlowWrite, IntegrationWrite, LoginRow, NewAccountRow, OwnSessions, Resealed,
-    SealedRow, SessionStart,
+    RunEnd, SealedRow, SessionStart,
 };
 use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};
 use super::{
@@ -54,21 +61,33 @@ use crate::account::{
     ForecastFile, ForecastQuestion, JobRun, LiveSession, NewEntity, NodeClock, RetentionStatus,
     StoredFile,
 };
+use crate::chain_memory::Expected;
+use crate::event::{
+    ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryTaker, Event, EventDelivery, EventFilter,
+    EventId, Hook, HookId, NewEvent, NewHook, SealedHook, Told, Unreached,
+};
+use crate::figures::LedgerFigures;
+use crate::flow::{
+    ClaimedRun, FileDone, FileFailed, FileKey, FlowFile, FlowFileId, FlowRun, FlowRunId,
+    FlowStanding, FoundFile, LandingRun, RunPlan, RunTaker, RunToken,
+};
 use crate::hold::{Approving, Hold, HoldId, NewHold, Signed};
 use crate::integration::{FlowDefinition, Integration};
-use crate::journal::{JournalEntry, JournalFilter, NewEntry};
+use crate::journal::{Follower, JournalEntry, JournalFilter, JournalPlace, NewEntry};
 use crate::ledger::{
-    Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, ContentHash, DueRow, EndedBy, FileRow,
-    FileState, FreshStaging, MoveClaim, NewUpload, Publication, RemovalClaim, Sealed, Staging,
-    TreeClaim, Usage,
+    Adoption, ApplianceKeep, ChainRow, ClaimRow, Claimed, Collector, ContentHash, DueRow, EndedBy,
+    FileRow, FileState, FreshStaging, MoveClaim, NewUpload, Pruned, Publication, RemovalClaim,
+    RemovalEnd, Sealed, Staging, TreeClaim, Usage,
 };
 use crate::names::OperatorName;
 use crate::operator::Operator;
 use crate::rules::{FolderKeep, Grounds};
+use crate::statistics::{DailySums, DaysKept, DaysWanted, Subject, TransfersOf, Zones};
 use crate::vfs::{HiddenName, Identity, StorageId};
 use crate::{
-    AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FolderPermission, HomeId,
-    HomeName, IntegrationName, Network, NewCertificate, NewNetwork, NodeId, SessionId, VirtualPath,
+    AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FlowName,
+    FolderPermission, HomeId, HomeName, HookName, IntegrationName, Network, NewCertificate,
+    NewNetwork, NodeId, SessionId, VirtualPath,
 };
 
 /// How long closing waits for statements that are under way.
@@ -190,6 +209,10 @@ impl<T> Verdict for Option<T> {
     }
 }
 
+/// How often a transaction is tried that PostgreSQL breaks off because it and another one
+/// waited for each other (after `deadlock_timeout`, 1 s by default).
+const DEADLOCK_TRIES: u32 = 5;
+
 macro_rules! engine_door {
     (read $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
         pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
@@ -199,6 +222,15 @@ macro_rules! engine_door {
                 lease.close_if_gone(error);
             }
             out
+        }
+    };
+    // Several statements that see one state of the database.
+    (snapshot $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
+        pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
+            let mut snapshot = self.reader.begin_with(BEGIN_SNAPSHOT).await.map_err(fault)?;
+            let out = $module::$name(snapshot.conn()?, $($arg),*).await?;
+            snapshot.rollback().await?;
+            Ok(out)
         }
     };
     // Its rows, as columns, are asked for in place first.
@@ -227,7 +259,13 @@ macro_rules! engine_door {
     };
     (script $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
         pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
-            at_once(&self.writer, $module::$name($($arg),*)).await
+            let mut tries = 1;
+            loop {
+                match at_once(&self.writer, $module::$name($($arg),*)).await {
+                    Err(error) if error.is_broken_off() && tries < DEADLOCK_TRIES => tries += 1,
+                    done => return done,
+                }
+            }
         }
     };
     (insert $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
@@ -238,22 +276,44 @@ macro_rules! engine_door {
     };
     (write $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
         pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
-            let mut transaction = self.write().await?;
-            let out = $module::$name(transaction.conn()?, $($arg),*).await?;
-            transaction.commit().await?;
-            Ok(out)
+            let mut tries = 1;
+            loop {
+                let mut transaction = self.write().await?;
+                match $module::$name(transaction.conn()?, $($arg),*).await {
+                    Ok(out) => {
+                        transaction.commit().await?;
+                        return Ok(out);
+                    }
+                    Err(error) if error.is_broken_off() && tries < DEADLOCK_TRIES => {
+                        transaction.rollback().await?;
+                        tries += 1;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
         }
     };
     (judge $module:ident $name:ident ($($arg:ident : $ty:ty),*) -> $out:ty) => {
         pub(in crate::store) async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
-            let mut transaction = self.write().await?;
-            let out = $module::$name(transaction.conn()?, $($arg),*).await?;
-            if out.is_kept() {
-                transaction.commit().await?;
-            } else {
-                transaction.rollback().await?;
+            let mut tries = 1;
+            loop {
+                let mut transaction = self.write().await?;
+                match $module::$name(transaction.conn()?, $($arg),*).await {
+                    Ok(out) if out.is_kept() => {
+                        transaction.commit().await?;
+                        return Ok(out);
+                    }
+                    Ok(out) => {
+                        transaction.rollback().await?;
+                        return Ok(out);
+                    }
+                    Err(error) if error.is_broken_off() && tries < DEADLOCK_TRIES => {
+                        transaction.rollback().await?;
+                        tries += 1;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            Ok(out)
         }
     };
 }

@@ -8,17 +8,23 @@ use crate::journal::NewEntry;
 use crate::store::keep_of;
 use crate::{EntityId, EntityName};
 
-type EntityColumns = (i64, String, Option<i64>, i64);
+type EntityColumns = (i64, String, Option<i64>, i64, Option<String>);
 
-fn entity_row((id, name, keep_s, created): EntityColumns) -> Result<Entity, StoreError> {
+fn entity_row(columns: EntityColumns) -> Result<Entity, StoreError> {
+    let (id, name, keep_s, created, zone) = columns;
+    let broken = |what| StoreError::Corrupt {
+        table: "entities",
+        id,
+        what,
+    };
     Ok(Entity {
         id: EntityId(id),
-        name: name.parse().map_err(|_| StoreError::Corrupt {
-            table: "entities",
-            id,
-            what: "name",
-        })?,
+        name: name.parse().map_err(|_| broken("name"))?,
         keep: keep_of(keep_s),
+        time_zone: match zone {
+            Some(zone) => Some(zone.parse().map_err(|_| broken("time zone"))?),
+            None => None,
+        },
         created_at: Timestamp::from_micros(created),
     })
 }
@@ -48,19 +54,21 @@ pub(crate) async fn entity(
     conn: &mut Conn,
     name: &EntityName,
 ) -> Result<Option<Entity>, StoreError> {
-    let row: Option<EntityColumns> =
-        sqlx::query_as("SELECT id, name, keep_s, created_at_us FROM entities WHERE name = $1")
-            .bind(name.as_str().to_owned())
-            .fetch_optional(conn)
-            .await?;
+    let row: Option<EntityColumns> = sqlx::query_as(
+        "SELECT id, name, keep_s, created_at_us, time_zone FROM entities WHERE name = $1",
+    )
+    .bind(name.as_str().to_owned())
+    .fetch_optional(conn)
+    .await?;
     row.map(entity_row).transpose()
 }
 
 pub(crate) async fn list_entities(conn: &mut Conn) -> Result<Vec<Entity>, StoreError> {
-    let rows: Vec<EntityColumns> =
-        sqlx::query_as("SELECT id, name, keep_s, created_at_us FROM entities ORDER BY name")
-            .fetch_all(conn)
-            .await?;
+    let rows: Vec<EntityColumns> = sqlx::query_as(
+        "SELECT id, name, keep_s, created_at_us, time_zone FROM entities ORDER BY name",
+    )
+    .fetch_all(conn)
+    .await?;
     rows.into_iter().map(entity_row).collect()
 }
 
@@ -108,6 +116,11 @@ pub(crate) async fn remove_entity(
         "DELETE FROM account_permissions WHERE account_id IN (SELECT id FROM accounts WHERE entity_id = $1)",
         "DELETE FROM accounts WHERE entity_id = $1",
         "DELETE FROM folder_keeps WHERE home_id IN (SELECT id FROM homes WHERE entity_id = $1)",
+        "DELETE FROM flow_arrivals WHERE home_id IN (SELECT id FROM homes WHERE entity_id = $1)",
+        "DELETE FROM expectation_days WHERE expectation IN (SELECT name FROM expectations WHERE entity_id = $1)",
+        "DELETE FROM expectations WHERE entity_id = $1",
+        "DELETE FROM deliveries WHERE hook_id IN (SELECT id FROM hooks WHERE entity_id = $1)",
+        "DELETE FROM hooks WHERE entity_id = $1",
         "DELETE FROM homes WHERE entity_id = $1",
         "DELETE FROM integrations WHERE entity_id = $1",
         "DELETE FROM entities WHERE id = $1",

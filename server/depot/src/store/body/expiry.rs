@@ -12,7 +12,7 @@ use layover_retention::{Keep, KeepWish, RetentionPolicy, Timestamp};
 
 use super::files::{below, bigint};
 use super::sessions::note_change;
-use super::{Conn, Step, StoreError, holds, jobs, journal};
+use super::{Conn, Step, StoreError, flows, holds, jobs, journal};
 use crate::account::JobRun;
 use crate::journal::NewEntry;
 use crate::ledger::{ApplianceKeep, Wishes};
@@ -172,10 +172,9 @@ pub(super) async fn grounds_of_home(conn: &mut Conn, home: HomeId) -> Result<Gro
 
 async fn home_rules(conn: &mut Conn, home: HomeId) -> Result<HomeRules, StoreError> {
     let folders = folder_keeps(conn, home).await?;
-    Ok(HomeRules::new(
-        folders,
-        holds::folder_holds(conn, home).await?,
-    ))
+    let on_it = holds::folder_holds(conn, home).await?;
+    let arrivals = flows::arrival_folders(conn, home).await?;
+    Ok(HomeRules::new(folders, on_it).with_arrivals(arrivals))
 }
 
 type FolderColumns = (Vec<u8>, Option<i64>, Option<i64>, i64, String);
@@ -479,6 +478,9 @@ pub(super) async fn follow_name(
     .execute(&mut *conn)
     .await?;
     holds::hold_at_name(conn, file, grounds.rules.holds_on(to, now)).await?;
+    if grounds.rules.is_arrival(to) {
+        super::run(conn, vec![flows::arrival_step(home, &to.dir(), now)]).await?;
+    }
     sqlx::query(concat!(
         "UPDATE files SET expires_at_us = ",
         expiry!(),

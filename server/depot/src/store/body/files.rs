@@ -3,11 +3,14 @@
 //! the caller began; `ledger.rs` says what the values mean. The transactions of
 //! the verbs are in `uploads.rs`, `moves.rs` and `removals.rs`.
 
+use std::collections::BTreeSet;
+
 use layover_retention::Timestamp;
 
-use super::{Conn, Step, StoreError, certificates, claims, expiry, holds, journal};
+use super::{Conn, Step, StoreError, certificates, expiry, flows, holds, journal};
 use crate::journal::NewEntry;
-use crate::ledger::{Adoption, Claimed, EndedBy, FileRow, FileState, Replaced, Usage};
+use crate::ledger::{Adoption, Collector, EndedBy, FileRow, FileState, FoundFile, Replaced, Usage};
+use crate::rules::FileRule;
 use crate::vfs::{HiddenName, Identity};
 use crate::{AccountId, FileId, HomeId, NodeId, VirtualPath};
 
@@ -211,22 +214,26 @@ pub(crate) async fn row(conn: &mut Conn, file: FileId) -> Result<Option<FileRow>
 /// time may be over sooner from then on, but not while it is held. Who uploaded a file
 /// and looks at it again has not collected it, where others share the home.
 pub(crate) fn end_download(
-    collected: Option<(FileId, AccountId)>,
+    collected: Option<(FileId, Collector)>,
     now: Timestamp,
     entry: &NewEntry,
 ) -> Vec<Step> {
     let mut steps = vec![journal::entry_step(entry)];
-    if let Some((file, account)) = collected {
+    if let Some((file, collector)) = collected {
+        let account = match collector {
+            Collector::Account(account) => Some(account.0),
+            Collector::Outbound => None,
+        };
         steps.push(Step::new(
             "UPDATE files SET collected_at_us = $2, collected_by = $3, expires_at_us = \
              CASE WHEN $2 + collected_keep_s * 1000000 < expires_at_us THEN \
              CASE WHEN held_until_us > $2 + collected_keep_s * 1000000 THEN held_until_us \
              ELSE $2 + collected_keep_s * 1000000 END ELSE expires_at_us END \
              WHERE id = $1 AND collected_at_us IS NULL \
-             AND (uploaded_by IS NULL OR uploaded_by <> $3 OR NOT EXISTS (SELECT 1 \
+             AND ($3 IS NULL OR uploaded_by IS NULL OR uploaded_by <> $3 OR NOT EXISTS (SELECT 1 \
              FROM accounts o WHERE o.home_id = files.home_id AND o.id <> $3 \
              AND o.removed_at_us IS NULL))",
-            [file.0.into(), now.as_micros().into(), account.0.into()],
+            [file.0.into(), now.as_micros().into(), account.into()],
         ));
     }
     steps
@@ -286,57 +293,94 @@ pub(crate) async fn recompute_used(conn: &mut Conn) -> Result<u64, StoreError> {
     Ok(corrected.rows_affected())
 }
 
-/// Takes a file that appeared in the tree into the ledger. Anything but `Yes`
-/// must be rolled back.
-pub(crate) async fn adopt(conn: &mut Conn, adoption: &Adoption) -> Result<Claimed, StoreError> {
-    change_used(conn, adoption.home, bigint(adoption.size_bytes)).await?;
-    if claims::is_claimed(conn, adoption.home, &adoption.path).await? {
-        return Ok(Claimed::Busy);
-    }
-    let taken = rows_at(conn, adoption.home, &adoption.path).await?;
-    let holds_name = |row: &FileRow| {
-        matches!(
-            row.state,
-            FileState::Stored | FileState::Deleting | FileState::Publishing
-        )
+/// Takes files that appeared in the tree into the ledger, and says of each whether it
+/// did: not one whose name somebody is changing, or that a row has already.
+pub(crate) async fn adopt(conn: &mut Conn, adoption: &Adoption) -> Result<Vec<bool>, StoreError> {
+    let (home, now) = (adoption.home, adoption.now);
+    // First of all, because it locks the home's row: no claim comes in between.
+    let found_bytes = size_of(adoption.files.iter());
+    change_used(conn, home, found_bytes).await?;
+    let grounds = expiry::grounds_of_home(conn, home).await?;
+    let rule = |file: &FoundFile| grounds.of_new(adoption.appliance, &file.path, now, now);
+    let steps = adoption.files.iter();
+    let steps = steps.map(|file| adopt_step(adoption, file, &rule(file)));
+    let inserted = run_some_at_a_time(conn, steps.collect()).await?;
+    let taken: Vec<bool> = inserted.into_iter().map(|rows| rows == 1).collect();
+
+    let files = || {
+        let both = adoption.files.iter().zip(&taken);
+        both.filter_map(|(file, is_taken)| is_taken.then_some(file))
     };
-    if taken.iter().any(holds_name) {
-        return Ok(Claimed::Changed);
+    let too_much = found_bytes.saturating_sub(size_of(files()));
+    if too_much != 0 {
+        change_used(conn, home, too_much.saturating_neg()).await?;
     }
-    let grounds = expiry::grounds_of_home(conn, adoption.home).await?;
-    let now = adoption.now;
-    let rule = grounds.of_new(adoption.appliance, &adoption.path, now, now);
-    let (dir, name) = columns_of(&adoption.path);
-    let (file,): (i64,) = sqlx::query_as(
+    for file in files().filter(|file| rule(file).held_until.is_some()) {
+        let rows = rows_at(conn, home, &file.path).await?;
+        if let Some(row) = rows.iter().find(|row| row.state == FileState::Stored) {
+            let on_it = grounds.rules.holds_on(&file.path, now);
+            holds::hold_at_name(conn, row.id, on_it).await?;
+        }
+    }
+    let arrivals = files().filter(|file| grounds.rules.is_arrival(&file.path));
+    let folders: BTreeSet<VirtualPath> = arrivals.map(|file| file.path.dir()).collect();
+    let mut told: Vec<Step> = folders
+        .iter()
+        .map(|folder| flows::arrival_step(home, folder, now))
+        .collect();
+    told.extend(files().map(|file| journal::entry_step(&file.entry)));
+    run_some_at_a_time(conn, told).await?;
+    Ok(taken)
+}
+
+fn size_of<'a>(files: impl Iterator<Item = &'a FoundFile>) -> i64 {
+    bigint(files.fold(0, |sum, file| sum.saturating_add(file.size_bytes)))
+}
+
+/// The row of an adopted file, where the name is free.
+fn adopt_step(adoption: &Adoption, file: &FoundFile, rule: &FileRule) -> Step {
+    let (dir, name) = columns_of(&file.path);
+    let collected_keep = rule.policy.collected_keep;
+    Step::new(
         "INSERT INTO files (home_id, dir, name, state, size_bytes, inode, born_us, \
          arrived_at_us, expires_at_us, node_id, touched_at_us, rule, rule_keep_s, \
          collected_keep_s) \
-         VALUES ($1, $2, $3, 'stored', $4, $5, $6, $7, $8, $9, $7, $10, $11, $12) RETURNING id",
+         SELECT $1, $2, $3, 'stored', $4, $5, $6, $7, $8, $9, $7, $10, $11, $12 \
+         WHERE NOT EXISTS (SELECT 1 FROM path_claims \
+         WHERE home_id = $1 AND (path = $13 OR kind = 'tree')) \
+         AND NOT EXISTS (SELECT 1 FROM files WHERE home_id = $1 AND dir = $2 AND name = $3 \
+         AND state IN ('publishing', 'stored', 'deleting') AND state <> 'ended')",
+        [
+            adoption.home.0.into(),
+            dir.into(),
+            name.into(),
+            bigint(file.size_bytes).into(),
+            file.identity.inode.into(),
+            file.identity.born_us.into(),
+            adoption.now.as_micros().into(),
+            rule.expires_at.as_micros().into(),
+            adoption.node.as_str().into(),
+            rule.policy.source.as_str().into(),
+            bigint(rule.policy.keep.as_secs()).into(),
+            collected_keep.map(|keep| bigint(keep.as_secs())).into(),
+            file.path.as_bytes().to_vec().into(),
+        ],
     )
-    .bind(adoption.home.0)
-    .bind(dir)
-    .bind(name)
-    .bind(bigint(adoption.size_bytes))
-    .bind(adoption.identity.inode)
-    .bind(adoption.identity.born_us)
-    .bind(adoption.now.as_micros())
-    .bind(rule.expires_at.as_micros())
-    .bind(adoption.node.as_str().to_owned())
-    .bind(rule.policy.source.as_str())
-    .bind(bigint(rule.policy.keep.as_secs()))
-    .bind(
-        rule.policy
-            .collected_keep
-            .map(|keep| bigint(keep.as_secs())),
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    if rule.held_until.is_some() {
-        let on_it = grounds.rules.holds_on(&adoption.path, now);
-        holds::hold_at_name(conn, FileId(file), on_it).await?;
+}
+
+/// Runs steps, however many. SQLite keeps each text ready that it has seen, and
+/// every number of steps is one: a few texts, of a few statements.
+async fn run_some_at_a_time(conn: &mut Conn, steps: Vec<Step>) -> Result<Vec<u64>, StoreError> {
+    const AT_ONCE: usize = 10;
+    let mut changed = Vec::with_capacity(steps.len());
+    let mut steps = steps.into_iter();
+    loop {
+        let some: Vec<Step> = steps.by_ref().take(AT_ONCE).collect();
+        if some.is_empty() {
+            return Ok(changed);
+        }
+        changed.extend(super::run(conn, some).await?);
     }
-    journal::append(conn, &adoption.entry).await?;
-    Ok(Claimed::Yes)
 }
 
 /// Directories that hold stored files, in order, after `after`.
@@ -461,6 +505,14 @@ pub(super) async fn change_used(conn: &mut Conn, home: HomeId, by: i64) -> Resul
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// The same, among other steps. It locks the home's row.
+pub(super) fn change_used_step(home: HomeId, by: i64) -> Step {
+    Step::new(
+        "UPDATE homes SET used_bytes = used_bytes + $2 WHERE id = $1",
+        [home.0.into(), by.into()],
+    )
 }
 
 /// Stored files, in the order of their numbers.

@@ -8,8 +8,8 @@ use super::files::{FileColumns, file_columns, file_rows, home_name};
 use super::{Conn, Step, StoreError, journal};
 use crate::account::{ForecastAccount, ForecastFile, ForecastQuestion};
 use crate::journal::NewEntry;
-use crate::ledger::DueRow;
-use crate::{FileId, VirtualPath};
+use crate::ledger::FileRow;
+use crate::{FileId, HomeName, VirtualPath};
 
 /// When a file would go: `$1` is the keep time that is asked about, in
 /// microseconds, or -1 for the rules as they are.
@@ -24,6 +24,17 @@ macro_rules! going_files {
          AND ($1 >= 0 OR f.expires_at_us <= $2)) g) f \
          JOIN homes h ON h.id = f.home_id LEFT JOIN accounts a ON a.id = f.uploaded_by \
          WHERE f.end_us <= $2"
+    };
+}
+
+/// Files that would go, were they not held for longer: parameters as above.
+macro_rules! held_files {
+    () => {
+        "FROM files f JOIN homes h ON h.id = f.home_id LEFT JOIN accounts a ON a.id = f.uploaded_by \
+         WHERE f.id IN (SELECT file_id FROM held_files) AND f.state = 'stored' \
+         AND f.held_until_us > $2 AND (f.collected_at_us + f.collected_keep_s * 1000000 <= $2 \
+         OR CASE WHEN $1 < 0 THEN f.arrived_at_us + f.rule_keep_s * 1000000 \
+         ELSE f.arrived_at_us + $1 END <= $2)"
     };
 }
 
@@ -57,15 +68,12 @@ pub(crate) async fn forecast(
     .bind(until)
     .fetch_all(&mut *conn)
     .await?;
-    let held: Vec<SumColumns> = sqlx::query_as(
+    let held: Vec<SumColumns> = sqlx::query_as(concat!(
         "SELECT h.name, a.name, CAST(0 AS BIGINT), CAST(0 AS BIGINT), MIN(f.held_until_us), \
-         COUNT(*), CAST(SUM(f.size_bytes) AS BIGINT) FROM files f \
-         JOIN homes h ON h.id = f.home_id LEFT JOIN accounts a ON a.id = f.uploaded_by \
-         WHERE f.id IN (SELECT file_id FROM held_files) AND f.state = 'stored' \
-         AND f.held_until_us > $2 AND (f.collected_at_us + f.collected_keep_s * 1000000 <= $2 \
-         OR CASE WHEN $1 < 0 THEN f.arrived_at_us + f.rule_keep_s * 1000000 \
-         ELSE f.arrived_at_us + $1 END <= $2) GROUP BY h.name, a.name",
-    )
+         COUNT(*), CAST(SUM(f.size_bytes) AS BIGINT) ",
+        held_files!(),
+        " GROUP BY h.name, a.name"
+    ))
     .bind(asked)
     .bind(until)
     .fetch_all(conn)
@@ -84,7 +92,11 @@ pub(crate) async fn forecast(
                 first_expiry: Timestamp::from_micros(first),
                 held_files: 0,
                 held_bytes: 0,
+                held_until: None,
             });
+        if held_files > 0 {
+            sum.held_until = Some(Timestamp::from_micros(first));
+        }
         sum.held_files = sum.held_files.saturating_add(count(held_files));
         sum.held_bytes = sum.held_bytes.saturating_add(count(held_bytes));
     }
@@ -102,27 +114,55 @@ type ForecastColumns = (
     Option<i64>,
 );
 
-/// The same, file by file, in the order of going; the first page after nothing.
+/// The same, file by file, in the order of going: those that are held for longer come
+/// last. The first page comes after nothing.
 pub(crate) async fn forecast_files(
     conn: &mut Conn,
     question: &ForecastQuestion,
     after: Option<(Timestamp, FileId)>,
     limit: usize,
 ) -> Result<Vec<ForecastFile>, StoreError> {
-    let (after_us, after_id) =
-        after.map_or((i64::MIN, i64::MIN), |(at, id)| (at.as_micros(), id.0));
-    let rows: Vec<ForecastColumns> = sqlx::query_as(concat!(
+    let going = concat!(
         "SELECT f.id, h.name, a.name, f.dir, f.name, f.size_bytes, f.end_us, f.collected_at_us ",
         going_files!(),
         " AND (f.end_us > $3 OR (f.end_us = $3 AND f.id > $4)) ORDER BY f.end_us, f.id LIMIT $5"
-    ))
-    .bind(asked_us(question))
-    .bind(question.until.as_micros())
-    .bind(after_us)
-    .bind(after_id)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(conn)
-    .await?;
+    );
+    let held = concat!(
+        "SELECT f.id, h.name, a.name, f.dir, f.name, f.size_bytes, f.held_until_us, \
+         f.collected_at_us ",
+        held_files!(),
+        " AND (f.held_until_us > $3 OR (f.held_until_us = $3 AND f.id > $4)) \
+         ORDER BY f.held_until_us, f.id LIMIT $5"
+    );
+    let mut files = forecast_page(conn, going, question, after, limit).await?;
+    let room = limit.saturating_sub(files.len());
+    if room > 0 {
+        let held = forecast_page(conn, held, question, after, room).await?;
+        files.extend(held.into_iter().map(|file| ForecastFile {
+            held_until: Some(file.expires_at),
+            ..file
+        }));
+    }
+    Ok(files)
+}
+
+async fn forecast_page(
+    conn: &mut Conn,
+    sql: &'static str,
+    question: &ForecastQuestion,
+    after: Option<(Timestamp, FileId)>,
+    limit: usize,
+) -> Result<Vec<ForecastFile>, StoreError> {
+    let (after_us, after_id) =
+        after.map_or((i64::MIN, i64::MIN), |(at, id)| (at.as_micros(), id.0));
+    let rows: Vec<ForecastColumns> = sqlx::query_as(sql)
+        .bind(asked_us(question))
+        .bind(question.until.as_micros())
+        .bind(after_us)
+        .bind(after_id)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(conn)
+        .await?;
     rows.into_iter()
         .map(|(id, home, account, dir, name, size, end, collected)| {
             let path = VirtualPath::parse(&dir).and_then(|dir| dir.join(&name));
@@ -138,6 +178,7 @@ pub(crate) async fn forecast_files(
                 size_bytes: count(size),
                 expires_at: Timestamp::from_micros(end),
                 collected_at: collected.map(Timestamp::from_micros),
+                held_until: None,
             })
         })
         .collect()
@@ -151,7 +192,7 @@ pub(crate) async fn unwarned(
     until: Timestamp,
     now: Timestamp,
     limit: usize,
-) -> Result<Vec<DueRow>, StoreError> {
+) -> Result<Vec<(FileRow, HomeName)>, StoreError> {
     let rows: Vec<FileColumns> = sqlx::query_as(concat!(
         "SELECT ",
         file_columns!(),
@@ -168,14 +209,7 @@ pub(crate) async fn unwarned(
     let mut found = Vec::with_capacity(rows.len());
     for row in file_rows(rows)? {
         let home_name = home_name(conn, row.home).await?;
-        found.push(DueRow {
-            cursor: layover_retention::DueCursor {
-                expires_at: row.expires_at.unwrap_or(until),
-                file_id: row.id.0,
-            },
-            row,
-            home_name,
-        });
+        found.push((row, home_name));
     }
     Ok(found)
 }

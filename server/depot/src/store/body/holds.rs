@@ -221,6 +221,17 @@ pub(crate) async fn open_holds(conn: &mut Conn, home: HomeId) -> Result<u64, Sto
     Ok(u64::try_from(open).unwrap_or(0))
 }
 
+/// When the last active hold on this folder, or on one below it, ends.
+pub(crate) async fn hold_within(
+    conn: &mut Conn,
+    home: HomeId,
+    folder: &VirtualPath,
+) -> Result<Option<Timestamp>, StoreError> {
+    let holds = folder_holds(conn, home).await?;
+    let within = holds.iter().filter(|hold| hold.path.is_within(folder));
+    Ok(within.map(|hold| hold.until).max())
+}
+
 /// Active holds of a home on folders, or on the whole of it.
 pub(super) async fn folder_holds(
     conn: &mut Conn,

@@ -241,17 +241,7 @@ pub(crate) async fn write_integrations(
         note_change(conn, &write.entry).await?;
     }
     for flow in flows {
-        sqlx::query(
-            "INSERT INTO flow_definitions (name, definition, set_at_us) VALUES ($1, $2, $3) \
-             ON CONFLICT (name) DO UPDATE SET definition = EXCLUDED.definition, \
-             set_at_us = EXCLUDED.set_at_us",
-        )
-        .bind(flow.flow.name.to_string())
-        .bind(flow.flow.to_json())
-        .bind(now.as_micros())
-        .execute(&mut *conn)
-        .await?;
-        note_change(conn, &flow.entry).await?;
+        super::flows::write_flow(conn, flow, now).await?;
     }
     Ok(Some(()))
 }
@@ -311,10 +301,7 @@ async fn write_belongings(
             sqlx::query(statement).bind(id).execute(&mut *conn).await?;
         }
         for flow in &write.flows_gone {
-            sqlx::query("DELETE FROM flow_definitions WHERE name = $1")
-                .bind(flow.to_string())
-                .execute(&mut *conn)
-                .await?;
+            super::flows::forget_flow(conn, flow).await?;
         }
         return Ok(());
     }
@@ -480,7 +467,8 @@ pub(crate) async fn reseal(
 /// Names of the master keys that values are sealed with.
 pub(crate) async fn sealing_keys(conn: &mut Conn) -> Result<Vec<String>, StoreError> {
     let rows: Vec<(String,)> = sqlx::query_as(
-        "SELECT DISTINCT key_id FROM integration_secrets WHERE key_id IS NOT NULL ORDER BY key_id",
+        "SELECT key_id FROM integration_secrets WHERE key_id IS NOT NULL \
+         UNION SELECT key_id FROM hooks WHERE key_id IS NOT NULL ORDER BY key_id",
     )
     .fetch_all(conn)
     .await?;

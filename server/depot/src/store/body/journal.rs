@@ -1,5 +1,7 @@
 //! The journal's rows.
 
+use std::collections::HashMap;
+
 use layover_retention::Timestamp;
 
 use super::{Conn, Step, StoreError, run};
@@ -103,6 +105,14 @@ impl Places {
     }
 }
 
+/// How the integration stands in the details; see [`Places::home_detail`].
+fn integration_detail(filter: &JournalFilter) -> String {
+    let integration = filter.integration.as_ref();
+    integration
+        .map(|name| format!("\"integration\":\"{name}\""))
+        .unwrap_or_default()
+}
+
 pub(crate) async fn journal_page(
     conn: &mut Conn,
     filter: &JournalFilter,
@@ -117,6 +127,7 @@ pub(crate) async fn journal_page(
          AND at_us < $6 AND ($7 = 0 OR path = $8 OR (path >= $9 AND path < $10)) \
          AND ($11 = '' OR replace(detail, $12, '') <> detail OR account IN (SELECT a.name FROM \
          accounts a JOIN homes h ON h.id = a.home_id WHERE h.name = $11)) \
+         AND ($13 = '' OR replace(detail, $13, '') <> detail) \
          ORDER BY id LIMIT $5",
     )
     .bind(filter.after_id.unwrap_or(0))
@@ -131,6 +142,7 @@ pub(crate) async fn journal_page(
     .bind(places.to)
     .bind(places.home)
     .bind(places.home_detail)
+    .bind(integration_detail(filter))
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(entry).collect()
@@ -150,6 +162,7 @@ pub(crate) async fn before_newest(
          AND at_us < $6 AND ($7 = 0 OR path = $8 OR (path >= $9 AND path < $10)) \
          AND ($11 = '' OR replace(detail, $12, '') <> detail OR account IN (SELECT a.name FROM \
          accounts a JOIN homes h ON h.id = a.home_id WHERE h.name = $11)) \
+         AND ($13 = '' OR replace(detail, $13, '') <> detail) \
          ORDER BY id DESC LIMIT 1 OFFSET $5",
     )
     .bind(filter.after_id.unwrap_or(0))
@@ -164,9 +177,82 @@ pub(crate) async fn before_newest(
     .bind(places.to)
     .bind(places.home)
     .bind(places.home_detail)
+    .bind(integration_detail(filter))
     .fetch_optional(conn)
     .await?;
     Ok(row.map(|(id,)| id))
+}
+
+/// Entries that have their place in the chain behind `after` and no later than `last`,
+/// by their numbers. One that cannot be read is as one that is not there: the chain
+/// tells of both (`journal verify`).
+pub(super) async fn entries_at(
+    conn: &mut Conn,
+    after: i64,
+    last: i64,
+) -> Result<HashMap<i64, JournalEntry>, StoreError> {
+    let rows: Vec<EntryColumns> = sqlx::query_as(
+        "SELECT j.id, j.at_us, j.kind, j.action, j.outcome, j.account, j.entity, j.peer, \
+         j.protocol, j.session_id, j.path, j.size_bytes, j.duration_ms, j.node_id, j.detail \
+         FROM chain_links l JOIN journal j ON j.id = l.entry_id \
+         WHERE l.chain = 'journal' AND l.seq > $1 AND l.seq <= $2",
+    )
+    .bind(after)
+    .bind(last)
+    .fetch_all(conn)
+    .await?;
+    let entries = readable(rows).into_iter();
+    Ok(entries.map(|entry| (entry.id, entry)).collect())
+}
+
+/// Entries about transfers of `account`, or of all (empty), with a place behind `after`. The
+/// limit, and numbers instead of a query for them, keep PostgreSQL on the index.
+pub(super) async fn transfers_behind_the_cursor(
+    conn: &mut Conn,
+    account: &str,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<JournalEntry>, StoreError> {
+    let rows: Vec<EntryColumns> = sqlx::query_as(
+        "SELECT j.id, j.at_us, j.kind, j.action, j.outcome, j.account, j.entity, j.peer, \
+         j.protocol, j.session_id, j.path, j.size_bytes, j.duration_ms, j.node_id, j.detail \
+         FROM chain_links l JOIN journal j ON j.id = l.entry_id \
+         WHERE l.chain = 'journal' AND l.seq > $2 \
+         AND j.kind = 'transfer' AND ($1 = '' OR j.account = $1) ORDER BY l.seq LIMIT $3",
+    )
+    .bind(account.to_owned())
+    .bind(after)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(readable(rows))
+}
+
+/// The same, of those that are waiting for their place. One with a lower number than
+/// another that has its place is not among them; it gets its own within seconds.
+pub(super) async fn transfers_without_a_place(
+    conn: &mut Conn,
+    account: &str,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<JournalEntry>, StoreError> {
+    let rows: Vec<EntryColumns> = sqlx::query_as(
+        "SELECT id, at_us, kind, action, outcome, account, entity, peer, protocol, session_id, \
+         path, size_bytes, duration_ms, node_id, detail FROM journal \
+         WHERE id > $2 AND kind = 'transfer' AND ($1 = '' OR account = $1) \
+         ORDER BY id LIMIT $3",
+    )
+    .bind(account.to_owned())
+    .bind(after)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(readable(rows))
+}
+
+fn readable(rows: Vec<EntryColumns>) -> Vec<JournalEntry> {
+    let entries = rows.into_iter().filter_map(|row| entry(row).ok());
+    entries.collect()
 }
 
 fn entry(columns: EntryColumns) -> Result<JournalEntry, StoreError> {

@@ -3,7 +3,7 @@
 use layover_retention::Timestamp;
 
 use super::files::{below, change_used, columns_of, end_replaced};
-use super::{Conn, StoreError, claims, expiry, journal};
+use super::{Conn, StoreError, claims, expiry, flows, journal};
 use crate::journal::NewEntry;
 use crate::ledger::{ApplianceKeep, Claimed, MoveClaim, TreeClaim};
 use crate::vfs::HiddenName;
@@ -114,7 +114,8 @@ pub(crate) async fn claim_tree(conn: &mut Conn, claim: &TreeClaim) -> Result<Cla
     })
 }
 
-/// Second transaction of a directory's move: every name below it changed.
+/// Second transaction of a directory's move: every name below it changed, and flows that
+/// are told of arrivals in a folder that has files now are due.
 pub(crate) async fn finish_tree_move(
     conn: &mut Conn,
     home: HomeId,
@@ -125,9 +126,10 @@ pub(crate) async fn finish_tree_move(
     entry: Option<&NewEntry>,
 ) -> Result<(), StoreError> {
     let (first, last) = below(from);
-    let dirs: Vec<(Vec<u8>,)> = sqlx::query_as(
-        "SELECT DISTINCT dir FROM files WHERE home_id = $1 AND state <> 'ended' \
-         AND (dir = $2 OR (dir >= $3 AND dir < $4))",
+    let dirs: Vec<(Vec<u8>, i64)> = sqlx::query_as(
+        "SELECT dir, CAST(MAX(CASE WHEN state = 'stored' THEN 1 ELSE 0 END) AS BIGINT) \
+         FROM files WHERE home_id = $1 AND state <> 'ended' \
+         AND (dir = $2 OR (dir >= $3 AND dir < $4)) GROUP BY dir",
     )
     .bind(home.0)
     .bind(from.as_bytes().to_vec())
@@ -135,7 +137,9 @@ pub(crate) async fn finish_tree_move(
     .bind(last)
     .fetch_all(&mut *conn)
     .await?;
-    for (dir,) in dirs {
+    let told_of = flows::arrival_folders(conn, home).await?;
+    let mut arrivals = Vec::new();
+    for (dir, has_files) in dirs {
         let rest = dir.strip_prefix(from.as_bytes()).unwrap_or_default();
         let moved = [to.as_bytes(), rest].concat();
         sqlx::query(
@@ -143,10 +147,15 @@ pub(crate) async fn finish_tree_move(
         )
         .bind(home.0)
         .bind(dir.clone())
-        .bind(moved)
+        .bind(moved.clone())
         .execute(&mut *conn)
         .await?;
+        let told = told_of.iter().find(|folder| folder.as_bytes() == moved);
+        if let (Some(folder), 1) = (told, has_files) {
+            arrivals.push(flows::arrival_step(home, folder, now));
+        }
     }
+    super::run(conn, arrivals).await?;
     expiry::follow_names(conn, home, appliance, now).await?;
     if let Some(entry) = entry {
         journal::append(conn, entry).await?;

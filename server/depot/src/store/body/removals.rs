@@ -1,12 +1,19 @@
 //! Removals in the ledger: what is due, and how a row ends.
 
+use std::collections::HashMap;
+
 use layover_retention::{DueCursor, Timestamp};
 
-use super::files::{FileColumns, change_used, columns_of, file_columns, file_rows, home_name, row};
-use super::{Conn, StoreError, certificates, claims, journal};
+use super::certificates::{GroundsColumns, grounds_of};
+use super::files::{
+    FileColumns, bigint, change_used, change_used_step, columns_of, file_columns, file_rows, row,
+};
+use super::{Conn, Step, StoreError, certificates, claims, journal, run};
 use crate::account::FailingFile;
 use crate::journal::NewEntry;
-use crate::ledger::{Claimed, DueRow, EndedBy, FileRow, FileState, RemovalCause, RemovalClaim};
+use crate::ledger::{
+    Claimed, DueRow, EndedBy, FileRow, FileState, RemovalCause, RemovalClaim, RemovalEnd,
+};
 use crate::{FileId, HomeId, VirtualPath};
 
 /// First transaction of a removal: claim, row `deleting`. Anything but `Yes`
@@ -15,34 +22,81 @@ pub(crate) async fn claim_removal(
     conn: &mut Conn,
     claim: &RemovalClaim,
 ) -> Result<Claimed, StoreError> {
-    change_used(conn, claim.home, 0).await?;
-    if !claims::claim_delete(conn, claim).await? {
-        return Ok(Claimed::Busy);
-    }
+    let changed = run(conn, claim_removal_at_once(claim)).await?;
+    Ok(match changed.as_slice() {
+        [_, 1, 1] => Claimed::Yes,
+        [_, 1, _] => Claimed::Changed,
+        _ => Claimed::Busy,
+    })
+}
+
+/// The same as a script, which does not say what was in the way.
+pub(crate) fn claim_removal_at_once(claim: &RemovalClaim) -> Vec<Step> {
     let (dir, name) = columns_of(&claim.path);
     let due_by = match claim.cause {
         RemovalCause::Account => i64::MAX,
         RemovalCause::Due => claim.now.as_micros(),
     };
-    let done = sqlx::query(
-        "UPDATE files SET state = 'deleting', temp_name = $2, node_id = $3, touched_at_us = $4 \
-         WHERE id = $1 AND state = 'stored' AND dir = $5 AND name = $6 AND expires_at_us <= $7 \
-         AND (held_until_us IS NULL OR held_until_us <= $4)",
-    )
-    .bind(claim.file.0)
-    .bind(claim.hidden.as_str().to_owned())
-    .bind(claim.node.as_str().to_owned())
-    .bind(claim.now.as_micros())
-    .bind(dir)
-    .bind(name)
-    .bind(due_by)
-    .execute(conn)
-    .await?;
-    Ok(if done.rows_affected() == 1 {
-        Claimed::Yes
-    } else {
-        Claimed::Changed
-    })
+    vec![
+        change_used_step(claim.home, 0),
+        claims::delete_step(claim).must_change(),
+        Step::new(
+            "UPDATE files SET state = 'deleting', temp_name = $2, node_id = $3, \
+             touched_at_us = $4 WHERE id = $1 AND state = 'stored' AND dir = $5 AND name = $6 \
+             AND expires_at_us <= $7 AND (held_until_us IS NULL OR held_until_us <= $4)",
+            [
+                claim.file.0.into(),
+                claim.hidden.as_str().into(),
+                claim.node.as_str().into(),
+                claim.now.as_micros().into(),
+                dir.into(),
+                name.into(),
+                due_by.into(),
+            ],
+        )
+        .must_change(),
+    ]
+}
+
+/// Second transaction of a removal as a script, with a certificate that was written
+/// before; does nothing when the row does not say the same any more.
+pub(crate) fn finish_removal_at_once(end: &RemovalEnd<'_>) -> Vec<Step> {
+    let (row, grounds) = (end.row, end.grounds);
+    let sha256 = grounds.sha256.clone().unwrap_or_default();
+    let size = bigint(row.size_bytes);
+    let mut steps = vec![
+        Step::new(
+            "UPDATE files SET state = 'ended', ended_at_us = $2, ended_by = $3, \
+             temp_name = NULL WHERE id = $1 AND state = 'deleting' AND size_bytes = $4 \
+             AND COALESCE(arrived_at_us, -1) = $5 AND COALESCE(expires_at_us, -1) = $6 \
+             AND COALESCE(rule, '') = $7 AND COALESCE(rule_keep_s, -1) = $8 \
+             AND COALESCE(length(sha256), 0) = $9 AND (sha256 IS NULL OR sha256 = $10)",
+            [
+                row.id.0.into(),
+                end.now.as_micros().into(),
+                end.ended_by.as_str().into(),
+                size.into(),
+                row.arrived_at.map_or(-1, Timestamp::as_micros).into(),
+                row.expires_at.map_or(-1, Timestamp::as_micros).into(),
+                grounds.rule.clone().unwrap_or_default().into(),
+                grounds.keep_s.unwrap_or(-1).into(),
+                i64::try_from(sha256.len()).unwrap_or(i64::MAX).into(),
+                sha256.into(),
+            ],
+        )
+        .must_change(),
+        change_used_step(row.home, size.saturating_neg()),
+        Step::new(
+            "DELETE FROM removal_failures WHERE file_id = $1",
+            [row.id.0.into()],
+        ),
+        journal::entry_step(end.entry),
+    ];
+    if let Some(record) = &end.certificate {
+        steps.push(certificates::step(row.id, end.now, record.clone()));
+    }
+    steps.push(claims::release_step(row.home, &row.path, Some(row.id)));
+    steps
 }
 
 /// Second transaction of a removal: row ended, quota freed, journal,
@@ -218,20 +272,44 @@ pub(crate) async fn due(
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(&mut *conn)
     .await?;
-    let mut due = Vec::with_capacity(rows.len());
-    for row in file_rows(rows)? {
-        let home_name = home_name(conn, row.home).await?;
-        let expires_at = row.expires_at.unwrap_or(now);
-        due.push(DueRow {
-            cursor: DueCursor {
-                expires_at,
-                file_id: row.id.0,
-            },
+    let rows = file_rows(rows)?;
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+        return Ok(Vec::new());
+    };
+    let expiry = |row: &FileRow| row.expires_at.unwrap_or(now).as_micros();
+    // All that is due from the first to the last of them: hardly more than they are.
+    let grounds: Vec<GroundsColumns> = sqlx::query_as(concat!(
+        grounds_of!(),
+        "f.state = 'stored' AND f.expires_at_us >= $1 AND f.expires_at_us <= $2 \
+         AND (f.expires_at_us > $1 OR f.id >= $3) AND (f.expires_at_us < $2 OR f.id <= $4)"
+    ))
+    .bind(expiry(first))
+    .bind(expiry(last))
+    .bind(first.id.0)
+    .bind(last.id.0)
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut grounds: HashMap<_, _> = grounds.into_iter().map(certificates::grounds).collect();
+    let due = rows.into_iter().filter_map(|row| {
+        // One that has gone meanwhile is due no longer.
+        let grounds = grounds.remove(&row.id)?;
+        let home_name = grounds.home.parse().map_err(|_| StoreError::Corrupt {
+            table: "homes",
+            id: row.home.0,
+            what: "name",
+        });
+        let cursor = DueCursor {
+            expires_at: row.expires_at.unwrap_or(now),
+            file_id: row.id.0,
+        };
+        Some(home_name.map(|home_name| DueRow {
+            cursor,
             row,
             home_name,
-        });
-    }
-    Ok(due)
+            grounds,
+        }))
+    });
+    due.collect()
 }
 
 /// Interrupted and waiting uploads that nobody touched since `before`.

@@ -3,7 +3,7 @@
 use layover_retention::Timestamp;
 
 use super::files::{bigint, change_used, columns_of, end_replaced, rows_at};
-use super::{Conn, Step, StoreError, claims, expiry, holds, journal, run};
+use super::{Conn, Step, StoreError, claims, expiry, flow_files, flows, holds, journal, run};
 use crate::journal::NewEntry;
 use crate::ledger::{Claimed, FileState, FreshStaging, NewUpload, Publication, Staging};
 use crate::rules::Grounds;
@@ -44,6 +44,25 @@ pub(crate) async fn resume_upload(
     let done = sqlx::query(
         "UPDATE files SET state = 'receiving', node_id = $2, touched_at_us = $3 \
          WHERE id = $1 AND state IN ('partial', 'waiting')",
+    )
+    .bind(file.0)
+    .bind(node.as_str().to_owned())
+    .bind(now.as_micros())
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Whether the upload goes on on this node, and on no other.
+pub(crate) async fn still_receiving(
+    conn: &mut Conn,
+    file: FileId,
+    node: &NodeId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE files SET touched_at_us = $3 \
+         WHERE id = $1 AND state = 'receiving' AND node_id = $2",
     )
     .bind(file.0)
     .bind(node.as_str().to_owned())
@@ -129,7 +148,8 @@ pub(crate) async fn stage(conn: &mut Conn, staging: &Staging) -> Result<Claimed,
         [0, ..] if is_name_held(conn, staging).await? => Claimed::Held,
         [0, ..] => Claimed::OverQuota,
         [_, 0, ..] => Claimed::Busy,
-        [_, _, 1] => Claimed::Yes,
+        // The rest is a flow's: nothing of it when another node has its run.
+        [_, _, 1, of_flow @ ..] if of_flow.iter().all(|rows| *rows == 1) => Claimed::Yes,
         _ => Claimed::Changed,
     })
 }
@@ -144,7 +164,7 @@ async fn is_name_held(conn: &mut Conn, staging: &Staging) -> Result<bool, StoreE
 pub(crate) fn stage_at_once(staging: &Staging) -> Vec<Step> {
     let (dir, name) = columns_of(&staging.to);
     let (from_dir, from_name) = columns_of(&staging.from);
-    vec![
+    let mut steps = vec![
         room_step(
             staging.home,
             &staging.to,
@@ -171,14 +191,16 @@ pub(crate) fn stage_at_once(staging: &Staging) -> Vec<Step> {
             ],
         )
         .must_change(),
-    ]
+    ];
+    steps.extend(staging.landing.iter().flat_map(flow_files::land_steps));
+    steps
 }
 
 /// The same for an upload that had no row: the row begins as `publishing`.
 pub(crate) fn stage_fresh(staging: &FreshStaging<'_>) -> Vec<Step> {
     let upload = staging.upload;
     let (dir, name) = columns_of(&upload.path);
-    vec![
+    let mut steps = vec![
         room_step(
             upload.home,
             &upload.path,
@@ -206,7 +228,9 @@ pub(crate) fn stage_fresh(staging: &FreshStaging<'_>) -> Vec<Step> {
             ],
         ),
         claims::publish_fresh_step(staging).must_change(),
-    ]
+    ];
+    steps.extend(staging.landing.into_iter().flat_map(flow_files::land_steps));
+    steps
 }
 
 /// Room in the quota, and no hold on what has the name. Locks the home's row, so that claims of one home are laid
@@ -326,5 +350,19 @@ pub(crate) fn publish_at_once(publication: &Publication, grounds: &Grounds) -> V
     ];
     let on_it = grounds.rules.holds_on(&publication.path, publication.now);
     steps.extend(on_it.map(|hold| holds::hold_step(publication.file, hold)));
+    steps.extend(
+        publication
+            .landed
+            .iter()
+            .flat_map(|hidden| flow_files::landed_steps(hidden, publication.now)),
+    );
+    if grounds.rules.is_arrival(&publication.path) {
+        let folder = publication.path.dir();
+        steps.push(flows::arrival_step(
+            publication.home,
+            &folder,
+            publication.now,
+        ));
+    }
     steps
 }

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use layover_retention::{PolicySource, Timestamp};
 
-use super::{Conn, StoreError, files, jobs};
+use super::{Conn, StoreError, files, jobs, statistics};
 use crate::account::{AccountUse, RetentionStatus, StoredFile};
+use crate::figures::{FlowFigures, LedgerFigures, MAX_COUNTED_FLOWS};
 use crate::ledger::FileState;
 use crate::{AccountId, FileId, HomeId, VirtualPath};
 
@@ -136,6 +137,110 @@ pub(crate) async fn account_use(
             (AccountId(id), account_use)
         })
         .collect())
+}
+
+/// Figures for metrics. Of `files` nothing is read but what an index holds: the first
+/// entry of one, or the few that are in another.
+pub(crate) async fn ledger_figures(
+    conn: &mut Conn,
+    now: Timestamp,
+) -> Result<LedgerFigures, StoreError> {
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let (stored_bytes, first, held, failing, partial, unhashed, unsealed): (
+        i64,
+        Option<i64>,
+        i64,
+        i64,
+        i64,
+        i64,
+        i64,
+    ) = sqlx::query_as(
+        "SELECT (SELECT CAST(COALESCE(SUM(used_bytes), 0) AS BIGINT) FROM homes), \
+         (SELECT MIN(expires_at_us) FROM files WHERE state = 'stored'), \
+         (SELECT COUNT(*) FROM files WHERE id IN (SELECT file_id FROM held_files) \
+         AND state = 'stored' AND held_until_us > $1), \
+         (SELECT COUNT(*) FROM removal_failures), \
+         (SELECT COUNT(*) FROM files WHERE state IN ('partial', 'waiting')), \
+         (SELECT COUNT(*) FROM files WHERE state = 'stored' AND sha256 IS NULL), \
+         COALESCE((SELECT MAX(id) FROM journal), 0) \
+         - COALESCE((SELECT last_id FROM chain_heads WHERE chain = 'journal'), 0)",
+    )
+    .bind(now.as_micros())
+    .fetch_one(&mut *conn)
+    .await?;
+    let (due,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM files WHERE state = 'stored' AND expires_at_us <= $1")
+            .bind(now.as_micros())
+            .fetch_one(&mut *conn)
+            .await?;
+    let (runs_due, runs_running, deliveries_due, deliveries_dead): (i64, i64, i64, i64) =
+        sqlx::query_as(
+            "SELECT (SELECT COUNT(*) FROM flow_runs WHERE state = 'due'), \
+             (SELECT COUNT(*) FROM flow_runs WHERE state = 'running'), \
+             (SELECT COUNT(*) FROM deliveries WHERE state = 'due'), \
+             (SELECT COUNT(*) FROM deliveries WHERE state = 'dead')",
+        )
+        .fetch_one(&mut *conn)
+        .await?;
+    let (placed, unplaced) = statistics::uncounted(conn).await?;
+    Ok(LedgerFigures {
+        stored_bytes: count(stored_bytes),
+        first_expiry: first.map(Timestamp::from_micros),
+        due_files: count(due),
+        held_files: count(held),
+        failing_files: count(failing),
+        partial_uploads: count(partial),
+        unhashed_files: count(unhashed),
+        unsealed_entries: count(unsealed),
+        uncounted_entries: placed.saturating_add(unplaced),
+        flow_runs_due: count(runs_due),
+        flow_runs_running: count(runs_running),
+        deliveries_due: count(deliveries_due),
+        deliveries_dead: count(deliveries_dead),
+        flows: flow_figures(conn).await?,
+        last_sweep: jobs::last_run(conn, SWEEP).await?,
+    })
+}
+
+/// How the last runs of the first flows went.
+async fn flow_figures(conn: &mut Conn) -> Result<Vec<FlowFigures>, StoreError> {
+    type Row = (
+        String,
+        Option<String>,
+        Option<i64>,
+        Option<i64>,
+        Option<i64>,
+    );
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT f.name, r.state, r.started_at_us, r.ended_at_us, (SELECT s.ended_at_us \
+         FROM flow_runs s WHERE s.flow = f.name AND s.state = 'done' ORDER BY s.id DESC LIMIT 1) \
+         FROM flow_definitions f LEFT JOIN flow_runs r ON r.id = (SELECT e.id FROM flow_runs e \
+         WHERE e.flow = f.name AND e.state IN ('done', 'failed') ORDER BY e.id DESC LIMIT 1) \
+         ORDER BY f.name LIMIT $1",
+    )
+    .bind(i64::try_from(MAX_COUNTED_FLOWS).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    let at = |us: Option<i64>| us.map(Timestamp::from_micros);
+    let figures = rows
+        .into_iter()
+        .map(|(flow, state, started, ended, success)| FlowFigures {
+            flow,
+            last_ok: state.map(|state| state == "done"),
+            last_duration: at(ended)
+                .zip(at(started))
+                .map(|(ended, started)| ended.duration_since(started)),
+            last_success: at(success),
+        });
+    Ok(figures.collect())
+}
+
+/// Stored files, counted in the index of expiries.
+pub(crate) async fn count_stored(conn: &mut Conn) -> Result<u64, StoreError> {
+    let (files,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM files WHERE state = 'stored'")
+        .fetch_one(conn)
+        .await?;
+    Ok(u64::try_from(files).unwrap_or(0))
 }
 
 /// Sums over the ledger, and what the sweep did last.

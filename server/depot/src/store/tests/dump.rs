@@ -6,11 +6,15 @@ use crate::journal::JournalFilter;
 use crate::store::{DumpPart, TableRows};
 use crate::vfs::Identity;
 
+/// A table each: which rows come in one part is the engine's business.
 async fn rows_of(store: &Store) -> Vec<TableRows> {
-    let mut parts = Vec::new();
+    let mut parts: Vec<TableRows> = Vec::new();
     let mut take = |part| {
         if let DumpPart::Rows(rows) = part {
-            parts.push(rows);
+            match parts.last_mut() {
+                Some(last) if last.table == rows.table => last.rows.extend(rows.rows),
+                _ => parts.push(rows),
+            }
         }
         Ok(())
     };

@@ -50,8 +50,8 @@ pub(super) async fn what_goes_and_what_failed(store: &Store) {
         let found = store.unwarned(expires_at, now, 10_000).await.unwrap();
         found
             .into_iter()
-            .filter(|due| due.row.home == home)
-            .map(|due| due.row.id)
+            .filter(|due| due.0.home == home)
+            .map(|due| due.0.id)
             .collect::<Vec<_>>()
     };
     assert_eq!(unwarned(time(5_001)).await, [] as [FileId; 0]);

@@ -10,7 +10,7 @@ use super::{HERE, entry, household, keep, path, rule, time};
 use crate::account::AccountChange;
 use crate::hold::{Approving, Hold, HoldId, HoldScope, HoldState, NewHold, Signed};
 use crate::journal::{JournalFilter, JournalKind};
-use crate::ledger::{Adoption, Claimed, FileState, MoveClaim, RemovalCause};
+use crate::ledger::{Adoption, Claimed, Collector, FileState, FoundFile, MoveClaim, RemovalCause};
 use crate::operator::Operator;
 use crate::store::Store;
 use crate::vfs::Identity;
@@ -147,6 +147,11 @@ pub(super) async fn a_hold_from_its_proposal_to_its_release(store: &Store) {
     );
     assert_eq!((proposed.state, proposed.files), (HoldState::Proposed, 0));
     assert_eq!(store.open_holds(home).await.unwrap(), 1);
+    let within = async |folder: &str| {
+        let folder = folder.parse().unwrap();
+        store.hold_within(home, &folder).await.unwrap()
+    };
+    assert_eq!(within("/in").await, None, "it holds nothing yet");
     assert_eq!(approve(store, id, "ann", 1001).await, Approving::Noted);
     assert_eq!(approve(store, id, "ann", 1001).await, Approving::Twice);
     assert_eq!(
@@ -188,6 +193,9 @@ pub(super) async fn a_hold_from_its_proposal_to_its_release(store: &Store) {
         .collect();
     assert_eq!((operators, found.files), (vec!["ann", "bob"], 2));
     assert_eq!(store.holds(None, Some(other_home)).await.unwrap(), []);
+    for (folder, until) in [("/in", Some(5000)), ("/in/deep", None), ("/inner", None)] {
+        assert_eq!(within(folder).await, until.map(time), "{folder}");
+    }
 
     for name in ["/in/a", "/in/deep/b"] {
         assert_eq!(at(store, home, name).await, time(5000), "{name}");
@@ -233,18 +241,20 @@ pub(super) async fn a_hold_from_its_proposal_to_its_release(store: &Store) {
     stored(store, home, account, "/in/newer", time(1003)).await;
     let adoption = Adoption {
         home,
-        path: path("/in/dropped"),
-        size_bytes: 1,
-        identity: Identity {
-            inode: 99,
-            born_us: 1,
-        },
+        files: vec![FoundFile {
+            path: path("/in/dropped"),
+            size_bytes: 1,
+            identity: Identity {
+                inode: 99,
+                born_us: 1,
+            },
+            entry: entry("adopt"),
+        }],
         appliance: rule(),
         node: HERE.id(),
         now: time(1004),
-        entry: entry("adopt"),
     };
-    assert_eq!(store.adopt(&adoption).await.unwrap(), Claimed::Yes);
+    assert_eq!(store.adopt(&adoption).await.unwrap(), [true]);
     for name in ["/in/new", "/in/newer", "/in/dropped"] {
         assert_eq!(at(store, home, name).await, time(5000), "{name}");
     }
@@ -396,7 +406,11 @@ pub(super) async fn the_database_computes_what_the_policy_says(store: &Store) {
                 assert_eq!(active, Approving::Active { files: 1 });
             }
             if let Some(second) = collected {
-                let end = store.end_download(Some((id, account)), time(second), &note);
+                let end = store.end_download(
+                    Some((id, Collector::Account(account))),
+                    time(second),
+                    &note,
+                );
                 assert!(end.await.unwrap());
             }
             let times = FileTimes {

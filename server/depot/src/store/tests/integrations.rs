@@ -2,8 +2,9 @@
 
 use super::{entity, entry, time};
 use crate::integration::{
-    FlowDefinition, Integration, IntegrationSettings, IntegrationSpec, KeptSecret, Location,
-    LocationDirection, LocationPath, PartnerHostKey, SecretForm, SecretPurpose, SecretSlot,
+    FlowDefinition, FlowRules, FlowTarget, Integration, IntegrationSettings, IntegrationSpec,
+    KeptSecret, Location, LocationDirection, LocationPath, PartnerHostKey, SecretForm,
+    SecretPurpose, SecretSlot,
 };
 use crate::store::{FlowWrite, IntegrationWrite, Resealed, SecretRow, Store};
 use crate::{EntityId, IntegrationName};
@@ -257,14 +258,16 @@ pub(super) async fn all_of_a_command_or_nothing(store: &Store) {
             direction: "upload".parse().unwrap(),
             enabled: true,
             partner: "kept".parse().unwrap(),
-            path: "/in".parse().unwrap(),
+            target: FlowTarget::Path("/in".parse().unwrap()),
             local: "./out".parse().unwrap(),
             files: vec!["*.xml".parse().unwrap()],
             idempotency_mode: "hash".parse().unwrap(),
             delete_after_upload: true,
             delete_after_download: false,
             schedule_cron: "0 0 8 * * 1-5".parse().ok(),
+            rules: FlowRules::default(),
         },
+        arrival: None,
         entry: entry("flow.add"),
     };
     let flows = std::slice::from_ref(&flow);

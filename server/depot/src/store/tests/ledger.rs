@@ -4,13 +4,15 @@
 use layover_retention::{DueCursor, Timestamp};
 
 use super::{HERE, THERE, entry, household, path, rule, time};
-use crate::journal::NewEntry;
+use crate::journal::{JournalFilter, NewEntry};
 use crate::ledger::{
-    Adoption, ClaimKind, Claimed, EndedBy, FileRow, FileState, FreshStaging, MoveClaim, NewUpload,
-    Publication, RemovalCause, RemovalClaim, Staging, TreeClaim, Wishes,
+    Adoption, CertificateGrounds, ClaimKind, Claimed, Collector, EndedBy, FileRow, FileState,
+    FoundFile, FreshStaging, MoveClaim, NewUpload, Publication, RemovalCause, RemovalClaim,
+    RemovalEnd, Staging, TreeClaim, Wishes,
 };
 use crate::rules::Grounds;
 use crate::store::Store;
+use crate::store::certified::certificate;
 use crate::vfs::{HiddenName, Identity};
 use crate::{AccountId, FileId, HomeId};
 
@@ -56,6 +58,7 @@ pub(super) fn staging(home: HomeId, file: FileId, name: &str) -> Staging {
         quota_bytes: None,
         node: HERE.id(),
         now: time(401),
+        landing: None,
     }
 }
 
@@ -74,6 +77,7 @@ pub(super) fn publication(
         appliance: rule(),
         now: time(402),
         entry: note(),
+        landed: None,
     }
 }
 
@@ -215,6 +219,7 @@ pub(super) async fn an_upload_that_gets_its_row_with_its_name(store: &Store) {
         identity: identity(FileId(1)),
         quota_bytes: Some(CONTENT_BYTES - 1),
         now: time(401),
+        landing: None,
     };
     assert_eq!(store.stage_fresh(&plan).await.unwrap(), None, "no room");
     assert_eq!(used(store, home).await, 0);
@@ -298,6 +303,10 @@ pub(super) async fn an_upload_from_its_beginning_to_its_end(store: &Store) {
             .await
             .unwrap()
     );
+    for (node, is_its) in [(HERE.id(), true), (THERE.id(), false)] {
+        let asked = store.still_receiving(file, &node, time(411)).await;
+        assert_eq!(asked.unwrap(), is_its, "{node}");
+    }
 
     // Of two copies made into it the older one counts.
     for copied in [time(300), time(200), time(250)] {
@@ -354,7 +363,7 @@ pub(super) async fn an_upload_from_its_beginning_to_its_end(store: &Store) {
     assert!(store.row(file).await.unwrap().is_none());
     assert_eq!(used(store, home).await, CONTENT_BYTES);
 
-    let collected = Some((second, account));
+    let collected = Some((second, Collector::Account(account)));
     store
         .end_download(collected, time(460), &note())
         .await
@@ -411,16 +420,51 @@ pub(super) async fn an_upload_from_its_beginning_to_its_end(store: &Store) {
     );
     let status = store.retention_status(time(560)).await.unwrap();
     assert_eq!((status.due_files, status.oldest_overdue_s), (1, 10));
+    let figures = store.ledger_figures(time(560)).await.unwrap();
+    assert_eq!(
+        (figures.due_files, figures.first_expiry),
+        (1, Some(time(550)))
+    );
+    assert_eq!(figures.held_files, status.held_files);
+    let stored = store.count_stored().await.unwrap();
+    assert_eq!(stored, status.stored_files);
     let row = due[0].row.clone();
     let early = removal(home, &row, RemovalCause::Due, time(549));
     assert_eq!(store.claim_removal(&early).await.unwrap(), Claimed::Changed);
+    assert!(!store.claim_removal_at_once(&early).await.unwrap());
     let claim = removal(home, &row, RemovalCause::Due, time(550));
-    assert_eq!(store.claim_removal(&claim).await.unwrap(), Claimed::Yes);
+    assert!(store.claim_removal_at_once(&claim).await.unwrap());
+    assert!(!store.claim_removal_at_once(&claim).await.unwrap());
     assert_eq!(store.claim_removal(&claim).await.unwrap(), Claimed::Busy);
     assert!(store.hidden_is_known(&claim.hidden).await.unwrap());
     store.undo_removal(home, row.id, &row.path).await.unwrap();
     assert_eq!(row_at(store, home, "/in/x").await.state, FileState::Stored);
     assert_eq!(store.claim_removal(&claim).await.unwrap(), Claimed::Yes);
+    let entry = note();
+    let mut end = RemovalEnd {
+        row: &row,
+        grounds: &CertificateGrounds {
+            rule: Some("other".to_owned()),
+            ..due[0].grounds.clone()
+        },
+        ended_by: EndedBy::Expired,
+        now: time(551),
+        entry: &entry,
+        certificate: None,
+    };
+    // Of a row that says something else nothing is certified.
+    assert!(!store.finish_removal_at_once(&end).await.unwrap());
+    let hashed = CertificateGrounds {
+        sha256: Some(vec![1; 32]),
+        ..due[0].grounds.clone()
+    };
+    end.grounds = &hashed;
+    assert!(!store.finish_removal_at_once(&end).await.unwrap());
+    end.grounds = &due[0].grounds;
+    let said = certificate(&row, end.grounds, end.ended_by, &HERE.id(), end.now);
+    end.certificate = said.unwrap();
+    assert!(store.finish_removal_at_once(&end).await.unwrap());
+    assert!(!store.finish_removal_at_once(&end).await.unwrap(), "once");
     for _ in 0..2 {
         store
             .finish_removal(&row, EndedBy::Expired, time(551), &note())
@@ -542,27 +586,28 @@ pub(super) async fn directories(store: &Store) {
 
 pub(super) async fn adopted_and_missing_files(store: &Store) {
     let (_, account, home) = household(store, "found").await;
-    let adoption = |name: &str| Adoption {
+    let adoption = |names: &[&str]| Adoption {
         home,
-        path: path(name),
-        size_bytes: CONTENT_BYTES,
-        identity: Identity {
-            inode: 4711,
-            born_us: 1,
-        },
+        files: names
+            .iter()
+            .map(|name| FoundFile {
+                path: path(name),
+                size_bytes: CONTENT_BYTES,
+                identity: Identity {
+                    inode: 4711,
+                    born_us: 1,
+                },
+                entry: note(),
+            })
+            .collect(),
         appliance: rule(),
         node: HERE.id(),
         now: time(800),
-        entry: note(),
     };
-    assert_eq!(
-        store.adopt(&adoption("/dropped")).await.unwrap(),
-        Claimed::Yes
-    );
-    assert_eq!(
-        store.adopt(&adoption("/dropped")).await.unwrap(),
-        Claimed::Changed
-    );
+    let one = adoption(&["/dropped"]);
+    assert_eq!(store.adopt(&one).await.unwrap(), [true]);
+    assert_eq!(store.adopt(&one).await.unwrap(), [false], "it is known");
+    assert!(store.adopt(&adoption(&[])).await.unwrap().is_empty());
     let row = row_at(store, home, "/dropped").await;
     assert_eq!((row.uploaded_by, row.expires_at), (None, Some(time(900))));
     assert_eq!(used(store, home).await, CONTENT_BYTES);
@@ -583,6 +628,78 @@ pub(super) async fn adopted_and_missing_files(store: &Store) {
     assert_eq!(used(store, home).await, 0);
     stored(store, home, account, "/dropped", time(804)).await;
     remove(store, home, "/dropped", time(805)).await;
+}
+
+pub(super) async fn files_adopted_at_once(store: &Store) {
+    let (_, account, home) = household(store, "many").await;
+    stored(store, home, account, "/m/07", time(600)).await;
+    let publishing = receiving(store, home, account, "/m/11").await;
+    let staged = store.stage(&staging(home, publishing, "/m/11")).await;
+    assert_eq!(staged.unwrap(), Claimed::Yes);
+    let parked = receiving(store, home, account, "/m/13").await;
+    store
+        .park_upload(parked, FileState::Partial, 1, time(610), None)
+        .await
+        .unwrap();
+    let before = used(store, home).await;
+    let names: Vec<String> = (0..25).map(|number| format!("/m/{number:02}")).collect();
+    let found = names.iter().map(|name| FoundFile {
+        path: path(name),
+        size_bytes: CONTENT_BYTES,
+        identity: Identity {
+            inode: 4711,
+            born_us: 1,
+        },
+        entry: entry("adopt").path(&path(name)),
+    });
+    let adoption = Adoption {
+        home,
+        files: found.collect(),
+        appliance: rule(),
+        node: HERE.id(),
+        now: time(800),
+    };
+    let taken = store.adopt(&adoption).await.unwrap();
+    let refused = taken.iter().zip(&names).filter(|(is_taken, _)| !**is_taken);
+    let refused: Vec<&str> = refused.map(|(_, name)| name.as_str()).collect();
+    assert_eq!(
+        refused,
+        ["/m/07", "/m/11"],
+        "a partial upload holds no name"
+    );
+    assert_eq!(used(store, home).await, before + 23 * CONTENT_BYTES);
+    let filter = JournalFilter {
+        limit: 1_000,
+        below: Some(path("/m")),
+        ..JournalFilter::default()
+    };
+    let entries = store.journal_page(&filter).await.unwrap();
+    let told = entries.iter().filter(|entry| entry.action == "adopt");
+    assert_eq!(told.count(), 23);
+    let row = row_at(store, home, "/m/24").await;
+    assert_eq!(
+        (row.state, row.expires_at),
+        (FileState::Stored, Some(time(900)))
+    );
+
+    // Nothing under a tree that moves.
+    let tree = TreeClaim {
+        home,
+        from: path("/other"),
+        to: Some(path("/away")),
+        identity: identity(parked),
+        node: HERE.id(),
+        now: time(810),
+    };
+    remove(store, home, "/m/07", time(805)).await;
+    store
+        .release(home, &[&path("/m/11")], Some(publishing))
+        .await
+        .unwrap();
+    assert_eq!(store.claim_tree(&tree).await.unwrap(), Claimed::Yes);
+    let before = used(store, home).await;
+    assert!(!store.adopt(&adoption).await.unwrap().contains(&true));
+    assert_eq!(used(store, home).await, before);
 }
 
 pub(super) async fn unfinished_work_and_claims(store: &Store) {

@@ -4,7 +4,7 @@ use layover_retention::{PolicySource, Timestamp};
 
 use super::{HERE, entry, household, keep, ledger, path, rule, time};
 use crate::account::{AccountChange, StoredFile};
-use crate::ledger::{Claimed, MoveClaim, TreeClaim};
+use crate::ledger::{Claimed, Collector, MoveClaim, TreeClaim};
 use crate::rules::FolderKeep;
 use crate::store::Store;
 use crate::vfs::Identity;
@@ -146,7 +146,10 @@ pub(super) async fn a_collected_file(store: &Store) {
         ledger::stored(store, home, account, name, time(1000)).await;
     }
     let collect = async |name: &str, second: i64| {
-        let collected = Some((file(store, home, name).await.id, account));
+        let collected = Some((
+            file(store, home, name).await.id,
+            Collector::Account(account),
+        ));
         let entry = entry("download");
         let end = store.end_download(collected, time(second), &entry);
         assert!(end.await.unwrap());

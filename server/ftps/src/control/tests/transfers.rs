@@ -49,7 +49,7 @@ async fn f02_no_data_command_works_without_prot_p() {
         let _socket = client.data_socket().await;
         assert_eq!(client.ask(line).await.0, 521, "{line}");
     }
-    assert!(world.entries("upload").await.is_empty());
+    world.assert_none_began("upload").await;
     assert_eq!(client.ask("PBSZ 0").await.0, 200);
     assert_eq!(client.ask("PROT P").await.0, 200);
     assert_eq!(client.get("LIST").await.0.0, 226);
@@ -96,7 +96,7 @@ async fn f04_a_data_connection_without_tls_gets_a_reply_and_the_session_goes_on(
         .unwrap();
     assert_eq!(client.reply().await.0, 425);
     // F15: nothing was made.
-    assert!(world.entries("upload").await.is_empty());
+    world.assert_none_began("upload").await;
     assert_eq!(client.ask("SIZE file").await.0, 550);
     assert_eq!(client.put("STOR file", b"x").await.0, 226);
 }
@@ -581,7 +581,7 @@ async fn an_account_that_is_disabled_is_ended_in_the_middle_and_told() {
 }
 
 #[tokio::test]
-async fn a_download_that_is_refused_before_it_begins_is_no_failed_one() {
+async fn a_download_that_cannot_begin_is_told_as_a_failed_one_without_bytes() {
     let world = World::new().await;
     let mut client = world.logged_in().await;
     assert_eq!(client.put("STOR file", b"content").await.0, 226);
@@ -591,7 +591,10 @@ async fn a_download_that_is_refused_before_it_begins_is_no_failed_one() {
     assert_eq!(open.ask(&format!("PASS {PASSWORD}")).await.0, 230);
     let _data = open.data_socket().await;
     assert_eq!(open.ask("RETR file").await.0, 521);
+    world.assert_none_began("download").await;
+    assert_eq!(world.entries_of("download", 2).await.len(), 2);
     assert_eq!(client.get("RETR file").await.1, b"content");
-    let downloads = world.entries("download").await;
-    assert_eq!(downloads.len(), 1, "{downloads:?}");
+    let downloads = world.entries_of("download", 3).await;
+    let whole: Vec<_> = downloads.iter().map(|entry| entry.size_bytes).collect();
+    assert_eq!(whole, [None, None, Some(7)], "{downloads:?}");
 }

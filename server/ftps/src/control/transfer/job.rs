@@ -317,7 +317,7 @@ impl Job {
         let mut open = match self.carrier.open().await {
             Ok(open) => open,
             Err(reply) => {
-                file.forget();
+                file.not_begun(&reply.text());
                 return reply;
             }
         };
@@ -331,7 +331,7 @@ impl Job {
             Err(reply) => {
                 open.stream.cut().await;
                 file.note("end", "interrupted");
-                record(file, sent_bytes, false).await;
+                record(&open.session, file, sent_bytes, false).await;
                 return reply;
             }
         };
@@ -340,7 +340,7 @@ impl Job {
             Some(at) => format!("; it is deleted on {}", second(at)),
             None => String::new(),
         };
-        record(file, sent_bytes, true).await;
+        record(&open.session, file, sent_bytes, true).await;
         Reply::new(226, format!("sent {}{expiry}", amount(sent_bytes, running)))
     }
 
@@ -348,7 +348,10 @@ impl Job {
         let (cancel, session) = (self.carrier.cancel.clone(), self.carrier.session.clone());
         let mut open = match self.carrier.open().await {
             Ok(open) => open,
-            Err(reply) => return reply,
+            Err(reply) => {
+                upload.permit.not_begun(&reply.text());
+                return reply;
+            }
         };
         // F15: nothing is made before the handshake.
         let begun = upload.permit.begin().await;
@@ -376,7 +379,7 @@ impl Job {
             Ok(received) => received,
             Err(reply) => {
                 decline(open.stream).await;
-                give_up(file).await;
+                give_up(&session, file).await;
                 return reply;
             }
         };
@@ -392,7 +395,7 @@ impl Job {
             End::BareFin if received > 0 => Completion::Unproven,
             end => {
                 decline(open.stream).await;
-                give_up(file).await;
+                give_up(&session, file).await;
                 return interrupted(end);
             }
         };
@@ -400,7 +403,7 @@ impl Job {
             && received < announced
         {
             decline(open.stream).await;
-            give_up(file).await;
+            give_up(&session, file).await;
             return Reply::new(
                 426,
                 format!("ALLO announced {announced} bytes and {received} came: not published"),
@@ -519,21 +522,17 @@ async fn closed_or_aborted(cancel: &CancellationToken) -> End {
     }
 }
 
-async fn record(file: layover_depot::Download, sent_bytes: u64, complete: bool) {
+async fn record(session: &Session, file: layover_depot::Download, sent_bytes: u64, complete: bool) {
     if let Err(error) = file.finish(sent_bytes, complete).await {
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "the end of a download could not be recorded"
-        );
+        let faults = session.faults();
+        faults.unrecorded("the end of a download could not be recorded", &error);
     }
 }
 
-async fn give_up(file: Receiving) {
+async fn give_up(session: &Session, file: Receiving) {
     if let Err(error) = file.interrupt().await {
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "an interrupted upload could not be recorded"
-        );
+        let faults = session.faults();
+        faults.unrecorded("an interrupted upload could not be recorded", &error);
     }
 }
 

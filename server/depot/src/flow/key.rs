@@ -1,0 +1,168 @@
+//! How a flow knows what it has moved: keys, kept as long as the flow is.
+
+use layover_retention::Timestamp;
+use sha2::{Digest, Sha256};
+
+use crate::integration::IdempotencyMode;
+
+/// What a listing tells of a file at its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFacts {
+    /// Its name, without the folder.
+    pub name: Vec<u8>,
+    /// Its size, where the server tells it.
+    pub size_bytes: Option<u64>,
+    /// When it was last changed, where the server tells it.
+    pub modified_at: Option<Timestamp>,
+    /// The beginning of that day, where a listing leaves the time of day out when a file
+    /// is old.
+    pub day_at: Option<Timestamp>,
+}
+
+impl SourceFacts {
+    /// Whether the listing shows no more than the day.
+    fn shows_the_day(&self) -> bool {
+        self.day_at.is_some() && self.day_at == self.modified_at
+    }
+}
+
+/// The mark of a file that was moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileKey([u8; 32]);
+
+impl FileKey {
+    /// What a listing alone says; none in a mode that remembers nothing. By content, a
+    /// file is known again by name, size and time as long as these stay, so that it
+    /// need not be read to be passed over.
+    #[must_use]
+    pub fn of_listing(mode: IdempotencyMode, facts: &SourceFacts) -> Option<Self> {
+        let kind = match mode {
+            IdempotencyMode::None => return None,
+            IdempotencyMode::Name => {
+                return Some(Self::hashed(b"name", &[&facts.name]));
+            }
+            IdempotencyMode::NameSizeTime if facts.shows_the_day() => {
+                return Self::of_day(mode, facts);
+            }
+            IdempotencyMode::NameSizeTime => b"look",
+            IdempotencyMode::Hash => b"seen",
+        };
+        let size = facts.size_bytes.map_or(-1, i128::from);
+        let time = facts.modified_at.map_or(i64::MIN, Timestamp::as_micros);
+        Some(Self::hashed(
+            kind,
+            &[&facts.name, &size.to_be_bytes(), &time.to_be_bytes()],
+        ))
+    }
+
+    /// What a listing will say when it shows the day alone, in the mode that goes by time:
+    /// a file that moved while its listing told minutes is known by it when it is old.
+    #[must_use]
+    pub fn of_day(mode: IdempotencyMode, facts: &SourceFacts) -> Option<Self> {
+        let day = facts
+            .day_at
+            .filter(|_| mode == IdempotencyMode::NameSizeTime)?;
+        let size = facts.size_bytes.map_or(-1, i128::from).to_be_bytes();
+        let day = day.as_micros().to_be_bytes();
+        Some(Self::hashed(b"day", &[&facts.name, &size, &day]))
+    }
+
+    /// What its content says, in the mode that goes by it.
+    #[must_use]
+    pub fn of_content(mode: IdempotencyMode, sha256: &[u8; 32]) -> Option<Self> {
+        (mode == IdempotencyMode::Hash).then(|| Self::hashed(b"hash", &[sha256]))
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    fn hashed(kind: &[u8], parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(kind);
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(name: &[u8], size: u64, time: i64) -> SourceFacts {
+        SourceFacts {
+            name: name.to_vec(),
+            size_bytes: Some(size),
+            modified_at: Some(Timestamp::from_micros(time)),
+            day_at: None,
+        }
+    }
+
+    #[test]
+    fn a_file_is_known_when_its_listing_shows_no_more_than_the_day() {
+        let mode = IdempotencyMode::NameSizeTime;
+        let shown = |time, day| SourceFacts {
+            day_at: Some(Timestamp::from_micros(day)),
+            ..facts(b"a", 1, time)
+        };
+        let (young, old) = (shown(1_000, 900), shown(900, 900));
+        let look = |facts: &SourceFacts| FileKey::of_listing(mode, facts);
+        assert_eq!(FileKey::of_day(mode, &young), look(&old));
+        assert_eq!(FileKey::of_day(mode, &old), look(&old));
+        // Minutes tell two files of one day apart as long as they are shown.
+        assert_ne!(look(&young), look(&old));
+        assert_ne!(look(&young), look(&shown(1_060, 900)));
+        assert_ne!(look(&old), look(&shown(800, 800)));
+        assert_eq!(FileKey::of_day(IdempotencyMode::Hash, &young), None);
+        assert_eq!(FileKey::of_day(mode, &facts(b"a", 1, 900)), None);
+    }
+
+    #[test]
+    fn each_mode_tells_files_apart_by_what_it_says_and_by_nothing_else() {
+        use IdempotencyMode::{Hash, Name, NameSizeTime, None};
+        let first = facts(b"a", 1, 1);
+        // mode, and whether another name, size or time makes another file
+        let cases = [
+            (Name, [true, false, false]),
+            (NameSizeTime, [true, true, true]),
+            (Hash, [true, true, true]),
+        ];
+        let others = [facts(b"b", 1, 1), facts(b"a", 2, 1), facts(b"a", 1, 2)];
+        for (mode, differs) in cases {
+            let key = FileKey::of_listing(mode, &first);
+            assert!(key.is_some());
+            for (other, differs) in others.iter().zip(differs) {
+                let other = FileKey::of_listing(mode, other);
+                assert_eq!(key != other, differs, "{mode}");
+            }
+        }
+        assert_eq!(FileKey::of_listing(None, &first), Option::None);
+        assert_eq!(FileKey::of_content(Name, &[1; 32]), Option::None);
+        let content = FileKey::of_content(Hash, &[1; 32]);
+        assert!(content.is_some() && content != FileKey::of_content(Hash, &[2; 32]));
+    }
+
+    #[test]
+    fn a_name_is_never_taken_for_another_mode_or_for_a_longer_one() {
+        use IdempotencyMode::{Hash, NameSizeTime};
+        let one = facts(b"a", 1, 1);
+        assert_ne!(
+            FileKey::of_listing(Hash, &one),
+            FileKey::of_listing(NameSizeTime, &one)
+        );
+        let unknown = SourceFacts {
+            size_bytes: None,
+            modified_at: None,
+            ..one.clone()
+        };
+        assert_ne!(
+            FileKey::of_listing(NameSizeTime, &one),
+            FileKey::of_listing(NameSizeTime, &unknown)
+        );
+    }
+}

@@ -1,0 +1,563 @@
+//! The door of whoever runs flows: what is due, who has it, and what came of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use layover_retention::Timestamp;
+
+use super::key::{FileKey, SourceFacts};
+use super::record::{
+    ClaimedRun, FileDone, FileFailed, FlowFile, FlowFileId, FlowFileState, FlowStanding, FoundFile,
+    RunPlan, RunReport, RunState, RunTaker,
+};
+use super::schedule::Schedule;
+use crate::figures::Ending;
+use crate::holdings::Holdings;
+use crate::integration::{CatchUp, FlowDefinition, MAX_RETRIES};
+use crate::journal::{JournalKind, NewEntry, Outcome};
+use crate::store::{RunEnd, StoreError};
+use crate::{Depot, FlowName};
+
+/// How long a run is its node's without a word of it. Longer than a server may be busy
+/// with a full disk or a database that does not answer, shorter than anybody waits for
+/// a file.
+pub const RUN_LEASE: Duration = Duration::from_secs(60);
+
+/// A firing that is later than this was missed: a server looks each second.
+pub const MISSED_AFTER: Duration = Duration::from_secs(60);
+
+/// Flows whose schedules are put forward in one transaction.
+const PLANS_AT_ONCE: usize = 500;
+
+/// Runs that are forgotten in one transaction.
+const PRUNED_AT_ONCE: usize = 1_000;
+
+/// Somebody else has the run, or its flow is gone: whoever hears this stops.
+#[derive(Debug, thiserror::Error)]
+pub enum RunLost {
+    /// The lease is another's.
+    #[error("another node has taken the run over, or its flow was removed")]
+    Lost,
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A file that has moved, as its run tells it.
+#[derive(Clone, Debug)]
+pub struct MovedFile {
+    /// Which.
+    pub file: FlowFileId,
+    /// The name that it has where it went.
+    pub target: Vec<u8>,
+    /// SHA-256 of its content.
+    pub sha256: Option<[u8; 32]>,
+    /// Bytes of its content.
+    pub content_bytes: u64,
+    /// By which it is known again.
+    pub keys: Vec<FileKey>,
+    /// Nothing is to be done with its source.
+    pub source_done: bool,
+}
+
+/// A file that did not move, as its run tells it.
+#[derive(Clone, Copy, Debug)]
+pub struct UnmovedFile<'a> {
+    /// Which.
+    pub file: FlowFileId,
+    /// Its name at the source.
+    pub name: &'a [u8],
+    /// What becomes of it.
+    pub what: NotMoved,
+    /// Why, in a sentence.
+    pub cause: &'a str,
+}
+
+/// What becomes of a file that did not move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotMoved {
+    /// It is tried again, not before this.
+    Again(Timestamp),
+    /// It is given up.
+    Dead,
+    /// Its source was no longer there.
+    Gone,
+}
+
+/// The door of whoever runs flows. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct FlowRuns {
+    holdings: Arc<Holdings>,
+}
+
+impl Depot {
+    /// The door of whoever runs flows.
+    #[must_use]
+    pub fn flow_runs(&self) -> FlowRuns {
+        FlowRuns {
+            holdings: Arc::clone(self.holdings()),
+        }
+    }
+}
+
+impl FlowRuns {
+    /// Puts the schedules forward that are due, and their firings among the runs that
+    /// are. Returns how many fired. Several nodes may do it at the same time.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn plan(&self) -> Result<u64, StoreError> {
+        let mut fired: u64 = 0;
+        loop {
+            let now = self.holdings.now();
+            let store = &self.holdings.store;
+            let standing = store.flows_to_plan(now, PLANS_AT_ONCE).await?;
+            let plans: Vec<_> = standing.iter().map(|flow| plan_of(flow, now)).collect();
+            if plans.is_empty() {
+                return Ok(fired);
+            }
+            fired = fired.saturating_add(store.plan_runs(&plans).await?);
+            if standing.len() < PLANS_AT_ONCE {
+                return Ok(fired);
+            }
+        }
+    }
+
+    /// Takes up to `limit` runs that are due, and those whose node is silent.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn claim(&self, limit: usize) -> Result<Vec<ClaimedRun>, StoreError> {
+        let now = self.holdings.now();
+        let taker = RunTaker {
+            node: self.holdings.node.clone(),
+            now,
+            lease_until: now.saturating_add(RUN_LEASE),
+        };
+        self.holdings.store.claim_runs(&taker, limit).await
+    }
+
+    /// Says that this node is still about the run.
+    ///
+    /// # Errors
+    /// [`RunLost`].
+    pub async fn renew(&self, run: &ClaimedRun) -> Result<(), RunLost> {
+        let until = self.holdings.now().saturating_add(RUN_LEASE);
+        match self.holdings.store.renew_run(run.token(), until).await? {
+            true => Ok(()),
+            false => Err(RunLost::Lost),
+        }
+    }
+
+    /// Lets go of what a process of this node before this one was about when it died.
+    /// Called once, before the first claim. Returns how many runs that were.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn release_own(&self) -> Result<u64, StoreError> {
+        let (store, node) = (&self.holdings.store, &self.holdings.node);
+        store.release_runs(node, self.holdings.now()).await
+    }
+
+    /// Lets go of a run that was not done: the next one who looks takes it over.
+    ///
+    /// # Errors
+    /// [`RunLost`].
+    pub async fn give_back(&self, run: &ClaimedRun) -> Result<(), RunLost> {
+        let now = self.holdings.now();
+        match self.holdings.store.renew_run(run.token(), now).await? {
+            true => Ok(()),
+            false => Err(RunLost::Lost),
+        }
+    }
+
+    /// How many runs of the flow failed, one behind the other, before this one.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn failed_before(&self, run: &ClaimedRun) -> Result<u32, StoreError> {
+        let flow = &run.definition.name;
+        let limit = usize::from(MAX_RETRIES) + 1;
+        let store = &self.holdings.store;
+        let before = store.run_history(flow, Some(run.id), limit).await?;
+        let failed = before
+            .iter()
+            .take_while(|run| run.state == RunState::Failed);
+        Ok(u32::try_from(failed.count()).unwrap_or(u32::MAX))
+    }
+
+    /// Files of the flow that some run was not done with, by name.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn open_files(&self, flow: &FlowName) -> Result<Vec<FlowFile>, StoreError> {
+        self.holdings.store.open_files(flow).await
+    }
+
+    /// Whether a file that was landing when its run was lost is still about to: recovery
+    /// settles it, and until then nobody moves it again.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn is_landing(&self, file: &FlowFile) -> Result<bool, StoreError> {
+        match &file.hidden {
+            Some(hidden) if file.state == FlowFileState::Landing => {
+                self.holdings.store.is_landing(hidden).await
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Which of these keys the flow has, in their order.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn known(&self, flow: &FlowName, keys: &[FileKey]) -> Result<Vec<bool>, StoreError> {
+        self.holdings.store.known_keys(flow, keys).await
+    }
+
+    /// Remembers files that are to move; a file that an earlier run was not done with is
+    /// the same one.
+    ///
+    /// # Errors
+    /// [`RunLost`].
+    pub async fn find(
+        &self,
+        run: &ClaimedRun,
+        files: &[SourceFacts],
+    ) -> Result<Vec<FlowFileId>, RunLost> {
+        let now = self.holdings.now();
+        let found = |facts: &SourceFacts| FoundFile {
+            facts: facts.clone(),
+            now,
+        };
+        let found: Vec<_> = files.iter().map(found).collect();
+        let ids = self.holdings.store.plan_files(run.token(), &found).await?;
+        ids.ok_or(RunLost::Lost)
+    }
+
+    /// A file begins to move, towards this name.
+    ///
+    /// # Errors
+    /// [`RunLost`].
+    pub async fn begin(
+        &self,
+        run: &ClaimedRun,
+        file: FlowFileId,
+        target: &[u8],
+    ) -> Result<(), RunLost> {
+        let now = self.holdings.now();
+        let store = &self.holdings.store;
+        let begun = store.begin_file(run.token(), file, target, now).await?;
+        begun.ok_or(RunLost::Lost)
+    }
+
+    /// A file has moved, and what it did is in the journal already.
+    ///
+    /// # Errors
+    /// [`RunLost`].
+    pub async fn moved(&self, run: &ClaimedRun, moved: &MovedFile) -> Result<(), RunLost> {
+        let done = FileDone {
+            file: moved.file,
+            target: moved.target.clone(),
+            sha256: moved.sha256.map(hex::encode),
+            content_bytes: moved.content_bytes,
+            keys: moved.keys.clone(),
+            source_done: moved.source_done,
+            now: self.holdings.now(),
+        };
+        let store = &self.holdings.store;
+        let done = store.finish_file(run.token(), &done, None).await?;
+        done.ok_or(RunLost::Lost)
+    }
+
+    /// A file did not move; one that is given up has an entry in the journal.
+    ///
+    /// # Errors
+    /// [`RunLost`].
+    pub async fn not_moved(
+        &self,
+        run: &ClaimedRun,
+        unmoved: &UnmovedFile<'_>,
+    ) -> Result<(), RunLost> {
+        let now = self.holdings.now();
+        let (state, not_before, entry) = match unmoved.what {
+            NotMoved::Again(at) => (FlowFileState::Failed, at, None),
+            NotMoved::Dead => {
+                let entry = self.dead_letter_entry(run, unmoved, now);
+                (FlowFileState::Dead, now, Some(entry))
+            }
+            NotMoved::Gone => (FlowFileState::Gone, now, None),
+        };
+        let failed = FileFailed {
+            file: unmoved.file,
+            state,
+            cause: unmoved.cause.to_owned(),
+            not_before,
+            now,
+        };
+        let store = &self.holdings.store;
+        let done = store
+            .fail_file(run.token(), &failed, entry.as_ref())
+            .await?;
+        done.ok_or(RunLost::Lost)
+    }
+
+    /// What was to be done with the source of a file that moved is done.
+    ///
+    /// # Errors
+    /// [`RunLost`].
+    pub async fn source_done(&self, run: &ClaimedRun, file: FlowFileId) -> Result<(), RunLost> {
+        let now = self.holdings.now();
+        let done = self
+            .holdings
+            .store
+            .source_done(run.token(), file, now)
+            .await?;
+        done.ok_or(RunLost::Lost)
+    }
+
+    /// The run is over; `again_at`: when files of it are to be tried again.
+    ///
+    /// # Errors
+    /// [`RunLost`].
+    pub async fn end(
+        &self,
+        run: &ClaimedRun,
+        state: RunState,
+        report: RunReport,
+        again_at: Option<Timestamp>,
+    ) -> Result<(), RunLost> {
+        let now = self.holdings.now();
+        let entry = self.run_entry(run, state, &report, now);
+        let end = RunEnd {
+            state,
+            report,
+            again_at,
+            now,
+            entry,
+        };
+        let done = self.holdings.store.end_run(run.token(), &end).await?;
+        if done.is_some() {
+            self.holdings.counters.flow_run(match state {
+                RunState::Failed => Ending::Failed,
+                RunState::Due | RunState::Running | RunState::Done | RunState::Skipped => {
+                    Ending::Ok
+                }
+            });
+        }
+        done.ok_or(RunLost::Lost)
+    }
+
+    /// What every entry of a run says.
+    fn entry_of(&self, run: &ClaimedRun, action: &'static str, now: Timestamp) -> NewEntry {
+        let flow = &run.definition;
+        let entry = NewEntry::new(now, JournalKind::System, action, &self.holdings.node)
+            .with("flow", flow.name.as_str())
+            .with("run", run.id.0)
+            .with("integration", flow.partner.as_str())
+            .with("direction", flow.direction.as_str());
+        let entry = match &run.entity {
+            Some(entity) => entry.entity(entity),
+            None => entry,
+        };
+        match flow.home() {
+            Some(home) => entry.account(home.account),
+            None => entry,
+        }
+    }
+
+    fn dead_letter_entry(
+        &self,
+        run: &ClaimedRun,
+        unmoved: &UnmovedFile<'_>,
+        now: Timestamp,
+    ) -> NewEntry {
+        let name = String::from_utf8_lossy(unmoved.name).into_owned();
+        let entry = self
+            .entry_of(run, "flow.dead_letter", now)
+            .outcome(Outcome::Failed)
+            .with("file", name)
+            .with("flow_file", unmoved.file.0)
+            .with("why", unmoved.cause);
+        match &run.definition.rules.dead_letter {
+            Some(folder) => entry.with("dead_letter", folder.as_str()),
+            None => entry,
+        }
+    }
+
+    fn run_entry(
+        &self,
+        run: &ClaimedRun,
+        state: RunState,
+        report: &RunReport,
+        now: Timestamp,
+    ) -> NewEntry {
+        let outcome = match state {
+            RunState::Failed => Outcome::Failed,
+            RunState::Due | RunState::Running | RunState::Done | RunState::Skipped => Outcome::Ok,
+        };
+        let entry = self
+            .entry_of(run, "flow.run", now)
+            .outcome(outcome)
+            .with("cause", run.cause.as_str())
+            .with("scheduled_for", run.scheduled_for.to_string())
+            .with("moved", report.moved)
+            .with("bytes", report.bytes)
+            .with("failed", report.failed)
+            .with("dead", report.dead);
+        match &report.cause {
+            Some(cause) => entry.with("why", cause.as_str()),
+            None => entry,
+        }
+    }
+
+    /// Forgets runs that ended before this moment; what was moved stays known. Returns
+    /// how many went.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let store = &self.holdings.store;
+        let mut gone: u64 = 0;
+        loop {
+            let runs = store.prune_runs(before, PRUNED_AT_ONCE).await?;
+            gone = gone.saturating_add(runs);
+            if runs < PRUNED_AT_ONCE as u64 {
+                return Ok(gone);
+            }
+        }
+    }
+}
+
+/// The schedule of a flow that runs by itself; none: it does not.
+fn schedule_of(flow: &FlowDefinition, entity_zone: Option<&str>) -> Option<Schedule> {
+    if !flow.enabled || flow.home().is_none() {
+        return None;
+    }
+    let entity_zone = entity_zone.and_then(|zone| zone.parse().ok());
+    let zone = flow.rules.time_zone.as_ref().or(entity_zone.as_ref());
+    Some(Schedule::new(flow.schedule_cron.as_ref()?, zone))
+}
+
+/// What becomes of a flow's schedule at `now`.
+fn plan_of(standing: &FlowStanding, now: Timestamp) -> RunPlan {
+    let flow = &standing.definition;
+    let schedule = schedule_of(flow, standing.entity_zone.as_deref());
+    let due = standing.next_due.filter(|due| *due <= now);
+    let fire = schedule
+        .as_ref()
+        .zip(due)
+        .and_then(|(schedule, due)| fires(schedule, due, flow.rules.catch_up, now));
+    // What is changed counts from the change on, even when nobody planned it at once.
+    let from = match (due, standing.plan_from) {
+        (None, Some(from)) => from,
+        _ => now,
+    };
+    RunPlan {
+        flow: flow.name.clone(),
+        partner: flow.partner.to_string(),
+        version: standing.version,
+        was_due: standing.next_due,
+        fire,
+        next_due: schedule.and_then(|schedule| schedule.next_after(from)),
+        now,
+    }
+}
+
+/// Which of the moments from `due` to `now` fires: the last of them, once.
+fn fires(
+    schedule: &Schedule,
+    due: Timestamp,
+    catch_up: CatchUp,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    // The schedule may have changed its zone since: what was due is due.
+    let last = schedule.last_until(due, now).unwrap_or(due);
+    let missed = last < now.saturating_sub(MISSED_AFTER);
+    (catch_up == CatchUp::Once || !missed).then_some(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn standing(change: impl FnOnce(&mut FlowDefinition)) -> FlowStanding {
+        let mut definition = FlowDefinition::from_json(
+            r#"{"flow":{"delete_after_download":false,"delete_after_upload":false,
+            "direction":"download","enabled":true,"files":[],"idempotency_mode":"name",
+            "local":"alice:/in","name":"claims","partner":"globex","path":"/in",
+            "schedule_cron":"0 0 8 * * *"},"version":1}"#,
+        )
+        .unwrap();
+        change(&mut definition);
+        FlowStanding {
+            definition,
+            version: 1,
+            plan_from: None,
+            next_due: Some(at("2026-11-20T08:00:00Z")),
+            entity_zone: None,
+        }
+    }
+
+    #[test]
+    fn a_firing_that_is_due_fires_and_the_next_one_is_planned() {
+        let plan = plan_of(&standing(|_| {}), at("2026-11-20T08:00:00Z"));
+        assert_eq!(plan.fire, Some(at("2026-11-20T08:00:00Z")));
+        assert_eq!(plan.next_due, Some(at("2026-11-21T08:00:00Z")));
+    }
+
+    #[test]
+    fn missed_firings_are_caught_up_once_or_not_at_all() {
+        let now = at("2026-11-22T10:00:00Z");
+        let once = plan_of(&standing(|_| {}), now);
+        assert_eq!(once.fire, Some(at("2026-11-22T08:00:00Z")));
+        let skip = |flow: &mut FlowDefinition| flow.rules.catch_up = CatchUp::Skip;
+        let skipped = plan_of(&standing(skip), now);
+        assert_eq!(skipped.fire, None);
+        assert_eq!(skipped.next_due, Some(at("2026-11-23T08:00:00Z")));
+        // A moment late is not missed.
+        let late = plan_of(&standing(skip), at("2026-11-22T08:01:00Z"));
+        assert_eq!(late.fire, Some(at("2026-11-22T08:00:00Z")));
+    }
+
+    #[test]
+    fn a_changed_schedule_counts_from_its_change_on() {
+        let changed = FlowStanding {
+            plan_from: Some(at("2026-11-22T07:59:59Z")),
+            next_due: None,
+            ..standing(|_| {})
+        };
+        let plan = plan_of(&changed, at("2026-11-22T08:00:03Z"));
+        assert_eq!(plan.fire, None);
+        assert_eq!(plan.next_due, Some(at("2026-11-22T08:00:00Z")));
+    }
+
+    #[test]
+    fn another_zone_of_the_entity_takes_nothing_away_that_was_due() {
+        let moved = FlowStanding {
+            plan_from: Some(at("2026-11-20T08:00:01Z")),
+            entity_zone: Some("Asia/Tokyo".to_owned()),
+            ..standing(|_| {})
+        };
+        let plan = plan_of(&moved, at("2026-11-20T08:00:02Z"));
+        assert_eq!(plan.fire, Some(at("2026-11-20T08:00:00Z")));
+        assert_eq!(plan.next_due, Some(at("2026-11-20T23:00:00Z")));
+    }
+
+    #[test]
+    fn a_flow_that_is_disabled_or_has_no_account_is_not_due() {
+        for change in [
+            (|flow: &mut FlowDefinition| flow.enabled = false) as fn(&mut FlowDefinition),
+            |flow| flow.local = "./storage/in".parse().unwrap(),
+            |flow| flow.schedule_cron = None,
+        ] {
+            let plan = plan_of(&standing(change), at("2026-11-22T10:00:00Z"));
+            assert_eq!((plan.fire, plan.next_due), (None, None));
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Flows, as operators change them and look at them. `apply` (`integrations.rs`) writes
+//! the definitions.
+
+use super::{Doing, Existing, Registry, RegistryError};
+use crate::account::Actor;
+use crate::flow::{FlowFile, FlowFileId, FlowRun, FlowRunId, FlowStanding};
+use crate::integration::{Difference, FlowDefinition, ZoneName};
+use crate::store::FlowWrite;
+use crate::{EntityName, FlowName, HomeId, VirtualPath};
+
+impl Registry {
+    /// Every flow, by name, with its schedule.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn list_flows(&self) -> Result<Vec<FlowStanding>, RegistryError> {
+        Ok(self.holdings.store.flows(None).await?)
+    }
+
+    /// A flow.
+    ///
+    /// # Errors
+    /// `UnknownFlow`, `Store`.
+    pub async fn flow(&self, name: &FlowName) -> Result<FlowStanding, RegistryError> {
+        let found = self.holdings.store.flows(Some(name)).await?.pop();
+        found.ok_or_else(|| RegistryError::UnknownFlow { name: name.clone() })
+    }
+
+    /// Adds a flow, or changes one. Its schedule is planned anew from now on. Returns
+    /// what differs.
+    ///
+    /// # Errors
+    /// `FlowExists`, `UnknownFlow`, and what [`Registry::apply`] names.
+    pub async fn put_flow(
+        &self,
+        actor: &Actor,
+        flow: &FlowDefinition,
+        existing: Existing,
+    ) -> Result<Vec<Difference>, RegistryError> {
+        match (self.flow(&flow.name).await, existing) {
+            (Ok(_), Existing::Change)
+            | (Err(RegistryError::UnknownFlow { .. }), Existing::Refuse) => {}
+            (Ok(_), Existing::Refuse) => {
+                return Err(RegistryError::FlowExists {
+                    name: flow.name.clone(),
+                });
+            }
+            (Err(error), _) => return Err(error),
+        }
+        let flows = std::slice::from_ref(flow);
+        let applied = self.apply(actor, &[], flows, Doing::Really).await?;
+        Ok(applied
+            .into_iter()
+            .flat_map(|one| one.differences)
+            .collect())
+    }
+
+    /// Removes a flow, with what is remembered of it: another one of its name would move
+    /// every file again. A run that is under way ends at its next step.
+    ///
+    /// # Errors
+    /// `UnknownFlow`, `Store`.
+    pub async fn remove_flow(&self, actor: &Actor, name: &FlowName) -> Result<(), RegistryError> {
+        let entry = self.entry(actor, "flow.remove").with("flow", name.as_str());
+        let done = self.holdings.store.remove_flow(name, &entry).await?;
+        done.ok_or_else(|| RegistryError::UnknownFlow { name: name.clone() })
+    }
+
+    /// Asks for a run; a server begins it within seconds.
+    ///
+    /// # Errors
+    /// `UnknownFlow`, `FlowWithoutHome`, `Store`.
+    pub async fn ask_run(
+        &self,
+        actor: &Actor,
+        name: &FlowName,
+    ) -> Result<FlowRunId, RegistryError> {
+        let flow = self.flow(name).await?;
+        if flow.definition.home().is_none() {
+            return Err(RegistryError::FlowWithoutHome {
+                name: name.clone(),
+                local: flow.definition.local.to_string(),
+            });
+        }
+        let entry = self.entry(actor, "flow.ask").with("flow", name.as_str());
+        let now = self.holdings.now();
+        let store = &self.holdings.store;
+        let run = store.ask_run(name, actor.as_str(), now, &entry).await?;
+        run.ok_or_else(|| RegistryError::UnknownFlow { name: name.clone() })
+    }
+
+    /// Runs of a flow before this one, the newest first.
+    ///
+    /// # Errors
+    /// `UnknownFlow`, `Store`.
+    pub async fn flow_history(
+        &self,
+        name: &FlowName,
+        before: Option<FlowRunId>,
+        limit: usize,
+    ) -> Result<Vec<FlowRun>, RegistryError> {
+        self.flow(name).await?;
+        let store = &self.holdings.store;
+        Ok(store.run_history(name, before, limit).await?)
+    }
+
+    /// A run; none when it is not, or no longer, remembered.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn flow_run(&self, run: FlowRunId) -> Result<Option<FlowRun>, RegistryError> {
+        Ok(self.holdings.store.flow_run(run).await?)
+    }
+
+    /// Files that a run had to do with last, behind this one.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn files_of_run(
+        &self,
+        run: FlowRunId,
+        after: FlowFileId,
+        limit: usize,
+    ) -> Result<Vec<FlowFile>, RegistryError> {
+        Ok(self.holdings.store.files_of_run(run, after, limit).await?)
+    }
+
+    /// Files of a flow that it is not done with, by name.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn open_flow_files(&self, name: &FlowName) -> Result<Vec<FlowFile>, RegistryError> {
+        Ok(self.holdings.store.open_files(name).await?)
+    }
+
+    /// The zone of an entity's days and schedules; none: UTC.
+    ///
+    /// # Errors
+    /// `UnknownEntity`, `Store`.
+    pub async fn set_entity_zone(
+        &self,
+        actor: &Actor,
+        name: &EntityName,
+        zone: Option<&ZoneName>,
+    ) -> Result<(), RegistryError> {
+        let entity = self.entity(name).await?;
+        let told = zone.map_or("UTC", ZoneName::as_str);
+        let entry = self
+            .entry(actor, "entity.set")
+            .entity(name)
+            .with("time_zone", told);
+        let (zone, now) = (zone.map(ZoneName::as_str), self.holdings.now());
+        let store = &self.holdings.store;
+        Ok(store.set_entity_zone(entity.id, zone, now, &entry).await?)
+    }
+
+    /// What is written of a flow that is as an operator wants it.
+    pub(super) async fn flow_write(
+        &self,
+        flow: &FlowDefinition,
+        entry: crate::journal::NewEntry,
+    ) -> Result<FlowWrite, RegistryError> {
+        flow.check().map_err(|fault| RegistryError::Flow {
+            name: flow.name.clone(),
+            fault,
+        })?;
+        let arrival = self.arrival(flow).await?;
+        Ok(FlowWrite {
+            flow: flow.clone(),
+            arrival,
+            entry,
+        })
+    }
+
+    /// The folder in which it is told of arrivals.
+    async fn arrival(
+        &self,
+        flow: &FlowDefinition,
+    ) -> Result<Option<(HomeId, VirtualPath)>, RegistryError> {
+        let Some(home) = flow.home() else {
+            return Ok(None);
+        };
+        let account = self.account(&home.account).await?;
+        if !flow.enabled || !flow.rules.on_arrival {
+            return Ok(None);
+        }
+        let found = self.holdings.store.home(&account.home).await?;
+        Ok(found.map(|(id, _)| (id, home.folder)))
+    }
+}

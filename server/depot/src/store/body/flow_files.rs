@@ -1,0 +1,407 @@
+//! What runs of flows find and move: files, their keys, and where they land. Every write
+//! asks for the run's token, as in `flows.rs`.
+
+use layover_retention::Timestamp;
+
+use super::files::bigint;
+use super::flows::{broken, definition_of};
+use super::{Conn, Step, StoreError, journal, run};
+use crate::FlowName;
+use crate::flow::{
+    FileDone, FileFailed, FileKey, FlowFile, FlowFileId, FlowFileState, FlowLanding, FlowRunId,
+    FoundFile, LandingRun, RunToken, SourceFacts,
+};
+use crate::journal::NewEntry;
+use crate::vfs::HiddenName;
+
+/// Keys that one statement asks for.
+const KEYS_AT_ONCE: usize = 500;
+
+type FileColumns = (
+    i64,
+    i64,
+    Vec<u8>,
+    Option<i64>,
+    Option<i64>,
+    String,
+    i64,
+    i64,
+    Option<Vec<u8>>,
+    Option<String>,
+    Option<i64>,
+    i64,
+    Option<String>,
+    i64,
+    Option<String>,
+    i64,
+);
+
+fn file_of(columns: FileColumns) -> Result<FlowFile, StoreError> {
+    let (
+        id,
+        run,
+        name,
+        size,
+        modified,
+        state,
+        attempts,
+        not_before,
+        target,
+        sha256,
+        content,
+        after_done,
+        cause,
+        changed,
+        hidden,
+        found_at,
+    ) = columns;
+    let state: FlowFileState = state.parse().map_err(|_| broken("flow_files", "state"))?;
+    Ok(FlowFile {
+        id: FlowFileId(id),
+        run: FlowRunId(run),
+        facts: SourceFacts {
+            name,
+            size_bytes: size.and_then(|size| u64::try_from(size).ok()),
+            modified_at: modified.map(Timestamp::from_micros),
+            day_at: None,
+        },
+        state,
+        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        not_before: Timestamp::from_micros(not_before),
+        target,
+        hidden: hidden.as_deref().and_then(HiddenName::parse),
+        sha256,
+        content_bytes: content.and_then(|bytes| u64::try_from(bytes).ok()),
+        source_pending: state == FlowFileState::Done && after_done == 0,
+        cause,
+        found_at: Timestamp::from_micros(found_at),
+        changed_at: Timestamp::from_micros(changed),
+    })
+}
+
+/// Files of a flow that somebody is not done with, by name.
+pub(crate) async fn open_files(
+    conn: &mut Conn,
+    flow: &FlowName,
+) -> Result<Vec<FlowFile>, StoreError> {
+    let rows: Vec<FileColumns> = sqlx::query_as(
+        "SELECT id, run_id, name, size_bytes, modified_us, state, attempts, not_before_us, \
+         target, sha256, content_bytes, after_done, cause, changed_at_us, hidden, \
+         found_at_us FROM flow_files \
+         WHERE flow = $1 AND (state IN ('planned', 'moving', 'landing', 'failed') \
+         OR (state = 'done' AND after_done = 0)) ORDER BY name",
+    )
+    .bind(flow.to_string())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(file_of).collect()
+}
+
+/// Files that a run had to do with, in its order.
+pub(crate) async fn files_of_run(
+    conn: &mut Conn,
+    run: FlowRunId,
+    after: FlowFileId,
+    limit: usize,
+) -> Result<Vec<FlowFile>, StoreError> {
+    let rows: Vec<FileColumns> = sqlx::query_as(
+        "SELECT id, run_id, name, size_bytes, modified_us, state, attempts, not_before_us, \
+         target, sha256, content_bytes, after_done, cause, changed_at_us, hidden, \
+         found_at_us FROM flow_files \
+         WHERE run_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+    )
+    .bind(run.0)
+    .bind(after.0)
+    .bind(bigint(limit as u64))
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(file_of).collect()
+}
+
+/// Whether the run is held with this token; locked, so that it stays so until the
+/// transaction ends.
+async fn is_held(conn: &mut Conn, held: RunToken) -> Result<bool, StoreError> {
+    let done = run(conn, vec![held_step(held)]).await?;
+    Ok(done.first() == Some(&1))
+}
+
+/// The same, among other steps.
+fn held_step(held: RunToken) -> Step {
+    Step::new(
+        "UPDATE flow_runs SET token = token WHERE id = $1 AND token = $2 AND state = 'running'",
+        [held.run.0.into(), held.token.into()],
+    )
+    .must_change()
+}
+
+/// Files that are to move; one that is to be tried again, or has changed since, is the
+/// same one. `None` when somebody else has the run.
+pub(crate) async fn plan_files(
+    conn: &mut Conn,
+    held: RunToken,
+    files: &[FoundFile],
+) -> Result<Option<Vec<FlowFileId>>, StoreError> {
+    if !is_held(conn, held).await? {
+        return Ok(None);
+    }
+    let mut ids = Vec::with_capacity(files.len());
+    for file in files {
+        let (id,): (i64,) = sqlx::query_as(
+            "INSERT INTO flow_files (flow, run_id, name, size_bytes, modified_us, state, \
+             found_at_us, changed_at_us) \
+             SELECT r.flow, r.id, $2, $3, $4, 'planned', $5, $5 FROM flow_runs r WHERE r.id = $1 \
+             ON CONFLICT (flow, name) WHERE state IN ('planned', 'moving', 'landing', 'failed') \
+             OR (state = 'done' AND after_done = 0) \
+             DO UPDATE SET run_id = EXCLUDED.run_id, size_bytes = EXCLUDED.size_bytes, \
+             modified_us = EXCLUDED.modified_us, state = 'planned', \
+             changed_at_us = EXCLUDED.changed_at_us RETURNING id",
+        )
+        .bind(held.run.0)
+        .bind(file.facts.name.clone())
+        .bind(file.facts.size_bytes.map(bigint))
+        .bind(file.facts.modified_at.map(Timestamp::as_micros))
+        .bind(file.now.as_micros())
+        .fetch_one(&mut *conn)
+        .await?;
+        ids.push(FlowFileId(id));
+    }
+    Ok(Some(ids))
+}
+
+/// A file begins to move, towards this name: a try, however often a connection is made
+/// anew meanwhile. `None` when somebody else has the run.
+pub(crate) async fn begin_file(
+    conn: &mut Conn,
+    held: RunToken,
+    file: FlowFileId,
+    target: &[u8],
+    now: Timestamp,
+) -> Result<Option<()>, StoreError> {
+    if !is_held(conn, held).await? {
+        return Ok(None);
+    }
+    sqlx::query(
+        "UPDATE flow_files SET state = 'moving', \
+         attempts = attempts + CASE WHEN state = 'planned' THEN 1 ELSE 0 END, target = $2, \
+         run_id = $3, cause = NULL, changed_at_us = $4 WHERE id = $1",
+    )
+    .bind(file.0)
+    .bind(target.to_vec())
+    .bind(held.run.0)
+    .bind(now.as_micros())
+    .execute(conn)
+    .await?;
+    Ok(Some(()))
+}
+
+/// A file has moved: its state, its keys and its journal entry, at once. `None` when
+/// somebody else has the run.
+pub(crate) async fn finish_file(
+    conn: &mut Conn,
+    held: RunToken,
+    done: &FileDone,
+    entry: Option<&NewEntry>,
+) -> Result<Option<()>, StoreError> {
+    if !is_held(conn, held).await? {
+        return Ok(None);
+    }
+    let (flow,): (String,) = sqlx::query_as(
+        "UPDATE flow_files SET state = 'done', target = $2, sha256 = $3, content_bytes = $4, \
+         after_done = $5, cause = NULL, run_id = $6, changed_at_us = $7 WHERE id = $1 \
+         RETURNING flow",
+    )
+    .bind(done.file.0)
+    .bind(done.target.clone())
+    .bind(done.sha256.clone())
+    .bind(bigint(done.content_bytes))
+    .bind(i64::from(done.source_done))
+    .bind(held.run.0)
+    .bind(done.now.as_micros())
+    .fetch_one(&mut *conn)
+    .await?;
+    for key in &done.keys {
+        keep_key(conn, &flow, key, done.now).await?;
+    }
+    if let Some(entry) = entry {
+        journal::append(conn, entry).await?;
+    }
+    Ok(Some(()))
+}
+
+async fn keep_key(
+    conn: &mut Conn,
+    flow: &str,
+    key: &FileKey,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO flow_keys (flow, file_key, at_us) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    )
+    .bind(flow.to_owned())
+    .bind(key.as_bytes().to_vec())
+    .bind(now.as_micros())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A file did not move, and perhaps the journal says so; `None` when somebody else has
+/// the run.
+pub(crate) async fn fail_file(
+    conn: &mut Conn,
+    held: RunToken,
+    failed: &FileFailed,
+    entry: Option<&NewEntry>,
+) -> Result<Option<()>, StoreError> {
+    if !is_held(conn, held).await? {
+        return Ok(None);
+    }
+    sqlx::query(
+        "UPDATE flow_files SET state = $2, cause = $3, not_before_us = $4, run_id = $5, \
+         changed_at_us = $6 WHERE id = $1",
+    )
+    .bind(failed.file.0)
+    .bind(failed.state.as_str())
+    .bind(crate::journal::bounded(failed.cause.clone()))
+    .bind(failed.not_before.as_micros())
+    .bind(held.run.0)
+    .bind(failed.now.as_micros())
+    .execute(&mut *conn)
+    .await?;
+    if let Some(entry) = entry {
+        journal::append(conn, entry).await?;
+    }
+    Ok(Some(()))
+}
+
+/// What was to be done with a file's source is done; `None` when somebody else has the
+/// run.
+pub(crate) async fn source_done(
+    conn: &mut Conn,
+    held: RunToken,
+    file: FlowFileId,
+    now: Timestamp,
+) -> Result<Option<()>, StoreError> {
+    if !is_held(conn, held).await? {
+        return Ok(None);
+    }
+    sqlx::query(
+        "UPDATE flow_files SET after_done = 1, changed_at_us = $2 WHERE id = $1 AND state = 'done'",
+    )
+    .bind(file.0)
+    .bind(now.as_micros())
+    .execute(conn)
+    .await?;
+    Ok(Some(()))
+}
+
+/// A file takes its name here: within the transaction that stages it, which is refused
+/// when somebody else has the run.
+pub(super) fn land_steps(landing: &FlowLanding) -> [Step; 2] {
+    let keys = landing.keys.iter().flat_map(|key| *key.as_bytes());
+    [
+        held_step(landing.held),
+        Step::new(
+            "UPDATE flow_files SET state = 'landing', hidden = $2, keys = $3, sha256 = $4, \
+             content_bytes = $5, run_id = $6, after_done = $7 WHERE id = $1",
+            [
+                landing.file.0.into(),
+                landing.hidden.as_str().into(),
+                keys.collect::<Vec<u8>>().into(),
+                landing.sha256.as_str().into(),
+                bigint(landing.content_bytes).into(),
+                landing.held.run.0.into(),
+                i64::from(landing.source_done).into(),
+            ],
+        )
+        .must_change(),
+    ]
+}
+
+/// It has its name: within the transaction that makes it `stored`, whoever does that.
+/// Its keys stand behind one another, and are at most two.
+pub(super) fn landed_steps(hidden: &HiddenName, now: Timestamp) -> [Step; 3] {
+    let values = || [hidden.as_str().into(), now.as_micros().into()];
+    [
+        Step::new(
+            "INSERT INTO flow_keys (flow, file_key, at_us) \
+             SELECT flow, substr(keys, 1, 32), $2 FROM flow_files \
+             WHERE hidden = $1 AND state = 'landing' AND length(keys) >= 32 \
+             ON CONFLICT DO NOTHING",
+            values(),
+        ),
+        Step::new(
+            "INSERT INTO flow_keys (flow, file_key, at_us) \
+             SELECT flow, substr(keys, 33, 32), $2 FROM flow_files \
+             WHERE hidden = $1 AND state = 'landing' AND length(keys) >= 64 \
+             ON CONFLICT DO NOTHING",
+            values(),
+        ),
+        Step::new(
+            "UPDATE flow_files SET state = 'done', hidden = NULL, cause = NULL, \
+             changed_at_us = $2 WHERE hidden = $1 AND state = 'landing'",
+            values(),
+        ),
+    ]
+}
+
+/// Whether what landed under this name is still taking its own: nobody else touches it
+/// until that is settled.
+pub(crate) async fn is_landing(conn: &mut Conn, hidden: &HiddenName) -> Result<bool, StoreError> {
+    let (rows,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM files WHERE temp_name = $1 AND state = 'publishing'")
+            .bind(hidden.as_str().to_owned())
+            .fetch_one(conn)
+            .await?;
+    Ok(rows > 0)
+}
+
+/// The run whose file lands under this name, and as what the flow knows it; none when no
+/// flow does.
+pub(crate) async fn landing_run(
+    conn: &mut Conn,
+    hidden: &HiddenName,
+) -> Result<Option<LandingRun>, StoreError> {
+    let row: Option<(i64, String, Vec<u8>)> = sqlx::query_as(
+        "SELECT l.run_id, f.definition, l.name FROM flow_files l \
+         JOIN flow_definitions f ON f.name = l.flow \
+         WHERE l.hidden = $1 AND l.state = 'landing'",
+    )
+    .bind(hidden.as_str().to_owned())
+    .fetch_optional(conn)
+    .await?;
+    row.map(|(run, definition, name)| {
+        Ok(LandingRun {
+            run: FlowRunId(run),
+            definition: definition_of(&definition)?,
+            name,
+        })
+    })
+    .transpose()
+}
+
+/// Which of these keys the flow has, in their order.
+pub(crate) async fn known_keys(
+    conn: &mut Conn,
+    flow: &FlowName,
+    keys: &[FileKey],
+) -> Result<Vec<bool>, StoreError> {
+    let mut known = std::collections::HashSet::new();
+    for some in keys.chunks(KEYS_AT_ONCE) {
+        let places: Vec<_> = (2..).take(some.len()).map(|at| format!("${at}")).collect();
+        let text = format!(
+            "SELECT file_key FROM flow_keys WHERE flow = $1 AND file_key IN ({})",
+            places.join(", ")
+        );
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(text)).bind(flow.to_string());
+        let query = some
+            .iter()
+            .fold(query, |query, key| query.bind(key.as_bytes().to_vec()));
+        let rows: Vec<(Vec<u8>,)> = query.fetch_all(&mut *conn).await?;
+        known.extend(rows.into_iter().map(|(key,)| key));
+    }
+    Ok(keys
+        .iter()
+        .map(|key| known.contains(key.as_bytes().as_slice()))
+        .collect())
+}

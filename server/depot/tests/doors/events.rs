@@ -1,0 +1,117 @@
+//! Events of what partners did, and hooks with their secrets.
+
+use layover_depot::{
+    Credential, Event, EventFilter, EventId, HookAddresses, HookPlain, HookTarget, RegistryError,
+    Secret, WantedHook,
+};
+
+use crate::evidence::seal;
+use crate::foresight::put;
+use crate::world::{PASSWORD, World, actor, at, worlds};
+
+const SECRET: &str = "a secret of some length";
+
+fn wanted(name: &str, url: &str, secret: &str) -> WantedHook {
+    WantedHook {
+        name: name.parse().unwrap(),
+        target: HookTarget {
+            url: url.parse().unwrap(),
+            authorities: None,
+            plain: HookPlain::ThisMachine,
+            addresses: HookAddresses::Usual,
+        },
+        entity: None,
+        kinds: Vec::new(),
+        secret: Credential::Value(Secret::new(secret)),
+    }
+}
+
+async fn told(world: &World) -> Vec<Event> {
+    let filter = EventFilter {
+        limit: 100,
+        ..EventFilter::default()
+    };
+    world.depot.events().query(&filter).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_partner_does_is_told_once_although_two_nodes_follow() {
+    for world in worlds().await {
+        let (here, there) = (world.depot.events(), world.depot.events());
+        here.begin().await.unwrap();
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        for path in ["/a", "/b", "/c"] {
+            put(&session, &at(path), b"content").await.unwrap();
+        }
+        seal(&world.depot).await;
+        loop {
+            let (one, other) = tokio::join!(here.follow(), there.follow());
+            if one.unwrap() + other.unwrap() == 0 {
+                break;
+            }
+        }
+        let events = told(&world).await;
+        let subjects: Vec<_> = events.iter().map(|event| event.subject.as_str()).collect();
+        assert_eq!(
+            subjects,
+            ["file:alice:/a", "file:alice:/b", "file:alice:/c"]
+        );
+        let acme = Some("acme".parse().unwrap());
+        assert!(events.iter().all(|event| event.entity == acme));
+        assert_eq!(here.follow().await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_hooks_secret_is_sealed_and_outlives_a_new_master_key() {
+    for world in worlds().await {
+        let registry = world.depot.registry();
+        let hook = wanted("crm", "https://h.example/", SECRET);
+        let hook = registry.add_hook(&actor(), &hook).await.unwrap();
+        let report = registry.rotate_secrets(&actor()).await.unwrap();
+        assert_eq!(report.values, 1);
+        registry.rotate_secrets(&actor()).await.unwrap();
+        let Credential::Value(value) = registry.hook_secret(&hook).await.unwrap() else {
+            panic!("a value");
+        };
+        assert_eq!(value.expose(), SECRET.as_bytes());
+        assert!(hook.secret_told().starts_with("sealed with"));
+        let removed = registry.remove_hook(&actor(), &hook.name).await.unwrap();
+        assert_eq!(removed.id, hook.id);
+        let gone = registry.hook_secret(&hook).await;
+        assert!(matches!(gone, Err(RegistryError::UnknownHook { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_hook_that_cannot_be_is_refused_with_what_is_wrong() {
+    let world = crate::world::sqlite_world().await;
+    let registry = world.depot.registry();
+    for (name, url, secret, says) in [
+        ("short", "https://h.example/", "x".repeat(15), "16"),
+        (
+            "plain",
+            "http://h.example/",
+            SECRET.to_owned(),
+            "--allow-plain",
+        ),
+    ] {
+        let refused = registry
+            .add_hook(&actor(), &wanted(name, url, &secret))
+            .await;
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    for url in ["http://127.0.0.1:9/", "http://[::1]/", "http://localhost/"] {
+        let hook = wanted("here", url, &"x".repeat(16));
+        let hook = registry.add_hook(&actor(), &hook).await.unwrap();
+        let twice = registry
+            .add_hook(&actor(), &wanted("here", url, SECRET))
+            .await;
+        assert!(matches!(twice, Err(RegistryError::HookExists { .. })));
+        registry.remove_hook(&actor(), &hook.name).await.unwrap();
+    }
+    let name = "here".parse().unwrap();
+    let again = registry.send_again(&actor(), &name, Some(EventId(1))).await;
+    assert!(matches!(again, Err(RegistryError::UnknownHook { .. })));
+}

@@ -1,0 +1,119 @@
+//! Flows through the door of whoever runs them: what is due, and who has it.
+
+use std::collections::BTreeMap;
+
+use layover_depot::{
+    ClaimedRun, Depot, Doing, FlowDefinition, FlowName, FlowRules, FlowTarget, IdempotencyMode,
+    Options, RunReport, RunState, WantedIntegration,
+};
+use layover_retention::{Clock, Timestamp};
+
+use crate::integrations::wanted;
+use crate::world::{World, actor, keep, options, worlds};
+
+const FLOWS: usize = 1_000;
+
+/// As `[outbound] max_concurrent` is by default.
+const AT_ONCE: usize = 8;
+
+fn flow(name: &str) -> FlowDefinition {
+    FlowDefinition {
+        name: name.parse().unwrap(),
+        direction: "upload".parse().unwrap(),
+        enabled: true,
+        partner: "globex".parse().unwrap(),
+        target: FlowTarget::Path("/in".parse().unwrap()),
+        local: "alice:/out".parse().unwrap(),
+        files: Vec::new(),
+        idempotency_mode: IdempotencyMode::Name,
+        delete_after_upload: false,
+        delete_after_download: false,
+        schedule_cron: "0 0 8 * * *".parse().ok(),
+        rules: FlowRules::default(),
+    }
+}
+
+async fn apply(world: &World, flows: &[FlowDefinition]) {
+    let partner: WantedIntegration = wanted("globex", "ftps");
+    let (registry, actor) = (world.depot.registry(), actor());
+    registry
+        .apply(&actor, &[partner], flows, Doing::Really)
+        .await
+        .unwrap();
+}
+
+/// Takes what is due, as many at a time as may, and ends it, until nothing is.
+async fn work(depot: &Depot) -> Vec<ClaimedRun> {
+    let runs = depot.flow_runs();
+    runs.plan().await.unwrap();
+    let mut begun = Vec::new();
+    loop {
+        let claimed = runs.claim(AT_ONCE).await.unwrap();
+        if claimed.is_empty() {
+            return begun;
+        }
+        for run in claimed {
+            let report = RunReport::default();
+            runs.end(&run, RunState::Done, report, None).await.unwrap();
+            begun.push(run);
+        }
+    }
+}
+
+/// A run is begun when a node has taken it: until then it waits its turn, behind what was
+/// due before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_flows_that_are_due_in_one_second_are_begun_once_each() {
+    for world in worlds().await {
+        let flows: Vec<_> = (0..FLOWS)
+            .map(|number| flow(&format!("flow-{number:04}")))
+            .collect();
+        apply(&world, &flows).await;
+        assert_eq!(work(&world.depot).await.len(), 0, "planned, and not due");
+        let due: Timestamp = "2026-11-21T08:00:00Z".parse().unwrap();
+        world.clock.advance(due.duration_since(world.clock.now()));
+        // An embedded database has one node.
+        let second = match world.url.starts_with("sqlite") {
+            true => None,
+            false => Some(
+                Depot::open(Options {
+                    data_dir: world.folder.path().join("data-2"),
+                    ..options(world.folder.path(), &world.url, &world.clock, keep(5))
+                })
+                .await
+                .unwrap(),
+            ),
+        };
+        let watch = layover_depot::timer::Stopwatch::start();
+        let begun = match &second {
+            None => vec![work(&world.depot).await],
+            Some(second) => {
+                let (here, there) = (world.depot.clone(), second.clone());
+                let both =
+                    [here, there].map(|depot| tokio::spawn(async move { work(&depot).await }));
+                let [here, there] = both;
+                vec![here.await.unwrap(), there.await.unwrap()]
+            }
+        };
+        let took = watch.elapsed();
+        println!("{}: {FLOWS} flows begun and ended in {took:?}", world.url);
+        let mut times: BTreeMap<FlowName, usize> = BTreeMap::new();
+        for run in begun.iter().flatten() {
+            assert_eq!(run.scheduled_for, due);
+            *times.entry(run.definition.name.clone()).or_default() += 1;
+        }
+        assert_eq!(times.len(), FLOWS);
+        assert!(times.values().all(|times| *times == 1), "none twice");
+        assert!(
+            begun.iter().all(|one| !one.is_empty()),
+            "each node does some"
+        );
+        // A debug build is several times slower.
+        if !cfg!(debug_assertions) {
+            assert!(took.as_secs() < 10, "{took:?}");
+        }
+        if let Some(second) = second {
+            second.close().await;
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Flows run here: each second what is due is put among the runs, and as many of them
+//! as may are taken and done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use layover_client::flow::Engine;
+use layover_depot::{ClaimedRun, FlowRuns, RunLost};
+use layover_retention::{Clock, Timestamp};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::jobs::{Job, JobFailure, Next};
+
+/// How often schedules are looked at: they have seconds, and a file that arrives is to be
+/// on its way within a few.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often old runs are forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Plans and takes runs, and lets the engine do them.
+pub(crate) struct FlowRunner {
+    pub(crate) runs: FlowRuns,
+    pub(crate) engine: Engine,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// A run each, `[outbound] max_concurrent` of them.
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    /// Runs are remembered as long as the journal.
+    pub(crate) keep: Duration,
+    pub(crate) pruned_at: Option<Timestamp>,
+}
+
+impl FlowRunner {
+    /// Takes runs while there are slots and something is due, for one period at most.
+    async fn fill(&self) -> Result<(), JobFailure> {
+        let until = self.clock.now().saturating_add(LOOK_EVERY);
+        while !self.stop.is_cancelled() {
+            let free = self.slots.available_permits();
+            if free == 0 {
+                tokio::select! {
+                    _ = self.slots.acquire() => continue,
+                    () = self.clock.sleep_until(until) => return Ok(()),
+                    () = self.stop.cancelled() => return Ok(()),
+                }
+            }
+            let claimed = self.runs.claim(free).await?;
+            if claimed.is_empty() {
+                return Ok(());
+            }
+            for run in claimed {
+                // Nobody else takes slots.
+                let slot = Arc::clone(&self.slots).acquire_owned().await?;
+                self.begin(run, slot);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&self, run: ClaimedRun, slot: OwnedSemaphorePermit) {
+        let (engine, runs, stop) = (self.engine.clone(), self.runs.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            let _slot = slot;
+            let flow = &run.definition.name;
+            let ended = tokio::select! {
+                ended = engine.run(&run) => ended,
+                // Another node, or this one after its restart, goes on with it at once.
+                () = stop.cancelled() => runs.give_back(&run).await,
+            };
+            match ended {
+                Ok(()) => {}
+                Err(RunLost::Lost) => {
+                    tracing::warn!(%flow, run = run.id.0, "a run of flow `{flow}` was taken over");
+                }
+                Err(RunLost::Store(error)) => tracing::error!(
+                    %flow,
+                    run = run.id.0,
+                    error = &error as &dyn std::error::Error,
+                    "a run of flow `{flow}` could not be recorded; it is taken over when its lease ends"
+                ),
+            }
+        });
+    }
+
+    async fn prune(&mut self) -> Result<(), JobFailure> {
+        let now = self.clock.now();
+        let is_due = self
+            .pruned_at
+            .is_none_or(|at| at.saturating_add(PRUNE_EVERY) <= now);
+        if is_due {
+            self.runs.prune(now.saturating_sub(self.keep)).await?;
+            self.pruned_at = Some(now);
+        }
+        Ok(())
+    }
+}
+
+impl Job for FlowRunner {
+    fn name(&self) -> &'static str {
+        "flows"
+    }
+
+    fn period(&self) -> Duration {
+        LOOK_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        self.runs.plan().await?;
+        self.fill().await?;
+        self.prune().await?;
+        Ok(Next::WhenDue)
+    }
+}
