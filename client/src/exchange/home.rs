@@ -238,6 +238,12 @@ impl HomeOutgoing {
         })
     }
 
+    /// The file as the depot gave it.
+    #[must_use]
+    pub fn leaving(&self) -> &Leaving {
+        &self.leaving
+    }
+
     /// The partner's server has it: it counts as collected, and the journal tells of it.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ use tokio::task::AbortHandle;
 pub(crate) use telling::Telling;
 
 use crate::data_dir::{self, CourierMark, DataDirError};
-use crate::flow::{ClaimedRun, MovedFile};
+use crate::flow::{ClaimedRun, FileDone, MovedFile, RunToken};
 use crate::integration::{FlowTarget, IntegrationProtocol};
 use crate::session::{Collecting, Completion, Download, Session, Upload, UploadReceipt};
 use crate::vfs::{ContentOrigin, Replace, VfsError};
@@ -505,6 +505,16 @@ impl Leaving {
     /// # Errors
     /// `Database`.
     pub async fn delivered(&self) -> Result<(), VfsError> {
-        self.collecting.delivered().await
+        Ok(self.collecting.delivered().await?)
+    }
+
+    /// The same of a flow's file, which the flow remembers in that transaction; false:
+    /// somebody else has the run, and nothing was done.
+    pub(crate) async fn delivered_for(
+        &self,
+        held: RunToken,
+        done: &FileDone,
+    ) -> Result<bool, StoreError> {
+        self.collecting.delivered_for(held, done).await
     }
 }

@@ -371,7 +371,8 @@ macro_rules! store_doors {
             read flow_files::files_of_run(run: FlowRunId, after: FlowFileId, limit: usize) -> Vec<FlowFile>;
             judge flow_files::plan_files(held: RunToken, files: &[FoundFile]) -> Option<Vec<FlowFileId>>;
             judge flow_files::begin_file(held: RunToken, file: FlowFileId, target: &[u8], now: Timestamp) -> Option<()>;
-            judge flow_files::finish_file(held: RunToken, done: &FileDone, entry: Option<&NewEntry>) -> Option<()>;
+            script flow_files::finish_file(held: RunToken, done: &FileDone) -> bool;
+            script flow_files::finish_delivery(held: RunToken, done: &FileDone, file: FileId, collected_at: Timestamp, entry: &NewEntry) -> bool;
             judge flow_files::fail_file(held: RunToken, failed: &FileFailed, entry: Option<&NewEntry>) -> Option<()>;
             judge flow_files::source_done(held: RunToken, file: FlowFileId, now: Timestamp) -> Option<()>;
             read flow_files::is_landing(hidden: &HiddenName) -> bool;

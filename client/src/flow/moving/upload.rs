@@ -69,8 +69,8 @@ impl Shift<'_> {
         {
             attempt.note("verified", "found there");
             let bytes = outgoing.size_bytes();
-            outgoing.delivered().await.map_err(ExchangeError::from)?;
-            runs.moved(run, &moved(&sha256, bytes)).await?;
+            runs.delivered(run, &moved(&sha256, bytes), outgoing.leaving())
+                .await?;
             if !source_done {
                 self.after(job, remote).await?;
             }
@@ -79,9 +79,8 @@ impl Shift<'_> {
         runs.begin(run, job.id, &job.facts.name).await?;
         let sent = send(remote, &mut outgoing, &there, &rules, memory, &Silent).await?;
         note_delivered(attempt, &sent);
-        outgoing.delivered().await.map_err(ExchangeError::from)?;
-        runs.moved(run, &moved(&sent.sha256, sent.content_bytes))
-            .await?;
+        let moved = moved(&sent.sha256, sent.content_bytes);
+        runs.delivered(run, &moved, outgoing.leaving()).await?;
         if !source_done {
             self.after(job, remote).await?;
         }

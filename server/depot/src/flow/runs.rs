@@ -16,7 +16,7 @@ use crate::holdings::Holdings;
 use crate::integration::{CatchUp, FlowDefinition, MAX_RETRIES};
 use crate::journal::{JournalKind, NewEntry, Outcome};
 use crate::store::{RunEnd, StoreError};
-use crate::{Depot, FlowName};
+use crate::{Depot, FlowName, Leaving};
 
 /// How long a run is its node's without a word of it. Longer than a server may be busy
 /// with a full disk or a database that does not answer, shorter than anybody waits for
@@ -58,6 +58,20 @@ pub struct MovedFile {
     pub keys: Vec<FileKey>,
     /// Nothing is to be done with its source.
     pub source_done: bool,
+}
+
+impl MovedFile {
+    fn done_at(&self, now: Timestamp) -> FileDone {
+        FileDone {
+            file: self.file,
+            target: self.target.clone(),
+            sha256: self.sha256.map(hex::encode),
+            content_bytes: self.content_bytes,
+            keys: self.keys.clone(),
+            source_done: self.source_done,
+            now,
+        }
+    }
 }
 
 /// A file that did not move, as its run tells it.
@@ -257,18 +271,29 @@ impl FlowRuns {
     /// # Errors
     /// [`RunLost`].
     pub async fn moved(&self, run: &ClaimedRun, moved: &MovedFile) -> Result<(), RunLost> {
-        let done = FileDone {
-            file: moved.file,
-            target: moved.target.clone(),
-            sha256: moved.sha256.map(hex::encode),
-            content_bytes: moved.content_bytes,
-            keys: moved.keys.clone(),
-            source_done: moved.source_done,
-            now: self.holdings.now(),
-        };
-        let store = &self.holdings.store;
-        let done = store.finish_file(run.token(), &done, None).await?;
-        done.ok_or(RunLost::Lost)
+        let done = moved.done_at(self.holdings.now());
+        match self.holdings.store.finish_file(run.token(), &done).await? {
+            true => Ok(()),
+            false => Err(RunLost::Lost),
+        }
+    }
+
+    /// A file of a home is the partner's now: it counts as collected, the journal tells
+    /// of it, and the flow remembers it, in one transaction.
+    ///
+    /// # Errors
+    /// [`RunLost`].
+    pub async fn delivered(
+        &self,
+        run: &ClaimedRun,
+        moved: &MovedFile,
+        leaving: &Leaving,
+    ) -> Result<(), RunLost> {
+        let done = moved.done_at(self.holdings.now());
+        match leaving.delivered_for(run.token(), &done).await? {
+            true => Ok(()),
+            false => Err(RunLost::Lost),
+        }
     }
 
     /// A file did not move; one that is given up has an entry in the journal.

@@ -11,11 +11,12 @@ use super::coverage::Coverage;
 use super::{FileInfo, Session, not_found, record};
 use crate::courier::Telling;
 use crate::figures::Ending;
+use crate::flow::{FileDone, RunToken};
 use crate::holdings::{Direction, MovingGuard};
 use crate::ledger::Collector;
 use crate::timer::Stopwatch;
 use crate::vfs::{MAX_IO_BYTES, OpenFile, Place, VfsError};
-use crate::{FileId, Right, VirtualPath};
+use crate::{FileId, Right, StoreError, VirtualPath};
 
 /// Times an open is repeated because the name went to another file meanwhile.
 const MAX_OPEN_TRIES: usize = 4;
@@ -214,24 +215,37 @@ impl Download {
     }
 
     /// The partner's server has all of it: the file counts as collected, by nobody's
-    /// account.
+    /// account, and a flow whose file it is remembers it. False: another node has the
+    /// flow's run, and nothing was done.
     ///
     /// # Errors
-    /// `Database` when it could not be recorded.
-    pub(super) async fn delivered(&self) -> Result<(), VfsError> {
+    /// It could not be recorded.
+    pub(super) async fn delivered(
+        &self,
+        of_flow: Option<(RunToken, &FileDone)>,
+    ) -> Result<bool, StoreError> {
         let holdings = &self.session.inner.holdings;
         let Some(errand) = &self.errand else {
-            return Ok(());
+            return Ok(true);
         };
         let entry = errand.delivered(&self.path, self.info.size_bytes, holdings.now());
         let entry = entry.with("file_id", self.id.0);
-        let collected = Some((self.id, Collector::Outbound));
-        holdings
-            .store
-            .end_download(collected, holdings.arriving_at(), &entry)
-            .await?;
-        errand.told();
-        Ok(())
+        let (store, at) = (&holdings.store, holdings.arriving_at());
+        let is_recorded = match of_flow {
+            Some((held, done)) => {
+                store
+                    .finish_delivery(held, done, self.id, at, &entry)
+                    .await?
+            }
+            None => {
+                let collected = Some((self.id, Collector::Outbound));
+                store.end_download(collected, at, &entry).await?
+            }
+        };
+        if is_recorded {
+            errand.told();
+        }
+        Ok(is_recorded)
     }
 
     /// Ends it because the front end could not carry the file: the journal tells of a

@@ -6,10 +6,11 @@ use super::permit::Receiving;
 use super::terms::Terms;
 use super::{Caller, Download, Opening, Session, Upload};
 use crate::courier::Telling;
+use crate::flow::{FileDone, RunToken};
 use crate::holdings::{Holdings, HomeRef};
 use crate::store::LoginRow;
 use crate::vfs::{ContentOrigin, Replace, VfsError};
-use crate::{SessionId, VirtualPath};
+use crate::{SessionId, StoreError, VirtualPath};
 
 impl Session {
     /// A session of the appliance itself. Of the account it has home, quota and
@@ -87,7 +88,16 @@ impl Collecting {
         &self.0
     }
 
-    pub(crate) async fn delivered(&self) -> Result<(), VfsError> {
-        self.0.delivered().await
+    pub(crate) async fn delivered(&self) -> Result<(), StoreError> {
+        self.0.delivered(None).await.map(drop)
+    }
+
+    /// False: another node has the flow's run.
+    pub(crate) async fn delivered_for(
+        &self,
+        held: RunToken,
+        done: &FileDone,
+    ) -> Result<bool, StoreError> {
+        self.0.delivered(Some((held, done))).await
     }
 }

@@ -13,7 +13,7 @@ use crate::world::{PASSWORD, World, actor, at, keep, name, options, worlds};
 
 const MODE: UploadMode = UploadMode::New { exclusive: false };
 
-fn errand(carrying: Carrying) -> Errand {
+pub(crate) fn errand(carrying: Carrying) -> Errand {
     Errand {
         carrying,
         integration: "acme-ftps".parse().unwrap(),
@@ -30,7 +30,7 @@ fn origin(text: &str) -> ContentOrigin {
     ContentOrigin::of(&[text.as_bytes()])
 }
 
-async fn visit(depot: &Depot, account: &str) -> Visit {
+pub(crate) async fn visit(depot: &Depot, account: &str) -> Visit {
     let courier = depot.courier().await.unwrap();
     courier
         .visit(&name(account), OfDisabled::Refuse)
@@ -46,7 +46,7 @@ async fn land(attempt: &Attempt, path: &str, content: &'static str) -> Result<()
     incoming.publish().await.map(drop)
 }
 
-async fn told(world: &World) -> Vec<JournalEntry> {
+pub(crate) async fn told(world: &World) -> Vec<JournalEntry> {
     let filter = JournalFilter {
         integration: Some("acme-ftps".parse().unwrap()),
         kind: Some(JournalKind::Transfer),

@@ -16,7 +16,7 @@ const FLOWS: usize = 1_000;
 /// As `[outbound] max_concurrent` is by default.
 const AT_ONCE: usize = 8;
 
-fn flow(name: &str) -> FlowDefinition {
+pub(crate) fn flow(name: &str) -> FlowDefinition {
     FlowDefinition {
         name: name.parse().unwrap(),
         direction: "upload".parse().unwrap(),
@@ -33,7 +33,7 @@ fn flow(name: &str) -> FlowDefinition {
     }
 }
 
-async fn apply(world: &World, flows: &[FlowDefinition]) {
+pub(crate) async fn apply(world: &World, flows: &[FlowDefinition]) {
     let partner: WantedIntegration = wanted("globex", "ftps");
     let (registry, actor) = (world.depot.registry(), actor());
     registry

@@ -13,6 +13,7 @@ mod courier;
 mod events;
 mod evidence;
 mod files;
+mod flow_files;
 mod flows;
 mod foresight;
 mod gate;

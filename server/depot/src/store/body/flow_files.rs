@@ -3,16 +3,17 @@
 
 use layover_retention::Timestamp;
 
-use super::files::bigint;
+use super::files::{self, bigint};
 use super::flows::{broken, definition_of};
 use super::{Conn, Step, StoreError, journal, run};
-use crate::FlowName;
 use crate::flow::{
     FileDone, FileFailed, FileKey, FlowFile, FlowFileId, FlowFileState, FlowLanding, FlowRunId,
     FoundFile, LandingRun, RunToken, SourceFacts,
 };
 use crate::journal::NewEntry;
+use crate::ledger::Collector;
 use crate::vfs::HiddenName;
+use crate::{FileId, FlowName};
 
 /// Keys that one statement asks for.
 const KEYS_AT_ONCE: usize = 500;
@@ -194,55 +195,53 @@ pub(crate) async fn begin_file(
     Ok(Some(()))
 }
 
-/// A file has moved: its state, its keys and its journal entry, at once. `None` when
-/// somebody else has the run.
-pub(crate) async fn finish_file(
-    conn: &mut Conn,
-    held: RunToken,
-    done: &FileDone,
-    entry: Option<&NewEntry>,
-) -> Result<Option<()>, StoreError> {
-    if !is_held(conn, held).await? {
-        return Ok(None);
-    }
-    let (flow,): (String,) = sqlx::query_as(
-        "UPDATE flow_files SET state = 'done', target = $2, sha256 = $3, content_bytes = $4, \
-         after_done = $5, cause = NULL, run_id = $6, changed_at_us = $7 WHERE id = $1 \
-         RETURNING flow",
-    )
-    .bind(done.file.0)
-    .bind(done.target.clone())
-    .bind(done.sha256.clone())
-    .bind(bigint(done.content_bytes))
-    .bind(i64::from(done.source_done))
-    .bind(held.run.0)
-    .bind(done.now.as_micros())
-    .fetch_one(&mut *conn)
-    .await?;
-    for key in &done.keys {
-        keep_key(conn, &flow, key, done.now).await?;
-    }
-    if let Some(entry) = entry {
-        journal::append(conn, entry).await?;
-    }
-    Ok(Some(()))
+/// A file has moved: its state and its keys, at once. Does nothing when somebody else
+/// has the run.
+pub(crate) fn finish_file(held: RunToken, done: &FileDone) -> Vec<Step> {
+    let mut steps = vec![
+        held_step(held),
+        Step::new(
+            "UPDATE flow_files SET state = 'done', target = $2, sha256 = $3, content_bytes = $4, \
+             after_done = $5, cause = NULL, run_id = $6, changed_at_us = $7 WHERE id = $1",
+            [
+                done.file.0.into(),
+                done.target.clone().into(),
+                done.sha256.as_deref().into(),
+                bigint(done.content_bytes).into(),
+                i64::from(done.source_done).into(),
+                held.run.0.into(),
+                done.now.as_micros().into(),
+            ],
+        )
+        .must_change(),
+    ];
+    steps.extend(done.keys.iter().map(|key| {
+        Step::new(
+            "INSERT INTO flow_keys (flow, file_key, at_us) \
+             SELECT flow, $2, $3 FROM flow_files WHERE id = $1 ON CONFLICT DO NOTHING",
+            [
+                done.file.0.into(),
+                key.as_bytes().to_vec().into(),
+                done.now.as_micros().into(),
+            ],
+        )
+    }));
+    steps
 }
 
-async fn keep_key(
-    conn: &mut Conn,
-    flow: &str,
-    key: &FileKey,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO flow_keys (flow, file_key, at_us) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-    )
-    .bind(flow.to_owned())
-    .bind(key.as_bytes().to_vec())
-    .bind(now.as_micros())
-    .execute(conn)
-    .await?;
-    Ok(())
+/// The same of a file of ours that a partner's server has now: together with what the
+/// ledger and the journal say of it, so that none is ever told twice.
+pub(crate) fn finish_delivery(
+    held: RunToken,
+    done: &FileDone,
+    file: FileId,
+    collected_at: Timestamp,
+    entry: &NewEntry,
+) -> Vec<Step> {
+    let mut steps = finish_file(held, done);
+    let collected = Some((file, Collector::Outbound));
+    steps.extend(files::end_download(collected, collected_at, entry));
+    steps
 }
 
 /// A file did not move, and perhaps the journal says so; `None` when somebody else has
