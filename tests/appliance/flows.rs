@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use layover_tests::account::PASSWORD;
-use layover_tests::content::{sha256, write_file};
+use layover_tests::content::{sha256_if_there, write_file};
 use layover_tests::partner_server::{PartnerServer, Plan, Proof, Software};
 use layover_tests::skip::skip;
 use layover_tests::wait;
@@ -177,15 +177,16 @@ fn write_all(folder: &Path, names: &[&str], seed: u64) -> BTreeMap<String, Strin
     .collect()
 }
 
-/// The files of a folder, not of those below it, and what they hold.
+/// The files of a folder, not of those below it, and what they hold. A file that gets
+/// another name meanwhile is left out.
 fn held(folder: &Path) -> BTreeMap<String, String> {
     let entries = std::fs::read_dir(folder).expect("read the folder");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     paths
         .filter(|path| path.is_file())
-        .map(|path| {
+        .filter_map(|path| {
             let name = path.file_name().expect("a name").to_string_lossy();
-            (name.into_owned(), sha256(&path))
+            Some((name.into_owned(), sha256_if_there(&path)?))
         })
         .collect()
 }

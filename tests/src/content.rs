@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -83,9 +83,21 @@ pub fn write_file(path: &Path, size_bytes: u64, seed: u64) -> String {
 
 /// SHA-256 of a file in lower-case hexadecimal.
 pub fn sha256(path: &Path) -> String {
-    let mut file = BufReader::new(
-        File::open(path).unwrap_or_else(|error| panic!("open {}: {error}", path.display())),
-    );
+    let file = File::open(path).unwrap_or_else(|error| panic!("open {}: {error}", path.display()));
+    sha256_of(file)
+}
+
+/// The same; `None` when nothing has the name any more.
+pub fn sha256_if_there(path: &Path) -> Option<String> {
+    match File::open(path) {
+        Ok(file) => Some(sha256_of(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => panic!("open {}: {error}", path.display()),
+    }
+}
+
+fn sha256_of(file: File) -> String {
+    let mut file = BufReader::new(file);
     let mut hash = Sha256::new();
     let mut chunk = vec![0; 256 * 1024];
     loop {

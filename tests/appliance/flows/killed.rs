@@ -17,9 +17,12 @@ const KILLS: u64 = 5;
 /// Kills of the long one.
 const MANY_KILLS: u64 = 50;
 
-/// A kill comes at most this long after its files: they are looked at twice, 2 s apart, and
-/// then move.
+/// A kill comes at most this long after a run was seen at work: its files are looked at
+/// twice, 2 s apart, and then move.
 const LATEST_KILL_MS: u64 = 4_000;
+
+/// Rounds for each kill that has to meet a run at work: it may have ended meanwhile.
+const ROUNDS_A_KILL: u64 = 20;
 
 /// New files each way before each kill.
 const FILES: u64 = 3;
@@ -57,8 +60,9 @@ fn survive(engine: Engine, kills: u64) {
     world.add("claims", "download", "theirs", "/in", &always);
     world.add("orders", "upload", "ours", "/out", &always);
     let (mut downloads, mut uploads) = (BTreeMap::new(), BTreeMap::new());
-    let mut in_the_middle = 0;
-    for round in 0..kills {
+    let (mut cut, mut round) = (0, 0);
+    while cut < kills {
+        assert!(round < kills * ROUNDS_A_KILL, "{cut} runs were cut");
         for number in 0..FILES {
             let name = format!("{round:02}-{number}");
             let size = dice.below(3 * MIB);
@@ -66,6 +70,9 @@ fn survive(engine: Engine, kills: u64) {
             downloads.insert(name.clone(), write_file(&path, size, dice.number()));
             uploads.extend(world.put_all("/out", &[&name], dice.number() % 100_000));
         }
+        wait::until("a run to be at work", LONG, || {
+            (running(&world) > 0).then_some(())
+        });
         wait::let_pass(Duration::from_millis(dice.below(LATEST_KILL_MS)));
         world.ours.kill_9();
         // Whatever has its name is whole.
@@ -77,21 +84,23 @@ fn survive(engine: Engine, kills: u64) {
                 assert_eq!(Some(sum), all.get(name), "{name} in round {round}");
             }
         }
-        let runs = ["claims", "orders"].map(|flow| world.history(flow));
-        let cut = runs
-            .iter()
-            .flatten()
-            .filter(|run| run["state"] == "running");
-        in_the_middle += cut.count();
+        cut += u64::from(running(&world) > 0);
+        round += 1;
         world.ours.start();
     }
     wait_for(&to_here, &downloads);
     wait_for(&to_there, &uploads);
-    assert!(in_the_middle > 0, "no run was cut in {kills} kills");
     settled(&world);
     assert_eq!(held(&to_there), uploads, "and no .part");
     assert_eq!(held(&from_there), downloads, "theirs is theirs");
     once(&world, &downloads, &uploads);
+}
+
+/// How many runs are at work.
+fn running(world: &World) -> usize {
+    let runs = ["claims", "orders"].map(|flow| world.history(flow));
+    let all = runs.iter().flatten();
+    all.filter(|run| run["state"] == "running").count()
 }
 
 /// Waits until no run is under way and nothing hidden is left.
