@@ -128,8 +128,8 @@ impl ContentHasher {
             }
         }
         report.more &= report.files > 0;
-        if !hashes.is_empty() {
-            holdings.store.set_hashes(&hashes).await?;
+        for some in hashes.chunks(holdings.store.hashes_at_once()) {
+            holdings.store.set_hashes(some).await?;
         }
         Ok(report)
     }

@@ -447,6 +447,15 @@ impl Store {
         }
     }
 
+    /// Checksums that one transaction records. Where rows are locked one by one, whoever
+    /// waits for a second file holds up who has locked it and waits for the first.
+    pub(crate) fn hashes_at_once(&self) -> usize {
+        match self {
+            Self::Sqlite(_) => usize::MAX,
+            Self::Postgres(_) => 1,
+        }
+    }
+
     /// The last schema step that we know.
     pub(crate) fn last_step() -> i64 {
         dialect::last_step()

@@ -9,6 +9,7 @@
 
 mod authentication;
 mod backup;
+mod collisions;
 mod courier;
 mod events;
 mod evidence;

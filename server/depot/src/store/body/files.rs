@@ -497,7 +497,8 @@ pub(super) async fn end_replaced(
     certificates::issue(conn, FileId(id), EndedBy::Replaced, &entry.node, now).await
 }
 
-/// Changes the sum of a home's sizes; also locks the home's row.
+/// Changes the sum of a home's sizes; also locks the home's row. Whoever locks a home and
+/// files of it locks the home first, so that no two wait for each other.
 pub(super) async fn change_used(conn: &mut Conn, home: HomeId, by: i64) -> Result<(), StoreError> {
     sqlx::query("UPDATE homes SET used_bytes = used_bytes + $2 WHERE id = $1")
         .bind(home.0)

@@ -49,6 +49,7 @@ pub(crate) async fn finish_move(
     appliance: ApplianceKeep,
     entry: &NewEntry,
 ) -> Result<(), StoreError> {
+    change_used(conn, claim.home, 0).await?;
     end_replaced(conn, claim.home, &claim.to, claim.now, entry).await?;
     let (dir, name) = columns_of(&claim.to);
     sqlx::query("UPDATE files SET dir = $2, name = $3 WHERE id = $1 AND state = 'stored'")
@@ -125,6 +126,7 @@ pub(crate) async fn finish_tree_move(
     now: Timestamp,
     entry: Option<&NewEntry>,
 ) -> Result<(), StoreError> {
+    change_used(conn, home, 0).await?;
     let (first, last) = below(from);
     let dirs: Vec<(Vec<u8>, i64)> = sqlx::query_as(
         "SELECT dir, CAST(MAX(CASE WHEN state = 'stored' THEN 1 ELSE 0 END) AS BIGINT) \

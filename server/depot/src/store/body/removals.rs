@@ -65,6 +65,7 @@ pub(crate) fn finish_removal_at_once(end: &RemovalEnd<'_>) -> Vec<Step> {
     let sha256 = grounds.sha256.clone().unwrap_or_default();
     let size = bigint(row.size_bytes);
     let mut steps = vec![
+        change_used_step(row.home, size.saturating_neg()),
         Step::new(
             "UPDATE files SET state = 'ended', ended_at_us = $2, ended_by = $3, \
              temp_name = NULL WHERE id = $1 AND state = 'deleting' AND size_bytes = $4 \
@@ -85,7 +86,6 @@ pub(crate) fn finish_removal_at_once(end: &RemovalEnd<'_>) -> Vec<Step> {
             ],
         )
         .must_change(),
-        change_used_step(row.home, size.saturating_neg()),
         Step::new(
             "DELETE FROM removal_failures WHERE file_id = $1",
             [row.id.0.into()],
@@ -108,6 +108,7 @@ pub(crate) async fn finish_removal(
     now: Timestamp,
     entry: &NewEntry,
 ) -> Result<(), StoreError> {
+    change_used(conn, row.home, 0).await?;
     let ended: Option<(i64,)> = sqlx::query_as(
         "UPDATE files SET state = 'ended', ended_at_us = $2, ended_by = $3, temp_name = NULL \
          WHERE id = $1 AND state IN ('stored', 'deleting') RETURNING size_bytes",

@@ -269,6 +269,7 @@ pub(crate) async fn unstage(
     entry: Option<&NewEntry>,
 ) -> Result<(), StoreError> {
     let (dir, name) = columns_of(&staging.from);
+    change_used(conn, staging.home, 0).await?;
     let done = sqlx::query(
         "UPDATE files SET state = $2, dir = $3, name = $4 WHERE id = $1 AND state = 'publishing'",
     )
@@ -297,8 +298,10 @@ pub(crate) async fn publish(
 ) -> Result<Option<Timestamp>, StoreError> {
     let now = publication.now;
     let (home, path) = (publication.home, &publication.path);
-    end_replaced(conn, home, path, now, &publication.entry).await?;
+    // What it goes by before what is to go: see `change_used`.
+    change_used(conn, home, 0).await?;
     let grounds = expiry::grounds(conn, publication.account).await?;
+    end_replaced(conn, home, path, now, &publication.entry).await?;
     let done = run(conn, publish_at_once(publication, &grounds)).await?;
     // The first step only locks.
     let stored = done.get(1) == Some(&1);
