@@ -170,6 +170,10 @@ pub enum RemoteFault {
     /// No room, or over a quota.
     #[error("the server has no room left")]
     NoSpace,
+    /// It opened the file and could not write to it, without a word why: most SFTP servers
+    /// say no more when a disk or a quota is full.
+    #[error("the server could not write it, and does not say why: its disk may be full")]
+    NotWritten,
     /// The file is in use, or the server is busy.
     #[error("the server is busy or the file is in use")]
     Busy,
@@ -301,6 +305,7 @@ impl RemoteError {
             | RemoteFault::DataConnectionFailed { .. }
             | RemoteFault::DataConnectionMissing { .. }
             | RemoteFault::NoSpace
+            | RemoteFault::NotWritten
             | RemoteFault::Busy
             | RemoteFault::TooManyConnections
             | RemoteFault::WrongSize { .. }

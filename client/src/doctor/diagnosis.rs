@@ -521,15 +521,11 @@ impl Case<'_> {
                 "ask the partner what is wrong with it; a folder with very many files is better \
                  cleared",
             ),
-            RemoteFault::Refused
-                if self.speaks(IntegrationProtocol::Sftp) && self.error.step == Step::Upload =>
-            {
-                pair(
-                    "the partner's disk is full, or the account's quota is used up: most SFTP \
-                     servers give no other reason then",
-                    "ask the partner for room, or what the server's log says",
-                )
-            }
+            RemoteFault::NotWritten => pair(
+                "the partner's disk is full, or the account's quota is used up: most SFTP \
+                 servers give no other reason then",
+                "ask the partner for room, or what the server's log says",
+            ),
             _ => pair(
                 "the server gives no reason that can be understood",
                 "ask the partner what the server's log says",

@@ -306,6 +306,7 @@ fn cannot_land(path: &VirtualPath, fault: VfsError) -> LocalError {
 fn refused(path: &VirtualPath, fault: VfsError) -> LocalError {
     let permanence = match fault {
         VfsError::Busy { .. }
+        | VfsError::QuotaExceeded { .. }
         | VfsError::DiskFull
         | VfsError::SessionEnded
         | VfsError::Storage { .. }

@@ -190,7 +190,7 @@ async fn send_all(
                         };
                         progress.moved(bytes);
                     }
-                    other => return Err(session.refusal(STEP, VERB, other)),
+                    other => return Err(not_written(session.refusal(STEP, VERB, other))),
                 }
             }
             read = read_into(source, &mut packet), if may_read => {
@@ -227,10 +227,22 @@ async fn finish(session: &mut Session, handle: &Bytes, bytes: u64) -> Result<(),
         match synced {
             // Offered, and yet not there for this file system.
             Err(error) if matches!(error.fault, RemoteFault::Unsupported { .. }) => {}
-            other => other?,
+            other => other.map_err(not_written)?,
         }
     }
-    session.close_held(STEP).await
+    session.close_held(STEP).await.map_err(not_written)
+}
+
+/// What a file that is open for writing meets: a server that gives no reason has, as a
+/// rule, no room.
+fn not_written(error: RemoteError) -> RemoteError {
+    match error.fault {
+        RemoteFault::Refused => RemoteError {
+            fault: RemoteFault::NotWritten,
+            ..error
+        },
+        _ => error,
+    }
 }
 
 /// Tells `visit` every entry of a folder as it arrives.
