@@ -22,6 +22,7 @@ mod error;
 mod fetch;
 mod home;
 mod landing;
+mod last_step;
 mod local_file;
 mod opening;
 mod outgoing;
@@ -63,6 +64,11 @@ impl Verified {
             Self::Size => "size",
             Self::Sha256 => "sha256",
         }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        let all = [Self::Word, Self::Size, Self::Sha256];
+        all.into_iter().find(|one| one.as_str() == word)
     }
 }
 

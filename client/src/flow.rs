@@ -21,12 +21,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_depot::{
-    ClaimedRun, Courier, Depot, FlowDefinition, FlowRuns, RunLost, RunReport, RunState, SourceFacts,
+    ClaimedRun, Courier, Depot, FileKey, FlowDefinition, FlowRuns, RunLost, RunReport, RunState,
+    SourceFacts,
 };
 use layover_retention::{Clock, Timestamp};
 
 pub use pattern::Pattern;
 
+use self::choice::Census;
 use self::error::RunFault;
 use self::folder::Place;
 use self::moving::Tally;
@@ -200,7 +202,12 @@ impl Engine {
             .await?;
         let moment = run.local_moment();
         let now = self.clock.0.now();
-        let found = folder::look(place, connection.remote(), flow, moment).await?;
+        let census = match run.is_census_due(now) {
+            true => Census::Due,
+            false => Census::NotDue,
+        };
+        let mut found = folder::look(place, connection.remote(), flow, moment, census).await?;
+        let seen = found.take_seen();
         let keys = found.keys();
         let known = self.runs.known(&flow.name, &keys).await?;
         let decision = found.decide(&known, &open, now);
@@ -214,7 +221,36 @@ impl Engine {
             tally.report.waiting += changing;
             tally.try_again(Some(now.saturating_add(WAITING_AGAIN_AFTER)));
         }
-        self.move_all(run, place, connection, moves, tally).await
+        let moved = self.move_all(run, place, connection, moves, tally).await?;
+        if let Some(seen) = seen {
+            self.take_census(run, &seen).await?;
+        }
+        Ok(moved)
+    }
+
+    /// Forgets what is long gone from the source, as far as `seen` is all that is there.
+    async fn take_census(&self, run: &ClaimedRun, seen: &[FileKey]) -> Result<(), RunLost> {
+        match self.runs.take_census(run, seen).await {
+            Ok(0) => Ok(()),
+            Ok(gone) => {
+                tracing::info!(
+                    flow = %run.definition.name,
+                    gone,
+                    "{gone} files that are long gone from their source were forgotten"
+                );
+                Ok(())
+            }
+            // The files have moved; the next run counts again.
+            Err(RunLost::Store(error)) => {
+                tracing::warn!(
+                    flow = %run.definition.name,
+                    error = &error as &dyn std::error::Error,
+                    "the files of a flow's source could not be counted"
+                );
+                Ok(())
+            }
+            Err(lost) => Err(lost),
+        }
     }
 
     /// What a run of this flow would move now. Connects and looks; changes nothing.
@@ -240,7 +276,8 @@ impl Engine {
         let place = Place::prepare(self, flow).await?;
         let open = self.runs.open_files(&flow.name).await?;
         let mut connection = place.partner.connect().await?;
-        let found = folder::look(&place, connection.remote(), flow, moment).await?;
+        let remote = connection.remote();
+        let found = folder::look(&place, remote, flow, moment, Census::NotDue).await?;
         let known = self.runs.known(&flow.name, &found.keys()).await?;
         let decision = found.decide(&known, &open, self.clock.0.now());
         // What was to be seen has been seen.

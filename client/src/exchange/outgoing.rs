@@ -26,6 +26,17 @@ pub trait Outgoing: Send {
     /// Its content from `offset` on. May be asked again for a retry.
     async fn open(&mut self, offset: u64) -> Result<Content, LocalError>;
 
+    /// The file is whole at the partner's under its temporary name and is about to get
+    /// its own. Whoever keeps the text and hands it back by [`Attempt::recalled`] does not
+    /// send the file twice, even when this process dies before it hears how that went.
+    /// `None`: what was said before no longer counts, the file is sent anew. Fails, and
+    /// the last step is not taken.
+    ///
+    /// [`Attempt::recalled`]: super::Attempt::recalled
+    async fn last_step(&mut self, _step: Option<&str>) -> Result<(), LocalError> {
+        Ok(())
+    }
+
     /// Whether it is still the file that it was, asked after its last byte was
     /// read and before it gets its name at the partner's.
     async fn is_unchanged(&mut self) -> Result<bool, LocalError> {

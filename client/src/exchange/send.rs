@@ -144,13 +144,17 @@ pub async fn send(
     let delivered = match already_there(remote, to, rules, attempt).await? {
         Some(Settled::Delivered(delivered)) => return Ok(delivered),
         Some(Settled::NotDelivered { whole: Some(whole) }) => whole,
-        _ => {
+        found => {
+            if found.is_some() {
+                outgoing.last_step(None).await?;
+            }
             check_target(remote, to, rules, attempt).await?;
             transfer(remote, outgoing, &name, to, rules, attempt, progress).await?
         }
     };
     if rules.partial.is_some() {
         attempt.delivered = Some(delivered.clone());
+        outgoing.last_step(attempt.last_step().as_deref()).await?;
         take_name(remote, &name, to, rules, attempt).await?;
     }
     *attempt = Attempt::default();

@@ -34,6 +34,15 @@ pub(super) struct Choice {
     mode: IdempotencyMode,
     found: Vec<SourceFacts>,
     locked: u64,
+    /// Of every name, wanted or not, when these are counted.
+    seen: Option<Vec<FileKey>>,
+}
+
+/// Whether every file of the source is counted, for what is known of those that are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Census {
+    Due,
+    NotDue,
 }
 
 /// What moves, and what does not yet.
@@ -51,7 +60,12 @@ pub(super) struct Decision {
 
 impl Choice {
     /// `own_suffix`: what stands behind names while the integration's files are written.
-    pub(super) fn new(flow: &FlowDefinition, own_suffix: Option<&str>, moment: DateTime) -> Self {
+    pub(super) fn new(
+        flow: &FlowDefinition,
+        own_suffix: Option<&str>,
+        moment: DateTime,
+        census: Census,
+    ) -> Self {
         let patterns = |texts: &[layover_depot::FilePattern]| {
             let patterns = texts.iter();
             patterns
@@ -66,11 +80,15 @@ impl Choice {
             mode: flow.idempotency_mode,
             found: Vec::new(),
             locked: 0,
+            seen: (census == Census::Due).then(Vec::new),
         }
     }
 
     /// Looks at a name of the folder.
     pub(super) fn offer(&mut self, facts: SourceFacts) -> Offer {
+        if let Some(seen) = &mut self.seen {
+            seen.extend(FileKey::all_of_listing(&facts));
+        }
         let name = facts.name.as_slice();
         let is_wanted = self.wanted.is_empty() || self.wanted.iter().any(|one| one.fits(name));
         let small = name.to_ascii_lowercase();
@@ -96,6 +114,11 @@ impl Choice {
         let keys = self.found.iter();
         keys.filter_map(|facts| FileKey::of_listing(self.mode, facts))
             .collect()
+    }
+
+    /// The keys of all files that were there; none when they are not counted.
+    pub(super) fn take_seen(&mut self) -> Option<Vec<FileKey>> {
+        self.seen.take()
     }
 
     /// What moves: what is not known and not to be tried later. `known` is in the order of
@@ -189,7 +212,8 @@ mod tests {
     }
 
     fn choice(flow: &FlowDefinition) -> Choice {
-        Choice::new(flow, Some(".XFER"), date(2026, 11, 22).at(8, 0, 0, 0))
+        let moment = date(2026, 11, 22).at(8, 0, 0, 0);
+        Choice::new(flow, Some(".XFER"), moment, Census::Due)
     }
 
     fn names(decision: &Decision) -> Vec<String> {
@@ -218,6 +242,11 @@ mod tests {
             assert_eq!(choice.offer(facts(name, 1)), offer, "{name}");
         }
         assert_eq!(choice.keys().len(), 3);
+        let seen = choice.take_seen().unwrap();
+        for (name, _) in offers {
+            let key = FileKey::of_listing(IdempotencyMode::Name, &facts(name, 1));
+            assert!(seen.contains(&key.unwrap()), "{name} is there");
+        }
         let decision = choice.decide(&[false, true, false], &[], Timestamp::MIN);
         assert_eq!(names(&decision), ["b.csv", "day_20261122.xml"]);
         assert_eq!((decision.known, decision.waiting), (1, 3));

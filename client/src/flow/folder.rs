@@ -10,7 +10,7 @@ use layover_depot::{
 };
 use layover_retention::Timestamp;
 
-use super::choice::{Choice, unchanged};
+use super::choice::{Census, Choice, unchanged};
 use super::error::RunFault;
 use super::{Engine, SECOND_LOOK_AFTER};
 use crate::exchange::PartialSuffix;
@@ -152,13 +152,14 @@ pub(super) async fn look(
     remote: &mut dyn Remote,
     flow: &FlowDefinition,
     moment: DateTime,
+    census: Census,
 ) -> Result<Choice, RunFault> {
     let outbound = &place.partner.integration().spec.settings.outbound;
     let own_suffix = place
         .partial
         .is_some()
         .then(|| outbound.partial_suffix.as_str());
-    let mut choice = Choice::new(flow, own_suffix, moment);
+    let mut choice = Choice::new(flow, own_suffix, moment, census);
     let mut take = |facts| {
         choice.offer(facts);
     };

@@ -17,7 +17,7 @@ use layover_retention::Timestamp;
 use super::Engine;
 use super::error::RunFault;
 use super::folder::{Move, Place};
-use crate::exchange::ExchangeError;
+use crate::exchange::{ExchangeError, Stage};
 use crate::fault::Permanence;
 use crate::partner::Connection;
 use crate::path::RemotePath;
@@ -182,7 +182,9 @@ impl Shift<'_> {
         if let Some(server) = self.place.partner.observed().server {
             attempt.met(server);
         }
-        let came = self.tries(job, connection, &attempt).await;
+        let mut memory = self.recalled(job).await?;
+        let came = self.tries(job, connection, &attempt, &mut memory).await;
+        let stage = memory.stage();
         let error = match came {
             Ok(Came::Moved(bytes)) => {
                 let mut tally = locked(&self.tally);
@@ -212,13 +214,13 @@ impl Shift<'_> {
             Err(JobFault::Gone) => {
                 attempt.forget();
                 return self
-                    .not_moved(job, NotMoved::Gone, "its source is gone")
+                    .not_moved(job, NotMoved::Gone, "its source is gone", stage)
                     .await;
             }
             Err(JobFault::Exchange(error)) => error,
         };
         self.tell_failed(attempt, &error).await?;
-        if self.failed(job, &error).await? == NotMoved::Dead {
+        if self.failed(job, &error, stage).await? == NotMoved::Dead {
             self.bury(job, connection).await;
         }
         Ok(())
@@ -251,8 +253,8 @@ impl Shift<'_> {
         job: &Job,
         connection: &mut Option<Connection>,
         attempt: &Attempt,
+        memory: &mut crate::exchange::Attempt,
     ) -> Result<Came, JobFault> {
-        let mut memory = crate::exchange::Attempt::default();
         let mut tries = 0;
         loop {
             tries += 1;
@@ -265,9 +267,7 @@ impl Shift<'_> {
             };
             let came = match self.place.direction {
                 FlowDirection::Download => self.download(job, there.remote(), attempt).await,
-                FlowDirection::Upload => {
-                    self.upload(job, there.remote(), attempt, &mut memory).await
-                }
+                FlowDirection::Upload => self.upload(job, there.remote(), attempt, memory).await,
             };
             let Err(JobFault::Exchange(error)) = &came else {
                 return came;
@@ -282,7 +282,12 @@ impl Shift<'_> {
     }
 
     /// Remembers that a file did not move; says what becomes of it.
-    async fn failed(&self, job: &Job, error: &ExchangeError) -> Result<NotMoved, RunLost> {
+    async fn failed(
+        &self,
+        job: &Job,
+        error: &ExchangeError,
+        stage: Stage,
+    ) -> Result<NotMoved, RunLost> {
         let flow = &self.run.definition;
         let tries = job.before.as_ref().map_or(0, |before| before.attempts) + 1;
         let again =
@@ -293,7 +298,7 @@ impl Shift<'_> {
             NotMoved::Dead
         };
         let cause = error.for_operator();
-        self.not_moved(job, what, &cause).await?;
+        self.not_moved(job, what, &cause, stage).await?;
         let mut tally = locked(&self.tally);
         match what {
             NotMoved::Again(at) => {
@@ -305,12 +310,19 @@ impl Shift<'_> {
         Ok(what)
     }
 
-    async fn not_moved(&self, job: &Job, what: NotMoved, cause: &str) -> Result<(), RunLost> {
+    async fn not_moved(
+        &self,
+        job: &Job,
+        what: NotMoved,
+        cause: &str,
+        stage: Stage,
+    ) -> Result<(), RunLost> {
         let unmoved = UnmovedFile {
             file: job.id,
             name: &job.facts.name,
             what,
             cause,
+            is_unsettled: stage == Stage::Finishing,
         };
         self.engine.runs.not_moved(self.run, &unmoved).await
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use layover_depot::{
     AccountTransfers, AdmitRefused, Counted, DURATION_BOUNDS_S, Direction, Ending, FlowFigures,
-    LedgerFigures, Occupancy, Protocol, SIZE_BOUNDS_BYTES, TransferKind, Transfers,
+    Histogram, LedgerFigures, Occupancy, Protocol, SIZE_BOUNDS_BYTES, TransferKind, Transfers,
 };
 use layover_retention::{ChainName, Timestamp};
 
@@ -252,6 +252,15 @@ fn flow_runs(text: &mut Exposition, counted: &Counted) {
     for ending in [Ending::Ok, Ending::Failed] {
         let ended = counted.flow_runs.get(&ending);
         text.sample(&[("outcome", ending.as_str())], or_zero(ended));
+    }
+    let help = "How long they took, at the node that ended them.";
+    text.family("layover_flow_run_duration_seconds", Kind::Histogram, help);
+    let none = Histogram::default();
+    for ending in [Ending::Ok, Ending::Failed] {
+        let took = counted.flow_runs_ms.get(&ending).unwrap_or(&none);
+        let sum_s = as_f64(took.sum) / 1e3;
+        let labels = [("outcome", ending.as_str())];
+        text.histogram(&labels, &DURATION_BOUNDS_S, &took.counts, sum_s);
     }
 }
 

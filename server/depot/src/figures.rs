@@ -145,6 +145,8 @@ pub struct Counted {
     pub login_methods: BTreeMap<(Protocol, &'static str, Ending), u64>,
     /// Runs of flows that ended here: as they should, or not.
     pub flow_runs: BTreeMap<Ending, u64>,
+    /// How long they took here: bounds of [`DURATION_BOUNDS_S`], the sum in milliseconds.
+    pub flow_runs_ms: BTreeMap<Ending, Histogram>,
     /// What our engine moved, by integration, at most [`MAX_COUNTED_ACCOUNTS`] of them.
     pub outbound: BTreeMap<String, BTreeMap<Direction, AccountTransfers>>,
     /// Transfers.
@@ -187,8 +189,11 @@ impl Counters {
         one_more(counted.login_methods.entry(by_method).or_default());
     }
 
-    pub(crate) fn flow_run(&self, ending: Ending) {
-        one_more(self.counted().flow_runs.entry(ending).or_default());
+    pub(crate) fn flow_run(&self, ending: Ending, took_ms: u64) {
+        let mut counted = self.counted();
+        one_more(counted.flow_runs.entry(ending).or_default());
+        let took = counted.flow_runs_ms.entry(ending).or_default();
+        took.add(DURATION_BOUNDS_S, 1_000, took_ms);
     }
 
     /// A file that our engine carried, or did not.

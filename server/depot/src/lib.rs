@@ -100,9 +100,9 @@ pub use figures::{
     Transfers,
 };
 pub use flow::{
-    ClaimedRun, FileKey, FlowFile, FlowFileId, FlowFileState, FlowRun, FlowRunId, FlowRuns,
-    FlowStanding, MISSED_AFTER, MovedFile, NotMoved, RUN_LEASE, RunCause, RunLost, RunReport,
-    RunState, Schedule, SourceFacts, UnmovedFile,
+    CENSUS_EVERY, CENSUSES_KEPT, ClaimedRun, FileKey, FlowFile, FlowFileId, FlowFileState, FlowRun,
+    FlowRunId, FlowRuns, FlowStanding, MISSED_AFTER, MovedFile, NotMoved, RUN_LEASE, RunCause,
+    RunLost, RunReport, RunState, Schedule, SourceFacts, UnmovedFile,
 };
 pub use gate::{
     AdmitRefused, ConnectionSlot, FirstProof, Gate, GateOptions, LoginAttempt, LoginError,

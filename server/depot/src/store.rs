@@ -372,12 +372,17 @@ macro_rules! store_doors {
             judge flow_files::plan_files(held: RunToken, files: &[FoundFile]) -> Option<Vec<FlowFileId>>;
             judge flow_files::begin_file(held: RunToken, file: FlowFileId, target: &[u8], now: Timestamp) -> Option<()>;
             script flow_files::finish_file(held: RunToken, done: &FileDone) -> bool;
+            script flow_files::note_last_step(held: RunToken, file: FlowFileId, step: Option<&str>) -> bool;
+            read flow_files::noted_last_step(file: FlowFileId) -> Option<String>;
             script flow_files::finish_delivery(held: RunToken, done: &FileDone, file: FileId, collected_at: Timestamp, entry: &NewEntry) -> bool;
             judge flow_files::fail_file(held: RunToken, failed: &FileFailed, entry: Option<&NewEntry>) -> Option<()>;
             judge flow_files::source_done(held: RunToken, file: FlowFileId, now: Timestamp) -> Option<()>;
             read flow_files::is_landing(hidden: &HiddenName) -> bool;
             read flow_files::landing_run(hidden: &HiddenName) -> Option<LandingRun>;
-            read flow_files::known_keys(flow: &FlowName, keys: &[FileKey]) -> Vec<bool>;
+            judge flow_keys::see_keys(held: RunToken, flow: &FlowName, census: i64, keys: &[FileKey]) -> Option<()>;
+            script flow_keys::end_census(held: RunToken, flow: &FlowName, census: i64, now: Timestamp) -> bool;
+            write flow_keys::forget_keys(flow: &FlowName, before: i64, after: &[u8], limit: usize) -> Vec<FileKey>;
+            read flow_keys::known_keys(flow: &FlowName, keys: &[FileKey]) -> Vec<bool>;
 
             judge hooks::add_hook(new: &NewHook, entry: &NewEntry) -> Option<HookId>;
             judge hooks::remove_hook(hook: HookId, now: Timestamp, entry: &NewEntry) -> Option<()>;

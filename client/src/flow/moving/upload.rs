@@ -1,17 +1,52 @@
 //! A file from us to the partner.
 
-use layover_depot::{AfterSuccess, Attempt, MovedFile};
-use layover_retention::Timestamp;
+use async_trait::async_trait;
+use layover_depot::{AfterSuccess, Attempt, FlowDirection, MovedFile, StoreError};
 
 use super::{Came, Job, JobFault, Shift};
 use crate::exchange::{
-    ExchangeError, HomeOutgoing, Leftovers, Outgoing, SendRules, note_delivered, send,
+    Content, ExchangeError, HomeOutgoing, Leftovers, LocalError, Outgoing, SendRules,
+    note_delivered, send,
 };
-use crate::path::RemotePath;
-use crate::remote::{EntryKind, OnExisting, Precision, Remote, Silent};
+use crate::remote::{OnExisting, Remote, Silent};
 
-/// How far a partner's clock may be behind ours.
-const CLOCKS_APART_US: i64 = 120_000_000;
+/// A file of ours whose last step is noted before it is taken.
+struct Noted<'a> {
+    shift: &'a Shift<'a>,
+    job: &'a Job,
+    inner: &'a mut HomeOutgoing,
+}
+
+#[async_trait]
+impl Outgoing for Noted<'_> {
+    fn size_bytes(&self) -> u64 {
+        self.inner.size_bytes()
+    }
+
+    fn sha256(&self) -> Option<[u8; 32]> {
+        self.inner.sha256()
+    }
+
+    fn version(&self) -> String {
+        self.inner.version()
+    }
+
+    async fn open(&mut self, offset: u64) -> Result<Content, LocalError> {
+        Outgoing::open(self.inner, offset).await
+    }
+
+    async fn last_step(&mut self, step: Option<&str>) -> Result<(), LocalError> {
+        let (runs, run) = (&self.shift.engine.runs, self.shift.run);
+        let noted = runs.note_last_step(run, self.job.id, step).await;
+        noted.map_err(|lost| {
+            LocalError::transient("that the file gets its name could not be noted").because(lost)
+        })
+    }
+
+    async fn is_unchanged(&mut self) -> Result<bool, LocalError> {
+        self.inner.is_unchanged().await
+    }
+}
 
 impl Shift<'_> {
     fn send_rules(&self) -> SendRules {
@@ -29,6 +64,20 @@ impl Shift<'_> {
                 .encrypting(self.engine.surroundings.now.tell()),
             leftovers: Leftovers::Resume,
         }
+    }
+
+    /// What an earlier run knew of the file when it was cut off in its last step.
+    pub(super) async fn recalled(&self, job: &Job) -> Result<crate::exchange::Attempt, StoreError> {
+        let before = job.before.as_ref().filter(|before| before.attempts > 0);
+        let there = self.place.there(&job.facts.name);
+        let (Some(before), Some(there), FlowDirection::Upload) =
+            (before, there, self.place.direction)
+        else {
+            return Ok(crate::exchange::Attempt::default());
+        };
+        let step = self.engine.runs.last_step(before.id).await?;
+        let recalled = step.and_then(|step| crate::exchange::Attempt::recalled(&step, &there));
+        Ok(recalled.unwrap_or_default())
     }
 
     pub(super) async fn upload(
@@ -63,21 +112,13 @@ impl Shift<'_> {
             }
             return Ok(Came::Known);
         }
-        if let Some(sha256) = self
-            .sent_before(job, remote, &there, &outgoing, &rules)
-            .await?
-        {
-            attempt.note("verified", "found there");
-            let bytes = outgoing.size_bytes();
-            runs.delivered(run, &moved(&sha256, bytes), outgoing.leaving())
-                .await?;
-            if !source_done {
-                self.after(job, remote).await?;
-            }
-            return Ok(Came::Moved(bytes));
-        }
         runs.begin(run, job.id, &job.facts.name).await?;
-        let sent = send(remote, &mut outgoing, &there, &rules, memory, &Silent).await?;
+        let mut noted = Noted {
+            shift: self,
+            job,
+            inner: &mut outgoing,
+        };
+        let sent = send(remote, &mut noted, &there, &rules, memory, &Silent).await?;
         note_delivered(attempt, &sent);
         let moved = moved(&sent.sha256, sent.content_bytes);
         runs.delivered(run, &moved, outgoing.leaving()).await?;
@@ -85,66 +126,5 @@ impl Shift<'_> {
             self.after(job, remote).await?;
         }
         Ok(Came::Moved(sent.content_bytes))
-    }
-
-    /// A run that was cut off may have sent the file and not come to say so. With a
-    /// temporary name its own one is only there when it is whole; it is ours when it is
-    /// what we would send, and no older than the try.
-    async fn sent_before(
-        &self,
-        job: &Job,
-        remote: &mut dyn Remote,
-        there: &RemotePath,
-        outgoing: &HomeOutgoing,
-        rules: &SendRules,
-    ) -> Result<Option<[u8; 32]>, ExchangeError> {
-        let Some(begun) = job.before.as_ref().filter(|before| before.attempts > 0) else {
-            return Ok(None);
-        };
-        let (Some(_), Some(ours)) = (&rules.partial, outgoing.sha256()) else {
-            return Ok(None);
-        };
-        let Some(entry) = remote.stat(there).await? else {
-            return Ok(None);
-        };
-        if entry.kind != EntryKind::File {
-            return Ok(None);
-        }
-        let is_plain = rules.pgp.is_none();
-        if is_plain
-            && entry
-                .size_bytes
-                .is_some_and(|size| size != outgoing.size_bytes())
-        {
-            return Ok(None);
-        }
-        if is_plain && let Some(theirs) = remote.sha256(there).await? {
-            return Ok((theirs == ours).then_some(ours));
-        }
-        let Some(modified) = entry
-            .modified
-            .filter(|at| at.precision == Precision::Second)
-        else {
-            return Ok(None);
-        };
-        let is_new = is_since(modified.at.as_microsecond(), begun.first_tried_at());
-        Ok(is_new.then_some(ours))
-    }
-}
-
-/// Whether something that the partner's clock dates so happened since then.
-fn is_since(modified_us: i64, begun: Timestamp) -> bool {
-    modified_us >= begun.as_micros().saturating_sub(CLOCKS_APART_US)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_from_before_the_try_is_not_what_it_sent() {
-        let begun = Timestamp::from_micros(1_000_000_000);
-        assert!(is_since(1_000_000_000 - CLOCKS_APART_US, begun));
-        assert!(!is_since(1_000_000_000 - CLOCKS_APART_US - 1, begun));
     }
 }

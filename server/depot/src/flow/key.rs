@@ -1,4 +1,5 @@
-//! How a flow knows what it has moved: keys, kept as long as the flow is.
+//! How a flow knows what it has moved: keys, kept as long as the file is at its source,
+//! and for [`CENSUSES_KEPT`](super::CENSUSES_KEPT) censuses more.
 
 use layover_retention::Timestamp;
 use sha2::{Digest, Sha256};
@@ -71,6 +72,19 @@ impl FileKey {
     #[must_use]
     pub fn of_content(mode: IdempotencyMode, sha256: &[u8; 32]) -> Option<Self> {
         (mode == IdempotencyMode::Hash).then(|| Self::hashed(b"hash", &[sha256]))
+    }
+
+    /// Every key by which a file may be known that a listing shows so, whatever the mode
+    /// was when it moved; the key of its content goes with one of them.
+    pub fn all_of_listing(facts: &SourceFacts) -> impl Iterator<Item = Self> {
+        use IdempotencyMode::{Hash, Name, NameSizeTime};
+        let looks = [Name, NameSizeTime, Hash].map(|mode| Self::of_listing(mode, facts));
+        let day = Self::of_day(NameSizeTime, facts);
+        looks.into_iter().chain([day]).flatten()
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
     }
 
     /// Its bytes.

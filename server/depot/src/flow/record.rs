@@ -7,6 +7,7 @@ use super::key::{FileKey, SourceFacts};
 use super::schedule::zone_of;
 use crate::integration::FlowDefinition;
 use crate::journal::words;
+use crate::timer::Stopwatch;
 use crate::vfs::HiddenName;
 use crate::{FlowName, NodeId};
 
@@ -139,6 +140,18 @@ pub struct ClaimedRun {
     pub scheduled_for: Timestamp,
     /// Somebody had begun it, and did not come to its end.
     pub taken_over: bool,
+    pub(crate) census: Census,
+    /// Since this node has it.
+    pub(crate) running: Stopwatch,
+}
+
+/// Where the counting of a flow's source stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Census {
+    /// How many there were.
+    pub(crate) number: i64,
+    /// When the last one was.
+    pub(crate) at: Option<Timestamp>,
 }
 
 impl ClaimedRun {
@@ -178,14 +191,6 @@ impl FlowStanding {
     #[must_use]
     pub fn local_moment(&self, moment: Timestamp) -> jiff::civil::DateTime {
         local_moment(&self.definition, self.entity_zone.as_deref(), moment)
-    }
-}
-
-impl FlowFile {
-    /// When it was tried for the first time, or before that.
-    #[must_use]
-    pub fn first_tried_at(&self) -> Timestamp {
-        self.found_at
     }
 }
 
@@ -250,6 +255,64 @@ pub struct FlowFile {
     pub changed_at: Timestamp,
 }
 
+/// A file that has moved, as its run tells it.
+#[derive(Clone, Debug)]
+pub struct MovedFile {
+    /// Which.
+    pub file: FlowFileId,
+    /// The name that it has where it went.
+    pub target: Vec<u8>,
+    /// SHA-256 of its content.
+    pub sha256: Option<[u8; 32]>,
+    /// Bytes of its content.
+    pub content_bytes: u64,
+    /// By which it is known again.
+    pub keys: Vec<FileKey>,
+    /// Nothing is to be done with its source.
+    pub source_done: bool,
+}
+
+impl MovedFile {
+    pub(super) fn done_at(&self, now: Timestamp) -> FileDone {
+        FileDone {
+            file: self.file,
+            target: self.target.clone(),
+            sha256: self.sha256.map(hex::encode),
+            content_bytes: self.content_bytes,
+            keys: self.keys.clone(),
+            source_done: self.source_done,
+            now,
+        }
+    }
+}
+
+/// A file that did not move, as its run tells it.
+#[derive(Clone, Copy, Debug)]
+pub struct UnmovedFile<'a> {
+    /// Which.
+    pub file: FlowFileId,
+    /// Its name at the source.
+    pub name: &'a [u8],
+    /// What becomes of it.
+    pub what: NotMoved,
+    /// Why, in a sentence.
+    pub cause: &'a str,
+    /// Whether the partner has it under its name is not known: what was noted by
+    /// [`FlowRuns::note_last_step`](super::FlowRuns::note_last_step) stays for the next try.
+    pub is_unsettled: bool,
+}
+
+/// What becomes of a file that did not move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotMoved {
+    /// It is tried again, not before this.
+    Again(Timestamp),
+    /// It is given up.
+    Dead,
+    /// Its source was no longer there.
+    Gone,
+}
+
 /// A file that is to move, about to be remembered.
 #[derive(Clone, Debug)]
 pub(crate) struct FoundFile {
@@ -278,6 +341,8 @@ pub(crate) struct FileFailed {
     pub(crate) state: FlowFileState,
     pub(crate) cause: String,
     pub(crate) not_before: Timestamp,
+    /// Whether its last step was taken is not known: what was noted of it stays.
+    pub(crate) is_unsettled: bool,
     pub(crate) now: Timestamp,
 }
 

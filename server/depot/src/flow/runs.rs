@@ -7,8 +7,8 @@ use layover_retention::Timestamp;
 
 use super::key::{FileKey, SourceFacts};
 use super::record::{
-    ClaimedRun, FileDone, FileFailed, FlowFile, FlowFileId, FlowFileState, FlowStanding, FoundFile,
-    RunPlan, RunReport, RunState, RunTaker,
+    ClaimedRun, FileFailed, FlowFile, FlowFileId, FlowFileState, FlowStanding, FoundFile,
+    MovedFile, NotMoved, RunPlan, RunReport, RunState, RunTaker, UnmovedFile,
 };
 use super::schedule::Schedule;
 use crate::figures::Ending;
@@ -43,65 +43,10 @@ pub enum RunLost {
     Store(#[from] StoreError),
 }
 
-/// A file that has moved, as its run tells it.
-#[derive(Clone, Debug)]
-pub struct MovedFile {
-    /// Which.
-    pub file: FlowFileId,
-    /// The name that it has where it went.
-    pub target: Vec<u8>,
-    /// SHA-256 of its content.
-    pub sha256: Option<[u8; 32]>,
-    /// Bytes of its content.
-    pub content_bytes: u64,
-    /// By which it is known again.
-    pub keys: Vec<FileKey>,
-    /// Nothing is to be done with its source.
-    pub source_done: bool,
-}
-
-impl MovedFile {
-    fn done_at(&self, now: Timestamp) -> FileDone {
-        FileDone {
-            file: self.file,
-            target: self.target.clone(),
-            sha256: self.sha256.map(hex::encode),
-            content_bytes: self.content_bytes,
-            keys: self.keys.clone(),
-            source_done: self.source_done,
-            now,
-        }
-    }
-}
-
-/// A file that did not move, as its run tells it.
-#[derive(Clone, Copy, Debug)]
-pub struct UnmovedFile<'a> {
-    /// Which.
-    pub file: FlowFileId,
-    /// Its name at the source.
-    pub name: &'a [u8],
-    /// What becomes of it.
-    pub what: NotMoved,
-    /// Why, in a sentence.
-    pub cause: &'a str,
-}
-
-/// What becomes of a file that did not move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotMoved {
-    /// It is tried again, not before this.
-    Again(Timestamp),
-    /// It is given up.
-    Dead,
-    /// Its source was no longer there.
-    Gone,
-}
-
 /// The door of whoever runs flows. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct FlowRuns {
-    holdings: Arc<Holdings>,
+    pub(super) holdings: Arc<Holdings>,
 }
 
 impl Depot {
@@ -272,10 +217,8 @@ impl FlowRuns {
     /// [`RunLost`].
     pub async fn moved(&self, run: &ClaimedRun, moved: &MovedFile) -> Result<(), RunLost> {
         let done = moved.done_at(self.holdings.now());
-        match self.holdings.store.finish_file(run.token(), &done).await? {
-            true => Ok(()),
-            false => Err(RunLost::Lost),
-        }
+        let is_done = self.holdings.store.finish_file(run.token(), &done).await?;
+        is_done.then_some(()).ok_or(RunLost::Lost)
     }
 
     /// A file of a home is the partner's now: it counts as collected, the journal tells
@@ -290,10 +233,33 @@ impl FlowRuns {
         leaving: &Leaving,
     ) -> Result<(), RunLost> {
         let done = moved.done_at(self.holdings.now());
-        match leaving.delivered_for(run.token(), &done).await? {
-            true => Ok(()),
-            false => Err(RunLost::Lost),
-        }
+        let is_done = leaving.delivered_for(run.token(), &done).await?;
+        is_done.then_some(()).ok_or(RunLost::Lost)
+    }
+
+    /// A file is about to get its name on the partner's server: what the next process
+    /// must know when this one does not come to say how that went. `None`: it is sent
+    /// anew.
+    ///
+    /// # Errors
+    /// [`RunLost`].
+    pub async fn note_last_step(
+        &self,
+        run: &ClaimedRun,
+        file: FlowFileId,
+        step: Option<&str>,
+    ) -> Result<(), RunLost> {
+        let store = &self.holdings.store;
+        let noted = store.note_last_step(run.token(), file, step).await?;
+        noted.then_some(()).ok_or(RunLost::Lost)
+    }
+
+    /// What an earlier process noted of the file's last step.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn last_step(&self, file: FlowFileId) -> Result<Option<String>, StoreError> {
+        self.holdings.store.noted_last_step(file).await
     }
 
     /// A file did not move; one that is given up has an entry in the journal.
@@ -318,6 +284,7 @@ impl FlowRuns {
             file: unmoved.file,
             state,
             cause: unmoved.cause.to_owned(),
+            is_unsettled: unmoved.is_unsettled,
             not_before,
             now,
         };
@@ -364,12 +331,14 @@ impl FlowRuns {
         };
         let done = self.holdings.store.end_run(run.token(), &end).await?;
         if done.is_some() {
-            self.holdings.counters.flow_run(match state {
+            let ending = match state {
                 RunState::Failed => Ending::Failed,
                 RunState::Due | RunState::Running | RunState::Done | RunState::Skipped => {
                     Ending::Ok
                 }
-            });
+            };
+            let took_ms = run.running.elapsed_ms();
+            self.holdings.counters.flow_run(ending, took_ms);
         }
         done.ok_or(RunLost::Lost)
     }

@@ -62,6 +62,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "events",
         include_str!("../../migrations/0011_events.sql"),
     ),
+    (
+        12,
+        "flow_keys",
+        include_str!("../../migrations/0012_flow_keys.sql"),
+    ),
 ];
 
 /// The last schema step.

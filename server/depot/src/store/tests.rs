@@ -6,6 +6,7 @@ mod clocks;
 mod dump;
 mod events;
 mod faults;
+mod flow_keys;
 mod flows;
 mod foresight;
 mod holds;
@@ -112,6 +113,9 @@ async fn store_suite(store: &Store) {
     flows::files_of_a_flow(store).await;
     flows::a_file_that_arrives(store).await;
     flows::a_file_that_lands(store).await;
+    flow_keys::keys_of_files_that_are_gone(store).await;
+    flow_keys::a_last_step(store).await;
+    flow_keys::a_file_that_is_delivered(store).await;
     statistics::days_of_transfers(store).await;
     events::a_hook_from_its_beginning_to_its_end(store).await;
     events::what_the_journal_tells(store).await;
@@ -153,6 +157,7 @@ fn the_suite_calls_every_function() {
         include_str!("tests/dump.rs"),
         include_str!("tests/events.rs"),
         include_str!("tests/operators.rs"),
+        include_str!("tests/flow_keys.rs"),
         include_str!("tests/flows.rs"),
         include_str!("tests/foresight.rs"),
         include_str!("tests/holds.rs"),

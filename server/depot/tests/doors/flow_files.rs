@@ -1,13 +1,14 @@
 //! What a run writes of its files, at once with the ledger or not at all.
 
 use layover_depot::{
-    Carrying, ClaimedRun, FileKey, FlowFileId, FlowRuns, IdempotencyMode, MovedFile, RUN_LEASE,
-    RunLost, SourceFacts,
+    CENSUS_EVERY, CENSUSES_KEPT, Carrying, ClaimedRun, FileKey, FlowFileId, FlowRuns,
+    IdempotencyMode, MovedFile, RUN_LEASE, RunLost, RunReport, RunState, SourceFacts,
 };
+use layover_retention::Clock;
 
 use crate::courier::{errand, told, visit};
 use crate::flows::{apply, flow};
-use crate::world::{World, actor, at, worlds};
+use crate::world::{DAY, World, actor, at, worlds};
 
 /// A run of the flow that somebody asked for.
 pub(crate) async fn asked_run(world: &World, flow: &str) -> ClaimedRun {
@@ -84,5 +85,50 @@ async fn a_delivered_file_is_told_collected_and_known_at_once_or_not_at_all() {
             .unwrap();
         drop(attempt);
         assert_eq!(known().await, (true, 0, true, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_known_until_it_was_looked_for_in_vain_for_ninety_days() {
+    for world in worlds().await {
+        apply(&world, &[flow("orders")]).await;
+        let runs = world.depot.flow_runs();
+        let run = asked_run(&world, "orders").await;
+        for name in ["stays", "goes"] {
+            let file = begun(&runs, &run, name).await;
+            runs.moved(&run, &moved(file, name)).await.unwrap();
+        }
+        let end = async |run: &ClaimedRun| {
+            let report = RunReport::default();
+            runs.end(run, RunState::Done, report, None).await.unwrap();
+        };
+        end(&run).await;
+        let known = async || {
+            let keys = [key("stays"), key("goes")];
+            runs.known(&run.definition.name, &keys).await.unwrap()
+        };
+        let is_due = |run: &ClaimedRun| run.is_census_due(world.clock.now());
+        let gone_since = world.clock.now();
+        let mut censuses = 0;
+        while known().await == [true, true] {
+            let run = asked_run(&world, "orders").await;
+            assert!(is_due(&run));
+            // A folder that shows nothing may be one that is not there.
+            assert_eq!(runs.take_census(&run, &[]).await.unwrap(), 0);
+            end(&run).await;
+            let run = asked_run(&world, "orders").await;
+            assert!(is_due(&run));
+            runs.take_census(&run, &[key("stays")]).await.unwrap();
+            end(&run).await;
+            let run = asked_run(&world, "orders").await;
+            assert!(!is_due(&run), "not again so soon");
+            end(&run).await;
+            censuses += 1;
+            world.clock.advance(CENSUS_EVERY);
+        }
+        assert_eq!(known().await, [true, false]);
+        assert_eq!(censuses, CENSUSES_KEPT + 1);
+        let gone_for = world.clock.now().duration_since(gone_since);
+        assert!(gone_for - CENSUS_EVERY > 90 * DAY, "{gone_for:?}");
     }
 }

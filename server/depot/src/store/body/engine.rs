@@ -17,6 +17,7 @@ mod events;
 mod expiry;
 mod files;
 mod flow_files;
+mod flow_keys;
 mod flows;
 mod following;
 mod foresight;

@@ -1,22 +1,18 @@
-//! What runs of flows find and move: files, their keys, and where they land. Every write
-//! asks for the run's token, as in `flows.rs`.
+//! What runs of flows find and move: files, and where they land. Every write asks for the run's token, as in `flows.rs`.
 
 use layover_retention::Timestamp;
 
 use super::files::{self, bigint};
 use super::flows::{broken, definition_of};
-use super::{Conn, Step, StoreError, journal, run};
+use super::{Conn, Step, StoreError, flow_keys, journal, run};
 use crate::flow::{
-    FileDone, FileFailed, FileKey, FlowFile, FlowFileId, FlowFileState, FlowLanding, FlowRunId,
-    FoundFile, LandingRun, RunToken, SourceFacts,
+    FileDone, FileFailed, FlowFile, FlowFileId, FlowFileState, FlowLanding, FlowRunId, FoundFile,
+    LandingRun, RunToken, SourceFacts,
 };
 use crate::journal::NewEntry;
 use crate::ledger::Collector;
 use crate::vfs::HiddenName;
 use crate::{FileId, FlowName};
-
-/// Keys that one statement asks for.
-const KEYS_AT_ONCE: usize = 500;
 
 type FileColumns = (
     i64,
@@ -121,13 +117,13 @@ pub(crate) async fn files_of_run(
 
 /// Whether the run is held with this token; locked, so that it stays so until the
 /// transaction ends.
-async fn is_held(conn: &mut Conn, held: RunToken) -> Result<bool, StoreError> {
+pub(super) async fn is_held(conn: &mut Conn, held: RunToken) -> Result<bool, StoreError> {
     let done = run(conn, vec![held_step(held)]).await?;
     Ok(done.first() == Some(&1))
 }
 
 /// The same, among other steps.
-fn held_step(held: RunToken) -> Step {
+pub(super) fn held_step(held: RunToken) -> Step {
     Step::new(
         "UPDATE flow_runs SET token = token WHERE id = $1 AND token = $2 AND state = 'running'",
         [held.run.0.into(), held.token.into()],
@@ -195,6 +191,31 @@ pub(crate) async fn begin_file(
     Ok(Some(()))
 }
 
+/// What is to be looked for at the partner's when this process dies before it can say
+/// whether the file got its name there. Does nothing when somebody else has the run.
+pub(crate) fn note_last_step(held: RunToken, file: FlowFileId, step: Option<&str>) -> Vec<Step> {
+    vec![
+        held_step(held),
+        Step::new(
+            "UPDATE flow_files SET last_step = $2 WHERE id = $1",
+            [file.0.into(), step.into()],
+        )
+        .must_change(),
+    ]
+}
+
+pub(crate) async fn noted_last_step(
+    conn: &mut Conn,
+    file: FlowFileId,
+) -> Result<Option<String>, StoreError> {
+    let row: Option<(Option<String>,)> =
+        sqlx::query_as("SELECT last_step FROM flow_files WHERE id = $1")
+            .bind(file.0)
+            .fetch_optional(conn)
+            .await?;
+    Ok(row.and_then(|(step,)| step))
+}
+
 /// A file has moved: its state and its keys, at once. Does nothing when somebody else
 /// has the run.
 pub(crate) fn finish_file(held: RunToken, done: &FileDone) -> Vec<Step> {
@@ -202,7 +223,8 @@ pub(crate) fn finish_file(held: RunToken, done: &FileDone) -> Vec<Step> {
         held_step(held),
         Step::new(
             "UPDATE flow_files SET state = 'done', target = $2, sha256 = $3, content_bytes = $4, \
-             after_done = $5, cause = NULL, run_id = $6, changed_at_us = $7 WHERE id = $1",
+             after_done = $5, cause = NULL, last_step = NULL, run_id = $6, changed_at_us = $7 \
+             WHERE id = $1",
             [
                 done.file.0.into(),
                 done.target.clone().into(),
@@ -215,17 +237,7 @@ pub(crate) fn finish_file(held: RunToken, done: &FileDone) -> Vec<Step> {
         )
         .must_change(),
     ];
-    steps.extend(done.keys.iter().map(|key| {
-        Step::new(
-            "INSERT INTO flow_keys (flow, file_key, at_us) \
-             SELECT flow, $2, $3 FROM flow_files WHERE id = $1 ON CONFLICT DO NOTHING",
-            [
-                done.file.0.into(),
-                key.as_bytes().to_vec().into(),
-                done.now.as_micros().into(),
-            ],
-        )
-    }));
+    steps.extend(flow_keys::keep_steps(done));
     steps
 }
 
@@ -257,7 +269,7 @@ pub(crate) async fn fail_file(
     }
     sqlx::query(
         "UPDATE flow_files SET state = $2, cause = $3, not_before_us = $4, run_id = $5, \
-         changed_at_us = $6 WHERE id = $1",
+         changed_at_us = $6, last_step = CASE WHEN $7 = 1 THEN last_step END WHERE id = $1",
     )
     .bind(failed.file.0)
     .bind(failed.state.as_str())
@@ -265,6 +277,7 @@ pub(crate) async fn fail_file(
     .bind(failed.not_before.as_micros())
     .bind(held.run.0)
     .bind(failed.now.as_micros())
+    .bind(i64::from(failed.is_unsettled))
     .execute(&mut *conn)
     .await?;
     if let Some(entry) = entry {
@@ -318,30 +331,14 @@ pub(super) fn land_steps(landing: &FlowLanding) -> [Step; 2] {
 }
 
 /// It has its name: within the transaction that makes it `stored`, whoever does that.
-/// Its keys stand behind one another, and are at most two.
 pub(super) fn landed_steps(hidden: &HiddenName, now: Timestamp) -> [Step; 3] {
-    let values = || [hidden.as_str().into(), now.as_micros().into()];
-    [
-        Step::new(
-            "INSERT INTO flow_keys (flow, file_key, at_us) \
-             SELECT flow, substr(keys, 1, 32), $2 FROM flow_files \
-             WHERE hidden = $1 AND state = 'landing' AND length(keys) >= 32 \
-             ON CONFLICT DO NOTHING",
-            values(),
-        ),
-        Step::new(
-            "INSERT INTO flow_keys (flow, file_key, at_us) \
-             SELECT flow, substr(keys, 33, 32), $2 FROM flow_files \
-             WHERE hidden = $1 AND state = 'landing' AND length(keys) >= 64 \
-             ON CONFLICT DO NOTHING",
-            values(),
-        ),
-        Step::new(
-            "UPDATE flow_files SET state = 'done', hidden = NULL, cause = NULL, \
-             changed_at_us = $2 WHERE hidden = $1 AND state = 'landing'",
-            values(),
-        ),
-    ]
+    let [first, second] = flow_keys::keep_landed_steps(hidden, now);
+    let done = Step::new(
+        "UPDATE flow_files SET state = 'done', hidden = NULL, cause = NULL, \
+         changed_at_us = $2 WHERE hidden = $1 AND state = 'landing'",
+        [hidden.as_str().into(), now.as_micros().into()],
+    );
+    [first, second, done]
 }
 
 /// Whether what landed under this name is still taking its own: nobody else touches it
@@ -377,30 +374,4 @@ pub(crate) async fn landing_run(
         })
     })
     .transpose()
-}
-
-/// Which of these keys the flow has, in their order.
-pub(crate) async fn known_keys(
-    conn: &mut Conn,
-    flow: &FlowName,
-    keys: &[FileKey],
-) -> Result<Vec<bool>, StoreError> {
-    let mut known = std::collections::HashSet::new();
-    for some in keys.chunks(KEYS_AT_ONCE) {
-        let places: Vec<_> = (2..).take(some.len()).map(|at| format!("${at}")).collect();
-        let text = format!(
-            "SELECT file_key FROM flow_keys WHERE flow = $1 AND file_key IN ({})",
-            places.join(", ")
-        );
-        let query = sqlx::query_as(sqlx::AssertSqlSafe(text)).bind(flow.to_string());
-        let query = some
-            .iter()
-            .fold(query, |query, key| query.bind(key.as_bytes().to_vec()));
-        let rows: Vec<(Vec<u8>,)> = query.fetch_all(&mut *conn).await?;
-        known.extend(rows.into_iter().map(|(key,)| key));
-    }
-    Ok(keys
-        .iter()
-        .map(|key| known.contains(key.as_bytes().as_slice()))
-        .collect())
 }

@@ -9,11 +9,13 @@ use super::files::bigint;
 use super::sessions::note_change;
 use super::{Conn, Step, StoreError, expiry, journal};
 use crate::flow::{
-    ClaimedRun, FlowRun, FlowRunId, FlowStanding, RunPlan, RunReport, RunState, RunTaker, RunToken,
+    Census, ClaimedRun, FlowRun, FlowRunId, FlowStanding, RunPlan, RunReport, RunState, RunTaker,
+    RunToken,
 };
 use crate::integration::FlowDefinition;
 use crate::journal::NewEntry;
 use crate::store::{FlowWrite, RunEnd};
+use crate::timer::Stopwatch;
 use crate::{EntityId, FlowName, HomeId, NodeId, VirtualPath};
 
 pub(super) fn broken(table: &'static str, what: &'static str) -> StoreError {
@@ -312,6 +314,8 @@ type ClaimColumns = (
     Option<String>,
     Option<String>,
     String,
+    i64,
+    Option<i64>,
 );
 
 /// Takes runs that are due, and those whose lease is over; of each flow one, and none
@@ -325,7 +329,7 @@ pub(crate) async fn claim_runs(
     // statement of its own, what others did before.
     let rows: Vec<ClaimColumns> = sqlx::query_as(skip_locked!(
         "SELECT r.id, r.flow, r.cause, r.scheduled_for_us, f.definition, e.name, e.time_zone, \
-         r.state FROM flow_runs r JOIN flow_definitions f ON f.name = r.flow \
+         r.state, f.census, f.census_at_us FROM flow_runs r JOIN flow_definitions f ON f.name = r.flow \
          LEFT JOIN integrations i ON i.name = f.partner AND i.removed_at_us IS NULL \
          LEFT JOIN entities e ON e.id = i.entity_id \
          WHERE (r.state = 'due' AND r.not_before_us <= $1 AND NOT EXISTS \
@@ -339,7 +343,8 @@ pub(crate) async fn claim_runs(
     .fetch_all(&mut *conn)
     .await?;
     let mut claimed = Vec::new();
-    for (id, flow, cause, scheduled_for, definition, entity, entity_zone, state) in rows {
+    for columns in rows {
+        let (id, flow, cause, scheduled_for, definition, entity, zone, state, census, at) = columns;
         let row: Option<(i64,)> = sqlx::query_as(
             "UPDATE flow_runs SET state = 'running', token = token + 1, node_id = $2, \
              lease_until_us = $3, started_at_us = COALESCE(started_at_us, $4) WHERE id = $1 \
@@ -360,10 +365,15 @@ pub(crate) async fn claim_runs(
             token,
             definition: definition_of(&definition)?,
             entity,
-            entity_zone,
+            entity_zone: zone,
             cause: cause.parse().map_err(|_| broken("flow_runs", "cause"))?,
             scheduled_for: Timestamp::from_micros(scheduled_for),
             taken_over: state == RunState::Running.as_str(),
+            census: Census {
+                number: census,
+                at: at.map(Timestamp::from_micros),
+            },
+            running: Stopwatch::start(),
         });
     }
     Ok(claimed)

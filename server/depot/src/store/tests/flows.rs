@@ -13,9 +13,9 @@ use crate::vfs::{HiddenName, Identity};
 use crate::{FlowName, HomeId, VirtualPath};
 
 /// How long the nodes of these tests hold a run, in seconds.
-const LEASE_S: i64 = 10;
+pub(super) const LEASE_S: i64 = 10;
 
-fn definition(name: &str) -> FlowDefinition {
+pub(super) fn definition(name: &str) -> FlowDefinition {
     FlowDefinition {
         name: name.parse().unwrap(),
         direction: "upload".parse().unwrap(),
@@ -32,7 +32,11 @@ fn definition(name: &str) -> FlowDefinition {
     }
 }
 
-async fn write(store: &Store, flow: &FlowDefinition, arrival: Option<(HomeId, VirtualPath)>) {
+pub(super) async fn write(
+    store: &Store,
+    flow: &FlowDefinition,
+    arrival: Option<(HomeId, VirtualPath)>,
+) {
     let write = FlowWrite {
         flow: flow.clone(),
         arrival,
@@ -54,7 +58,7 @@ fn plan(flow: &FlowDefinition, version: i64, was_due: Option<i64>) -> RunPlan {
     }
 }
 
-async fn claim(store: &Store, node: &Node, now: i64, limit: usize) -> Vec<ClaimedRun> {
+pub(super) async fn claim(store: &Store, node: &Node, now: i64, limit: usize) -> Vec<ClaimedRun> {
     let taker = RunTaker {
         node: node.id(),
         now: time(now),
@@ -63,7 +67,7 @@ async fn claim(store: &Store, node: &Node, now: i64, limit: usize) -> Vec<Claime
     store.claim_runs(&taker, limit).await.unwrap()
 }
 
-fn end(state: RunState, again_at: Option<i64>, now: i64) -> RunEnd {
+pub(super) fn end(state: RunState, again_at: Option<i64>, now: i64) -> RunEnd {
     RunEnd {
         state,
         report: RunReport {
@@ -231,7 +235,7 @@ pub(super) async fn a_run_from_its_schedule_to_its_end(store: &Store) {
     assert!(states(store, &flow.name).await.is_empty());
 }
 
-fn facts(name: &str, size: u64) -> SourceFacts {
+pub(super) fn facts(name: &str, size: u64) -> SourceFacts {
     SourceFacts {
         name: name.as_bytes().to_vec(),
         size_bytes: Some(size),
@@ -240,18 +244,18 @@ fn facts(name: &str, size: u64) -> SourceFacts {
     }
 }
 
-fn found(name: &str, size: u64) -> FoundFile {
+pub(super) fn found(name: &str, size: u64) -> FoundFile {
     FoundFile {
         facts: facts(name, size),
         now: time(9_410),
     }
 }
 
-fn name_key(name: &str) -> FileKey {
+pub(super) fn name_key(name: &str) -> FileKey {
     FileKey::of_listing(IdempotencyMode::Name, &facts(name, 0)).unwrap()
 }
 
-fn done(file: FlowFileId, name: &str, source_done: bool) -> FileDone {
+pub(super) fn done(file: FlowFileId, name: &str, source_done: bool) -> FileDone {
     FileDone {
         file,
         target: name.as_bytes().to_vec(),
@@ -263,7 +267,7 @@ fn done(file: FlowFileId, name: &str, source_done: bool) -> FileDone {
     }
 }
 
-fn not_moved(
+pub(super) fn not_moved(
     file: FlowFileId,
     state: FlowFileState,
     cause: &str,
@@ -275,11 +279,12 @@ fn not_moved(
         state,
         cause: cause.to_owned(),
         not_before: time(not_before),
+        is_unsettled: false,
         now: time(now),
     }
 }
 
-async fn run_of(store: &Store, flow: &FlowDefinition, now: i64) -> ClaimedRun {
+pub(super) async fn run_of(store: &Store, flow: &FlowDefinition, now: i64) -> ClaimedRun {
     let asked = store
         .ask_run(&flow.name, "olga", time(now), &entry("flow.ask"))
         .await;
@@ -289,7 +294,7 @@ async fn run_of(store: &Store, flow: &FlowDefinition, now: i64) -> ClaimedRun {
     runs.pop().unwrap()
 }
 
-async fn open(store: &Store, flow: &FlowDefinition) -> Vec<FlowFile> {
+pub(super) async fn open(store: &Store, flow: &FlowDefinition) -> Vec<FlowFile> {
     store.open_files(&flow.name).await.unwrap()
 }
 
