@@ -4,6 +4,7 @@ mod choosing;
 mod crowd;
 mod days;
 mod failing;
+mod full;
 mod killed;
 mod relay;
 mod schedule;

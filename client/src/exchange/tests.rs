@@ -44,9 +44,18 @@ struct Ours {
     is_unchanged: bool,
     /// Reading fails here.
     fails_at: Option<usize>,
+    /// What the next process is told.
+    noted: Option<String>,
 }
 
 impl Ours {
+    /// What the next process knows of the attempts of one that died.
+    fn recalled(&self, to: &str) -> Attempt {
+        let noted = self.noted.as_deref();
+        let recalled = noted.and_then(|noted| Attempt::recalled(noted, &path(to)));
+        recalled.unwrap_or_default()
+    }
+
     fn new(content: impl Into<Bytes>) -> Self {
         Self {
             content: content.into(),
@@ -54,6 +63,7 @@ impl Ours {
             sha256: None,
             is_unchanged: true,
             fails_at: None,
+            noted: None,
         }
     }
 }
@@ -79,6 +89,11 @@ impl Outgoing for Ours {
         };
         let good = std::io::Cursor::new(rest.slice(..fails_at - offset as usize));
         Ok(Box::new(good.chain(Broken)))
+    }
+
+    async fn last_step(&mut self, step: Option<&str>) -> Result<(), LocalError> {
+        self.noted = step.map(str::to_owned);
+        Ok(())
     }
 
     async fn is_unchanged(&mut self) -> Result<bool, LocalError> {

@@ -27,7 +27,8 @@ fn faults() -> Vec<Wrong> {
 async fn whatever_fails_once_a_file_is_sent_once_or_not_at_all() {
     let (old, new) = (content(1_000), content(SIZE));
     let mut delivered = 0;
-    for mix in 0..2 * 2 * 2 * 3 * 2 {
+    // In the last dimension, whether the process dies of it.
+    for mix in 0..2 * 2 * 2 * 3 * 2 * 2 {
         let abilities = Abilities {
             resume_download: mix & 1 == 0,
             resume_upload: mix & 1 == 0,
@@ -39,7 +40,8 @@ async fn whatever_fails_once_a_file_is_sent_once_or_not_at_all() {
             OnExisting::Replace,
             OnExisting::DeleteFirst,
         ][mix / 8 % 3];
-        let has_old = mix / 24 == 1;
+        let has_old = mix / 24 % 2 == 1;
+        let dies = mix / 48 == 1;
         for verb in [
             Verb::Stat,
             Verb::Get,
@@ -51,8 +53,9 @@ async fn whatever_fails_once_a_file_is_sent_once_or_not_at_all() {
             for (call, wrong) in
                 (0..3).flat_map(|call| faults().into_iter().map(move |w| (call, w)))
             {
-                let what =
-                    format!("{on_existing:?} {has_old} {abilities:?} {verb:?} {call} {wrong:?}");
+                let what = format!(
+                    "{on_existing:?} {has_old} {dies} {abilities:?} {verb:?} {call} {wrong:?}"
+                );
                 // So that reading back and removing come up as well.
                 let mut remote = Scripted::default()
                     .failing(
@@ -75,6 +78,9 @@ async fn whatever_fails_once_a_file_is_sent_once_or_not_at_all() {
                 let mut last = None;
                 for _ in 0..MOST_ATTEMPTS {
                     remote.reconnect();
+                    if dies {
+                        attempt = ours.recalled("/out/f");
+                    }
                     match put(&mut remote, &mut ours, &rules, &mut attempt).await {
                         Ok(told) => {
                             assert_eq!(told.sha256, sha256(&new));
@@ -110,7 +116,7 @@ async fn whatever_fails_once_a_file_is_sent_once_or_not_at_all() {
             }
         }
     }
-    assert!(delivered > 3_000, "{delivered} were delivered");
+    assert!(delivered > 6_000, "{delivered} were delivered");
 }
 
 #[tokio::test]

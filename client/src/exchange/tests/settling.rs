@@ -93,3 +93,71 @@ async fn a_file_that_never_came_so_far_is_not_delivered() {
         .unwrap();
     assert_eq!(settled, Settled::NotDelivered { whole: None });
 }
+
+/// The clock of the partner's server, and whether it computes a hash, are of no account.
+#[tokio::test]
+async fn a_process_that_dies_in_the_last_step_leaves_enough_not_to_send_it_twice() {
+    for (wrong, hashes, size_before) in [
+        (Wrong::LostAfter, false, None),
+        (Wrong::LostAfter, true, None),
+        (Wrong::LostAfter, false, Some(OLD.len())),
+        (Wrong::LostAfter, false, Some(1)),
+        (Wrong::LostBefore, false, None),
+        (Wrong::LostBefore, true, Some(OLD.len())),
+    ] {
+        let mut remote = Scripted::default().failing(Verb::Rename, 0, wrong);
+        remote.abilities.sha256 = hashes;
+        if let Some(bytes) = size_before {
+            remote.store(b"/out/f", OLD[..bytes].to_vec());
+        }
+        let mut ours = Ours::new(WHOLE);
+        put(&mut remote, &mut ours, &rules(), &mut Attempt::default())
+            .await
+            .unwrap_err();
+        remote.reconnect();
+        let mut attempt = ours.recalled("/out/f");
+        assert_eq!(attempt.stage(), Stage::Finishing);
+        let delivered = put(&mut remote, &mut ours, &rules(), &mut attempt)
+            .await
+            .unwrap();
+        assert_eq!(delivered.sha256, sha256(WHOLE));
+        assert_eq!(delivered.wire_bytes, WHOLE.len() as u64);
+        assert_eq!(remote.calls(Verb::Put), 1, "{hashes} {size_before:?}");
+        assert_eq!(remote.names(), ["/out/f"]);
+        assert_eq!(remote.content("/out/f"), Some(WHOLE));
+    }
+}
+
+#[tokio::test]
+async fn what_was_noted_of_another_file_or_name_counts_for_nothing() {
+    let lost = || Scripted::default().failing(Verb::Rename, 0, Wrong::LostAfter);
+    let mut remote = lost();
+    let mut ours = Ours::new(WHOLE);
+    put(&mut remote, &mut ours, &rules(), &mut Attempt::default())
+        .await
+        .unwrap_err();
+    assert_eq!(ours.recalled("/out/g").stage(), Stage::Unsent);
+    assert!(Attempt::recalled("{}", &path("/out/f")).is_none());
+    // Our file is another one by now.
+    remote.reconnect();
+    let mut attempt = ours.recalled("/out/f");
+    ours.version = "2".to_owned();
+    put(&mut remote, &mut ours, &rules(), &mut attempt)
+        .await
+        .unwrap();
+    assert_eq!(remote.calls(Verb::Put), 2);
+    // What came of it is not whole: it is sent anew, and that is noted.
+    let mut remote = lost();
+    put(&mut remote, &mut ours, &rules(), &mut Attempt::default())
+        .await
+        .unwrap_err();
+    remote.reconnect();
+    remote.files.clear();
+    remote.store(b"/out/f.part", b"half".to_vec());
+    let mut remote = remote.failing(Verb::Put, 1, Wrong::LostBefore);
+    let mut attempt = ours.recalled("/out/f");
+    put(&mut remote, &mut ours, &rules(), &mut attempt)
+        .await
+        .unwrap_err();
+    assert_eq!(ours.noted, None);
+}
