@@ -3,8 +3,11 @@
 //! Names here are a contract with scripts: add, never rename.
 
 pub(crate) mod event;
+pub(crate) mod expect;
 pub(crate) mod flow;
 pub(crate) mod integration;
+pub(crate) mod kit;
+mod number;
 pub(crate) mod retention;
 
 use std::path::PathBuf;
@@ -17,8 +20,10 @@ use layover_depot::{
 use layover_retention::Keep;
 
 use crate::cli::event::EventCommand;
+use crate::cli::expect::ExpectCommand;
 use crate::cli::flow::FlowCommand;
 use crate::cli::integration::{ApplyArgs, IntegrationCommand, LocationCommand, SecretsCommand};
+use crate::cli::kit::KitArgs;
 use crate::cli::retention::{OperatorCommand, RetentionCommand};
 use crate::value::{
     AccountOrPath, KeepOrDefault, KeepOrNone, Moment, NewUntil, ReuseOrDefault, SizeOrNone,
@@ -93,15 +98,19 @@ pub(crate) enum Command {
     /// What moves files between folders here and partners' servers, by itself
     #[command(subcommand)]
     Flow(FlowCommand),
+    /// Files that are to be there by a time of day, and what came of it
+    #[command(subcommand)]
+    Expect(ExpectCommand),
     /// What happened, as it is told to your own systems over HTTPS
     #[command(subcommand)]
     Event(EventCommand),
     /// How passwords and keys for partners' servers are kept
     #[command(subcommand)]
     Secrets(SecretsCommand),
-    /// Make integrations, locations and flows what a YAML file says, all of it or nothing
+    /// Make integrations, locations, flows and expectations what a YAML file says, all of it
+    /// or nothing
     Apply(ApplyArgs),
-    /// Print integrations, locations and flows as YAML, as `apply` takes it
+    /// Print integrations, locations, flows and expectations as YAML, as `apply` takes it
     Export,
     /// Who is logged in
     #[command(subcommand)]
@@ -138,7 +147,7 @@ pub(crate) struct StatsWindow {
         long,
         value_name = "N",
         default_value_t = 30,
-        value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_STATISTICS_DAYS))
+        value_parser = number::between(1, MAX_STATISTICS_DAYS)
     )]
     pub(crate) days: u16,
 }
@@ -275,6 +284,8 @@ pub(crate) enum AccountCommand {
     /// What an account may do in which folder
     #[command(subcommand)]
     Permission(PermissionCommand),
+    /// Write what the partner needs to connect: words, settings of clients, fingerprints
+    Kit(KitArgs),
 }
 
 #[derive(Debug, Args)]
@@ -591,7 +602,13 @@ pub(crate) struct JournalArgs {
     #[arg(long)]
     pub(crate) kind: Option<JournalKind>,
     /// Only the newest N entries; 0 is all [default: 100, with --follow 10, with --since all]
-    #[arg(long, short = 'n', value_name = "N", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        short = 'n',
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = number::from(0_u64)
+    )]
     pub(crate) limit: Option<u64>,
     /// Keep printing what happens, until Ctrl-C
     #[arg(long, short)]

@@ -11,6 +11,7 @@ mod demo;
 mod entity;
 mod event;
 mod evidence;
+mod expect;
 mod file;
 mod flow;
 mod folder;
@@ -18,6 +19,7 @@ mod hold;
 mod integration;
 mod journal;
 mod key;
+mod kit;
 mod location;
 mod operator;
 mod permission;
@@ -73,6 +75,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Account(AccountCommand::Permission(command)) => {
             permission::run(&mut context, command).await
         }
+        Command::Account(AccountCommand::Kit(arguments)) => kit::run(&mut context, arguments).await,
         Command::Account(command) => account::run(&mut context, command).await,
         Command::File(command) => file::run(&mut context, command).await,
         Command::Operator(command) => operator::run(&mut context, command).await,
@@ -85,6 +88,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Location(command) => location::run(&mut context, command).await,
         Command::Flow(command) => flow::run(&mut context, command).await,
         Command::Event(command) => event::run(&mut context, command).await,
+        Command::Expect(command) => expect::run(&mut context, command).await,
         Command::Secrets(command) => secrets::run(&mut context, command).await,
         Command::Apply(arguments) => apply::apply(&mut context, arguments).await,
         Command::Export => apply::export(&mut context).await,

@@ -17,10 +17,15 @@ use layover_depot::{
     VfsError,
 };
 use layover_retention::{Flaw, Timestamp};
-use layover_server::{BindError, LogStartError, OptionsError, OutboundError, StartError};
+use layover_server::{
+    BindError, HostKeyError, LogStartError, OptionsError, OutboundError, PublicAddressError,
+    StartError, TlsCertificateError,
+};
 
 use crate::manifest::Mistake;
+use crate::output::printable;
 use crate::password::PasswordError;
+use crate::value::VirtualPathArgError;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +41,14 @@ pub(crate) enum CliError {
         option: &'static str,
         text: String,
         expected: &'static str,
+    },
+    #[error(
+        "--schedule `{text}`: {}",
+        .fault.as_ref().map_or_else(|| "not a schedule".to_owned(), ToString::to_string)
+    )]
+    FlowSchedule {
+        text: String,
+        fault: Option<layover_depot::CronFault>,
     },
     #[error("there is no {of} `{name}`{nearest}")]
     NoFigures {
@@ -53,6 +66,16 @@ pub(crate) enum CliError {
     HookTest {
         name: layover_depot::HookName,
         source: layover_client::webhook::WebhookError,
+    },
+    #[error(
+        "an expectation needs a place: --account NAME and --folder /FOLDER, or --integration NAME \
+         and --location NAME (or --path PATH)"
+    )]
+    ExpectationWithoutPlace,
+    #[error("expectation `{name}` is not met: {reason}")]
+    NotAsExpected {
+        name: layover_depot::ExpectationName,
+        reason: String,
     },
     #[error("a flow needs a folder on the partner's server: --location NAME, or --path PATH")]
     FlowWithoutTarget,
@@ -138,6 +161,8 @@ pub(crate) enum CliError {
     WhichFile,
     #[error(transparent)]
     Path(#[from] PathError),
+    #[error(transparent)]
+    PathArgument(#[from] VirtualPathArgError),
     #[error("nothing to change was given")]
     NothingToChange,
     #[error("no rule for the folder was given")]
@@ -260,6 +285,28 @@ pub(crate) enum CliError {
     NotMoved { failed: usize, of: usize },
     #[error("interrupted: {stays}")]
     Interrupted { stays: String },
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+    #[error(transparent)]
+    TlsCertificate(#[from] TlsCertificateError),
+    #[error(transparent)]
+    PublicAddress(#[from] PublicAddressError),
+    #[error("nothing that account `{account}` may use is served: {protocols}")]
+    NothingServed {
+        account: AccountName,
+        protocols: layover_depot::Protocols,
+    },
+    #[error("the port of {what} is any free one, and no server runs here")]
+    PortUnknown {
+        what: &'static str,
+        option: &'static str,
+    },
+    #[error("there is no {what} yet")]
+    NotMadeYet { what: &'static str },
+    #[error("partners could not check the {which} certificate: its chain ends in an authority")]
+    AuthorityUnknown { which: &'static str },
+    #[error("`{}` is not empty", dir.display())]
+    NotEmpty { dir: PathBuf },
     #[error("not everything is ready")]
     NotReady,
     #[error("the server is not healthy: {reason}")]
@@ -286,7 +333,7 @@ impl CliError {
             text.push_str(&step);
         }
         // When stderr is closed nobody is there to be told.
-        let _ = writeln!(to, "{text}");
+        let _ = writeln!(to, "{}", printable(&text));
     }
 
     /// A file is where it was to go, and the journal does not know.
@@ -434,9 +481,25 @@ impl CliError {
             Self::Interrupted { .. } => "the same command goes on with what is left",
             Self::NoFolderRule => "give --keep, --collected-keep, or both",
             Self::NotReady => "do what the lines above say, then check again",
+            Self::NotAsExpected { .. } => {
+                "what it asks for: layover expect show NAME; what came of its days: layover expect \
+                 history NAME"
+            }
             Self::NotHealthy { .. } => "`layover check`, and the log of `layover serve`",
             Self::UntilIsPast { .. } => "give a date to come",
-            Self::NoSigningKey => "start `layover serve` once",
+            Self::NoSigningKey | Self::NotMadeYet { .. } => "start `layover serve` once",
+            Self::NothingServed { .. } => {
+                "layover account set NAME --protocols ftps,sftp, or switch it on ([ftps] \
+                 explicit_enabled, implicit_enabled; [sftp] enabled)"
+            }
+            Self::PortUnknown { option, .. } => {
+                return Some(format!("start `layover serve`, or say it: {option} PORT"));
+            }
+            Self::AuthorityUnknown { .. } => "give the authority's certificate, too: --ca FILE",
+            Self::NotEmpty { .. } => "name a directory that is empty, or not there yet",
+            Self::PublicAddress(_) => {
+                "correct [ftps] public_address (LAYOVER__FTPS__PUBLIC_ADDRESS), or the name's records"
+            }
             Self::Backup(BackupError::NotEmpty(_)) => {
                 "name another data_dir (and database) in layover.toml, or move the old one aside"
             }

@@ -7,6 +7,7 @@
 //! but [`output`] writes to stdout.
 
 mod cli;
+mod client_line;
 mod command;
 mod context;
 mod credentials;
@@ -18,14 +19,15 @@ mod password;
 mod value;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextValue, ErrorKind};
 
 use crate::cli::Cli;
 use crate::error::CliError;
+use crate::output::printable;
 
 /// Exit code for a command that was refused or failed.
 const FAILED: u8 = 1;
@@ -42,9 +44,10 @@ const MIN_THREADS: usize = 4;
 /// Returns 0 when done, 1 when refused or failed (the reason is on stderr), 2
 /// when the command line or the kind of the arguments is wrong.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return explain(&error),
+        Err(error) => return explain(error, &arguments),
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -63,13 +66,45 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Help and version are asked for and go to stdout; everything else is a
 /// mistake in usage.
-fn explain(error: &clap::Error) -> ExitCode {
+fn explain(error: clap::Error, arguments: &[OsString]) -> ExitCode {
+    let is_asked_for = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    let is_printable = |argument: &OsString| {
+        let text = argument.to_string_lossy();
+        printable(&text) == text
+    };
     // When even this cannot be printed, nobody is there to be told.
-    let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => ExitCode::from(USAGE),
+    if is_asked_for || arguments.iter().all(is_printable) {
+        let _ = error.print();
+    } else {
+        let _ = io::stderr().write_all(repeated_safely(error).as_bytes());
     }
+    match is_asked_for {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(USAGE),
+    }
+}
+
+/// What the parser says of a command line that would move the cursor where it is repeated:
+/// without colours, which could not be told from what was typed.
+fn repeated_safely(mut error: clap::Error) -> String {
+    let context: Vec<_> = error
+        .context()
+        .map(|(kind, value)| (kind, value.clone()))
+        .collect();
+    for (kind, value) in context {
+        let value = match value {
+            ContextValue::String(text) => ContextValue::String(printable(&text)),
+            ContextValue::Strings(texts) => {
+                ContextValue::Strings(texts.iter().map(|text| printable(text)).collect())
+            }
+            _ => continue,
+        };
+        error.insert(kind, value);
+    }
+    printable(&error.render().to_string())
 }
 
 /// Tells on stderr what went wrong and what to do next.
@@ -94,6 +129,34 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_was_typed_is_repeated_without_what_moves_the_cursor() {
+        for bad in [
+            "\u{9b}2J",
+            "\u{1b}[2J",
+            "\u{1b}]0;title",
+            "a\u{202e}b",
+            "\u{7}",
+        ] {
+            for arguments in [
+                &["layover", bad][..],
+                &["layover", "journal", "--kind", bad],
+                &["layover", "account", "list", bad],
+                &["layover", "account", "add", bad, "--entity", "acme"],
+                &["layover", "journal", "--since", bad],
+                &["layover", "file", bad],
+            ] {
+                let error = Cli::try_parse_from(arguments).unwrap_err();
+                let told = repeated_safely(error);
+                assert_eq!(printable(&told), told, "{arguments:?}");
+                let shown = bad.escape_default().to_string();
+                let shown = shown.trim_matches(|letter| letter == 'a' || letter == 'b');
+                assert!(told.contains(shown), "{arguments:?}: {told}");
+                assert!(told.contains("Usage:") || told.contains("--help"), "{told}");
+            }
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Integrations, locations and flows as YAML: read, with every mistake at its
+//! Integrations, locations, flows and expectations as YAML: read, with every mistake at its
 //! line, and written. Besides our own form it reads the partner files and flow
 //! files of Xferity as they stand.
 //!
 //! The parser below is `saphyr-parser`: pure Rust, kept, YAML 1.2, and it gives
 //! events with lines. A deserialiser of serde would end at the first mistake.
 
+mod expectation;
 mod flow;
 mod foreign;
 mod node;
@@ -14,7 +15,7 @@ mod write;
 use std::collections::HashMap;
 use std::fmt;
 
-use layover_depot::{EntityName, FlowDefinition, WantedIntegration};
+use layover_depot::{EntityName, ExpectationDefinition, FlowDefinition, WantedIntegration};
 
 pub(crate) use read::read;
 pub(crate) use write::write;
@@ -27,6 +28,7 @@ pub(crate) const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 pub(crate) struct Manifest {
     pub(crate) integrations: Vec<ReadIntegration>,
     pub(crate) flows: Vec<(usize, FlowDefinition)>,
+    pub(crate) expectations: Vec<(usize, ExpectationDefinition)>,
 }
 
 /// An integration, and where its parts stand.

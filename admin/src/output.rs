@@ -4,7 +4,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::presets::{NOTHING, UTF8_FULL_CONDENSED};
-use comfy_table::{Attribute, Color, ContentArrangement};
+use comfy_table::{Attribute, Color, ColumnConstraint, ContentArrangement, TableStyle, Width};
 use owo_colors::{OwoColorize, Style};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
@@ -134,6 +134,40 @@ impl<W: Write> Output<W> {
         }
     }
 
+    /// Prints a list as it comes, or, at a terminal, as the table that it makes: a list
+    /// that has an end.
+    pub(crate) fn listed(
+        &mut self,
+        array: &mut JsonArray,
+        document: &impl Serialize,
+        row: Vec<Cell>,
+        table: &mut Table,
+    ) -> io::Result<()> {
+        match self.form {
+            Form::Terminal { .. } if table.rows.len() < MAX_TABLE_ROWS => {
+                table.row(row);
+                Ok(())
+            }
+            Form::Terminal { .. } => {
+                self.draw(table)?;
+                table.rows.clear();
+                table.row(row);
+                Ok(())
+            }
+            Form::Json | Form::Plain => self.stream(array, document, &row),
+        }
+    }
+
+    /// Draws the rows that [`Output::listed`] gathered, if there are any.
+    pub(crate) fn draw(&mut self, table: &Table) -> io::Result<()> {
+        match self.form {
+            Form::Terminal { colours } if !table.rows.is_empty() => {
+                writeln!(self.writer, "{}", table.drawn(colours))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Prints one row of a list of unknown length: an element of `array`, or its
     /// cells.
     pub(crate) fn stream(
@@ -205,7 +239,7 @@ impl<W: Write> Output<W> {
 
 /// Tells a person something beside the result. A closed stderr is nobody's loss.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", printable(text));
 }
 
 /// How the elements of a streamed list are held together in JSON.
@@ -343,6 +377,12 @@ enum Look {
 /// are common where nobody set a size): its tables are not folded.
 const MIN_TERMINAL_COLUMNS: u16 = 40;
 
+/// Rows of one table at a terminal; what is longer is told in several.
+const MAX_TABLE_ROWS: usize = 10_000;
+
+/// A column that folds has at least so many letters on a line: less cannot be read.
+const MIN_FOLDED_COLUMNS: usize = 16;
+
 impl Table {
     /// An empty table.
     pub(crate) fn new(headings: impl IntoIterator<Item = &'static str>) -> Self {
@@ -367,24 +407,62 @@ impl Table {
     }
 
     fn drawn(&self, colours: bool) -> String {
-        let mut table = comfy_table::Table::new();
-        match self.look {
-            Look::Framed => {
-                table.load_style(UTF8_FULL_CONDENSED);
-                table.set_header(self.headings.iter().copied());
-            }
-            Look::Aligned => {
-                table.load_style(NOTHING);
-            }
+        let width = comfy_table::Table::new().width();
+        self.drawn_within(
+            width.filter(|width| *width >= MIN_TERMINAL_COLUMNS),
+            colours,
+        )
+    }
+
+    /// Drawn for a terminal so wide; none: as wide as it is. Where it does not fit, only
+    /// the widest column folds; where even that does not do, each row is a block of lines.
+    fn drawn_within(&self, columns: Option<u16>, colours: bool) -> String {
+        if self.look == Look::Aligned {
+            let mut table = self.framed(NOTHING, colours);
+            table.set_content_arrangement(ContentArrangement::Disabled);
+            return table.trim_fmt();
         }
-        let folds = table
-            .width()
-            .is_some_and(|width| width >= MIN_TERMINAL_COLUMNS);
-        table.set_content_arrangement(if folds && self.look == Look::Framed {
-            ContentArrangement::Dynamic
-        } else {
-            ContentArrangement::Disabled
-        });
+        let mut table = self.framed(UTF8_FULL_CONDENSED, colours);
+        table.set_header(self.headings.iter().copied());
+        let Some(columns) = columns.map(usize::from) else {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+            return table.to_string();
+        };
+        let widths = table.column_max_content_widths();
+        let widths: Vec<_> = widths.into_iter().map(usize::from).collect();
+        // A line before each column and behind the last, and a space on both sides.
+        let natural = widths.iter().map(|width| width + 3).sum::<usize>() + 1;
+        if natural <= columns {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+            return table.to_string();
+        }
+        let widest = widths.iter().enumerate().max_by_key(|(_, width)| **width);
+        let Some((widest, its_width)) = widest else {
+            return table.to_string();
+        };
+        let left = (columns + its_width).saturating_sub(natural);
+        let heading = self.headings.get(widest).map_or(0, |name| name.len());
+        if left < MIN_FOLDED_COLUMNS.max(heading) {
+            return self.blocks(colours);
+        }
+        for (at, column) in table.column_iter_mut().enumerate() {
+            let constraint = if at == widest {
+                // Its padding counts.
+                let most = u16::try_from(left.saturating_add(2)).unwrap_or(u16::MAX);
+                ColumnConstraint::Absolute(Width::Fixed(most))
+            } else {
+                ColumnConstraint::ContentWidth
+            };
+            column.set_constraint(constraint);
+        }
+        table.set_width(u16::try_from(columns).unwrap_or(u16::MAX));
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.to_string()
+    }
+
+    fn framed(&self, style: TableStyle, colours: bool) -> comfy_table::Table {
+        let mut table = comfy_table::Table::new();
+        table.load_style(style);
         if colours {
             table.enforce_styling();
         } else {
@@ -393,10 +471,22 @@ impl Table {
         for row in &self.rows {
             table.add_row(row.iter().map(drawn_cell));
         }
-        match self.look {
-            Look::Framed => table.to_string(),
-            Look::Aligned => table.trim_fmt(),
-        }
+        table
+    }
+
+    /// Each row as lines of a heading and its value, an empty line between rows.
+    fn blocks(&self, colours: bool) -> String {
+        let headings = self.headings.iter().map(|name| name.len());
+        let width = headings.max().unwrap_or(0);
+        let blocks = self.rows.iter().map(|row| {
+            let lines = self
+                .headings
+                .iter()
+                .zip(row)
+                .map(|(name, cell)| format!("{name:width$}  {}", cell.shown(colours)));
+            lines.collect::<Vec<_>>().join("\n")
+        });
+        blocks.collect::<Vec<_>>().join("\n\n")
     }
 
     fn plain(&self) -> String {
@@ -456,18 +546,26 @@ fn one_line(text: &str) -> String {
     if text.is_empty() {
         return "-".to_owned();
     }
-    if !text.contains(is_unprintable) {
+    escaped(text, is_unprintable)
+}
+
+/// A text of several lines in which nothing but its line ends and tabs moves the cursor:
+/// what somebody typed, or a partner's server said, may be repeated in it.
+pub(crate) fn printable(text: &str) -> String {
+    escaped(text, |letter| {
+        is_unprintable(letter) && !matches!(letter, '\n' | '\t')
+    })
+}
+
+fn escaped(text: &str, is_bad: impl Fn(char) -> bool) -> String {
+    if !text.contains(&is_bad) {
         return text.to_owned();
     }
-    text.chars()
-        .map(|letter| {
-            if is_unprintable(letter) {
-                letter.escape_default().to_string()
-            } else {
-                letter.to_string()
-            }
-        })
-        .collect()
+    let shown = |letter: char| match is_bad(letter) {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]
@@ -553,6 +651,71 @@ mod tests {
             out.list(&[1], &table(), "none").unwrap();
         });
         assert!(colourful.contains('\u{1b}'), "{colourful:?}");
+    }
+
+    fn runs() -> Table {
+        let mut table = Table::new(["RUN", "STATE", "BEGUN", "NOTE"]);
+        let note = "the partner's server refused the login, and will again until it is told";
+        for (state, note) in [("FAILED", note), ("done", "-")] {
+            let begun = "2026-11-22T09:00:00Z";
+            table.row([
+                Cell::from("1234"),
+                Cell::from(state),
+                Cell::from(begun),
+                Cell::from(note),
+            ]);
+        }
+        table
+    }
+
+    #[test]
+    fn a_table_that_does_not_fit_folds_its_widest_column_and_breaks_no_word_of_others() {
+        let wide = runs().drawn_within(None, false);
+        assert_eq!(runs().drawn_within(Some(200), false), wide);
+        let folded = runs().drawn_within(Some(80), false);
+        for line in folded.lines() {
+            assert!(line.chars().count() <= 80, "{folded}");
+        }
+        for whole in ["FAILED", "2026-11-22T09:00:00Z", "NOTE", " 1234 "] {
+            assert!(folded.contains(whole), "{whole}: {folded}");
+        }
+        assert!(folded.lines().count() > wide.lines().count(), "{folded}");
+    }
+
+    #[test]
+    fn a_table_that_fits_no_way_is_a_block_for_each_row() {
+        let blocks = runs().drawn_within(Some(45), false);
+        let (first, second) = blocks.split_once("\n\n").unwrap();
+        assert!(
+            first.starts_with("RUN    1234\nSTATE  FAILED\nBEGUN  2026-"),
+            "{blocks}"
+        );
+        assert_eq!(first.lines().count(), 4, "{blocks}");
+        assert!(second.ends_with("NOTE   -"), "{blocks}");
+    }
+
+    #[test]
+    fn a_list_as_it_comes_is_a_table_at_a_terminal_alone() {
+        let mut told = Vec::new();
+        for form in [Form::Terminal { colours: false }, Form::Plain, Form::Json] {
+            let mut array = JsonArray::Empty;
+            let mut table = Table::new(["NAME", "SIZE"]);
+            told.push(printed(form, |out| {
+                for name in ["a", "b"] {
+                    let row = vec![Cell::from(name), Cell::from("1")];
+                    out.listed(&mut array, &name, row, &mut table).unwrap();
+                }
+                out.draw(&table).unwrap();
+                out.end_stream(&array, 2, "none").unwrap();
+            }));
+        }
+        assert!(
+            told[0].contains("NAME") && told[0].lines().count() >= 4,
+            "{}",
+            told[0]
+        );
+        assert_eq!(told[1], "a\t1\nb\t1\n");
+        assert_eq!(told[2], "[\n\"a\",\n\"b\"\n]\n");
     }
 
     #[test]

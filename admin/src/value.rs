@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use layover_depot::{AccountName, NameError, SessionReuse, SessionReuseError, VirtualPath};
+use layover_depot::{
+    AccountName, NameError, PathError, PathTexts, SessionReuse, SessionReuseError, VirtualPath,
+};
 use layover_retention::{Keep, Timestamp};
 
 /// One day; a date without a time means the whole day.
@@ -68,6 +70,29 @@ impl FromStr for ByteSize {
             Err(ByteSizeError::Zero)
         } else {
             Ok(Self(bytes))
+        }
+    }
+}
+
+impl ByteSize {
+    /// As it would be typed, to the byte: `100MB`, `1MiB`, `1000001`.
+    pub(crate) fn exact(self) -> String {
+        const NAMES: [(&str, u64); 8] = [
+            ("TiB", 1 << 40),
+            ("GiB", 1 << 30),
+            ("MiB", 1 << 20),
+            ("KiB", 1 << 10),
+            ("TB", 1_000_000_000_000),
+            ("GB", 1_000_000_000),
+            ("MB", 1_000_000),
+            ("KB", 1_000),
+        ];
+        let mut whole = NAMES
+            .iter()
+            .filter(|(_, unit)| self.0.is_multiple_of(*unit));
+        match whole.find(|(_, unit)| self.0 >= *unit) {
+            Some((name, unit)) => format!("{}{name}", self.0 / unit),
+            None => self.0.to_string(),
         }
     }
 }
@@ -249,14 +274,14 @@ pub(crate) enum AccountOrPathError {
     #[error(transparent)]
     Account(#[from] NameError),
     #[error(transparent)]
-    Path(#[from] layover_depot::PathError),
+    Path(#[from] VirtualPathArgError),
 }
 
 impl FromStr for AccountOrPath {
     type Err = AccountOrPathError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(if text.contains('/') {
+        Ok(if text.contains('/') || text.starts_with(HEX) {
             Self::Path(text.parse()?)
         } else {
             Self::Account(text.parse()?)
@@ -266,7 +291,7 @@ impl FromStr for AccountOrPath {
 
 impl AccountOrPath {
     /// The path it is when the home is known already.
-    pub(crate) fn into_path(self) -> Result<VirtualPath, layover_depot::PathError> {
+    pub(crate) fn into_path(self) -> Result<VirtualPath, VirtualPathArgError> {
         match self {
             Self::Path(path) => Ok(path.0),
             Self::Account(name) => Ok(name.as_str().parse::<VirtualPathArg>()?.0),
@@ -274,7 +299,7 @@ impl AccountOrPath {
     }
 }
 
-/// A file or folder in an account's home: `ACCOUNT:/path`.
+/// A file or folder in an account's home: `ACCOUNT:/path`, or `ACCOUNT:hex:2f70617468`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HomePlace {
     pub(crate) account: AccountName,
@@ -289,7 +314,7 @@ pub(crate) enum HomePlaceError {
     #[error(transparent)]
     Account(#[from] NameError),
     #[error(transparent)]
-    Path(#[from] layover_depot::PathError),
+    Path(#[from] VirtualPathArgError),
 }
 
 impl FromStr for HomePlace {
@@ -301,9 +326,9 @@ impl FromStr for HomePlace {
                 account: text.trim_end_matches(':').parse()?,
                 path: VirtualPath::root(),
             }),
-            Some((account, path)) if path.starts_with('/') => Ok(Self {
+            Some((account, path)) if path.starts_with('/') || path.starts_with(HEX) => Ok(Self {
                 account: account.parse()?,
-                path: VirtualPath::parse(path.as_bytes())?,
+                path: path.parse::<VirtualPathArg>()?.0,
             }),
             _ => Err(HomePlaceError::Form),
         }
@@ -312,7 +337,7 @@ impl FromStr for HomePlace {
 
 impl fmt::Display for HomePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.account, self.path)
+        write!(f, "{}:{}", self.account, PathTexts::from(&self.path))
     }
 }
 
@@ -349,20 +374,35 @@ fn is_a_plain_date(text: &str) -> bool {
     !text.contains(['T', 't', ' ', ':'])
 }
 
-/// A path inside a home, as typed; a missing leading slash is forgiven.
+/// Before the bytes of a path that is not UTF-8, in hexadecimal digits.
+const HEX: &str = "hex:";
+
+/// A path inside a home, as typed; a missing leading slash is forgiven. What cannot be typed
+/// as text is given by its bytes: `hex:2f696eff`, the digits being those of `path_hex` in JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VirtualPathArg(pub(crate) VirtualPath);
 
+/// Why a text is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum VirtualPathArgError {
+    #[error(
+        "behind `hex:` come the bytes of the path in hexadecimal digits, as path_hex of --json tells them; a file whose name begins so: /hex:..."
+    )]
+    Hex,
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
 impl FromStr for VirtualPathArg {
-    type Err = layover_depot::PathError;
+    type Err = VirtualPathArgError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let absolute = if text.starts_with('/') {
-            text.to_owned()
-        } else {
-            format!("/{text}")
+        let bytes = match text.strip_prefix(HEX) {
+            Some(digits) => hex::decode(digits).map_err(|_| VirtualPathArgError::Hex)?,
+            None => text.as_bytes().to_vec(),
         };
-        VirtualPath::parse(absolute.as_bytes()).map(Self)
+        // From the top, with a leading slash or without.
+        Ok(Self(VirtualPath::parse(&bytes)?))
     }
 }
 
@@ -494,5 +534,34 @@ mod tests {
     fn a_path_without_leading_slash_is_forgiven() {
         let path: VirtualPathArg = "in/today".parse().unwrap();
         assert_eq!(path.0.to_string(), "/in/today");
+    }
+
+    #[test]
+    fn a_path_that_is_no_text_is_given_by_its_bytes() {
+        let path = |text: &str| text.parse::<VirtualPathArg>().map(|path| path.0);
+        let of_bytes = VirtualPath::parse(b"/in/\xff").unwrap();
+        for text in ["hex:2f696e2fff", "hex:2F696E2FFF", "hex:696e2fff"] {
+            assert_eq!(path(text).as_ref(), Ok(&of_bytes), "{text}");
+        }
+        let place: HomePlace = "alice:hex:2f696e2fff".parse().unwrap();
+        assert_eq!(place.path, of_bytes);
+        assert_eq!(place.to_string(), "alice:/in/\u{fffd} (hex:2f696e2fff)");
+        let only: AccountOrPath = "hex:2f696e2fff".parse().unwrap();
+        assert_eq!(only.into_path(), Ok(of_bytes));
+        // A file whose name begins so.
+        let literal = path("/hex:ff").unwrap();
+        assert_eq!(literal.as_bytes(), b"/hex:ff");
+        for text in ["hex:2", "hex:zz", "hex:/in", "hex: 2f"] {
+            assert_eq!(path(text), Err(VirtualPathArgError::Hex), "{text}");
+        }
+        // Bytes get through no more than text does.
+        assert!(matches!(
+            path("hex:2f00"),
+            Err(VirtualPathArgError::Path(PathError::Nul))
+        ));
+        assert!(matches!(
+            path("hex:2f1b"),
+            Err(VirtualPathArgError::Path(_))
+        ));
     }
 }

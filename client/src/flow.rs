@@ -15,22 +15,21 @@ mod choice;
 mod error;
 mod folder;
 mod moving;
-mod pattern;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use layover_depot::{
-    ClaimedRun, Courier, Depot, FileKey, FlowDefinition, FlowRuns, RunLost, RunReport, RunState,
-    SourceFacts,
+    ClaimedRun, Courier, Depot, FileKey, FlowDefinition, FlowDirection, FlowRuns, RunLost,
+    RunReport, RunState, SourceFacts,
 };
 use layover_retention::{Clock, Timestamp};
 
-pub use pattern::Pattern;
-
 use self::choice::Census;
+pub(crate) use self::choice::LOCKING_SUFFIXES;
 use self::error::RunFault;
 use self::folder::Place;
+pub(crate) use self::folder::{facts_of, is_as_exact_as_it_gets};
 use self::moving::Tally;
 use crate::fault::Permanence;
 use crate::partner::Surroundings;
@@ -73,6 +72,8 @@ pub struct Preview {
     pub waiting: u64,
     /// Files that had moved before.
     pub known: u64,
+    /// Files that were given up, and look as they did then.
+    pub given_up: u64,
 }
 
 /// Why nothing can be said of a run that did not begin.
@@ -117,7 +118,8 @@ impl Engine {
         match ended {
             Ok(tally) => {
                 let again_at = tally.again_at;
-                let is_well = tally.report.failed == 0 && tally.report.dead == 0;
+                let report = &tally.report;
+                let is_well = report.failed == 0 && report.dead == 0 && report.sources_left == 0;
                 let state = if is_well {
                     RunState::Done
                 } else {
@@ -134,14 +136,16 @@ impl Engine {
     async fn end_early(&self, run: &ClaimedRun, fault: &RunFault) -> Result<(), RunLost> {
         let flow = &run.definition;
         let failed = self.runs.failed_before(run).await?;
-        let again =
-            fault.permanence() == Permanence::Transient && failed < u32::from(flow.rules.retries);
+        // What waits for arrivals alone would wait for ever: nothing else makes it run.
+        let waits_for_arrivals = flow.rules.on_arrival && flow.schedule_cron.is_none();
+        let again = fault.permanence() == Permanence::Transient
+            && (failed < u32::from(flow.rules.retries) || waits_for_arrivals);
         let again_at = again.then(|| self.again_at(flow, failed + 1));
         tracing::warn!(
             flow = %flow.name,
             run = run.id.0,
             cause = %fault,
-            again_at = ?again_at.map(|at| at.to_string()),
+            again_at = again_at.map(tracing::field::display),
             "a run of flow `{}` ended early: {fault}",
             flow.name
         );
@@ -180,6 +184,11 @@ impl Engine {
 
     async fn work(&self, run: &ClaimedRun) -> Result<Tally, RunFault> {
         let place = Place::prepare(self, &run.definition).await?;
+        // Where files are to land. One that they are to come from may be made, or moved
+        // there, by its partner.
+        if place.direction == FlowDirection::Download {
+            place.visit.make_folder(&place.home).await?;
+        }
         let worked = self.work_at(run, &place).await;
         let registry = self.depot.registry();
         let actor = layover_depot::Actor::new("flows");
@@ -198,7 +207,8 @@ impl Engine {
         let open = self.runs.open_files(&flow.name).await?;
         let mut connection = place.partner.connect().await?;
         let mut tally = Tally::default();
-        self.finish_sources(run, place, connection.remote(), &open)
+        tally.report.sources_left = self
+            .finish_sources(run, place, connection.remote(), &open)
             .await?;
         let moment = run.local_moment();
         let now = self.clock.0.now();
@@ -210,8 +220,10 @@ impl Engine {
         let seen = found.take_seen();
         let keys = found.keys();
         let known = self.runs.known(&flow.name, &keys).await?;
-        let decision = found.decide(&known, &open, now);
+        let dead = self.runs.given_up(&flow.name).await?;
+        let decision = found.decide(&known, &open, &dead, now);
         tally.report.known = decision.known;
+        tally.report.given_up = decision.given_up;
         tally.report.waiting = decision.waiting;
         tally.try_again(decision.later);
         let (moves, changing) = self
@@ -279,13 +291,15 @@ impl Engine {
         let remote = connection.remote();
         let found = folder::look(&place, remote, flow, moment, Census::NotDue).await?;
         let known = self.runs.known(&flow.name, &found.keys()).await?;
-        let decision = found.decide(&known, &open, self.clock.0.now());
+        let dead = self.runs.given_up(&flow.name).await?;
+        let decision = found.decide(&known, &open, &dead, self.clock.0.now());
         // What was to be seen has been seen.
         let _ = connection.close().await;
         Ok(Preview {
             moves: decision.moves.into_iter().map(|(facts, _)| facts).collect(),
             waiting: decision.waiting,
             known: decision.known,
+            given_up: decision.given_up,
         })
     }
 }

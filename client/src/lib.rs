@@ -13,6 +13,7 @@
 
 pub mod doctor;
 pub mod exchange;
+pub mod expectation;
 mod fault;
 pub mod flow;
 pub mod ftps;

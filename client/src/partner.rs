@@ -6,6 +6,7 @@
 //! long as the [`Partner`], and are never stored. What hardened mode refuses is
 //! refused at use, too: settings may be older than the mode.
 
+mod endings;
 mod error;
 mod ftps;
 mod lessons;
@@ -18,8 +19,10 @@ use std::time::Duration;
 
 use layover_depot::{Integration, IntegrationName, IntegrationProtocol, LocationPath};
 
+pub use endings::{Ends, PartnerEnding, endings};
 pub use error::PartnerError;
-pub use lessons::{CERTIFICATE_LESSON, Settled};
+use lessons::CERTIFICATE_LESSON;
+pub use lessons::Settled;
 pub use pgp::PgpKeys;
 pub use prepare::{Resolved, Unready};
 pub use system_roots::{Authorities, NoSystemRoots, authorities_in, system_authorities};

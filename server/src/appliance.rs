@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_client::Surroundings;
+use layover_client::expectation::Looker;
 use layover_client::flow::Engine;
-use layover_config::{Checksum, Port, Settings};
+use layover_client::secret_ref::SecretSources;
+use layover_config::{Checksum, Networks, Port, Settings};
 use layover_console::{ClockFacts, Console, Facts, JobFacts};
 use layover_depot::{Depot, EndReason, OpenError, Role, RoomTold, VfsError, timer};
 use layover_ftps::Entry;
@@ -21,15 +23,16 @@ use crate::address_file::{AddressFile, Addresses, Listening};
 use crate::certificate_watch::CertificateWatch;
 use crate::clock::SystemClock;
 use crate::clock_watch::ClockWatch;
-use crate::endings::Endings;
+use crate::endings::{EndingBoard, Endings};
 use crate::events::{EventMaker, HookSender};
+use crate::expectations::{ExpectationWatch, LOOKS_AT_ONCE};
 use crate::flows::FlowRunner;
 use crate::host_key::{self, HostKey, HostKeyError};
 use crate::jobs::{Job, JobBoard, JobStatus, drive};
 use crate::limits::raise_open_files;
-use crate::listener::{Admitted, BindError, Listener, Wanted};
+use crate::listener::{Admitted, BindError, Door, Listener, Wanted};
 use crate::options::{
-    OptionsError, depot_options, ftps_certificate, ftps_identity, ftps_options,
+    OptionsError, balancers_of, depot_options, ftps_certificate, ftps_identity, ftps_options,
     passive_port_survey, sftp_options,
 };
 use crate::outbound::surroundings;
@@ -88,6 +91,7 @@ pub struct Appliance {
     addresses: Addresses,
     host_key_fingerprints: Vec<String>,
     certificate_watch: Option<Arc<CertificateWatch>>,
+    endings: Arc<EndingBoard>,
     board: Arc<JobBoard>,
     sweeps: Arc<SweepCounts>,
     stop: Stop,
@@ -335,13 +339,19 @@ impl Appliance {
             addresses,
             host_key_fingerprints,
             certificate_watch: watch.map(Arc::new),
+            endings: Arc::default(),
             board: Arc::new(JobBoard::default()),
             sweeps: Arc::default(),
             stop,
         };
         appliance.run_jobs(settings);
-        appliance.run_events(settings).await;
-        if let Some(surroundings) = appliance.surroundings(settings) {
+        let surroundings = appliance.surroundings(settings);
+        let sources = surroundings.as_ref().map(|found| found.secrets.clone());
+        appliance
+            .run_events(settings, sources.unwrap_or_default())
+            .await;
+        appliance.run_expectations(settings, surroundings.clone());
+        if let Some(surroundings) = surroundings {
             appliance.run_hooks(surroundings.clone());
             appliance.run_flows(settings, surroundings).await;
         }
@@ -358,7 +368,7 @@ impl Appliance {
             appliance.serve_console(settings, listener);
         }
         if let Some(options) = ftps {
-            appliance.serve_ftps(options, listeners.ftps, listeners.ftps_implicit);
+            appliance.serve_ftps(settings, options, listeners.ftps, listeners.ftps_implicit);
         }
         tokio::spawn(supervise(appliance.stop.clone(), depot, address_file));
         let at = &appliance.addresses;
@@ -524,7 +534,7 @@ impl Appliance {
         }
     }
 
-    async fn run_events(&self, settings: &Settings) {
+    async fn run_events(&self, settings: &Settings, sources: SecretSources) {
         let events = self.depot.events();
         if let Err(error) = events.begin().await {
             tracing::warn!(
@@ -542,6 +552,8 @@ impl Appliance {
             depot: self.depot.clone(),
             clock: Arc::clone(&self.clock),
             watch: self.certificate_watch.clone(),
+            sources,
+            board: Arc::clone(&self.endings),
         });
     }
 
@@ -587,6 +599,21 @@ impl Appliance {
         });
     }
 
+    /// Homes are looked at whether partners' servers can be asked or not.
+    fn run_expectations(&self, settings: &Settings, surroundings: Option<Surroundings>) {
+        let clock = Arc::clone(&self.clock);
+        self.run_job(ExpectationWatch {
+            looks: self.depot.expectation_looks(),
+            looker: Looker::new(self.depot.clone(), Arc::clone(&clock), surroundings),
+            clock,
+            slots: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
+            tasks: self.stop.job_tasks.clone(),
+            stop: self.stop.jobs.clone(),
+            keep: settings.journal.keep.as_duration(),
+            pruned_at: None,
+        });
+    }
+
     fn run_job(&self, job: impl Job) {
         let clock = Arc::clone(&self.clock);
         let board = Arc::clone(&self.board);
@@ -601,6 +628,7 @@ impl Appliance {
         let (machine, watch) = (self.machine.clone(), self.certificate_watch.clone());
         let (soft, started_at) = (self.stop.soft.clone(), self.clock.now());
         let sweep_every = settings.retention.sweep_every.as_duration();
+        let (endings, clock) = (Arc::clone(&self.endings), Arc::clone(&self.clock));
         let facts = move || Facts {
             version: env!("CARGO_PKG_VERSION"),
             started_at,
@@ -610,10 +638,19 @@ impl Appliance {
             jobs: board.statuses().iter().map(job_facts).collect(),
             clock: machine.as_deref().map(clock_facts).unwrap_or_default(),
             certificate_ends: watch.as_ref().map(|watch| watch.renewal.state().not_after),
+            expiring: endings.expiring(clock.now()),
         };
         let console = Console::new(self.depot.clone(), Arc::clone(&self.clock), facts);
         let serving = console.serve(listener.into_socket(), self.stop.jobs.clone());
         self.stop.job_tasks.spawn(serving);
+    }
+
+    fn door(&self, balancers: &Networks) -> Door {
+        Door {
+            depot: self.depot.clone(),
+            balancers: balancers_of(balancers),
+            tasks: self.stop.connection_tasks.clone(),
+        }
     }
 
     fn serve_sftp(&self, settings: &Settings, listener: Listener, host_keys: Vec<HostKey>) {
@@ -624,18 +661,19 @@ impl Appliance {
             self.stop.hard.clone(),
         );
         let connections = self.stop.connection_tasks.clone();
-        let accept = listener.accept_until(
-            self.depot.clone(),
-            self.stop.soft.clone(),
-            move |Admitted { stream, peer, slot }| {
-                connections.spawn(server.serve(stream, peer, slot));
-            },
-        );
+        let door = self.door(&settings.sftp.proxy_protocol_from);
+        let accept = listener.accept_until(door, self.stop.soft.clone(), move |admitted| {
+            let Admitted {
+                stream, peer, slot, ..
+            } = admitted;
+            connections.spawn(server.serve(stream, peer, slot));
+        });
         self.stop.connection_tasks.spawn(accept);
     }
 
     fn serve_ftps(
         &self,
+        settings: &Settings,
         options: layover_ftps::Options,
         explicit: Option<Listener>,
         implicit: Option<Listener>,
@@ -653,13 +691,16 @@ impl Appliance {
             };
             let server = server.clone();
             let connections = self.stop.connection_tasks.clone();
-            let accept = listener.accept_until(
-                self.depot.clone(),
-                self.stop.soft.clone(),
-                move |Admitted { stream, peer, slot }| {
-                    connections.spawn(server.serve(stream, peer, slot, entry));
-                },
-            );
+            let door = self.door(&settings.ftps.proxy_protocol_from);
+            let accept = listener.accept_until(door, self.stop.soft.clone(), move |admitted| {
+                let Admitted {
+                    stream,
+                    peer,
+                    found_at,
+                    slot,
+                } = admitted;
+                connections.spawn(server.serve(stream, peer, found_at, slot, entry));
+            });
             self.stop.connection_tasks.spawn(accept);
         }
     }

@@ -1,12 +1,13 @@
 //! Certificates and keys that end: told ahead, once for each of some times before.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use layover_client::pgp::PartnerKey;
+use layover_client::partner::{self, PartnerEnding};
+use layover_client::secret_ref::SecretSources;
+use layover_console::{Expiring, WITHIN_DAYS};
 use layover_depot::{
-    Account, Depot, EntityName, EventKind, Integration, News, PgpPublicKeys, RegistryError,
-    StoreError,
+    Account, Depot, EntityName, EventKind, Integration, News, RegistryError, StoreError,
 };
 use layover_retention::{Clock, Timestamp};
 use serde_json::{Map, Value};
@@ -16,10 +17,6 @@ use crate::jobs::{Job, JobFailure, Next};
 
 /// How often ends are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
-
-/// Days before an end at which it is told, the last being the end itself: a month is what
-/// an authority or a partner may take, and what is told a day before is urgent.
-const DAYS_AHEAD: [u64; 5] = [0, 1, 7, 14, 30];
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -37,7 +34,7 @@ struct Ending {
 /// The nearest of the times ahead that has come; `None`: none has.
 fn days_ahead(end: Timestamp, now: Timestamp) -> Option<u64> {
     let has_come = |days: &u64| now.saturating_add(DAY.saturating_mul(narrow(*days))) >= end;
-    DAYS_AHEAD.into_iter().find(has_come)
+    WITHIN_DAYS.into_iter().find(has_come)
 }
 
 fn narrow(days: u64) -> u32 {
@@ -95,65 +92,56 @@ fn of_account(account: &Account) -> Vec<Ending> {
     certificates.chain(keys).collect()
 }
 
-fn of_integration(integration: &Integration, now: Timestamp) -> Vec<Ending> {
+fn of_partner(integration: &Integration, ending: PartnerEnding) -> Ending {
     let spec = &integration.spec;
-    let keys = [
-        ("recipient_key", &spec.settings.outbound.recipient_key),
-        ("partner_key", &spec.settings.inbound.partner_key),
-    ];
-    let keys = keys.into_iter().filter_map(|(what, key)| {
-        let (fingerprint, at) = end_of_pgp(key.as_ref()?, now)?;
-        Some(Ending {
-            kind: EventKind::KeyExpiring,
-            entity: Some(spec.entity.clone()),
-            subject: format!("key:integration:{}:{fingerprint}", spec.name),
-            at,
-            detail: vec![
-                ("integration", spec.name.to_string()),
-                ("what", what.to_owned()),
-                ("fingerprint", fingerprint),
-            ],
-        })
-    });
-    let mut endings: Vec<_> = keys.collect();
-    // Both may be the same key.
-    endings.dedup_by(|one, other| one.subject == other.subject);
-    endings.extend(shown_certificate(integration));
-    endings
-}
-
-/// The certificate that the partner's server showed last.
-fn shown_certificate(integration: &Integration) -> Option<Ending> {
-    let spec = &integration.spec;
-    let shown = integration
-        .learned
-        .get(layover_client::partner::CERTIFICATE_LESSON)?;
-    let text = |name: &str| shown.get(name)?.as_str().map(ToOwned::to_owned);
-    let fingerprint = text("sha256")?;
-    Some(Ending {
-        kind: EventKind::CertificateExpiring,
+    let PartnerEnding {
+        what,
+        fingerprint,
+        at,
+    } = ending;
+    let (kind, word) = match what.is_a_certificate() {
+        true => (EventKind::CertificateExpiring, "certificate"),
+        false => (EventKind::KeyExpiring, "key"),
+    };
+    Ending {
+        kind,
         entity: Some(spec.entity.clone()),
-        subject: format!("certificate:integration:{}:{fingerprint}", spec.name),
-        at: text("expires_at")?.parse().ok()?,
+        subject: format!("{word}:integration:{}:{fingerprint}", spec.name),
+        at,
         detail: vec![
             ("integration", spec.name.to_string()),
-            ("what", "server certificate".to_owned()),
+            ("what", what.as_str().to_owned()),
             ("fingerprint", fingerprint),
         ],
-    })
+    }
 }
 
-/// When nothing can be encrypted to a key any more. Of one that has ended the doctor
-/// tells, and every transfer.
-fn end_of_pgp(key: &PgpPublicKeys, now: Timestamp) -> Option<(String, Timestamp)> {
-    let now = jiff::Timestamp::from_microsecond(now.as_micros()).ok()?;
-    let read = PartnerKey::read(key.as_str().as_bytes()).ok()?;
-    let report = read.report(now).ok()?;
-    let end = report.expires_at?;
-    Some((
-        report.fingerprint,
-        Timestamp::from_micros(end.as_microsecond()),
-    ))
+/// Ends as they were found last, for whoever asks.
+#[derive(Debug, Default)]
+pub(crate) struct EndingBoard(Mutex<Option<Vec<(EventKind, Timestamp)>>>);
+
+impl EndingBoard {
+    fn put(&self, endings: &[Ending]) {
+        let ends = endings.iter().map(|ending| (ending.kind, ending.at));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends.collect());
+    }
+
+    /// How many end soon; `None`: nobody has looked yet.
+    pub(crate) fn expiring(&self, now: Timestamp) -> Option<Expiring> {
+        let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = board.as_ref()?;
+        let within = |of: EventKind| {
+            WITHIN_DAYS.map(|days| {
+                let last = now.saturating_add(DAY.saturating_mul(narrow(days)));
+                let soon = ends.iter().filter(|(kind, at)| *kind == of && *at <= last);
+                u64::try_from(soon.count()).unwrap_or(u64::MAX)
+            })
+        };
+        Some(Expiring {
+            certificates: within(EventKind::CertificateExpiring),
+            keys: within(EventKind::KeyExpiring),
+        })
+    }
 }
 
 /// Looks at everything that ends.
@@ -162,6 +150,9 @@ pub(crate) struct Endings {
     pub(crate) clock: Arc<dyn Clock>,
     /// None where FTPS is switched off.
     pub(crate) watch: Option<Arc<CertificateWatch>>,
+    /// Where certificates of ours may be that are kept elsewhere.
+    pub(crate) sources: SecretSources,
+    pub(crate) board: Arc<EndingBoard>,
 }
 
 impl Endings {
@@ -182,7 +173,11 @@ impl Endings {
             endings.extend(of_account(&account));
         }
         for integration in registry.list_integrations().await? {
-            endings.extend(of_integration(&integration, now));
+            let ends = partner::endings(&integration, now, &self.sources).await;
+            let ends = ends
+                .into_iter()
+                .map(|ending| of_partner(&integration, ending));
+            endings.extend(ends);
         }
         Ok(endings)
     }
@@ -209,6 +204,7 @@ impl Job for Endings {
     async fn run_once(&mut self) -> Result<Next, JobFailure> {
         let now = self.clock.now();
         let endings = self.all(now).await?;
+        self.board.put(&endings);
         self.tell(endings, now).await?;
         Ok(Next::WhenDue)
     }
@@ -237,6 +233,31 @@ mod tests {
         ] {
             assert_eq!(days_ahead(end, now), days, "{now}");
         }
+    }
+
+    #[test]
+    fn who_asks_is_told_how_many_end_soon() {
+        let end = Timestamp::from_micros(2_000_000_000_000_000);
+        let ending = |kind, days: u32| Ending {
+            kind,
+            entity: None,
+            subject: String::new(),
+            at: end.saturating_add(DAY * days),
+            detail: Vec::new(),
+        };
+        let board = EndingBoard::default();
+        assert_eq!(board.expiring(end), None);
+        let (certificate, key) = (EventKind::CertificateExpiring, EventKind::KeyExpiring);
+        let ends = [
+            (certificate, 0),
+            (certificate, 7),
+            (certificate, 31),
+            (key, 30),
+        ];
+        board.put(&ends.map(|(kind, days)| ending(kind, days)));
+        let found = board.expiring(end).unwrap();
+        assert_eq!(found.certificates, [1, 1, 2, 2, 2]);
+        assert_eq!(found.keys, [0, 0, 0, 0, 1]);
     }
 
     #[test]

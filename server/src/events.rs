@@ -15,8 +15,8 @@ use layover_client::Surroundings;
 use layover_client::webhook::{Webhook, WebhookError};
 use layover_depot::timer::timeout;
 use layover_depot::{
-    ClaimedDelivery, DeliveryFailure, DeliveryOutcome, Depot, Events, Hook, HookId, HookName,
-    Reach, StoreError,
+    ClaimedDelivery, DeliveryFailure, DeliveryOutcome, Depot, DueHook, Events, Hook, HookId, Reach,
+    StoreError,
 };
 use layover_retention::{Clock, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,8 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 /// Requests to one hook at the same time. With `MAX_HOOKS` this is the bound of them all.
 const REQUESTS_AT_ONCE: usize = 4;
 
-/// Deliveries after which a hook is read again: it may have been changed.
+/// Deliveries after which a hook's secret is had again: what a reference leads to may have
+/// changed. A hook that was changed ends the turn at once.
 const DELIVERIES_OF_A_TURN: u32 = 500;
 
 /// The wait behind the first try that failed; it doubles with each.
@@ -102,6 +103,8 @@ impl Job for EventMaker {
 /// How it stands with a hook.
 #[derive(Clone, Copy, Debug, Default)]
 struct Standing {
+    /// Of which version of the hook the rest is known.
+    version: i64,
     /// A task is sending to it.
     is_busy: bool,
     /// How often it gave no answer, one time behind the other.
@@ -158,20 +161,31 @@ impl HookSender {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a task may send to the hook now; it is its only one then.
-    fn take(&self, hook: HookId) -> bool {
+    /// Whether a task may send to the hook now; it is its only one then. One that was
+    /// changed is tried at once.
+    fn take(&self, hook: DueHook) -> bool {
         let now = self.clock.now();
         let mut standings = self.standings();
-        let standing = standings.entry(hook).or_default();
+        let standing = standings.entry(hook.id).or_default();
+        if standing.version != hook.version {
+            *standing = Standing {
+                version: hook.version,
+                is_busy: standing.is_busy,
+                ..Standing::default()
+            };
+        }
         let is_free = !standing.is_busy && standing.until.is_none_or(|until| until <= now);
         standing.is_busy |= is_free;
         is_free
     }
 
-    fn saw(&self, hook: HookId, seen: &Seen) {
+    fn saw(&self, hook: &Hook, seen: &Seen) {
         let now = self.clock.now();
         let mut standings = self.standings();
-        let standing = standings.entry(hook).or_default();
+        let standing = standings.entry(hook.id).or_default();
+        if standing.version != hook.version {
+            return;
+        }
         match seen {
             Seen::Answers => {
                 standing.unanswered = 0;
@@ -200,11 +214,11 @@ impl HookSender {
         let webhook = match self.prepare(&hook).await {
             Ok(webhook) => webhook,
             Err(cause) => {
-                let claimed = events.claim(id, 1).await?;
-                self.saw(id, &Seen::Silent);
+                let claimed = events.claim(&hook, 1).await?;
+                self.saw(&hook, &Seen::Silent);
                 for delivery in &claimed {
                     let reach = Reach::Unanswered;
-                    self.not_delivered(&hook.name, delivery, reach, &cause, None)
+                    self.not_delivered(&hook, delivery, reach, &cause, None)
                         .await?;
                 }
                 return Ok(());
@@ -216,7 +230,7 @@ impl HookSender {
         loop {
             let free = REQUESTS_AT_ONCE.saturating_sub(out.len());
             if goes_on && free > 0 && sent < DELIVERIES_OF_A_TURN && !self.stop.is_cancelled() {
-                for delivery in events.claim(id, free).await? {
+                for delivery in events.claim(&hook, free).await? {
                     sent += 1;
                     let webhook = &webhook;
                     out.push(async move {
@@ -228,11 +242,11 @@ impl HookSender {
             let Some((delivery, outcome)) = out.next().await else {
                 return Ok(());
             };
-            match self.note(&hook.name, &delivery, outcome).await? {
-                Seen::Answers => self.saw(id, &Seen::Answers),
+            match self.note(&hook, &delivery, outcome).await? {
+                Seen::Answers => self.saw(&hook, &Seen::Answers),
                 Seen::Silent => {
                     if goes_on {
-                        self.saw(id, &Seen::Silent);
+                        self.saw(&hook, &Seen::Silent);
                     }
                     goes_on = false;
                 }
@@ -251,14 +265,14 @@ impl HookSender {
 
     async fn note(
         &self,
-        hook: &HookName,
+        hook: &Hook,
         delivery: &ClaimedDelivery,
         outcome: Result<u16, WebhookError>,
     ) -> Result<Seen, StoreError> {
         let error = match outcome {
             Ok(status) => {
                 let is_ours = self.depot.events().delivered(delivery, status).await?;
-                tracing::debug!(%hook, event = %delivery.event.id, status, is_ours, "event delivered");
+                tracing::debug!(hook = %hook.name, event = %delivery.event.id, status, is_ours, "event delivered");
                 return Ok(Seen::Answers);
             }
             Err(error) => error,
@@ -275,32 +289,38 @@ impl HookSender {
 
     async fn not_delivered(
         &self,
-        hook: &HookName,
+        hook: &Hook,
         delivery: &ClaimedDelivery,
         reach: Reach,
         cause: &str,
         asked: Option<Duration>,
     ) -> Result<(), StoreError> {
         let tries = delivery.attempts.saturating_add(1);
-        let pause = wait(tries, jitter()).max(asked.unwrap_or_default());
+        let events = self.depot.events();
+        let now = events.hook(hook.id).await?;
+        // What failed as the hook was before says nothing of how it is now.
+        let pause = match now.is_some_and(|now| now.version != hook.version) {
+            true => Duration::ZERO,
+            false => wait(tries, jitter()).max(asked.unwrap_or_default()),
+        };
         let failure = DeliveryFailure {
             reach,
             cause: cause.to_owned(),
             again_at: self.clock.now().saturating_add(pause),
         };
-        let events = self.depot.events();
+        let name = &hook.name;
         match events.not_delivered(delivery, failure).await? {
             DeliveryOutcome::GivenUp { deliveries } => tracing::error!(
-                %hook,
+                hook = %name,
                 event = %delivery.event.id,
                 deliveries,
-                "hook `{hook}` was given up on for {deliveries} events: {cause}; see: layover event list --undelivered"
+                "hook `{name}` was given up on for {deliveries} events: {cause}; see: layover event list --undelivered"
             ),
             // Once, not with each of its many tries.
             DeliveryOutcome::Again if tries == 1 => tracing::warn!(
-                %hook,
+                hook = %name,
                 event = %delivery.event.id,
-                "hook `{hook}` was not told, and is tried again: {cause}"
+                "hook `{name}` was not told, and is tried again: {cause}"
             ),
             DeliveryOutcome::Again | DeliveryOutcome::Lost => {}
         }
@@ -340,7 +360,7 @@ impl Job for HookSender {
     async fn run_once(&mut self) -> Result<Next, JobFailure> {
         for hook in self.depot.events().due().await? {
             if self.take(hook) {
-                self.begin(hook);
+                self.begin(hook.id);
             }
         }
         Ok(Next::WhenDue)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_client::flow::Engine;
-use layover_depot::{ClaimedRun, FlowRuns, RunLost};
+use layover_depot::{ClaimedRun, FlowRuns, RunLost, WhyLost};
 use layover_retention::{Clock, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -72,9 +72,7 @@ impl FlowRunner {
             };
             match ended {
                 Ok(()) => {}
-                Err(RunLost::Lost) => {
-                    tracing::warn!(%flow, run = run.id.0, "a run of flow `{flow}` was taken over");
-                }
+                Err(RunLost::Lost) => tell_lost(&runs, &run).await,
                 Err(RunLost::Store(error)) => tracing::error!(
                     %flow,
                     run = run.id.0,
@@ -95,6 +93,26 @@ impl FlowRunner {
             self.pruned_at = Some(now);
         }
         Ok(())
+    }
+}
+
+/// A run ends at the next step at which it hears that it is no longer ours.
+async fn tell_lost(runs: &FlowRuns, run: &ClaimedRun) {
+    let (flow, number) = (&run.definition.name, run.id.0);
+    match runs.why_lost(run).await {
+        // What the operator did is nothing to be warned of.
+        Ok(why @ WhyLost::Removed) => {
+            tracing::info!(%flow, run = number, "run {number} of flow `{flow}` has ended: {why}");
+        }
+        Ok(why) => {
+            tracing::warn!(%flow, run = number, "run {number} of flow `{flow}` is not ours any more: {why}");
+        }
+        Err(error) => tracing::warn!(
+            %flow,
+            run = number,
+            error = &error as &dyn std::error::Error,
+            "run {number} of flow `{flow}` is not ours any more, and why cannot be asked"
+        ),
     }
 }
 

@@ -14,7 +14,7 @@ use layover_config::{Algorithms, PemSource, SecretError, SecretRef, Sftp};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use russh::keys::ssh_key::{EcdsaCurve, LineEnding};
-use russh::keys::{Algorithm, HashAlg, PrivateKey};
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 
 /// Folder of the keys below `data_dir`.
 const KEY_DIR_NAME: &str = "keys";
@@ -63,11 +63,30 @@ impl HostKey {
     /// What a client shows on its first visit: `ssh-ed25519 SHA256:...`.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        format!(
-            "{} {}",
-            self.key.algorithm().as_str(),
-            self.key.fingerprint(HashAlg::Sha256)
-        )
+        format!("{} {}", self.algorithm(), self.sha256())
+    }
+
+    /// Its algorithm as SSH names it: `ssh-ed25519`.
+    #[must_use]
+    pub fn algorithm(&self) -> String {
+        self.key.algorithm().as_str().to_owned()
+    }
+
+    /// `SHA256:...`, as `ssh-keygen -l` shows it.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        self.key.fingerprint(HashAlg::Sha256).to_string()
+    }
+
+    /// Its public half as `known_hosts` has it behind the host: `ssh-ed25519 AAAA...`.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn public_line(&self) -> Result<String, HostKeyError> {
+        // Without the comment.
+        PublicKey::from(self.key.public_key().key_data().clone())
+            .to_openssh()
+            .map_err(|source| HostKeyError::NotEncoded { source })
     }
 
     /// The mode of the key's file when others than its owner can get at it.

@@ -12,6 +12,7 @@ mod clock;
 mod clock_watch;
 mod endings;
 mod events;
+mod expectations;
 mod flows;
 mod host_key;
 mod jobs;
@@ -35,14 +36,15 @@ pub use jobs::JobStatus;
 pub use listener::BindError;
 pub use logging::{LogStartError, start as start_logging};
 pub use options::{
-    OptionsError, RetentionRule, depot_options, passive_port_survey, retention_rule, session_reuse,
+    OptionsError, RetentionRule, depot_options, ftps_certificate, passive_port_survey,
+    retention_rule, session_reuse,
 };
 pub use outbound::{OutboundError, surroundings};
 pub use public_address::{PublicAddressError, PublicAddresses};
 pub use signals::{Request, Signals};
 pub use tls_certificate::{
     TlsCertificateError, TlsCertificateState, generated_path as generated_tls_certificate_path,
-    load as load_tls_certificate, read as read_tls_certificate,
+    load as load_tls_certificate, read as read_tls_certificate, read_certificates, trust_anchor,
 };
 pub use user_ca::{UserCaFileError, load as load_user_cas};
 pub use work::{SWEEP_BUDGET, SWEEP_JOB};

@@ -1,19 +1,29 @@
 //! Listening: a bound socket, and the loop that lets peers in.
 //!
 //! The gate is asked before a byte is read or written: a peer from an address
-//! that no account allows costs an accept and a close.
+//! that no account allows costs an accept and a close. Behind a load balancer the
+//! address is the one that the balancer tells (F17).
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use layover_depot::timer::Stopwatch;
-use layover_depot::{AcceptTroubles, Acceptor, ConnectionSlot, Depot, normalise_ip};
+use layover_depot::{
+    AcceptTroubles, Acceptor, AdmitRefused, Balancers, ConnectionSlot, Depot, Proxied,
+    ProxyHeaderFault, normalise_ip, read_proxy_header,
+};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Refused connections are summed up in the log no more often than this.
 const REFUSALS_EVERY: Duration = Duration::from_secs(60);
+
+/// Connections of balancers whose header is being waited for, at each port.
+const MAX_AWAITED_HEADERS: usize = 1024;
 
 /// Why a port could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -76,33 +86,110 @@ impl Listener {
 
     /// Accepts until `stop` and gives every admitted connection to `serve`,
     /// which must return at once.
-    pub(crate) async fn accept_until<F>(self, depot: Depot, stop: CancellationToken, serve: F)
+    pub(crate) async fn accept_until<F>(self, door: Door, stop: CancellationToken, serve: F)
     where
-        F: Fn(Admitted) + Send,
+        F: Fn(Admitted) + Send + Sync + 'static,
     {
-        let mut refusals = Refusals::new();
+        let entrance = Arc::new(Entrance {
+            door,
+            refusals: Mutex::new(Refusals::new()),
+            serve,
+        });
+        let awaited = Arc::new(Semaphore::new(MAX_AWAITED_HEADERS));
         let mut acceptor = Acceptor::new(AcceptTroubles::default());
         loop {
-            let (stream, peer) = tokio::select! {
+            let (stream, from) = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 accepted = acceptor.next(|| self.socket.accept()) => accepted,
             };
-            match depot.gate().admit(normalise_ip(peer.ip())) {
-                Ok(slot) => serve(Admitted { stream, peer, slot }),
-                Err(reason) => refusals.count(peer, &reason),
+            if !entrance.door.balancers.contains(from.ip()) {
+                entrance.enter(stream, from, None);
+                continue;
             }
+            let Ok(place) = Arc::clone(&awaited).try_acquire_owned() else {
+                entrance.refuse(from, &Refusal::TooManyHeaders);
+                continue;
+            };
+            let (entrance, stop) = (Arc::clone(&entrance), stop.clone());
+            let tasks = entrance.door.tasks.clone();
+            tasks.spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = entrance.enter_proxied(stream, from) => {}
+                }
+                drop(place);
+            });
         }
+    }
+}
+
+/// What a listener needs to let peers in.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    /// Whose gate is asked.
+    pub(crate) depot: Depot,
+    /// Who passes connections on.
+    pub(crate) balancers: Balancers,
+    /// Where those are waited for that wait for a header.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// A door, and what is behind it.
+struct Entrance<F> {
+    door: Door,
+    refusals: Mutex<Refusals>,
+    serve: F,
+}
+
+/// Why a connection gets no banner.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Admission(#[from] AdmitRefused),
+    #[error("the load balancer's connection: {0}")]
+    Header(#[from] ProxyHeaderFault),
+    #[error("the load balancer has {MAX_AWAITED_HEADERS} connections without a PROXY header")]
+    TooManyHeaders,
+}
+
+impl<F: Fn(Admitted)> Entrance<F> {
+    async fn enter_proxied(&self, mut stream: TcpStream, from: SocketAddr) {
+        match read_proxy_header(&mut stream).await {
+            Ok(proxied) => self.enter(stream, from, proxied),
+            Err(fault) => self.refuse(from, &fault.into()),
+        }
+    }
+
+    fn enter(&self, stream: TcpStream, from: SocketAddr, proxied: Option<Proxied>) {
+        let peer = proxied.map_or(from, |proxied| proxied.source);
+        match self.door.depot.gate().admit(normalise_ip(peer.ip())) {
+            Ok(slot) => (self.serve)(Admitted {
+                stream,
+                peer,
+                found_at: proxied.map(|proxied| proxied.destination),
+                slot,
+            }),
+            Err(reason) => self.refuse(peer, &reason.into()),
+        }
+    }
+
+    fn refuse(&self, peer: SocketAddr, reason: &Refusal) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.count(peer, reason);
     }
 }
 
 /// A connection that the gate has let in.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    /// The connection; nothing has been read or written.
+    /// The connection; nothing of the peer's has been read, nothing written.
     pub(crate) stream: TcpStream,
-    /// Who is at the other end.
+    /// Who is at the other end, behind a load balancer the client.
     pub(crate) peer: SocketAddr,
+    /// Where a client found the load balancer that passed it on.
+    pub(crate) found_at: Option<SocketAddr>,
     /// Its place within the limits; freed when dropped.
     pub(crate) slot: ConnectionSlot,
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use layover_config::{
-    Algorithms, Checksum, Fsync, MinTls, SecretError, SecretRef, SessionReuse, Settings, Span,
+    Algorithms, Checksum, Fsync, MinTls, Networks, SecretError, SecretRef, SessionReuse, Settings,
+    Span,
 };
-use layover_depot::{GateOptions, Network, Role};
+use layover_depot::{Balancers, GateOptions, Network, Role};
 use layover_ftps::{
     ActiveMode, AnnouncedAddress, Identity, MinVersion, PortSurvey, Tls, TlsOptions,
 };
@@ -128,7 +129,8 @@ pub(crate) fn sftp_options(
 }
 
 /// Where the certificate for FTPS and its key lie.
-pub(crate) fn ftps_certificate(settings: &Settings) -> (SecretRef, SecretRef) {
+#[must_use]
+pub fn ftps_certificate(settings: &Settings) -> (SecretRef, SecretRef) {
     match (&settings.ftps.certificate, &settings.ftps.private_key) {
         (Some(chain), Some(key)) => (SecretRef::File(chain.clone()), key.reference().clone()),
         _ => {
@@ -173,6 +175,7 @@ pub(crate) fn ftps_options(
     layover_ftps::Options {
         tls: Arc::new(Tls::new(tls, identity)),
         passive_ports: ftps.passive_ports.first()..=ftps.passive_ports.last(),
+        balancers: balancers_of(&ftps.proxy_protocol_from),
         public_addresses,
         session_reuse: session_reuse(settings),
         active_mode: if ftps.active_mode {
@@ -186,6 +189,11 @@ pub(crate) fn ftps_options(
         stall_timeout: settings.gate.stall_timeout.as_duration(),
         clock,
     }
+}
+
+/// Who passes connections on, from a `proxy_protocol_from`.
+pub(crate) fn balancers_of(networks: &Networks) -> Balancers {
+    Balancers::new(networks.iter().map(Network::Block).collect())
 }
 
 /// Which of the passive ports can be opened now.

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use layover_config::{SecretError, SecretRef};
-use layover_ftps::{Identity, IdentityFault, IdentityWarning, Tls, Validity, self_signed};
+use layover_ftps::{
+    Certificate, Identity, IdentityFault, IdentityWarning, Tls, Validity, self_signed,
+};
 use layover_retention::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +40,30 @@ pub fn read(chain: &SecretRef, key: &SecretRef) -> Result<Identity, TlsCertifica
         key: key.clone(),
         source: Box::new(source),
     })
+}
+
+/// The certificates of a PEM file without a key.
+///
+/// # Errors
+/// When it cannot be read, or holds something else.
+pub fn read_certificates(file: &Path) -> Result<Vec<Certificate>, TlsCertificateError> {
+    let place = SecretRef::File(file.to_owned());
+    let text = place
+        .resolve()
+        .map_err(|source| TlsCertificateError::Unreadable { source })?;
+    Certificate::from_pem(&text).map_err(|source| TlsCertificateError::NotCertificates {
+        file: file.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+/// The certificate of a chain that issued itself, in DER form: who trusts it needs no
+/// other. `None`: the chain ends in an authority that clients must know.
+#[must_use]
+pub fn trust_anchor(chain: &[Certificate]) -> Option<Vec<u8>> {
+    let mut from_the_end = chain.iter().rev();
+    let anchor = from_the_end.find(|certificate| certificate.is_self_signed())?;
+    Some(anchor.der().to_vec())
 }
 
 /// The generated certificate, made first when it is not there: valid from `now`
@@ -254,6 +280,14 @@ pub enum TlsCertificateError {
     Unreadable {
         /// Which one and why.
         source: SecretError,
+    },
+    /// A file of certificates is malformed.
+    #[error("`{}` holds no certificates that can be used", file.display())]
+    NotCertificates {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        source: Box<IdentityFault>,
     },
     /// They are malformed or do not belong together.
     #[error("the TLS certificate `{chain}` with the key `{key}` cannot be used")]

@@ -13,13 +13,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use layover_client::pgp::{KeyPlan, OwnKey};
 use layover_config::Settings;
 use layover_depot::{
-    AccountName, Actor, Completion, Credential, DeliveryId, EventId, HookAddresses, HookPlain,
-    HookTarget, LoginAttempt, NewAccount, NewEntity, NewNetwork, Proof, Protocol, Protocols,
-    Secret, UploadMode, VirtualPath, WantedHook, timer,
+    AccountName, Actor, Completion, Credential, DeliveryId, EventFilter, EventId, Existing,
+    HookAddresses, HookPlain, HookTarget, IntegrationProtocol, IntegrationSettings,
+    IntegrationSpec, LoginAttempt, NewAccount, NewEntity, NewNetwork, Proof, Protocol, Protocols,
+    Secret, SecretPurpose, UploadMode, VirtualPath, WantedHook, WantedIntegration, timer,
 };
-use layover_retention::{Clock, ManualClock};
+use layover_retention::{Clock, ManualClock, Timestamp};
 use layover_server::{Addresses, Appliance, StartError};
 
 /// Longer than anything here takes on a busy machine.
@@ -447,6 +449,115 @@ async fn a_receiver_that_was_away_for_an_hour_is_told_everything_in_its_order() 
         assert!(sizes.is_sorted(), "{taken:?}");
         sizes.dedup();
         assert_eq!(sizes.len(), 5, "{taken:?}");
+    }
+    stop(appliance).await;
+}
+
+/// An integration `bank` with a PGP key and a TLS certificate of ours, in a file, that end
+/// on that day.
+async fn add_bank(appliance: &Appliance, dir: &Path, ends: (i32, u8, u8)) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut plan = rcgen::CertificateParams::new(vec!["us.example".to_owned()]).unwrap();
+    plan.not_after = rcgen::date_time_ymd(ends.0, ends.1, ends.2);
+    let certificate = dir.join("us.pem");
+    std::fs::write(&certificate, plan.self_signed(&key).unwrap().pem()).unwrap();
+
+    let mut settings = IntegrationSettings::default();
+    let reference = format!("file:{}", certificate.display());
+    settings.tls.client_certificate = Some(reference.parse().unwrap());
+    let wanted = WantedIntegration {
+        spec: IntegrationSpec {
+            name: "bank".parse().unwrap(),
+            display_name: "Bank".parse().unwrap(),
+            entity: "acme".parse().unwrap(),
+            protocol: IntegrationProtocol::Ftps,
+            host: "ftp.example.com".parse().unwrap(),
+            own_port: None,
+            username: "us".parse().unwrap(),
+            settings,
+        },
+        secrets: Vec::new(),
+        locations: None,
+        host_keys: None,
+    };
+    let (registry, actor) = (appliance.depot().registry(), Actor::new("test"));
+    registry.add_integration(&actor, &wanted).await.unwrap();
+    let (year, month, day) = ends;
+    let made = OwnKey::generate(&KeyPlan {
+        user_id: "Layover bank",
+        created_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        expires_at: Some(
+            format!("{year}-{month:02}-{day:02}T00:00:00Z")
+                .parse()
+                .unwrap(),
+        ),
+    })
+    .unwrap();
+    registry
+        .install_key(
+            &actor,
+            &wanted.spec.name,
+            SecretPurpose::PgpKey,
+            Secret::new("never used here"),
+            &made.public_armored().unwrap(),
+            Existing::Refuse,
+        )
+        .await
+        .unwrap();
+}
+
+/// Which of the integration's ends were told, and how many days ahead, in their order.
+async fn ends_told(appliance: &Appliance) -> Vec<(String, u64)> {
+    let filter = EventFilter {
+        limit: 1_000,
+        ..EventFilter::default()
+    };
+    let events = appliance.depot().events().query(&filter).await.unwrap();
+    let of_bank = events
+        .iter()
+        .filter(|event| event.detail.get("integration").is_some());
+    let told = of_bank.map(|event| {
+        assert_eq!(event.entity, Some("acme".parse().unwrap()));
+        let told = |name: &str| event.detail.get(name).unwrap();
+        let what = told("what").as_str().unwrap().to_owned();
+        (what, told("days_ahead").as_u64().unwrap())
+    });
+    told.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ends_of_our_own_keys_and_certificates_are_told_ahead_each_time_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = clock_at("2026-03-01T00:00:00Z");
+    let mut appliance = start(dir.path(), &clock).await;
+    add_account(&appliance, "partner").await;
+    add_bank(&appliance, dir.path(), (2026, 5, 1)).await;
+
+    let mut wanted = Vec::new();
+    for (day, ahead) in [
+        ("2026-03-31T00:00:00Z", None),
+        ("2026-04-01T01:00:00Z", Some(30)),
+        ("2026-04-16T23:00:00Z", None),
+        ("2026-04-24T01:00:00Z", Some(7)),
+        ("2026-04-30T01:00:00Z", Some(1)),
+        ("2026-05-02T00:00:00Z", Some(0)),
+    ] {
+        let day: Timestamp = day.parse().unwrap();
+        let before = runs(&appliance, "endings");
+        clock.advance(day.duration_since(clock.now()));
+        until("ends to be looked at", || {
+            runs(&appliance, "endings") > before
+        })
+        .await;
+        if let Some(days) = ahead {
+            wanted.extend(["own_key", "client certificate"].map(|what| (what.to_owned(), days)));
+        }
+        assert_eq!(ends_told(&appliance).await, wanted, "{day}");
+        // Another process of the node knows what was told.
+        stop(appliance).await;
+        appliance = start(dir.path(), &clock).await;
+        until("ends to be looked at", || runs(&appliance, "endings") > 0).await;
+        assert_eq!(ends_told(&appliance).await, wanted, "{day}");
     }
     stop(appliance).await;
 }

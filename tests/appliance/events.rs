@@ -1,12 +1,21 @@
 //! Events, told to a receiver over TLS by the real executable.
 
+mod nodes;
+
 use std::process::Command;
+use std::time::Duration;
 
 use layover_tests::receiver::{Received, Receiver};
 use layover_tests::wait::{self, PATIENCE};
 use layover_tests::{Engine, Layover, Setup, on_both_engines, process};
 
-on_both_engines!(what_happens_is_told_signed_and_nothing_is_lost_while_the_receiver_is_away,);
+on_both_engines!(
+    what_happens_is_told_signed_and_nothing_is_lost_while_the_receiver_is_away,
+    what_waits_for_a_hook_goes_where_it_leads_since_it_was_changed,
+);
+
+/// For what waits for a lease, or for two nodes on a busy machine.
+const LONG: Duration = Duration::from_secs(240);
 
 /// Verifies a signature as README tells a receiver to.
 const VERIFY: &str = r#"
@@ -126,6 +135,73 @@ fn what_happens_is_told_signed_and_nothing_is_lost_while_the_receiver_is_away(en
     let hooks = layover.rows(&["event", "hook", "list"]);
     assert_eq!(hooks.len(), 1);
     assert_eq!(hooks[0]["name"], "other");
+}
+
+fn what_waits_for_a_hook_goes_where_it_leads_since_it_was_changed(engine: Engine) {
+    let layover = Setup::new(engine).prepare();
+    let account = layover.account("partner").add();
+    let away = Receiver::start(layover.scratch());
+    away.fall_silent();
+    let old = add_hook(&layover, "crm", &away, &["--kind", "file.arrived"]);
+    layover.start();
+    let mut sftp = account.sftp(&layover);
+    for path in [&b"/a"[..], b"/b", b"/a"] {
+        sftp.put(path, b"content").expect("put");
+    }
+    wait::until("the receiver to be missed", PATIENCE, || {
+        let rows = layover.rows(&["event", "list", "--undelivered"]);
+        let is_tried = rows.iter().any(|row| row["attempts"].as_u64() > Some(0));
+        (rows.len() == 3 && is_tried).then_some(())
+    });
+
+    let set = ["event", "hook", "set", "crm"];
+    let there = Receiver::start(layover.client_dir());
+    let url = there.url();
+    let to = ["--url", &url, "--ca-certificate", there.authority()];
+    let changed = layover.json(&[&set[..], &to, &["--new-secret"]].concat());
+    assert_eq!(changed["url"], url.as_str());
+    let secret = changed["made_secret"].as_str().expect("a secret");
+    assert_ne!(secret, old);
+    wait::until("everything to be delivered", PATIENCE, || {
+        let rows = layover.rows(&["event", "list", "--undelivered"]);
+        rows.is_empty().then_some(())
+    });
+    assert_eq!(of_file(&there, "/a"), ["file.arrived", "file.arrived"]);
+    assert_eq!(of_file(&there, "/b"), ["file.arrived"]);
+    assert!(away.received().is_empty());
+    for received in there.received() {
+        assert!(is_signed(&received, secret) && !is_signed(&received, &old));
+    }
+
+    // Kinds count from now on.
+    layover.admin(&[&set[..], &["--kind", "file.deleted"]].concat());
+    sftp.put(b"/c", b"content").expect("put");
+    sftp.remove(b"/c").expect("remove");
+    let told = wait::until("the removal to be told", PATIENCE, || {
+        let told = of_file(&there, "/c");
+        (!told.is_empty()).then_some(told)
+    });
+    assert_eq!(told, ["file.deleted"]);
+    let again = layover.run(&[&set[..], &["--kind", "file.deleted"]].concat());
+    assert!(again.expect_ok().stdout.contains("was so already"));
+    for (arguments, says) in [
+        (&["--url", "http://10.0.0.1/x"][..], "--allow-plain"),
+        (&["--kind", "hook.test"], "never kept"),
+        (&[], "nothing to change"),
+    ] {
+        let refused = layover.run(&[&set[..], arguments].concat());
+        assert!(!refused.ok(), "{refused}");
+        assert!(refused.stderr.contains(says), "{refused}");
+    }
+
+    let shown = layover.json(&["event", "hook", "show", "crm"]);
+    assert_eq!(shown["url"], url.as_str());
+    assert_eq!(shown["kinds"], serde_json::json!(["file.deleted"]));
+    let journal = layover.admin(&["journal", "--json", "--limit", "0"]).text();
+    assert_eq!(journal.matches("\"hook.set\"").count(), 2, "{journal}");
+    for kept_out in [secret, &old, "/events"] {
+        assert!(!journal.contains(kept_out), "{journal}");
+    }
 }
 
 #[test]

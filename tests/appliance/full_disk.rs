@@ -2,6 +2,7 @@
 
 use layover_tests::account::PASSWORD;
 use layover_tests::openssh;
+use layover_tests::packet::open;
 use layover_tests::skip::skip;
 use layover_tests::storage::Tmpfs;
 use layover_tests::wait::{self, PATIENCE};
@@ -178,6 +179,40 @@ fn on_a_full_disk_partners_are_refused_and_files_still_go(protocol: Protocol) {
         failing(layover, "storage").is_none().then_some(())
     });
     layover.run(&["journal", "verify"]).expect_ok();
+}
+
+/// A hole takes no room, so a file of terabytes would cost a partner one byte; what we acknowledge we keep, and
+/// could not when it is filled.
+#[test]
+fn a_file_cannot_end_behind_what_the_disk_could_hold() {
+    let Some(OneDisk {
+        layover, account, ..
+    }) = &serve_on_one_disk(|at| Tmpfs::mount(at, DISK_MIB))
+    else {
+        return;
+    };
+    let mut sftp = account.sftp(layover);
+    let handle = sftp.open(b"/fits", open::FRESH).expect("open");
+    sftp.write(&handle, 100 << 20, b"end")
+        .expect("there is room");
+    // It would take no more room with each step.
+    let further = (DISK_MIB + 1) << 20;
+    let refused = sftp.write(&handle, further, b"end").expect_err("no room");
+    assert!(is_of_a_full_disk(&format!("{refused:?}")), "{refused:?}");
+    sftp.close(&handle).expect_err("it is not published");
+    for far in [further, 4 << 40] {
+        let handle = sftp.open(b"/far", open::FRESH).expect("open");
+        let refused = sftp.write(&handle, far, b"x").expect_err("no room");
+        assert!(is_of_a_full_disk(&format!("{refused:?}")), "{refused:?}");
+        sftp.close(&handle).expect_err("it is not published");
+    }
+    assert_eq!(sftp.names(b"/").expect("list"), Vec::<String>::new());
+    sftp.put(b"/small", b"content").expect("put");
+    wait::until("its checksum", PATIENCE, || {
+        let files = layover.rows(&["file", "list", "partner"]);
+        let file = files.iter().find(|file| file["path"] == "/small")?;
+        file["sha256"].is_string().then_some(())
+    });
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! What the console's address tells: metrics and health, and what it bears.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use layover_tests::account::PASSWORD;
+use layover_tests::ftps::Entry;
 use layover_tests::http::{self, Samples, parse_metrics};
 use layover_tests::wait::{self, PATIENCE, Timer};
 use layover_tests::{Engine, Layover, Protocol, Setup, over_both_protocols};
@@ -15,7 +16,7 @@ use layover_tests::{Engine, Layover, Protocol, Setup, over_both_protocols};
 const MAX_CONNECTIONS: usize = 16;
 const MAX_HEAD_BYTES: usize = 4_096;
 const MAX_HEADERS: usize = 32;
-const HEAD_LIMIT: Duration = Duration::from_secs(5);
+const HEAD_LIMIT: Duration = Duration::from_secs(2);
 
 over_both_protocols!(what_partners_do_is_counted);
 
@@ -115,7 +116,8 @@ fn what_the_database_knows_is_told_on_every_engine() {
             .expect("put");
         let told = wait::until("the file to be told of", PATIENCE, || {
             let told = metrics(&layover);
-            (value(&told, "layover_stored_bytes", &[]) == 7.0).then_some(told)
+            let is_looked_at = told.keys().any(|(name, _)| name == "layover_expiring");
+            (value(&told, "layover_stored_bytes", &[]) == 7.0 && is_looked_at).then_some(told)
         });
         let of = |name| value(&told, name, &[]);
         for up in ["layover_database_up", "layover_storage_writable"] {
@@ -143,6 +145,10 @@ fn what_the_database_knows_is_told_on_every_engine() {
         }
         assert!(of("layover_retention_sweep_runs_total") >= 1.0);
         assert!(of("layover_certificate_expiry_seconds") > 86_400.0);
+        for (kind, days) in [("certificate", "0"), ("certificate", "30"), ("key", "30")] {
+            let labels = [("kind", kind), ("within_days", days)];
+            assert_eq!(value(&told, "layover_expiring", &labels), 0.0, "{kind}");
+        }
         let ready = http::get(layover.console_address(), "/health/ready");
         assert_eq!(
             (ready.status, &ready.headers["content-type"][..]),
@@ -268,48 +274,31 @@ fn a_requests_head_is_limited_in_bytes_and_headers() {
     assert_eq!(status(console, &with_headers(MAX_HEADERS + 1)), 431);
 }
 
+/// Whoever reaches the port can open connections and be silent: nobody's probe waits for them.
 #[test]
-fn connections_are_limited_in_number_and_a_silent_one_ends() {
+fn probes_are_answered_while_others_are_silent() {
     let layover = serve();
     let console = layover.console_address();
-    let waiting = Timer::start();
-    let mut silent: Vec<_> = (0..MAX_CONNECTIONS)
-        .map(|_| http::connect(console))
-        .collect();
-    // The last place can still be used, by who has it.
-    let mut last = silent.pop().expect("a connection");
-    last.write_all(b"GET /health/live HTTP/1.1\r\nHost: c\r\n\r\n")
-        .expect("ask");
-    assert_eq!(http::read_answer(last).expect("an answer").status, 200);
-    let last = wait::until("the freed place to be used", PATIENCE, || {
-        let mut last = http::connect(console);
-        last.write_all(b"GET /health/live HTTP/1.1\r\nHost").ok()?;
-        let mut byte = [0];
-        last.set_read_timeout(Some(Duration::from_millis(100)))
-            .ok()?;
-        // Turned away means an end; a place means silence.
-        let silent = last
-            .peek(&mut byte)
-            .is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
-        silent.then_some(last)
-    });
-    let request = "GET /health/live HTTP/1.1\r\nHost: c\r\n\r\n";
-    assert!(
-        http::exchange(console, request).is_none(),
-        "one more than the limit"
-    );
-    for stream in silent.into_iter().chain([last]) {
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("set time-out");
+    let mut silent = Vec::new();
+    for round in 0..4 {
+        silent.extend((0..MAX_CONNECTIONS).map(|_| http::connect(console)));
+        let (path, asked) = ("/health/live", Timer::start());
+        assert_eq!(http::get(console, path).status, 200, "round {round}");
+        let under = silent.len();
+        assert!(asked.elapsed() < HEAD_LIMIT * 5, "slow under {under}");
+        // And so is who has begun to ask only.
+        let mut begun = http::connect(console);
+        begun
+            .write_all(b"GET /health/live HTTP/1.1\r\nHost")
+            .expect("begin to ask");
+        silent.push(begun);
+    }
+    // Those that gave way have ended, and the others end in time.
+    for stream in silent {
         // hyper may say 408 to who had begun to ask.
         let end = http::read_answer(stream);
         assert!(end.is_none_or(|end| end.status == 408));
     }
-    assert!(waiting.elapsed() >= HEAD_LIMIT);
-    wait::until("room for another", PATIENCE, || {
-        http::exchange(console, request).filter(|answer| answer.status == 200)
-    });
 }
 
 #[test]
@@ -334,4 +323,75 @@ fn a_taken_console_port_is_told_with_its_setting() {
     let check = second.run(&["check"]);
     assert!(check.stdout.contains("console port"), "{check}");
     assert!(check.stdout.contains("LAYOVER__CONSOLE__LISTEN"), "{check}");
+}
+
+/// Ports that a process listens on.
+fn listens_on(pid: u32) -> BTreeSet<u16> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors");
+    let sockets: BTreeSet<_> = descriptors
+        .filter_map(|descriptor| fs::read_link(descriptor.ok()?.path()).ok())
+        .filter_map(|target| {
+            let inode = target
+                .to_str()?
+                .strip_prefix("socket:[")?
+                .strip_suffix(']')?;
+            Some(inode.to_owned())
+        })
+        .collect();
+    let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).expect("its sockets");
+    let listening = table.lines().skip(1).filter_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let is_its = fields.get(3) == Some(&"0A") && sockets.contains(*fields.get(9)?);
+        let port = fields.get(1)?.rsplit_once(':')?.1;
+        is_its.then(|| u16::from_str_radix(port, 16).ok()).flatten()
+    });
+    listening.collect()
+}
+
+#[test]
+fn a_console_that_is_switched_off_listens_nowhere_and_everything_else_is_well() {
+    let layover = Setup::new(Engine::Sqlite)
+        .set("console", "enabled", "false")
+        .prepare();
+    let account = layover.account("partner").add();
+    layover.start();
+    let of_partners = [
+        layover.sftp_address(),
+        layover.ftps_address(Entry::Explicit),
+        layover.ftps_address(Entry::Implicit),
+    ];
+    let expected: BTreeSet<_> = of_partners.iter().map(SocketAddr::port).collect();
+    assert_eq!(listens_on(layover.pid()), expected);
+    account
+        .sftp(&layover)
+        .put(b"/file", b"content")
+        .expect("put");
+
+    let healthy = layover.run(&["status", "--health"]).expect_ok();
+    assert!(healthy.stdout.contains("healthy"), "{healthy}");
+    let status = layover.json(&["status"]);
+    assert_eq!(status["running"], true);
+    assert!(status["server"]["console"].is_null(), "{status}");
+    let shown = layover.admin(&["status"]).stdout;
+    let line = shown.lines().find(|line| line.contains("console"));
+    assert!(
+        line.is_some_and(|line| line.contains("switched off")),
+        "{shown}"
+    );
+    let checked = layover.rows(&["check"]);
+    let console = checked.iter().find(|line| line["what"] == "console port");
+    let console = console.expect("a line of it");
+    assert_eq!(console["state"], "ready");
+    assert_eq!(console["detail"], "switched off by [console] enabled");
+    layover.stop();
+
+    // With it there is one more.
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    layover.start();
+    let ports = listens_on(layover.pid());
+    assert!(
+        ports.contains(&layover.console_address().port()),
+        "{ports:?}"
+    );
+    assert_eq!(ports.len(), 4, "{ports:?}");
 }

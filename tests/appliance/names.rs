@@ -24,6 +24,7 @@ over_both_protocols!(
     no_spelling_of_dot_dot_leaves_the_home,
     a_link_in_the_tree_leads_nowhere,
     s03_names_that_are_not_utf_8_come_back_byte_for_byte,
+    a_name_that_is_no_text_is_listed_held_and_removed_by_its_bytes,
     the_upload_area_cannot_be_reached_by_its_name,
     control_characters_are_refused_and_the_session_goes_on,
 );
@@ -227,6 +228,99 @@ fn s03_names_that_are_not_utf_8_come_back_byte_for_byte(protocol: Protocol, engi
         assert_eq!(partner.get(&path).expect("get"), name);
         assert_eq!(partner.size(&path).expect("size"), name.len() as u64);
     }
+}
+
+/// S03, for operators: they name what they cannot type.
+fn a_name_that_is_no_text_is_listed_held_and_removed_by_its_bytes(
+    protocol: Protocol,
+    engine: Engine,
+) {
+    let (layover, account) = serve_on(engine);
+    let mut partner = account.partner(&layover, protocol);
+    partner.make_dir(b"/in-\xff").expect("make a folder");
+    for name in [&b"/in-\xff/one-\xff"[..], b"/in-\xff/one-\xfe", b"/hex:2f"] {
+        partner.put(name, b"content").expect("put");
+    }
+    let hex = "2f696e2dff2f6f6e652dff";
+    let of_bytes = format!("hex:{hex}");
+    let rows = layover.rows(&["file", "list", "partner"]);
+    let found: Vec<_> = rows.iter().map(|row| row["path_hex"].as_str()).collect();
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    assert!(found.contains(&Some(hex)), "{rows:?}");
+    let text = rows.iter().find(|row| row["path"] == "/hex:2f");
+    assert!(text.expect("it is there")["path_hex"].is_null());
+    // What is shown can be given back.
+    let shown = layover.admin(&["file", "list", "partner"]).stdout;
+    assert!(shown.contains(&format!("({of_bytes})")), "{shown}");
+    for (of, count) in [(of_bytes.as_str(), 1), ("hex:2f696e2dff", 2)] {
+        let rows = layover.rows(&["file", "list", "partner", of]);
+        assert_eq!(rows.len(), count, "{of}: {rows:?}");
+    }
+    // What stands for a byte that is no text is another name.
+    let refused = layover.run(&["file", "list", "partner", "/in-\u{fffd}"]);
+    let refused = refused.expect_code(1);
+    assert!(refused.stderr.contains("there is no"), "{refused}");
+    assert_eq!(
+        layover
+            .rows(&["file", "list", "--home", "partner", &of_bytes])
+            .len(),
+        1
+    );
+    let forecast = layover.rows(&["retention", "forecast", "--within", "30d", "--files"]);
+    let hexes = forecast.iter().filter(|row| row["path_hex"] == hex);
+    assert_eq!(hexes.count(), 1, "{forecast:?}");
+    let journal = layover.rows(&["journal", "--path", &of_bytes, "--limit", "0"]);
+    assert!(!journal.is_empty());
+    assert!(
+        journal.iter().all(|row| row["path_hex"] == hex),
+        "{journal:?}"
+    );
+
+    let until = ["--reason", "a case", "--until", "90d"];
+    let add = ["retention", "hold", "add", "partner", &of_bytes];
+    let hold = layover.json(&[&add[..], &until].concat());
+    assert_eq!(
+        (&hold["path_hex"], &hold["scope"]),
+        (&hex.into(), &"file".into())
+    );
+    let holds = layover.rows(&["retention", "hold", "list"]);
+    assert_eq!(holds[0]["path_hex"], hex);
+    let rule = ["partner", "hex:2f696e2dff", "--reason", "a rule"];
+    layover.admin(
+        &[
+            &["retention", "folder", "set"][..],
+            &rule,
+            &["--keep", "1d"],
+        ]
+        .concat(),
+    );
+    let rules = layover.rows(&["retention", "folder", "list", "partner"]);
+    assert_eq!(rules[0]["path_hex"], "2f696e2dff");
+    let permit = ["account", "permission", "set", "partner", "hex:2f696e2dff"];
+    layover.admin(&[&permit[..], &["list,read,write,delete"]].concat());
+    let permissions = layover.rows(&["account", "permission", "list", "partner"]);
+    assert_eq!(permissions[0]["path_hex"], "2f696e2dff");
+
+    let removed = layover.json(&["file", "remove", "partner", &of_bytes]);
+    assert_eq!(
+        (&removed["path_hex"], &removed["files"]),
+        (&hex.into(), &1.into())
+    );
+    partner
+        .get(b"/in-\xff/one-\xff")
+        .expect_err("it is removed");
+    assert_eq!(
+        partner.get(b"/in-\xff/one-\xfe").expect("the other"),
+        b"content"
+    );
+    for (wrong, says) in [("hex:2", "hexadecimal"), ("hex:2f00", "NUL")] {
+        let refused = layover.run(&["file", "remove", "partner", wrong]);
+        let refused = refused.expect_code(2);
+        assert!(refused.stderr.contains(says), "{refused}");
+    }
+    layover.admin(&["file", "remove", "partner", "/hex:2f"]);
+    assert_eq!(layover.rows(&["file", "list", "partner"]).len(), 1);
+    ledger::agrees_with_tree(&layover, "partner");
 }
 
 fn the_upload_area_cannot_be_reached_by_its_name(protocol: Protocol, engine: Engine) {

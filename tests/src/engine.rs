@@ -61,6 +61,14 @@ impl Database {
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
+
+    /// The same, which stays when this value goes.
+    pub(crate) fn borrowed(&self) -> Self {
+        Self {
+            url: self.url.clone(),
+            on_server: None,
+        }
+    }
 }
 
 impl Database {

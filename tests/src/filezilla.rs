@@ -28,6 +28,17 @@ pub enum Side {
     Remote,
 }
 
+/// What its site manager holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Sites<'a> {
+    /// The site that is opened.
+    pub name: &'a str,
+    /// Its host, whose certificate is trusted.
+    pub host: &'a str,
+    /// The whole file.
+    pub xml: &'a str,
+}
+
 /// FileZilla with a connection that shows the home's root; ended when dropped.
 #[derive(Debug)]
 pub struct FileZilla {
@@ -87,10 +98,38 @@ impl FileZilla {
     /// # Panics
     /// With its message log, when it does not come so far.
     pub fn open(login: &FtpsLogin<'_>, local: &Path, tls: Tls) -> Self {
+        let host = login.layover.ftps_address(login.entry).ip().to_string();
+        let sites = Sites {
+            name: SITE,
+            host: &host,
+            xml: &own_site(login),
+        };
+        let mut filezilla = Self::begin(login, local, tls, &sites);
+        filezilla.wait_for_root(SITE);
+        filezilla
+    }
+
+    /// The same with sites that somebody else wrote, of which one is opened; it asks for the
+    /// password.
+    ///
+    /// # Panics
+    /// With its message log, when it does not come so far.
+    pub fn open_site(login: &FtpsLogin<'_>, local: &Path, sites: &Sites<'_>) -> Self {
+        let mut filezilla = Self::begin(login, local, Tls::V13, sites);
+        let question = filezilla.find_window("Enter password");
+        // No window manager gives a new window the keyboard.
+        filezilla.xdotool(&["windowfocus", "--sync", &question]);
+        filezilla.xdotool(&["type", "--clearmodifiers", login.password()]);
+        filezilla.keys(&["Return"]);
+        filezilla.wait_for_root(sites.name);
+        filezilla
+    }
+
+    fn begin(login: &FtpsLogin<'_>, local: &Path, tls: Tls, sites: &Sites<'_>) -> Self {
         let settings = tempfile::tempdir_in(&login.account.client_dir)
             .expect("make a folder for FileZilla's settings")
             .keep();
-        write_settings(&settings, login);
+        write_settings(&settings, login, sites);
         let display = Display::open(&settings);
         let mut command = Command::new("filezilla");
         command
@@ -101,7 +140,7 @@ impl FileZilla {
             // Neither desktop services nor accessibility: both would start processes that stay.
             .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/dev/null")
             .env("NO_AT_BRIDGE", "1")
-            .args(["-c", &format!("0/{SITE}"), "-a"])
+            .args(["-c", &format!("0/{}", sites.name), "-a"])
             .arg(local)
             .stdin(Stdio::null());
         // It has no setting of its own for that; its library has.
@@ -116,16 +155,18 @@ impl FileZilla {
             .stdout(output.try_clone().expect("share the output"))
             .stderr(output);
         let program = Ended(command.spawn().expect("start filezilla"));
-        let mut filezilla = Self {
+        Self {
             program,
             display,
             settings,
             window: String::new(),
-        };
-        filezilla.expect_in_log("Directory listing of \"/\" successful", 1);
+        }
+    }
+
+    fn wait_for_root(&mut self, site: &str) {
+        self.expect_in_log("Directory listing of \"/\" successful", 1);
         // Its title has the site's name only when it is connected.
-        filezilla.window = filezilla.find_window(SITE);
-        filezilla
+        self.window = self.find_window(site);
     }
 
     /// Gives one list the keyboard.
@@ -221,9 +262,8 @@ impl FileZilla {
 }
 
 /// What a person would have clicked before: the site, its certificate, and no questions.
-fn write_settings(settings: &Path, login: &FtpsLogin<'_>) {
-    let server = login.layover.ftps_address(login.entry);
-    let (host, port) = (server.ip(), server.port());
+fn write_settings(settings: &Path, login: &FtpsLogin<'_>, sites: &Sites<'_>) {
+    let (host, port) = (sites.host, login.layover.ftps_address(login.entry).port());
     let place = settings.join("filezilla");
     fs::create_dir(&place).expect("make FileZilla's folder");
     let write = |name: &str, body: &str| {
@@ -253,20 +293,7 @@ fn write_settings(settings: &Path, login: &FtpsLogin<'_>) {
         &format!("<Settings>{}</Settings>", values.concat()),
     );
 
-    let protocol = match login.entry {
-        Entry::Implicit => 3,
-        Entry::Explicit => 4,
-    };
-    write(
-        "sitemanager.xml",
-        &format!(
-            "<Servers><Server><Host>{host}</Host><Port>{port}</Port>\
-             <Protocol>{protocol}</Protocol><User>{}</User><Pass>{}</Pass>\
-             <Logontype>1</Logontype><Name>{SITE}</Name></Server></Servers>",
-            login.account.name,
-            login.password(),
-        ),
-    );
+    fs::write(place.join("sitemanager.xml"), sites.xml).expect("write FileZilla's sites");
 
     let pem = login.layover.data_dir().join("keys/ftps.pem");
     let certificate = CertificateDer::from_pem_file(pem).expect("read the server's certificate");
@@ -279,4 +306,22 @@ fn write_settings(settings: &Path, login: &FtpsLogin<'_>) {
             hex::encode(&certificate),
         ),
     );
+}
+
+/// A site that asks nothing.
+fn own_site(login: &FtpsLogin<'_>) -> String {
+    let server = login.layover.ftps_address(login.entry);
+    let protocol = match login.entry {
+        Entry::Implicit => 3,
+        Entry::Explicit => 4,
+    };
+    format!(
+        "<?xml version=\"1.0\"?><FileZilla3><Servers><Server><Host>{}</Host><Port>{}</Port>\
+         <Protocol>{protocol}</Protocol><User>{}</User><Pass>{}</Pass>\
+         <Logontype>1</Logontype><Name>{SITE}</Name></Server></Servers></FileZilla3>",
+        server.ip(),
+        server.port(),
+        login.account.name,
+        login.password(),
+    )
 }

@@ -20,6 +20,9 @@ use crate::wait::{self, PATIENCE};
 /// The file in the data directory by which a server that is ready tells its addresses.
 const ADDRESSES: &str = "addresses.json";
 
+/// For a script of the database's own program: some insert a hundred thousand rows.
+const SCRIPT_LIMIT: Duration = Duration::from_secs(120);
+
 /// The one entity that test accounts belong to unless a test says otherwise.
 pub const ENTITY: &str = "acme";
 
@@ -29,6 +32,7 @@ pub struct Setup {
     engine: Engine,
     homes: Option<PathBuf>,
     data_dir: Option<PathBuf>,
+    database: Option<Database>,
     sections: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -39,6 +43,7 @@ impl Setup {
             engine,
             homes: None,
             data_dir: None,
+            database: None,
             sections: BTreeMap::new(),
         };
         setup
@@ -75,8 +80,15 @@ impl Setup {
         self
     }
 
+    /// A second node beside `first`, which outlives it: of the same database and homes.
+    pub fn beside(first: &Layover) -> Self {
+        let mut setup = Self::new(first.engine).homes(&first.homes);
+        setup.database = Some(first.database.borrowed());
+        setup
+    }
+
     /// Writes the configuration; the server is not running yet.
-    pub fn prepare(self) -> Layover {
+    pub fn prepare(mut self) -> Layover {
         let dir = TempDir::with_prefix("layover-test-").expect("make test folder");
         let data_dir = self
             .data_dir
@@ -90,7 +102,8 @@ impl Setup {
         fs::create_dir(&client_dir).expect("make client folder");
         // `layover` makes it with its own mode, which a test may want to see; only SQLite's file
         // has to find it there before the first command.
-        let database = self.engine.database(&data_dir);
+        let borrowed = self.database.take();
+        let database = borrowed.unwrap_or_else(|| self.engine.database(&data_dir));
         let quoted = |path: &Path| format!("{:?}", path.to_string_lossy());
         let setup = self.set("storage", "homes", &quoted(&homes)).set(
             "database",
@@ -140,7 +153,8 @@ struct Server {
     sftp: SocketAddr,
     ftps: SocketAddr,
     ftps_implicit: SocketAddr,
-    console: SocketAddr,
+    /// None: it is switched off.
+    console: Option<SocketAddr>,
 }
 
 impl Drop for Server {
@@ -159,6 +173,28 @@ impl Layover {
     /// `[database] url`.
     pub fn database_url(&self) -> &str {
         self.database.url()
+    }
+
+    /// Has the database's own program run this script; what it prints: a row a line, columns
+    /// apart by `|`.
+    #[track_caller]
+    pub fn sql(&self, script: &str) -> Ran {
+        let url = self.database_url();
+        let mut command = match url.strip_prefix("sqlite:") {
+            Some(file) => {
+                let mut command = Command::new("sqlite3");
+                command.args(["-batch", "-bail", "-cmd", ".timeout 30000", file]);
+                command
+            }
+            None => {
+                let mut command = Command::new("psql");
+                let plain = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"];
+                command.args(plain);
+                command.args(["--set", "ON_ERROR_STOP=1", url]);
+                command
+            }
+        };
+        process::run(&mut command, script.as_bytes(), SCRIPT_LIMIT)
     }
 
     /// Destroys the content of a database that is not in the data directory. The server is stopped.
@@ -223,7 +259,7 @@ impl Layover {
             sftp: unbound,
             ftps: unbound,
             ftps_implicit: unbound,
-            console: unbound,
+            console: None,
         };
         let found = wait::within(PATIENCE, || {
             if let Some(status) = server.child.try_wait().expect("wait for the server") {
@@ -231,34 +267,34 @@ impl Layover {
             }
             self.announced_addresses(server.child.id())
         });
-        [
-            server.sftp,
-            server.ftps,
-            server.ftps_implicit,
+        let found = found.unwrap_or_else(|| panic!("the server is not ready\n{}", self.log()));
+        (
+            [server.sftp, server.ftps, server.ftps_implicit],
             server.console,
-        ] = found.unwrap_or_else(|| panic!("the server is not ready\n{}", self.log()));
+        ) = found;
         server
     }
 
     /// What process `pid` announced for SFTP, both kinds of FTPS and the console; a file of an earlier process
     /// does not count.
-    fn announced_addresses(&self, pid: u32) -> Option<[SocketAddr; 4]> {
+    fn announced_addresses(&self, pid: u32) -> Option<([SocketAddr; 3], Option<SocketAddr>)> {
         let text = fs::read_to_string(self.data_dir.join(ADDRESSES)).ok()?;
         let addresses: Value = serde_json::from_str(&text).ok()?;
         (addresses["pid"].as_u64() == Some(u64::from(pid))).then_some(())?;
         let address = |name: &str| addresses[name].as_str()?.parse().ok();
-        Some([
+        let partners = [
             address("sftp")?,
             address("ftps")?,
             address("ftps_implicit")?,
-            address("console")?,
-        ])
+        ];
+        Some((partners, address("console")))
     }
 
     /// Where metrics and health are told.
     pub fn console_address(&self) -> SocketAddr {
         let running = self.running();
-        running.as_ref().expect("the server is running").console
+        let server = running.as_ref().expect("the server is running");
+        server.console.expect("the console is switched on")
     }
 
     /// Where FTPS listens, as a client on this machine reaches it.

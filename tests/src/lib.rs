@@ -15,6 +15,7 @@ pub mod filezilla;
 pub mod flaky;
 pub mod ftps;
 pub mod ftps_control;
+pub mod haproxy;
 pub mod http;
 pub mod keys;
 pub mod layover;

@@ -1,5 +1,6 @@
 //! OpenSSH's `sftp` and `ssh`.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -23,7 +24,11 @@ pub fn start_sftp(login: &Login, options: &[&str], commands: &str) -> Running {
         .args(login.ssh_options())
         .args(["-P", &login.server.port().to_string()]);
     command.args(options).args(["-b", "-"]);
-    command.arg(format!("{}@{}", login.user, login.server.ip()));
+    let host = match login.server.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    command.arg(format!("{}@{host}", login.user));
     answer_for_password(&mut command, login);
     process::start(&mut command, commands.as_bytes())
 }

@@ -4,14 +4,14 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::PrivateKeyDer;
 use serde_json::Value;
 
-use crate::wait::PATIENCE;
+use crate::wait::{self, PATIENCE};
 
 /// In place of a status: the connection ends without an answer.
 const SILENT: u16 = 0;
@@ -57,6 +57,7 @@ pub struct Receiver {
     authority: PathBuf,
     received: Arc<Mutex<Vec<Received>>>,
     status: Arc<AtomicU16>,
+    is_slow: Arc<AtomicBool>,
 }
 
 impl Receiver {
@@ -80,13 +81,15 @@ impl Receiver {
             authority,
             received: Arc::default(),
             status: Arc::new(AtomicU16::new(200)),
+            is_slow: Arc::default(),
         };
         let (received, status) = (Arc::clone(&receiver.received), Arc::clone(&receiver.status));
+        let is_slow = Arc::clone(&receiver.is_slow);
         std::thread::spawn(move || {
             for tcp in listener.incoming().filter_map(Result::ok) {
                 let (config, received) = (Arc::clone(&config), Arc::clone(&received));
-                let status = Arc::clone(&status);
-                std::thread::spawn(move || take(tcp, config, &received, &status));
+                let (status, is_slow) = (Arc::clone(&status), Arc::clone(&is_slow));
+                std::thread::spawn(move || take(tcp, config, &received, &status, &is_slow));
             }
         });
         receiver
@@ -112,7 +115,17 @@ impl Receiver {
         self.answer(SILENT);
     }
 
-    /// What it took so far: what was answered with 2xx.
+    /// From now on, takes requests and does not say so, until it [goes on](Self::go_on).
+    pub fn pause(&self) {
+        self.is_slow.store(true, Ordering::SeqCst);
+    }
+
+    /// Says so at once again, also of what waits for its answer.
+    pub fn go_on(&self) {
+        self.is_slow.store(false, Ordering::SeqCst);
+    }
+
+    /// What it took so far: what was, or is to be, answered with 2xx.
     pub fn received(&self) -> Vec<Received> {
         self.received.lock().expect("not poisoned").clone()
     }
@@ -124,6 +137,7 @@ fn take(
     config: Arc<ServerConfig>,
     received: &Mutex<Vec<Received>>,
     status: &AtomicU16,
+    is_slow: &AtomicBool,
 ) {
     let _ = tcp.set_read_timeout(Some(PATIENCE));
     let Ok(connection) = ServerConnection::new(config) else {
@@ -143,6 +157,7 @@ fn take(
             .expect("not poisoned")
             .push(Received { text });
     }
+    wait::within(PATIENCE, || (!is_slow.load(Ordering::SeqCst)).then_some(()));
     let answer = format!("HTTP/1.1 {status} Answered\r\ncontent-length: 0\r\n\r\n");
     let _ = stream.write_all(answer.as_bytes());
     stream.conn.send_close_notify();

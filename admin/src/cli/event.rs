@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use layover_depot::{EntityName, EventId, EventKind, HookName, SecretReference};
 
+use super::{YesNo, number};
 use crate::value::Moment;
 
 #[derive(Debug, Subcommand)]
@@ -29,7 +30,7 @@ pub(crate) struct EventListArgs {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) since: Option<Moment>,
     /// Only the newest N events; 0 is all [default: 100, with --since all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::from(0_u64))]
     pub(crate) limit: Option<u64>,
     /// Wait for new events and print them, one a line
     #[arg(long, conflicts_with_all = ["limit", "undelivered"])]
@@ -53,6 +54,8 @@ pub(crate) enum HookCommand {
         /// The hook
         name: HookName,
     },
+    /// Change a hook; what waits for it goes where it leads from now on
+    Set(Box<HookSet>),
     /// Tell a hook again
     Enable {
         /// The hook
@@ -113,4 +116,41 @@ pub(crate) struct HookAdd {
     /// Allow link-local addresses and those of clouds' metadata services
     #[arg(long)]
     pub(crate) allow_any_address: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HookSet {
+    /// The hook
+    pub(crate) name: HookName,
+    /// Where requests go: https://host[:port]/path
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// Only events of this kind from now on; repeatable
+    #[arg(long = "kind", value_name = "KIND")]
+    pub(crate) kinds: Vec<EventKind>,
+    /// Events of all kinds from now on
+    #[arg(long, conflicts_with = "kinds")]
+    pub(crate) all_kinds: bool,
+    /// Where the secret is that requests are signed with: env:NAME, file:/path,
+    /// vault:path#field
+    #[arg(long, value_name = "REF", conflicts_with_all = ["secret_stdin", "new_secret"])]
+    pub(crate) secret: Option<SecretReference>,
+    /// Read that secret from the first line of standard input, and keep it sealed
+    #[arg(long, conflicts_with = "new_secret")]
+    pub(crate) secret_stdin: bool,
+    /// Make another secret, which is sealed, and shown once
+    #[arg(long)]
+    pub(crate) new_secret: bool,
+    /// File with the certificates (PEM) of who signed the web server's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_certificate: Option<PathBuf>,
+    /// Check the web server by the system's authorities
+    #[arg(long, conflicts_with = "ca_certificate")]
+    pub(crate) system_authorities: bool,
+    /// Allow http:// to another machine: anybody on the way reads what is told
+    #[arg(long, value_name = "yes|no")]
+    pub(crate) allow_plain: Option<YesNo>,
+    /// Allow link-local addresses and those of clouds' metadata services
+    #[arg(long, value_name = "yes|no")]
+    pub(crate) allow_any_address: Option<YesNo>,
 }

@@ -3,9 +3,11 @@
 use clap::{Args, Subcommand};
 use layover_depot::{
     CatchUp, FlowDirection, FlowName, HomeFolder, IdempotencyMode, IntegrationName, LocationName,
+    MAX_PARALLEL_FILES, MAX_RETRIES, MAX_RETRY_AFTER_S,
 };
 
 use super::integration::words;
+use super::number;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FlowCommand {
@@ -38,15 +40,26 @@ pub(crate) enum FlowCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Try files that were given up again, by a run that is due at once
+    Retry {
+        /// The flow
+        name: FlowName,
+    },
     /// Show what a flow did, the newest run first
     History {
         /// The flow
         name: FlowName,
-        /// At most so many runs
-        #[arg(long, default_value_t = 20)]
+        /// At most so many runs; 0: all
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = number::from(0_usize))]
         limit: usize,
         /// The files of this run
-        #[arg(long, value_name = "NUMBER", conflicts_with = "limit")]
+        #[arg(
+            long,
+            value_name = "NUMBER",
+            conflicts_with = "limit",
+            allow_negative_numbers = true,
+            value_parser = number::from(1_i64)
+        )]
         run: Option<i64>,
     },
     /// Remove a flow, with what it knows of files that moved; another one of its name
@@ -68,7 +81,7 @@ pub(crate) struct FlowAdd {
     #[arg(long, value_name = "NAME")]
     pub(crate) integration: IntegrationName,
     /// The folder here
-    #[arg(long, value_name = "ACCOUNT:/FOLDER", value_parser = words::<HomeFolder>)]
+    #[arg(long, value_name = "ACCOUNT:/FOLDER", value_parser = home_folder)]
     pub(crate) home: HomeFolder,
     #[command(flatten)]
     pub(crate) fields: FlowFields,
@@ -85,7 +98,7 @@ pub(crate) struct FlowSet {
     #[arg(long, value_name = "NAME")]
     pub(crate) integration: Option<IntegrationName>,
     /// The folder here
-    #[arg(long, value_name = "ACCOUNT:/FOLDER", value_parser = words::<HomeFolder>)]
+    #[arg(long, value_name = "ACCOUNT:/FOLDER", value_parser = home_folder)]
     pub(crate) home: Option<HomeFolder>,
     #[command(flatten)]
     pub(crate) fields: FlowFields,
@@ -124,13 +137,28 @@ pub(crate) struct FlowFields {
     #[arg(long, value_name = "hash|name|name+size+time|none", value_parser = words::<IdempotencyMode>)]
     pub(crate) idempotency: Option<IdempotencyMode>,
     /// Most files at the same time [default: 4]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        allow_negative_numbers = true,
+        value_parser = number::between(1, MAX_PARALLEL_FILES)
+    )]
     pub(crate) max_parallel: Option<u16>,
     /// Tries of a file after the first, of what may go away by itself [default: 5]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        allow_negative_numbers = true,
+        value_parser = number::between(0, MAX_RETRIES)
+    )]
     pub(crate) retries: Option<u16>,
     /// Seconds before the second try; they double with each [default: 30]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        allow_negative_numbers = true,
+        value_parser = number::between(1, MAX_RETRY_AFTER_S)
+    )]
     pub(crate) retry_after: Option<u32>,
     /// Delete a file at its source when it was moved [default: no]
     #[arg(long, value_name = "yes|no")]
@@ -141,4 +169,13 @@ pub(crate) struct FlowFields {
     /// Where a file goes at its source when it was given up; `none`
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dead_letter: Option<String>,
+    /// The home may be of another entity than the integration [default: no]
+    #[arg(long, value_name = "yes|no")]
+    pub(crate) other_entity: Option<String>,
+}
+
+fn home_folder(text: &str) -> Result<HomeFolder, &'static str> {
+    text.parse().map_err(
+        |_| "name an account and a folder of its home, from / on and without ..: alice:/in",
+    )
 }

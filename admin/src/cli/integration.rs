@@ -9,7 +9,7 @@ use layover_depot::{
     LocationDirection, LocationName,
 };
 
-use crate::value::{FileSource, HomePlace};
+use crate::value::{FileSource, HomePlace, Moment};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum IntegrationCommand {
@@ -396,6 +396,10 @@ pub(crate) enum PgpCommand {
         /// Replace a new key pair that was never confirmed
         #[arg(long)]
         replace_unconfirmed: bool,
+        /// When partners' programs stop using it: 730d (from now), 2028-01-31 (the end of that
+        /// day, UTC) or 2028-01-31T18:00:00Z [default: never]
+        #[arg(long, value_name = "TIME")]
+        until: Option<Moment>,
     },
     /// Give the public key that files for the partner are encrypted with
     SetRecipient {
@@ -504,7 +508,8 @@ pub(crate) struct ApplyArgs {
 }
 
 pub(super) fn words<T: std::str::FromStr>(text: &str) -> Result<T, &'static str> {
-    text.parse().map_err(|_| "none of the words above")
+    text.parse()
+        .map_err(|_| "write one of the words in the angle brackets")
 }
 
 fn host_key(text: &str) -> Result<HostKeyProof, HostKeyError> {

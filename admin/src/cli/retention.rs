@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use layover_depot::{AccountName, HomeName, OperatorName};
 use layover_retention::Keep;
 
-use crate::cli::FilesOf;
+use crate::cli::{FilesOf, number};
 use crate::value::{KeepOrDefault, KeepOrNone, Moment};
 
 #[derive(Debug, Subcommand)]
@@ -115,7 +115,7 @@ pub(crate) enum HoldCommand {
     /// Write the statement to sign: ssh-keygen -Y sign -n layover-hold -f KEY FILE
     Statement {
         /// As `hold list` shows it
-        #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+        #[arg(value_parser = number::from(1_i64))]
         id: i64,
         /// The statement that releases the hold
         #[arg(long, requires = "reason")]
@@ -130,7 +130,7 @@ pub(crate) enum HoldCommand {
     /// Approve a hold with an operator's signature; the second operator's makes it active
     Approve {
         /// As `hold list` shows it
-        #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+        #[arg(value_parser = number::from(1_i64))]
         id: i64,
         /// What `ssh-keygen -Y sign` wrote (`-` reads standard input)
         #[arg(long, value_name = "FILE")]
@@ -148,7 +148,7 @@ pub(crate) enum HoldCommand {
     /// `hold statement --release`
     Release {
         /// As `hold list` shows it
-        #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+        #[arg(value_parser = number::from(1_i64))]
         id: i64,
         /// Why, exactly as in the statement
         #[arg(long)]

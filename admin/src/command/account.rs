@@ -68,7 +68,8 @@ pub(super) async fn run(context: &mut Context, command: AccountCommand) -> Resul
         AccountCommand::Key(_)
         | AccountCommand::Certificate(_)
         | AccountCommand::Allow(_)
-        | AccountCommand::Permission(_) => {}
+        | AccountCommand::Permission(_)
+        | AccountCommand::Kit(_) => {}
     }
     depot.close().await;
     Ok(())

@@ -5,7 +5,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use layover_depot::{Applied, Depot, Difference, Doing, FlowDefinition, WantedIntegration};
+use layover_depot::{
+    Applied, Depot, Difference, Doing, ExpectedPlace, FlowDefinition, IntegrationName,
+    WantedIntegration,
+};
 use rustix::fs::OFlags;
 use serde::Serialize;
 
@@ -83,9 +86,10 @@ async fn make_so(
         .map(|one| one.wanted)
         .collect();
     let flows: Vec<FlowDefinition> = read.flows.into_iter().map(|(_, flow)| flow).collect();
+    let expectations: Vec<_> = read.expectations.into_iter().map(|(_, one)| one).collect();
     let applied = depot
         .registry()
-        .apply(&context.actor, &wanted, &flows, doing)
+        .apply(&context.actor, &wanted, &flows, &expectations, doing)
         .await?;
     let mut lines = Vec::new();
     for one in &applied {
@@ -161,13 +165,28 @@ async fn missing(depot: &Depot, read: &Manifest) -> Result<Vec<Mistake>, CliErro
             mistakes.push(Mistake::new(line, text));
         }
     }
-    for (line, flow) in &read.flows {
+    let is_known = |partner: &IntegrationName| {
         let known = integrations.iter().map(|one| &one.spec.name);
         let mut all = known.chain(read.integrations.iter().map(|one| &one.wanted.spec.name));
-        if !all.any(|name| *name == flow.partner) {
+        all.any(|name| name == partner)
+    };
+    for (line, flow) in &read.flows {
+        if !is_known(&flow.partner) {
             let text = format!(
                 "flow `{}` names the integration `{}`, which is neither in the file nor known",
                 flow.name, flow.partner
+            );
+            mistakes.push(Mistake::new(*line, text));
+        }
+    }
+    for (line, one) in &read.expectations {
+        if let ExpectedPlace::There { partner, .. } = &one.place
+            && !is_known(partner)
+        {
+            let text = format!(
+                "expectation `{}` names the integration `{partner}`, which is neither in the file \
+                 nor known",
+                one.name
             );
             mistakes.push(Mistake::new(*line, text));
         }
@@ -217,8 +236,10 @@ pub(super) async fn export(context: &mut Context) -> Result<(), CliError> {
     let depot = context.depot().await?;
     let integrations = depot.registry().list_integrations().await?;
     let flows = depot.registry().flow_definitions().await?;
+    let expectations = depot.registry().list_expectations().await?;
     depot.close().await;
-    let text = manifest::write(&integrations, &flows);
+    let expectations = expectations.into_iter().map(|one| one.definition);
+    let text = manifest::write(&integrations, &flows, &expectations.collect::<Vec<_>>());
     let document = serde_json::json!({ "yaml": text });
     context.out.done(&document, text.trim_end())?;
     Ok(())

@@ -1,6 +1,7 @@
 //! `layover check`: what a `serve` with these settings would find, one line
 //! each. It makes nothing that is not there yet.
 
+mod flows;
 mod host;
 mod kept;
 mod passive;

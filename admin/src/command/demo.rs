@@ -1,7 +1,7 @@
 //! `layover serve --demo`: everything made on the spot, reachable from this
 //! machine only.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use layover_server::{OptionsError, StartError, SystemClock, retention_rule};
 
 use super::serve::{start, take_over_signals, until_stopped};
 use super::status::from_this_machine;
+use crate::client_line::{Door, Entry, Trust, quoted};
 use crate::context::{
     DATA_DIR_VARIABLE, DATABASE_VARIABLE, HOMES_VARIABLE, demo_data_dir, load_demo,
 };
@@ -203,15 +204,6 @@ fn tool_line(config: Option<&Path>, loaded: &Loaded) -> Result<String, CliError>
     Ok(line)
 }
 
-/// A word that a shell reads as it is.
-fn quoted(word: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-:".contains(letter);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 /// What the reader needs to know.
 struct Guide {
     ready: String,
@@ -262,54 +254,41 @@ impl Guide {
 
     /// A line for each client, of what is not switched off.
     fn clients(&self) -> Vec<String> {
-        let password = &self.password;
-        let mut lines = Vec::new();
-        if let Some(sftp) = self.sftp {
-            let port = sftp.port();
-            let host = match sftp.ip() {
-                IpAddr::V4(ip) => ip.to_string(),
-                IpAddr::V6(ip) => format!("[{ip}]"),
-            };
-            lines.extend([
+        let login = format!("{DEMO_NAME},{}", self.password);
+        let login_of_curl = format!("{DEMO_NAME}:{}", self.password);
+        let door = |entry, at: SocketAddr| Door {
+            entry,
+            host: at.ip().to_string(),
+            port: at.port(),
+        };
+        let sftp = self.sftp.map(|at| door(Entry::Sftp, at));
+        let explicit = self.ftps.map(|at| door(Entry::Explicit, at));
+        let implicit = self.ftps_implicit.map(|at| door(Entry::Implicit, at));
+        let lftp = |door: &Door| door.lftp(Trust::Anything, &login);
+        let curl = |door: &Door| door.curl(Trust::Anything, &login_of_curl, "", "");
+        let of_sftp = sftp.iter().flat_map(|door| {
+            let options = "-o StrictHostKeyChecking=accept-new -o PubkeyAuthentication=no";
+            let curl = curl(door);
+            [
+                door.sftp(options, DEMO_NAME),
+                lftp(door),
                 format!(
-                    "  sftp -P {port} -o StrictHostKeyChecking=accept-new -o PubkeyAuthentication=no {DEMO_NAME}@{host}"
+                    "{curl}   (curl with libssh2 1.11 or newer; Debian 12's: LAYOVER__SFTP__ALGORITHMS=compatible)"
                 ),
-                format!(
-                    "  lftp -e 'set sftp:auto-confirm yes' -u {DEMO_NAME},{password} sftp://{sftp}"
-                ),
-                format!(
-                    "  curl --insecure -u {DEMO_NAME}:{password} sftp://{sftp}/   (curl with libssh2 1.11 or newer; Debian 12's: LAYOVER__SFTP__ALGORITHMS=compatible)"
-                ),
-            ]);
-        }
-        if let Some(ftps) = self.ftps {
-            lines.push(format!(
-                "  lftp -e 'set ssl:verify-certificate no; set ftp:ssl-force yes' -u {DEMO_NAME},{password} ftp://{ftps}"
-            ));
-        }
-        if let Some(implicit) = self.ftps_implicit {
-            lines.push(format!(
-                "  lftp -e 'set ssl:verify-certificate no' -u {DEMO_NAME},{password} ftps://{implicit}"
-            ));
-        }
-        if let Some(ftps) = self.ftps {
-            lines.push(format!(
-                "  curl --insecure --ssl-reqd -u {DEMO_NAME}:{password} ftp://{ftps}/"
-            ));
-        }
-        lines
+            ]
+        });
+        of_sftp
+            .chain(explicit.iter().map(lftp))
+            .chain(implicit.iter().map(lftp))
+            .chain(explicit.iter().map(curl))
+            .map(|line| format!("  {line}"))
+            .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_word_with_signs_of_the_shell_is_quoted() {
-        assert_eq!(quoted("/a/demo-data"), "/a/demo-data");
-        assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
-    }
 
     #[test]
     fn the_readme_shows_the_lines_that_are_printed() {
@@ -357,7 +336,7 @@ mod tests {
         };
         let text = guide.lines().join("\n");
         for part in [
-            "demo@[::1]",
+            "'demo@[::1]'",
             "sftp://[::1]:2022",
             "ftp://[::1]:2121",
             "ftps://[::1]:2990",

@@ -1,6 +1,8 @@
 //! `layover file`.
 
-use layover_depot::{FileState, HomeName, Registry, RemovedWhat, StoredFile, VirtualPath};
+use layover_depot::{
+    FileState, HomeName, PathTexts, Registry, RemovedWhat, StoredFile, VirtualPath,
+};
 use layover_retention::{PolicySource, Timestamp};
 use serde::Serialize;
 
@@ -13,7 +15,8 @@ use crate::value::{AccountOrPath, ByteSize};
 #[derive(Debug, Serialize)]
 struct FileView {
     id: i64,
-    path: String,
+    #[serde(flatten)]
+    path: PathTexts,
     size_bytes: u64,
     state: &'static str,
     arrived_at: Option<Timestamp>,
@@ -34,7 +37,7 @@ impl FileView {
         let held_until = file.held_until.filter(|until| *until > now);
         Self {
             id: file.id.0,
-            path: file.path.to_string(),
+            path: PathTexts::from(&file.path),
             size_bytes: file.size_bytes,
             state: word(file.state),
             arrived_at: file.arrived_at,
@@ -139,7 +142,7 @@ async fn list(
             at => Cell::or_dash(at),
         };
         table.row([
-            Cell::from(view.path.as_str()),
+            Cell::from(view.path.to_string()),
             Cell::from(ByteSize(view.size_bytes).to_string()),
             Cell::from(view.state),
             Cell::or_dash(view.arrived_at),
@@ -154,7 +157,7 @@ async fn list(
     context.out.list(
         &views,
         &table,
-        &format!("home `{home}` has no files in {path}"),
+        &format!("home `{home}` has no files in {}", PathTexts::from(path)),
     )?;
     Ok(())
 }
@@ -170,6 +173,7 @@ async fn remove(
         .remove_files(&context.actor, home, path, what)
         .await?;
     let size = ByteSize(removed.size_bytes);
+    let path = PathTexts::from(path);
     let sentence = match what {
         RemovedWhat::Stored => format!("`{path}` in home `{home}` removed ({size})"),
         RemovedWhat::Unfinished => format!(
@@ -179,7 +183,8 @@ async fn remove(
     };
     let document = serde_json::json!({
         "home": home.to_string(),
-        "removed": path.to_string(),
+        "removed": path.path,
+        "path_hex": path.path_hex,
         "files": removed.files,
         "size_bytes": removed.size_bytes,
     });

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use layover_client::flow::Engine;
 use layover_depot::{
-    Depot, Existing, FlowDefinition, FlowDirection, FlowFileId, FlowName, FlowRules, FlowRunId,
-    FlowTarget, HomeFolder, IdempotencyMode, Registry,
+    CronSchedule, Depot, Existing, FlowDefinition, FlowDirection, FlowFileId, FlowName, FlowRules,
+    FlowRunId, FlowTarget, HomeFolder, IdempotencyMode, NotAValue, Pattern, Registry, Schedule,
 };
+use layover_retention::Timestamp;
 
 use self::view::{FileView, FlowView, PreviewView, RunView};
 use super::integration::told;
@@ -18,6 +19,9 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Fields, Table, Tone, note};
 use crate::value::ByteSize;
+
+/// Runs that are shown when all are asked for.
+const MAX_RUNS: usize = 100_000;
 
 /// Files of a run that are shown.
 const MAX_FILES: usize = 10_000;
@@ -44,10 +48,32 @@ async fn act(context: &mut Context, depot: &Depot, command: FlowCommand) -> Resu
         } => preview(context, depot, &name).await,
         FlowCommand::Run { name, .. } => {
             let run = registry.ask_run(&context.actor, &name).await?;
+            let server_running = registry.hears_a_server().await?;
+            let begins = match server_running {
+                true => "; a server begins it within seconds",
+                false => "",
+            };
             context.out.done(
-                &serde_json::json!({ "flow": name.as_str(), "run": run }),
+                &serde_json::json!({
+                    "flow": name.as_str(), "run": run, "server_running": server_running,
+                }),
                 &format!(
-                    "run {} of flow `{name}` is due; a server begins it within seconds: layover flow history {name}",
+                    "run {} of flow `{name}` is due{begins}: layover flow history {name}",
+                    run.0
+                ),
+            )?;
+            if !server_running {
+                note("no server is running; it begins when one does");
+            }
+            Ok(())
+        }
+        FlowCommand::Retry { name } => {
+            let (files, run) = registry.retry_flow(&context.actor, &name).await?;
+            context.out.done(
+                &serde_json::json!({ "flow": name.as_str(), "files": files, "run": run }),
+                &format!(
+                    "{files} files of flow `{name}` that were given up are tried again, by run {}: \
+                     layover flow history {name}",
                     run.0
                 ),
             )?;
@@ -74,7 +100,7 @@ async fn act(context: &mut Context, depot: &Depot, command: FlowCommand) -> Resu
     }
 }
 
-fn parsed<T: FromStr>(
+pub(super) fn parsed<T: FromStr>(
     option: &'static str,
     text: &str,
     expected: &'static str,
@@ -86,7 +112,7 @@ fn parsed<T: FromStr>(
     })
 }
 
-fn is_yes(option: &'static str, text: &str) -> Result<bool, CliError> {
+pub(super) fn is_yes(option: &'static str, text: &str) -> Result<bool, CliError> {
     match text {
         "yes" | "true" | "on" => Ok(true),
         "no" | "false" | "off" => Ok(false),
@@ -99,7 +125,7 @@ fn is_yes(option: &'static str, text: &str) -> Result<bool, CliError> {
 }
 
 /// `word` is none.
-fn or_none<T: FromStr>(
+pub(super) fn or_none<T: FromStr>(
     option: &'static str,
     word: &str,
     text: &str,
@@ -109,6 +135,44 @@ fn or_none<T: FromStr>(
         return Ok(None);
     }
     parsed(option, text, expected).map(Some)
+}
+
+fn schedule_of(text: &str) -> Result<Option<CronSchedule>, CliError> {
+    if text == "none" {
+        return Ok(None);
+    }
+    match text.parse() {
+        Ok(schedule) => Ok(Some(schedule)),
+        Err(NotAValue) => Err(CliError::FlowSchedule {
+            text: text.to_owned(),
+            fault: CronSchedule::fault(text),
+        }),
+    }
+}
+
+/// What is allowed, and hardly meant.
+fn cautions(flow: &FlowDefinition, now: Timestamp) -> Vec<String> {
+    let zone = flow.rules.time_zone.as_ref();
+    let never = flow
+        .schedule_cron
+        .iter()
+        .filter(|schedule| Schedule::new(schedule, zone).next_after(now).is_none())
+        .map(|schedule| format!("`{schedule}` never comes: it has a day that no month has"));
+    let patterns = flow.files.iter().chain(&flow.rules.exclude);
+    let unknown = patterns.filter_map(|pattern| {
+        let letters = Pattern::unknown_letters(pattern.as_str())?;
+        Some(format!(
+            "`{pattern}`: `${letters}` is no day, so it stands for itself; days are $yyyy, $yy, \
+             $MM, $dd, $HH, $mm and $ss"
+        ))
+    });
+    never.chain(unknown).collect()
+}
+
+fn warn_of(context: &Context, flow: &FlowDefinition) {
+    for caution in cautions(flow, context.clock.now()) {
+        note(&format!("warning: flow `{}`: {caution}", flow.name));
+    }
 }
 
 fn patterns<T: FromStr>(
@@ -136,8 +200,7 @@ fn change(flow: &mut FlowDefinition, fields: &FlowFields) -> Result<(), CliError
         flow.rules.exclude = patterns("--exclude", "none", &fields.exclude)?;
     }
     if let Some(schedule) = &fields.schedule {
-        let expected = "a schedule as in crontab: 5 fields, or 6 with seconds in front; or none";
-        flow.schedule_cron = or_none("--schedule", "none", schedule, expected)?;
+        flow.schedule_cron = schedule_of(schedule)?;
     }
     if let Some(text) = &fields.on_arrival {
         flow.rules.on_arrival = is_yes("--on-arrival", text)?;
@@ -158,6 +221,9 @@ fn change(flow: &mut FlowDefinition, fields: &FlowFields) -> Result<(), CliError
     }
     if let Some(folder) = &fields.dead_letter {
         flow.rules.dead_letter = or_none("--dead-letter", "none", folder, "a folder, or none")?;
+    }
+    if let Some(text) = &fields.other_entity {
+        flow.rules.other_entity = is_yes("--other-entity", text)?;
     }
     flow.rules.catch_up = fields.catch_up.unwrap_or(flow.rules.catch_up);
     flow.idempotency_mode = fields.idempotency.unwrap_or(flow.idempotency_mode);
@@ -221,6 +287,7 @@ async fn add(context: &mut Context, registry: &Registry, add: FlowAdd) -> Result
     context
         .out
         .done(&view, &format!("flow `{name}` added; {runs}"))?;
+    warn_of(context, &flow);
     Ok(())
 }
 
@@ -234,7 +301,9 @@ async fn set(context: &mut Context, registry: &Registry, set: FlowSet) -> Result
     }
     change(&mut flow, &set.fields)?;
     check_target(registry, &flow).await?;
-    put(context, registry, &flow).await
+    put(context, registry, &flow).await?;
+    warn_of(context, &flow);
+    Ok(())
 }
 
 async fn put(
@@ -322,16 +391,28 @@ async fn show(context: &mut Context, registry: &Registry, name: &FlowName) -> Re
     fields.add("known by", view.idempotency);
     fields.add("afterwards", view.afterwards.as_str());
     fields.add("given up", view.given_up());
+    if view.other_entity {
+        fields.add("entities", "may differ");
+    }
     fields.add("at the same time", view.max_parallel.to_string());
     fields.add(
         "tried again",
         format!(
-            "{} times, first after {} s",
-            view.retries, view.retry_after_s
+            "{}, first after {} s",
+            times(view.retries),
+            view.retry_after_s
         ),
     );
     context.out.fields(&view, &fields)?;
     Ok(())
+}
+
+fn times(count: u16) -> String {
+    match count {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    }
 }
 
 async fn history(
@@ -340,6 +421,7 @@ async fn history(
     name: &FlowName,
     limit: usize,
 ) -> Result<(), CliError> {
+    let limit = if limit == 0 { MAX_RUNS } else { limit };
     let runs = registry.flow_history(name, None, limit).await?;
     let views: Vec<_> = runs.iter().map(RunView::new).collect();
     let mut table = Table::new([

@@ -1,6 +1,6 @@
 //! `layover retention folder`.
 
-use layover_depot::{Depot, FolderKeep, FolderRule, HomeName, Registry, VirtualPath};
+use layover_depot::{Depot, FolderKeep, FolderRule, HomeName, PathTexts, Registry, VirtualPath};
 use layover_retention::{Keep, Timestamp};
 use serde::Serialize;
 
@@ -14,7 +14,8 @@ use crate::output::{Cell, Table};
 
 #[derive(Debug, Serialize)]
 struct FolderView {
-    path: String,
+    #[serde(flatten)]
+    path: PathTexts,
     /// `null` when the folder above, or the account, decides.
     keep: Option<Keep>,
     collected_keep: Option<Keep>,
@@ -25,7 +26,7 @@ struct FolderView {
 impl From<&FolderKeep> for FolderView {
     fn from(folder: &FolderKeep) -> Self {
         Self {
-            path: folder.path.to_string(),
+            path: PathTexts::from(&folder.path),
             keep: folder.keep,
             collected_keep: folder.collected_keep,
             set_at: folder.set_at,
@@ -38,7 +39,8 @@ impl From<&FolderKeep> for FolderView {
 #[derive(Debug, Serialize)]
 struct FolderChanged {
     home: String,
-    path: String,
+    #[serde(flatten)]
+    path: PathTexts,
     #[serde(skip_serializing_if = "Option::is_none")]
     keep: Option<Keep>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,12 +88,13 @@ pub(super) async fn run(
                 .remove_folder_keep(&context.actor, &home, &path, &reason)
                 .await?;
             let sentence = format!(
-                "folder `{path}` of home `{home}` has no rule of its own any more; {}",
+                "folder `{}` of home `{home}` has no rule of its own any more; {}",
+                PathTexts::from(&path),
                 files_moved_text(files_moved)
             );
             let document = FolderChanged {
                 home: home.to_string(),
-                path: path.to_string(),
+                path: PathTexts::from(&path),
                 keep: None,
                 collected_keep: None,
                 files_moved,
@@ -122,13 +125,14 @@ async fn set(
         }
         (None, None) => "stay as the folder above or the account says".to_owned(),
     };
+    let path = PathTexts::from(path);
     let sentence = format!(
         "files in `{path}` of home `{home}` {stay}; {}",
         files_moved_text(files_moved)
     );
     let document = FolderChanged {
         home: home.to_string(),
-        path: path.to_string(),
+        path,
         keep: rule.keep,
         collected_keep: rule.collected_keep,
         files_moved,
@@ -142,7 +146,7 @@ async fn list(context: &mut Context, registry: &Registry, home: &HomeName) -> Re
     let views: Vec<_> = folders.iter().map(FolderView::from).collect();
     for view in &views {
         table.row([
-            Cell::from(view.path.as_str()),
+            Cell::from(view.path.to_string()),
             Cell::or_dash(view.keep),
             Cell::or_dash(view.collected_keep),
             Cell::from(view.set_at.to_string()),

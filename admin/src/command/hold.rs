@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 
-use layover_depot::{Depot, Hold, HoldId, Operator, Registry, VirtualPath};
+use layover_depot::{Depot, Hold, HoldId, Operator, PathTexts, Registry, VirtualPath};
 use layover_retention::Timestamp;
 use serde::Serialize;
 
@@ -22,7 +22,8 @@ struct HoldView {
     id: i64,
     home: String,
     scope: &'static str,
-    path: String,
+    #[serde(flatten)]
+    path: PathTexts,
     reason: String,
     until: Timestamp,
     state: &'static str,
@@ -73,7 +74,7 @@ impl From<&Hold> for HoldView {
             id: hold.id.0,
             home: hold.home.to_string(),
             scope: hold.scope.as_str(),
-            path: hold.path.to_string(),
+            path: PathTexts::from(&hold.path),
             reason: hold.reason.clone(),
             until: hold.until,
             state: hold.state.as_str(),
@@ -169,7 +170,10 @@ async fn add(
         "hold {} on `{}` in home `{}` is proposed and holds nothing yet; two operators sign its \
          statement: ssh-keygen -Y sign -n layover-hold -f KEY FILE, then: layover retention hold \
          approve {} --signature FILE.sig",
-        hold.id, hold.path, hold.home, hold.id
+        hold.id,
+        PathTexts::from(&hold.path),
+        hold.home,
+        hold.id
     ));
     Ok(())
 }
@@ -224,7 +228,7 @@ fn list(context: &mut Context, holds: &[Hold], operators: &[Operator]) -> Result
             state,
             Cell::from(view.home.as_str()),
             Cell::from(view.scope),
-            Cell::from(view.path.as_str()),
+            Cell::from(view.path.to_string()),
             Cell::from(view.until.to_string()),
             Cell::from(view.files.to_string()),
             Cell::from(approved_by.join(" ")),

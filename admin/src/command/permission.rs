@@ -1,6 +1,6 @@
 //! `layover account permission`.
 
-use layover_depot::{AccountName, Rights};
+use layover_depot::{AccountName, PathTexts, Rights};
 
 use super::view::PermissionView;
 use crate::cli::PermissionCommand;
@@ -25,11 +25,16 @@ pub(super) async fn run(context: &mut Context, command: PermissionCommand) -> Re
             registry
                 .set_permission(&context.actor, &name, &path.0, rights)
                 .await?;
-            let document = serde_json::json!({ "path": path.0.to_string(), "rights": rights });
-            context.out.done(
-                &document,
-                &format!("account `{name}` has in {}: {}", path.0, rights.to_word()),
-            )?;
+            let view = PermissionView {
+                path: PathTexts::from(&path.0),
+                rights,
+            };
+            let sentence = format!(
+                "account `{name}` has in {}: {}",
+                view.path,
+                rights.to_word()
+            );
+            context.out.done(&view, &sentence)?;
             let account = registry.account(&name).await?;
             if account.read_only && rights.intersect(Rights::READ_ONLY) != rights {
                 warn_of_read_only(&name);
@@ -45,7 +50,7 @@ pub(super) async fn run(context: &mut Context, command: PermissionCommand) -> Re
             let mut table = Table::new(["PATH", "RIGHTS"]);
             for view in &views {
                 table.row([
-                    Cell::from(view.path.as_str()),
+                    Cell::from(view.path.to_string()),
                     Cell::from(view.rights.to_word()),
                 ]);
             }
@@ -60,12 +65,10 @@ pub(super) async fn run(context: &mut Context, command: PermissionCommand) -> Re
             registry
                 .remove_permission(&context.actor, &name, &path.0)
                 .await?;
+            let path = PathTexts::from(&path.0);
             context.out.done(
-                &serde_json::json!({ "removed": path.0.to_string() }),
-                &format!(
-                    "the permissions of account `{name}` in {} are removed",
-                    path.0
-                ),
+                &serde_json::json!({ "removed": path.path, "path_hex": path.path_hex }),
+                &format!("the permissions of account `{name}` in {path} are removed"),
             )?;
         }
     }

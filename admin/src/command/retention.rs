@@ -2,7 +2,9 @@
 
 use std::io;
 
-use layover_depot::{Depot, DiskRoom, FailingFile, ForecastQuestion, JobRun, RetentionStatus};
+use layover_depot::{
+    Depot, DiskRoom, FailingFile, ForecastQuestion, JobRun, PathTexts, RetentionStatus,
+};
 use layover_retention::{ChainName, DueShelf, Keep, SweepReport, Timestamp, sweep};
 use layover_server::{SWEEP_BUDGET, SWEEP_JOB};
 use serde::Serialize;
@@ -219,7 +221,7 @@ async fn forecast_files(
             let row = [
                 Cell::from(file.home.as_str()),
                 Cell::or_dash(file.account.as_ref()),
-                Cell::from(file.path.to_string()),
+                Cell::from(PathTexts::from(&file.path).to_string()),
                 Cell::from(ByteSize(file.size_bytes).to_string()),
                 end,
                 Cell::from(file.collected_at.map_or_else(
@@ -243,7 +245,8 @@ async fn forecast_files(
 struct DueView {
     id: i64,
     home: String,
-    path: String,
+    #[serde(flatten)]
+    path: PathTexts,
     size_bytes: u64,
     expires_at: Timestamp,
 }
@@ -260,13 +263,13 @@ async fn list_due(context: &mut Context, depot: &Depot) -> Result<(), CliError> 
             let view = DueView {
                 id: cursor.file_id,
                 home: file.home().to_string(),
-                path: file.path().to_string(),
+                path: PathTexts::from(file.path()),
                 size_bytes: file.size_bytes(),
                 expires_at: cursor.expires_at,
             };
             let row = [
                 Cell::from(view.home.as_str()),
-                Cell::from(view.path.as_str()),
+                Cell::from(view.path.to_string()),
                 Cell::from(ByteSize(view.size_bytes).to_string()),
                 Cell::from(view.expires_at.to_string()),
             ];

@@ -1,5 +1,6 @@
 //! `layover secrets`.
 
+use layover_depot::SecretNote;
 use serde::Serialize;
 
 use super::integration::view::SecretView;
@@ -8,11 +9,40 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Table};
 
+/// One of the two is there: whose it is.
 #[derive(Serialize)]
 struct NoteView {
-    integration: String,
+    integration: Option<String>,
+    hook: Option<String>,
     #[serde(flatten)]
     secret: SecretView,
+}
+
+impl NoteView {
+    fn new(note: &SecretNote) -> Self {
+        match note {
+            SecretNote::OfIntegration {
+                integration,
+                secret,
+            } => Self {
+                integration: Some(integration.to_string()),
+                hook: None,
+                secret: SecretView::new(secret),
+            },
+            SecretNote::OfHook { hook, form } => Self {
+                integration: None,
+                hook: Some(hook.to_string()),
+                secret: SecretView::of_hook(form),
+            },
+        }
+    }
+
+    fn owner(&self) -> String {
+        match (&self.integration, &self.hook) {
+            (Some(name), _) => format!("integration {name}"),
+            (None, hook) => format!("hook {}", hook.as_deref().unwrap_or("-")),
+        }
+    }
 }
 
 pub(super) async fn run(context: &mut Context, command: SecretsCommand) -> Result<(), CliError> {
@@ -21,21 +51,16 @@ pub(super) async fn run(context: &mut Context, command: SecretsCommand) -> Resul
     match command {
         SecretsCommand::List => {
             let notes = registry.list_secrets().await?;
-            let mut table = Table::new(["INTEGRATION", "SECRET", "SLOT", "KEPT", "SINCE"]);
-            let mut views = Vec::with_capacity(notes.len());
-            for note in &notes {
-                let view = NoteView {
-                    integration: note.integration.to_string(),
-                    secret: SecretView::new(&note.secret),
-                };
+            let views: Vec<_> = notes.iter().map(NoteView::new).collect();
+            let mut table = Table::new(["OF", "SECRET", "SLOT", "KEPT", "SINCE"]);
+            for view in &views {
                 table.row([
-                    Cell::from(view.integration.as_str()),
+                    Cell::from(view.owner()),
                     Cell::from(view.secret.purpose),
                     Cell::from(view.secret.slot),
                     Cell::from(view.secret.place()),
-                    Cell::from(view.secret.created_at.to_string()),
+                    Cell::or_dash(view.secret.created_at),
                 ]);
-                views.push(view);
             }
             context.out.list(&views, &table, "no secrets are kept")?;
         }

@@ -3,7 +3,7 @@
 use layover_config::Settings;
 use layover_depot::{
     Account, AccountUse, AllowedNetwork, AuthPolicy, AuthorizedCertificate, AuthorizedKey,
-    CertificateUse, FolderPermission, KeyUse, Network, Protocols, Rights, SessionReuse,
+    CertificateUse, FolderPermission, KeyUse, Network, PathTexts, Protocols, Rights, SessionReuse,
 };
 use layover_retention::{Keep, RetentionPolicy, Timestamp};
 use layover_server::session_reuse;
@@ -272,14 +272,15 @@ impl CertificateView {
 /// A folder permission as JSON.
 #[derive(Debug, Serialize)]
 pub(super) struct PermissionView {
-    pub(super) path: String,
+    #[serde(flatten)]
+    pub(super) path: PathTexts,
     pub(super) rights: Rights,
 }
 
 impl PermissionView {
     pub(super) fn new(permission: &FolderPermission) -> Self {
         Self {
-            path: permission.path.to_string(),
+            path: PathTexts::from(&permission.path),
             rights: permission.rights,
         }
     }

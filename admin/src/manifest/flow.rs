@@ -159,6 +159,7 @@ fn rules(fields: &mut Fields<'_>, path: &str, mistakes: &mut Vec<Mistake>) -> Fl
             .unwrap_or(usual.retry_after_s),
         move_to: fields.value("move_to", folder, mistakes),
         dead_letter: fields.value("dead_letter", folder, mistakes),
+        other_entity: fields.switch("other_entity", usual.other_entity, mistakes),
     }
 }
 
@@ -226,6 +227,9 @@ fn write_rules(lines: &mut Lines, rules: &FlowRules) {
         if let Some(folder) = folder {
             lines.field(2, name, folder.as_str());
         }
+    }
+    if rules.other_entity {
+        lines.line(2, "other_entity: true");
     }
 }
 

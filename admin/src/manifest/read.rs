@@ -11,7 +11,7 @@ use layover_depot::{
 
 use super::node::{Content, Entry, Node, documents};
 use super::{Given, Manifest, Mistake, ReadIntegration};
-use super::{flow, foreign};
+use super::{expectation, flow, foreign};
 
 /// Reads a file.
 ///
@@ -46,6 +46,14 @@ pub(crate) fn read(text: &str, given: Given<'_>) -> Result<Manifest, Vec<Mistake
                 manifest.flows.extend(read.map(|flow| (entry.line, flow)));
             }
         }
+        if let Some(node) = top.take("expectations") {
+            for (entry, name) in named(node, "expectations", &mut mistakes) {
+                let path = format!("expectations.{}", entry.key);
+                let read = expectation::read(name, &entry.value, &path, &mut mistakes);
+                let read = read.map(|expectation| (entry.line, expectation));
+                manifest.expectations.extend(read);
+            }
+        }
         top.end(&mut mistakes);
     }
     twice(&manifest, &mut mistakes);
@@ -68,11 +76,14 @@ fn twice(manifest: &Manifest, mistakes: &mut Vec<Mistake>) {
             mistakes.push(Mistake::new(one.line, text));
         }
     }
-    for (line, flow) in &manifest.flows {
-        let name = flow.name.as_str();
-        if let Some(first) = seen.insert(("flow", name), *line) {
-            let text = format!("flow `{name}` stands here a second time, first in line {first}");
-            mistakes.push(Mistake::new(*line, text));
+    let flows = manifest.flows.iter();
+    let flows = flows.map(|(line, flow)| ("flow", flow.name.as_str(), *line));
+    let expectations = manifest.expectations.iter();
+    let expectations = expectations.map(|(line, one)| ("expectation", one.name.as_str(), *line));
+    for (what, name, line) in flows.chain(expectations) {
+        if let Some(first) = seen.insert((what, name), line) {
+            let text = format!("{what} `{name}` stands here a second time, first in line {first}");
+            mistakes.push(Mistake::new(line, text));
         }
     }
 }

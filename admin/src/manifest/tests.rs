@@ -103,7 +103,7 @@ fn a_flow_file_of_xferity_is_read_as_it_stands() {
         "0 0 8 * * 1-5"
     );
     // Written, it is read as the same.
-    let written = write(&[], std::slice::from_ref(flow));
+    let written = write(&[], std::slice::from_ref(flow), &[]);
     assert_eq!(read_with_entity(&written).unwrap().flows[0].1, *flow);
 }
 
@@ -372,7 +372,7 @@ flows:
     let flow = &read.flows[0].1;
     assert_eq!(flow.local.as_str(), "alice:/out");
     assert_eq!(flow.rules.retries, 9);
-    let written = write(&[], std::slice::from_ref(flow));
+    let written = write(&[], std::slice::from_ref(flow), &[]);
     for field in [
         "location",
         "exclude",

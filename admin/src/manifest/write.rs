@@ -3,12 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use layover_depot::{
-    Field, FlowDefinition, Integration, IntegrationSpec, SecretForm, SecretPurpose, SecretSlot,
-    WantedLocation,
+    ExpectationDefinition, Field, FlowDefinition, Integration, IntegrationSpec, SecretForm,
+    SecretPurpose, SecretSlot, WantedLocation,
 };
 
-use super::flow;
 use super::read::SECRETS;
+use super::{expectation, flow};
 
 /// Lines of YAML, indented by levels.
 #[derive(Default)]
@@ -88,7 +88,11 @@ pub(super) fn scalar(text: &str) -> String {
 }
 
 /// All of it, as `apply` takes it.
-pub(crate) fn write(integrations: &[Integration], flows: &[FlowDefinition]) -> String {
+pub(crate) fn write(
+    integrations: &[Integration],
+    flows: &[FlowDefinition],
+    expectations: &[ExpectationDefinition],
+) -> String {
     let mut lines = Lines::default();
     lines.line(
         0,
@@ -104,6 +108,12 @@ pub(crate) fn write(integrations: &[Integration], flows: &[FlowDefinition]) -> S
         lines.line(0, "flows:");
         for flow in flows {
             flow::write(&mut lines, flow);
+        }
+    }
+    if !expectations.is_empty() {
+        lines.line(0, "expectations:");
+        for one in expectations {
+            expectation::write(&mut lines, one);
         }
     }
     lines.0

@@ -72,6 +72,28 @@ fn what_cannot_be_understood_is_a_usage_error() {
 }
 
 #[test]
+fn no_error_moves_the_cursor_whatever_was_typed() {
+    let place = Place::with_account();
+    let bad = "x\u{9b}2J\u{1b}[2Jy";
+    for (arguments, code) in [
+        (&["account", "show", bad][..], 2),
+        (&["journal", "--kind", bad], 2),
+        (&[bad], 2),
+        (&["account", "key", "add", "partner", bad], 1),
+        (&["file", "list", "partner", bad], 2),
+        (&["apply", bad], 1),
+    ] {
+        let ran = place.run(arguments).refused(code, "error: ");
+        let moves = |letter: char| letter.is_control() && letter != '\n' && letter != '\t';
+        assert!(!ran.stderr.contains(moves), "{ran:?}");
+        assert!(
+            ran.stderr.contains('x') && ran.stderr.contains("u{"),
+            "{ran:?}"
+        );
+    }
+}
+
+#[test]
 fn what_is_not_there_or_not_allowed_is_refused_with_its_name() {
     let place = Place::with_account();
     for (arguments, reason) in [

@@ -200,16 +200,25 @@ fn a_typed_password_is_sealed_and_shown_nowhere_and_sealed_anew() {
         "--password-stdin",
     ];
     place.run_with_input(&arguments, "hunter2\n").ok();
+    let hook = ["event", "hook", "add", "crm", "--url"];
+    let made = place.json(&[&hook[..], &["https://h.example/"]].concat());
+    let made = made["made_secret"].as_str().unwrap().to_owned();
     let first = place.json(&["secrets", "list"]);
     assert_eq!(
         (&first[0]["integration"], &first[0]["form"]),
         (&json!("insurance"), &json!("sealed"))
     );
+    assert_eq!(
+        (&first[1]["hook"], &first[1]["form"], &first[1]["purpose"]),
+        (&json!("crm"), &json!("sealed"), &json!("signing"))
+    );
     let rotated = place.json(&["secrets", "rotate"]);
-    assert_eq!(rotated["values"], 1);
+    assert_eq!(rotated["values"], 2);
     let second = place.json(&["secrets", "list"]);
-    assert_eq!(second[0]["key_id"], rotated["key_id"]);
-    assert_ne!(first[0]["key_id"], second[0]["key_id"]);
+    for row in [0, 1] {
+        assert_eq!(second[row]["key_id"], rotated["key_id"]);
+        assert_ne!(first[row]["key_id"], second[row]["key_id"]);
+    }
     // The same password again, after the rotation: it opens, and nothing changes.
     let set = ["integration", "set", "insurance", "--password-stdin"];
     let same = place.run_with_input(&set, "hunter2\n").ok();
@@ -222,8 +231,11 @@ fn a_typed_password_is_sealed_and_shown_nowhere_and_sealed_anew() {
         place.run(&["journal", "--json", "-n", "0"]).ok().stdout,
         place.run(&["export"]).ok().stdout,
         place.run(&["secrets", "list"]).ok().stdout,
+        place.run(&["event", "hook", "show", "crm"]).ok().stdout,
     ];
     assert!(!shown.concat().contains("hunter2"));
+    assert!(!shown.concat().contains(&made));
+    assert!(shown[3].contains("hook crm"), "{}", shown[3]);
     for file in std::fs::read_dir(place.data_dir())
         .unwrap()
         .map(Result::unwrap)
@@ -566,4 +578,31 @@ fn certificates_are_read_from_files_and_keys_beside_them_refused() {
     ]);
     let refused = refused.refused(1, "and no private key");
     assert!(!refused.stderr.contains("PRIVATE KEY"), "{refused:?}");
+}
+
+#[test]
+fn a_key_of_ours_may_end_and_the_check_says_so_a_month_ahead() {
+    let place = place();
+    add(&place, "bank", "ftps", &["--password", "env:PW"]).ok();
+    let rotate = ["integration", "pgp", "rotate", "bank"];
+    let past = [&rotate[..], &["--until", "2020-01-01"]].concat();
+    place.run(&past).refused(1, "its expiry after its making");
+    let found = || {
+        let check = place.run(&["check", "--json"]).json();
+        let findings = check.as_array().unwrap().clone();
+        findings.into_iter().find(|one| one["what"] == "keys")
+    };
+    let replace = [&rotate[..], &["--replace-unconfirmed", "--until"]].concat();
+    place.run(&[&replace[..], &["31d"]].concat()).ok();
+    assert_eq!(found(), None);
+    place.run(&[&replace[..], &["29d"]].concat()).ok();
+    let finding = found().unwrap();
+    assert_eq!(finding["state"], "notice");
+    let detail = finding["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("`bank`: own_key") && detail.contains(" ends at "),
+        "{detail}"
+    );
+    let next = finding["next_step"].as_str().unwrap();
+    assert!(next.contains("pgp rotate bank"), "{next}");
 }

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
 use layover_depot::{
-    Attempt, ContentOrigin, Incoming, Leaving, MAX_IO_BYTES, Replace, UploadReceipt, VfsError,
-    VirtualPath,
+    Attempt, ContentOrigin, FileId, Incoming, Leaving, MAX_IO_BYTES, Replace, UploadReceipt,
+    VfsError, VirtualPath,
 };
 use serde_json::{Value, json};
 use tokio_util::io::StreamReader;
@@ -94,6 +94,18 @@ impl<'a> HomeLanding<'a> {
         }
         let left = incoming.interrupt().await;
         left.map_err(|fault| refused(&self.target.path, fault))
+    }
+
+    /// Stops before it is published, and nothing of it stays.
+    ///
+    /// # Errors
+    /// When not even that could be recorded; recovery does it.
+    pub async fn discard(mut self) -> Result<(), LocalError> {
+        let Some(incoming) = self.incoming.take() else {
+            return Ok(());
+        };
+        let gone = incoming.discard().await;
+        gone.map_err(|fault| refused(&self.target.path, fault))
     }
 
     fn incoming(&self) -> Result<&Incoming, LocalError> {
@@ -242,6 +254,12 @@ impl HomeOutgoing {
     #[must_use]
     pub fn leaving(&self) -> &Leaving {
         &self.leaving
+    }
+
+    /// Its number: another content of the name has another one.
+    #[must_use]
+    pub fn file_id(&self) -> FileId {
+        self.leaving.file_id()
     }
 
     /// The partner's server has it: it counts as collected, and the journal tells of it.

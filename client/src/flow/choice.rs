@@ -5,14 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::civil::DateTime;
 use layover_depot::{
-    FileKey, FlowDefinition, FlowFile, FlowFileState, IdempotencyMode, SourceFacts,
+    FileKey, FlowDefinition, FlowFile, FlowFileState, IdempotencyMode, Pattern, SourceFacts,
 };
 use layover_retention::Timestamp;
 
-use super::pattern::Pattern;
-
 /// Endings of names that somebody is still writing.
-const LOCKING_SUFFIXES: [&str; 4] = [".part", ".partial", ".filepart", ".tmp"];
+pub(crate) const LOCKING_SUFFIXES: [&str; 4] = [".part", ".partial", ".filepart", ".tmp"];
 
 /// What is said of one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +54,8 @@ pub(super) struct Decision {
     pub(super) waiting: u64,
     /// Files that had moved before.
     pub(super) known: u64,
+    /// Files that were given up, and look as they did then.
+    pub(super) given_up: u64,
 }
 
 impl Choice {
@@ -123,7 +123,18 @@ impl Choice {
 
     /// What moves: what is not known and not to be tried later. `known` is in the order of
     /// [`Choice::keys`]; `open` what earlier runs were not done with.
-    pub(super) fn decide(self, known: &[bool], open: &[FlowFile], now: Timestamp) -> Decision {
+    /// `dead`: what was given up.
+    pub(super) fn decide(
+        self,
+        known: &[bool],
+        open: &[FlowFile],
+        dead: &[SourceFacts],
+        now: Timestamp,
+    ) -> Decision {
+        let dead: HashMap<&[u8], &SourceFacts> = dead
+            .iter()
+            .map(|facts| (facts.name.as_slice(), facts))
+            .collect();
         let open: HashMap<&[u8], &FlowFile> = open
             .iter()
             .map(|file| (file.facts.name.as_slice(), file))
@@ -137,6 +148,13 @@ impl Choice {
             let before = open.get(facts.name.as_slice()).copied();
             if known.get(at) == Some(&true) {
                 decision.known += 1;
+                continue;
+            }
+            if dead
+                .get(facts.name.as_slice())
+                .is_some_and(|dead| looks_as(dead, &facts))
+            {
+                decision.given_up += 1;
                 continue;
             }
             if let Some(before) = before {
@@ -158,6 +176,11 @@ impl Choice {
         decision.moves = moves.into_values().collect();
         decision
     }
+}
+
+/// Whether a file looks as it did when it was given up.
+fn looks_as(dead: &SourceFacts, now: &SourceFacts) -> bool {
+    (dead.size_bytes, dead.modified_at, dead.file) == (now.size_bytes, now.modified_at, now.file)
 }
 
 /// Parts what the second look shows as the first did from what changed between them.
@@ -208,6 +231,7 @@ mod tests {
             size_bytes: Some(size),
             modified_at: Some(Timestamp::from_micros(1)),
             day_at: None,
+            file: None,
         }
     }
 
@@ -247,9 +271,21 @@ mod tests {
             let key = FileKey::of_listing(IdempotencyMode::Name, &facts(name, 1));
             assert!(seen.contains(&key.unwrap()), "{name} is there");
         }
-        let decision = choice.decide(&[false, true, false], &[], Timestamp::MIN);
+        let decision = choice.decide(&[false, true, false], &[], &[], Timestamp::MIN);
         assert_eq!(names(&decision), ["b.csv", "day_20261122.xml"]);
         assert_eq!((decision.known, decision.waiting), (1, 3));
+    }
+
+    #[test]
+    fn what_was_given_up_stays_so_until_it_looks_otherwise() {
+        let dead = [facts("a", 1), facts("b", 1), facts("gone", 1)];
+        let mut choice = choice(&flow(&[], &[]));
+        for now in [facts("a", 1), facts("b", 2), facts("c", 1)] {
+            choice.offer(now);
+        }
+        let decision = choice.decide(&[], &[], &dead, Timestamp::MIN);
+        assert_eq!(names(&decision), ["b", "c"]);
+        assert_eq!(decision.given_up, 1);
     }
 
     #[test]
@@ -277,7 +313,7 @@ mod tests {
         for known in known.iter_mut().skip(50_000).take(10) {
             *known = false;
         }
-        let decision = choice.decide(&known, &[], Timestamp::MIN);
+        let decision = choice.decide(&known, &[], &[], Timestamp::MIN);
         assert_eq!((decision.moves.len(), decision.known), (10, 99_990));
     }
 }

@@ -1,6 +1,8 @@
 //! Why a run ends before its files.
 
-use layover_depot::{CourierError, RegistryError, RunLost, StoreError, VfsError};
+use layover_depot::{
+    CourierError, LocationDirection, RegistryError, RunLost, StoreError, VfsError,
+};
 
 use crate::fault::{Permanence, RemoteError};
 use crate::partner::PartnerError;
@@ -15,6 +17,24 @@ pub(super) enum RunFault {
     NoHome { flow: String, local: String },
     #[error("integration `{partner}` has no location `{location}`")]
     NoLocation { partner: String, location: String },
+    #[error(
+        "its location `{location}` is for {} alone: layover location set {partner} {location} --direction both",
+        if *.is_for == LocationDirection::Upload { "uploads" } else { "downloads" }
+    )]
+    WrongDirection {
+        partner: String,
+        location: String,
+        is_for: LocationDirection,
+    },
+    #[error(
+        "its home is of entity `{entity}` and its integration of `{other}`; if that is meant: \
+         layover flow set {flow} --other-entity yes"
+    )]
+    OtherEntity {
+        flow: String,
+        entity: String,
+        other: String,
+    },
     #[error("the folder there cannot be a path: {0}")]
     Path(#[from] RemotePathError),
     #[error("a partner's suffix for unfinished files cannot be used")]
@@ -53,6 +73,8 @@ impl RunFault {
             | Self::Lost(_) => Permanence::Transient,
             Self::NoHome { .. }
             | Self::NoLocation { .. }
+            | Self::WrongDirection { .. }
+            | Self::OtherEntity { .. }
             | Self::Path(_)
             | Self::Suffix
             | Self::Registry(_)

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use jiff::civil::DateTime;
 use layover_depot::{
-    FlowDefinition, FlowDirection, FlowFile, FlowTarget, OfDisabled, SourceFacts, VirtualPath,
-    Visit,
+    FlowDefinition, FlowDirection, FlowFile, FlowTarget, OfDisabled, SourceFacts, VfsError,
+    VirtualPath, Visit,
 };
 use layover_retention::Timestamp;
 
@@ -56,6 +56,13 @@ impl Place {
                     partner: flow.partner.to_string(),
                     location: name.to_string(),
                 })?;
+                if !found.direction.is_for(flow.direction) {
+                    return Err(RunFault::WrongDirection {
+                        partner: flow.partner.to_string(),
+                        location: name.to_string(),
+                        is_for: found.direction,
+                    });
+                }
                 (remote_path(&found.path)?, flow.target.clone())
             }
             FlowTarget::Path(path) => {
@@ -76,6 +83,13 @@ impl Place {
             .courier
             .visit(&home.account, OfDisabled::Refuse)
             .await?;
+        if *visit.entity() != integration.spec.entity && !flow.rules.other_entity {
+            return Err(RunFault::OtherEntity {
+                flow: flow.name.to_string(),
+                entity: visit.entity().to_string(),
+                other: integration.spec.entity.to_string(),
+            });
+        }
         let keys = PgpKeys::prepare(registry, &integration, &engine.surroundings).await?;
         let partner = Partner::prepare(registry, integration, &engine.surroundings).await?;
         Ok(Self {
@@ -118,7 +132,7 @@ impl Place {
 }
 
 /// What a listing there tells of a file.
-pub(super) fn facts_of(entry: &Entry) -> SourceFacts {
+pub(crate) fn facts_of(entry: &Entry) -> SourceFacts {
     let moment = |at: jiff::Timestamp| Timestamp::from_micros(at.as_microsecond());
     let modified = entry.modified;
     SourceFacts {
@@ -126,6 +140,7 @@ pub(super) fn facts_of(entry: &Entry) -> SourceFacts {
         size_bytes: entry.size_bytes,
         modified_at: modified.map(|modified| moment(modified.at)),
         day_at: modified.and_then(|modified| modified.day_at).map(moment),
+        file: None,
     }
 }
 
@@ -165,7 +180,11 @@ pub(super) async fn look(
     };
     match place.direction {
         FlowDirection::Download => list_there(place, remote, &mut take).await?,
-        FlowDirection::Upload => place.visit.files(&place.home, &mut take).await?,
+        FlowDirection::Upload => match place.visit.files(&place.home, &mut take).await {
+            // A run makes it; to look at it, nothing is made.
+            Ok(()) | Err(VfsError::NotFound { .. }) => {}
+            Err(fault) => return Err(fault.into()),
+        },
     }
     Ok(choice)
 }
@@ -219,7 +238,7 @@ impl Engine {
 
 /// Whether both looks may be of one state of a file: the same size, and times that differ
 /// by no more than what a listing leaves out.
-pub(super) fn is_as_exact_as_it_gets(listed: &SourceFacts, asked: &SourceFacts) -> bool {
+pub(crate) fn is_as_exact_as_it_gets(listed: &SourceFacts, asked: &SourceFacts) -> bool {
     const MINUTE_US: i64 = 60_000_000;
     // The day on which the clocks are set back.
     const LONGEST_DAY_US: i64 = 25 * 60 * MINUTE_US;
@@ -252,6 +271,7 @@ mod tests {
             size_bytes: Some(1),
             modified_at: at.parse().ok(),
             day_at: day.and_then(|day| day.parse().ok()),
+            file: None,
         }
     }
 

@@ -5,6 +5,7 @@ mod source;
 mod upload;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
@@ -27,6 +28,11 @@ const FOUND_AT_ONCE: usize = 1_000;
 
 /// Tries of a file in one run: a connection that was lost is made anew once.
 const TRIES_AT_ONCE: u32 = 2;
+
+/// Files behind one another that lost their connection or were stalled: with so many a
+/// run ends, and the rest is tried again, so that one partner's server does not keep others'
+/// flows waiting.
+const LOST_IN_A_ROW: u32 = 3;
 
 /// What a run has come to so far.
 #[derive(Debug, Default)]
@@ -101,6 +107,8 @@ struct Shift<'a> {
     place: &'a Place,
     jobs: Mutex<VecDeque<Job>>,
     tally: Mutex<Tally>,
+    /// See [`LOST_IN_A_ROW`].
+    lost: AtomicU32,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -136,6 +144,7 @@ impl Engine {
             place,
             jobs: Mutex::new(jobs),
             tally: Mutex::new(tally),
+            lost: AtomicU32::new(0),
         };
         let mut connections = vec![Some(connection)];
         connections.resize_with(workers, || None);
@@ -145,7 +154,19 @@ impl Engine {
         for ended in join_all(workers).await {
             ended?;
         }
+        let left = locked(&shift.jobs).len() as u64;
         let mut tally = locked(&shift.tally);
+        if left > 0 {
+            // No connection could be had any more; what failed has said when to come again.
+            let again = self
+                .clock
+                .0
+                .now()
+                .saturating_add(super::WAITING_AGAIN_AFTER);
+            let again = tally.again_at.unwrap_or(again);
+            tally.report.waiting += left;
+            tally.try_again(Some(again));
+        }
         Ok(std::mem::take(&mut *tally))
     }
 }
@@ -153,6 +174,9 @@ impl Engine {
 impl Shift<'_> {
     async fn work(&self, number: usize, mut connection: Option<Connection>) -> Result<(), RunLost> {
         loop {
+            if self.lost.load(Ordering::Relaxed) >= LOST_IN_A_ROW {
+                break;
+            }
             let Some(job) = locked(&self.jobs).pop_front() else {
                 break;
             };
@@ -185,6 +209,12 @@ impl Shift<'_> {
         let mut memory = self.recalled(job).await?;
         let came = self.tries(job, connection, &attempt, &mut memory).await;
         let stage = memory.stage();
+        match &came {
+            Err(JobFault::Exchange(error)) if error.ends_connection() => {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => self.lost.store(0, Ordering::Relaxed),
+        }
         let error = match came {
             Ok(Came::Moved(bytes)) => {
                 let mut tally = locked(&self.tally);
@@ -221,7 +251,7 @@ impl Shift<'_> {
         };
         self.tell_failed(attempt, &error).await?;
         if self.failed(job, &error, stage).await? == NotMoved::Dead {
-            self.bury(job, connection).await;
+            self.bury(job, connection, &error.for_operator()).await?;
         }
         Ok(())
     }
@@ -229,6 +259,10 @@ impl Shift<'_> {
     fn attempt(&self, job: &Job) -> Attempt {
         let attempt = self.place.visit.attempt(self.errand(job));
         attempt.note("flow", self.run.definition.name.as_str());
+        let entity = &self.place.partner.integration().spec.entity;
+        if self.place.visit.entity() != entity {
+            attempt.note("other_entity", entity.as_str());
+        }
         attempt
     }
 
@@ -351,14 +385,18 @@ impl Shift<'_> {
         let look = FileKey::of_listing(mode, &job.facts);
         // Of the two one is there at most: a file has two keys, and no more.
         let day = FileKey::of_day(mode, &job.facts).filter(|day| Some(*day) != look);
-        let content = FileKey::of_content(mode, sha256);
+        let content = FileKey::of_content(mode, &job.facts.name, sha256);
         look.into_iter().chain(day).chain(content).collect()
     }
 
-    /// Whether this content moved before, in the mode that goes by it.
-    async fn is_known(&self, sha256: &[u8; 32]) -> Result<bool, layover_depot::StoreError> {
+    /// Whether this content moved before under this name, in the mode that goes by it.
+    async fn is_known(
+        &self,
+        job: &Job,
+        sha256: &[u8; 32],
+    ) -> Result<bool, layover_depot::StoreError> {
         let flow = &self.run.definition;
-        match FileKey::of_content(flow.idempotency_mode, sha256) {
+        match FileKey::of_content(flow.idempotency_mode, &job.facts.name, sha256) {
             Some(key) => {
                 let known = self.engine.runs.known(&flow.name, &[key]).await?;
                 Ok(known.first() == Some(&true))

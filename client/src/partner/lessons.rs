@@ -12,7 +12,7 @@ use crate::sftp::Proof;
 /// The server demands resumed TLS sessions more often than TLS 1.3 can with its tickets.
 const TLS12_ONLY: &str = "tls12_only";
 /// The certificate that the server showed, and when it expires.
-pub const CERTIFICATE_LESSON: &str = "certificate";
+pub(super) const CERTIFICATE_LESSON: &str = "certificate";
 /// Host keys that were shown and nobody has confirmed: more are not kept, so that
 /// whoever sits in between cannot fill the list.
 const MAX_UNCONFIRMED: usize = 4;

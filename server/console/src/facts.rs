@@ -23,6 +23,21 @@ pub struct Facts {
     pub clock: ClockFacts,
     /// When the TLS certificate in use ends; none where FTPS is not served.
     pub certificate_ends: Option<Timestamp>,
+    /// What of all certificates and keys ends soon; none: not looked at yet.
+    pub expiring: Option<Expiring>,
+}
+
+/// Days ahead at which an end is spoken of, the first being the end itself: a month is
+/// what an authority or a partner may take, and what is told a day before is urgent.
+pub const WITHIN_DAYS: [u64; 5] = [0, 1, 7, 14, 30];
+
+/// How many end within each of [`WITHIN_DAYS`], those that have ended among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expiring {
+    /// The server's certificate, those of accounts, ours and partners' of integrations.
+    pub certificates: [u64; WITHIN_DAYS.len()],
+    /// Keys of accounts, and PGP keys of integrations.
+    pub keys: [u64; WITHIN_DAYS.len()],
 }
 
 /// What the sweeps of this process did since it began.

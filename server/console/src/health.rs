@@ -172,6 +172,7 @@ mod tests {
             }],
             clock: ClockFacts::default(),
             certificate_ends: Some(NOW.saturating_add(Duration::from_secs(DAY_S * 20))),
+            expiring: None,
         }
     }
 

@@ -12,9 +12,10 @@ mod facts;
 mod figures;
 mod health;
 mod metrics;
+mod places;
 mod serve;
 
-pub use facts::{ClockFacts, Facts, JobFacts, SweepFacts};
+pub use facts::{ClockFacts, Expiring, Facts, JobFacts, SweepFacts, WITHIN_DAYS};
 pub use figures::FRESH_FOR;
 pub use serve::{
     CONNECTION_LIMIT, Console, HEAD_LIMIT, MAX_CONNECTIONS, MAX_HEAD_BYTES, MAX_HEADERS,

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use layover_depot::{
-    AccountTransfers, AdmitRefused, Counted, DURATION_BOUNDS_S, Direction, Ending, FlowFigures,
-    Histogram, LedgerFigures, Occupancy, Protocol, SIZE_BOUNDS_BYTES, TransferKind, Transfers,
+    AccountTransfers, AdmitRefused, Counted, DURATION_BOUNDS_S, DayFault, Direction, Ending,
+    ExpectationFigures, FlowFigures, Histogram, LedgerFigures, Occupancy, Protocol,
+    SIZE_BOUNDS_BYTES, TransferKind, Transfers,
 };
 use layover_retention::{ChainName, Timestamp};
 
 use crate::exposition::{Exposition, Kind, as_f64};
-use crate::facts::{ClockFacts, Facts, SweepFacts};
+use crate::facts::{ClockFacts, Expiring, Facts, SweepFacts, WITHIN_DAYS};
 use crate::figures::Figures;
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Ftps, Protocol::Sftp];
@@ -51,7 +52,22 @@ pub(crate) fn text(told: &Told<'_>) -> String {
             left,
         );
     }
+    if let Some(soon) = &told.facts.expiring {
+        expiring(&mut text, soon);
+    }
     text.finish()
+}
+
+/// Looked at once an hour.
+fn expiring(text: &mut Exposition, soon: &Expiring) {
+    let help = "Certificates and keys, of accounts, of integrations and the server's, that end within so many days or have ended.";
+    text.family("layover_expiring", Kind::Gauge, help);
+    for (kind, counts) in [("certificate", soon.certificates), ("key", soon.keys)] {
+        for (days, count) in WITHIN_DAYS.iter().zip(counts) {
+            let labels = [("kind", kind), ("within_days", &days.to_string())];
+            text.sample(&labels, as_f64(count));
+        }
+    }
 }
 
 fn node(text: &mut Exposition, told: &Told<'_>) {
@@ -291,6 +307,26 @@ fn flows(text: &mut Exposition, flows: &[FlowFigures]) {
     );
 }
 
+/// The last day of each expectation that somebody looks at.
+fn expectations(text: &mut Exposition, figures: &ExpectationFigures) {
+    const FAULTS: [DayFault; 6] = [
+        DayFault::Missing,
+        DayFault::Late,
+        DayFault::TooSmall,
+        DayFault::TooLarge,
+        DayFault::SameContent,
+        DayFault::Unreachable,
+    ];
+    let help = "Expected files, by what came of their last day: as_expected, what was wrong, or waiting for a look.";
+    text.family("layover_expectations", Kind::Gauge, help)
+        .sample(&[("result", "as_expected")], as_f64(figures.as_expected))
+        .sample(&[("result", "waiting")], as_f64(figures.waiting));
+    for fault in FAULTS {
+        let count = figures.faults.get(&fault);
+        text.sample(&[("result", fault.as_str())], or_zero(count));
+    }
+}
+
 fn sweeps(text: &mut Exposition, told: &Told<'_>) {
     let SweepFacts {
         runs,
@@ -389,6 +425,7 @@ fn ledger(text: &mut Exposition, ledger: &LedgerFigures, now: Timestamp) {
         );
     }
     flows(text, &ledger.flows);
+    expectations(text, &ledger.expectations);
     let help = "What waits: files for their checksums, journal entries for their place in the chain and for the statistics, runs of flows, deliveries of events.";
     text.family("layover_queue_depth", Kind::Gauge, help)
         .sample(&[("queue", "checksums")], as_f64(ledger.unhashed_files))

@@ -12,16 +12,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use layover_depot::{AcceptTroubles, Acceptor, Depot, timer};
 use layover_retention::Clock;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answers::answer;
 use crate::facts::Facts;
 use crate::figures::Asked;
+use crate::places::{Place, Places};
 
-/// Connections at a time; further ones are closed without an answer. A monitoring
-/// system has one, an operator's browser a few.
+/// Connections at a time. For a further one that gives way which has been silent for
+/// the longest; where all have asked for something, it is closed without an answer. A
+/// monitoring system has one, an operator's browser a few.
 pub const MAX_CONNECTIONS: usize = 16;
 
 /// Bytes of a request's line and headers.
@@ -31,7 +32,7 @@ pub const MAX_HEAD_BYTES: usize = 4_096;
 pub const MAX_HEADERS: usize = 32;
 
 /// How long a peer may take to send them.
-pub const HEAD_LIMIT: Duration = Duration::from_secs(5);
+pub const HEAD_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long a connection may last in all.
 pub const CONNECTION_LIMIT: Duration = Duration::from_secs(20);
@@ -77,7 +78,7 @@ impl Console {
     /// Answers whoever connects to `socket`, until `stop`; then ends at once.
     pub async fn serve(self, socket: TcpListener, stop: CancellationToken) {
         let mut acceptor = Acceptor::new(AcceptTroubles::default());
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Places::default();
         let connections = TaskTracker::new();
         loop {
             let (stream, peer) = tokio::select! {
@@ -85,16 +86,18 @@ impl Console {
                 () = stop.cancelled() => break,
                 accepted = acceptor.next(|| socket.accept()) => accepted,
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let Some(place) = places.take() else {
                 tracing::debug!(peer.addr = %peer, "the console has no room for a connection");
                 continue;
             };
             let (console, stop) = (self.clone(), stop.clone());
             connections.spawn(async move {
-                let _place = place;
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    ended = timer::timeout(CONNECTION_LIMIT, console.converse(stream, peer)) => {
+                    () = place.gives_way.cancelled() => {
+                        tracing::debug!(peer.addr = %peer, "a silent connection to the console gave way");
+                    }
+                    ended = timer::timeout(CONNECTION_LIMIT, console.converse(stream, peer, &place)) => {
                         if ended.is_err() {
                             tracing::debug!(peer.addr = %peer, "a connection to the console took too long");
                         }
@@ -107,8 +110,9 @@ impl Console {
     }
 
     /// One request, one answer.
-    async fn converse(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn converse(&self, stream: TcpStream, peer: SocketAddr, place: &Place) {
         let service = service_fn(|request| async move {
+            place.has_asked();
             Ok::<_, Infallible>(answer(&self.shared, &request).await)
         });
         let connection = http1::Builder::new()

@@ -13,3 +13,9 @@ ALTER TABLE flow_definitions ADD COLUMN census_at_us BIGINT;
 -- other_key: the second key of the same file, which is found with this one
 ALTER TABLE flow_keys ADD COLUMN census BIGINT;
 ALTER TABLE flow_keys ADD COLUMN other_key BYTES;
+
+-- source_file: of an upload: the file's number in the ledger (files.id); another content of
+-- the name has another one
+-- after_done of a file that is dead: 1 once it was looked at anew
+ALTER TABLE flow_files ADD COLUMN source_file BIGINT;
+CREATE INDEX flow_files_dead ON flow_files (flow, name) WHERE state = 'dead' AND after_done = 0;

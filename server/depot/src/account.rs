@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::holdings::Moving;
 use crate::integration::ZoneName;
+use crate::path::in_texts;
 use crate::{
     AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedCertificate, AuthorizedKey,
     EntityId, EntityName, FileId, FileState, FolderPermission, HomeName, NewCertificate, NewKey,
@@ -281,6 +282,7 @@ pub struct ForecastFile {
     /// Who uploaded it.
     pub account: Option<String>,
     /// Where in the home.
+    #[serde(flatten, serialize_with = "in_texts")]
     pub path: VirtualPath,
     /// Its size, in bytes.
     pub size_bytes: u64,
@@ -301,6 +303,7 @@ pub struct FailingFile {
     /// The home.
     pub home: String,
     /// Where in the home.
+    #[serde(flatten, serialize_with = "in_texts")]
     pub path: VirtualPath,
     /// When its time was over.
     pub expires_at: Option<Timestamp>,

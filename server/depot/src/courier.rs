@@ -477,6 +477,14 @@ impl Incoming {
     pub async fn interrupt(self) -> Result<(), VfsError> {
         self.upload.interrupt().await
     }
+
+    /// Stops, and nothing of it stays: it is not needed.
+    ///
+    /// # Errors
+    /// `Storage`, `Database`; recovery will do it then.
+    pub async fn discard(self) -> Result<(), VfsError> {
+        self.upload.discard().await
+    }
 }
 
 /// A file of a home that goes to the partner: whole as it was when it was opened. Copies

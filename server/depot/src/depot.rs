@@ -524,6 +524,11 @@ impl Depot {
         }
     }
 
+    /// Whether contents get their SHA-256 without being asked for it.
+    pub(crate) fn hashes_contents(&self) -> bool {
+        self.inner.hasher.is_some()
+    }
+
     /// Says that this process is alive; a server does so every five seconds, a
     /// tool before it changes files.
     ///

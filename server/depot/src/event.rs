@@ -17,10 +17,10 @@ mod telling;
 
 pub use door::{DELIVERY_LEASE, Events, GIVE_UP_AFTER, News};
 pub use hook::{
-    Hook, HookAddresses, HookPlain, HookTarget, HookUrl, HookUrlError, MAX_HOOK_AUTHORITIES_BYTES,
-    MAX_HOOK_URL_BYTES, MAX_HOOKS, WantedHook,
+    DueHook, Hook, HookAddresses, HookChange, HookPlain, HookTarget, HookUrl, HookUrlError,
+    MAX_HOOK_AUTHORITIES_BYTES, MAX_HOOK_URL_BYTES, MAX_HOOKS, WantedHook,
 };
-pub(crate) use hook::{HookRow, NewHook, SealedHook};
+pub(crate) use hook::{HookRow, HookUpdate, NewHook, SealedHook};
 pub use record::{
     ClaimedDelivery, DeliveryFailure, DeliveryId, DeliveryOutcome, DeliveryState, Event,
     EventDelivery, EventFilter, EventId, EventKind, HookId, MAX_EVENT_PAGE, Reach,

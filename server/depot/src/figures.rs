@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use layover_retention::Timestamp;
 
+use crate::expectation::DayFault;
 use crate::gate::AdmitRefused;
 use crate::holdings::Direction;
 use crate::rights::Protocol;
@@ -273,6 +274,17 @@ pub struct FlowFigures {
     pub last_success: Option<Timestamp>,
 }
 
+/// How the last days of expectations ended: so many expectations each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExpectationFigures {
+    /// With the file as it was to be.
+    pub as_expected: u64,
+    /// By what was wrong.
+    pub faults: BTreeMap<DayFault, u64>,
+    /// Not yet: somebody is to look, or to look again.
+    pub waiting: u64,
+}
+
 /// What the database knows; each asked with one query that an index answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LedgerFigures {
@@ -304,6 +316,8 @@ pub struct LedgerFigures {
     pub deliveries_dead: u64,
     /// The first [`MAX_COUNTED_FLOWS`] flows.
     pub flows: Vec<FlowFigures>,
+    /// Files that are expected.
+    pub expectations: ExpectationFigures,
     /// When the last sweep of any node ran.
     pub last_sweep: Option<crate::JobRun>,
 }

@@ -1,7 +1,7 @@
 //! Flows at work: when they are due, which files move, and what is remembered of
 //! runs and files. What an operator says of a flow is `integration/flow.rs`.
 //!
-//! `schedule`, `choice`, `expected`, `key` and `backoff` decide and do nothing;
+//! `schedule`, `choice`, `key` and `backoff` decide and do nothing;
 //! `runs` is the door of whoever runs flows, `census` what it forgets. Everything that a run
 //! writes names its token: who has lost the lease writes nothing any more.
 
@@ -12,7 +12,7 @@ mod runs;
 mod schedule;
 
 pub use census::{CENSUS_EVERY, CENSUSES_KEPT};
-pub use key::{FileKey, SourceFacts};
+pub use key::{FileKey, SeenSource, SourceFacts};
 pub(crate) use record::{
     Census, FileDone, FileFailed, FlowLanding, FoundFile, LandingRun, RunPlan, RunTaker, RunToken,
 };
@@ -20,6 +20,6 @@ pub use record::{
     ClaimedRun, FlowFile, FlowFileId, FlowFileState, FlowRun, FlowRunId, FlowStanding, MovedFile,
     NotMoved, RunCause, RunReport, RunState, UnmovedFile,
 };
-pub use runs::{FlowRuns, MISSED_AFTER, RUN_LEASE, RunLost};
+pub use runs::{FlowRuns, MISSED_AFTER, RUN_LEASE, RunLost, WhyLost};
 pub use schedule::Schedule;
-pub(crate) use schedule::zone_of;
+pub(crate) use schedule::{bits, once_in, zone_of};

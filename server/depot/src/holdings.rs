@@ -20,7 +20,7 @@ mod publish;
 mod removal;
 mod storage;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -48,6 +48,7 @@ use crate::fault_log::FaultLog;
 use crate::figures::Counters;
 use crate::ledger::{ApplianceKeep, Claimed};
 use crate::listings::Listings;
+use crate::recover::Suspect;
 use crate::store::{Store, StoreError};
 use crate::timer;
 use crate::vfs::{HiddenName, Place, Room, Vfs, VfsError};
@@ -91,7 +92,7 @@ pub(crate) struct Holdings {
     /// Rows of uploads that are being written.
     pub(crate) beginnings: Beginnings,
     /// Hidden files that had no row when recovery last looked.
-    pub(crate) rowless: Mutex<HashSet<HiddenName>>,
+    pub(crate) rowless: Mutex<HashMap<HiddenName, Suspect>>,
     /// Turns at reading folders.
     pub(crate) listings: Listings,
     /// The rules that held for accounts of late.

@@ -33,14 +33,14 @@ pub use settings::{
     FtpSettings, InboundPolicy, IntegrationSettings, OutboundPolicy, SftpSettings, TlsSettings,
 };
 pub use values::{
-    ActivePorts, CatchUp, CertificatePin, Certificates, CronSchedule, DateFormat, DisplayName,
-    FilePattern, FlowDirection, FlowFolder, FtpsSecurity, IdempotencyMode, IntegrationProtocol,
-    LocationDirection, MAX_DATE_FORMAT_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_HOST_BYTES,
-    MAX_KEY_TEXT_BYTES, MAX_REMOTE_USER_BYTES, MAX_SUFFIX_BYTES, MinTlsVersion, NotAValue,
-    PartialSuffix, PgpPublicKeys, RemoteHost, RemoteSystem, RemoteUser, SftpAuth, SshAlgorithms,
-    TransferMode, ZoneName,
+    ActivePorts, CatchUp, CertificatePin, Certificates, CronFault, CronSchedule, DateFormat,
+    DisplayName, FilePattern, FlowDirection, FlowFolder, FtpsSecurity, IdempotencyMode,
+    IntegrationProtocol, LocationDirection, MAX_DATE_FORMAT_BYTES, MAX_DISPLAY_NAME_BYTES,
+    MAX_HOST_BYTES, MAX_KEY_TEXT_BYTES, MAX_REMOTE_USER_BYTES, MAX_SUFFIX_BYTES, MinTlsVersion,
+    NotAValue, PartialSuffix, PgpPublicKeys, RemoteHost, RemoteSystem, RemoteUser, SftpAuth,
+    SshAlgorithms, TransferMode, ZoneName,
 };
-pub(crate) use values::{DAYS, MONTHS};
+pub(crate) use values::{DAYS, MONTHS, cron_part};
 
 use crate::{EntityName, IntegrationId, IntegrationName, LocationName};
 

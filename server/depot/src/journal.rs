@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::ledger::Replaced;
+use crate::path::in_texts_or_null;
 use crate::store::{Store, StoreError};
 use crate::{Actor, HomeName, IntegrationName, NodeId, Protocol, SessionId, VirtualPath};
 
@@ -133,6 +134,7 @@ pub struct JournalEntry {
     /// The session it happened in.
     pub session: Option<SessionId>,
     /// The file or folder.
+    #[serde(flatten, serialize_with = "in_texts_or_null")]
     pub path: Option<VirtualPath>,
     /// Bytes moved or removed.
     pub size_bytes: Option<u64>,

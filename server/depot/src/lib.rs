@@ -25,6 +25,7 @@ mod depot;
 mod envelope;
 mod event;
 mod evidence;
+mod expectation;
 mod fault_log;
 mod figures;
 mod flow;
@@ -41,6 +42,8 @@ mod operator;
 mod pace;
 mod password;
 mod path;
+mod pattern;
+mod proxied;
 mod recover;
 mod registry;
 mod rights;
@@ -88,21 +91,28 @@ pub use envelope::{
 };
 pub use event::{
     ClaimedDelivery, DELIVERY_LEASE, DeliveryFailure, DeliveryId, DeliveryOutcome, DeliveryState,
-    Event, EventDelivery, EventFilter, EventId, EventKind, Events, GIVE_UP_AFTER, Hook,
-    HookAddresses, HookId, HookPlain, HookTarget, HookUrl, HookUrlError, MAX_EVENT_PAGE,
-    MAX_HOOK_AUTHORITIES_BYTES, MAX_HOOK_URL_BYTES, MAX_HOOKS, News, Reach, WantedHook,
+    DueHook, Event, EventDelivery, EventFilter, EventId, EventKind, Events, GIVE_UP_AFTER, Hook,
+    HookAddresses, HookChange, HookId, HookPlain, HookTarget, HookUrl, HookUrlError,
+    MAX_EVENT_PAGE, MAX_HOOK_AUTHORITIES_BYTES, MAX_HOOK_URL_BYTES, MAX_HOOKS, News, Reach,
+    WantedHook,
 };
 pub use evidence::{Evidence, EvidenceError, Shard};
+pub use expectation::{
+    DayContent, DayFault, DayQuestion, DayState, ExpectationDay, ExpectationDefinition,
+    ExpectationFault, ExpectationLooks, ExpectationRules, ExpectationStanding, ExpectedDays,
+    ExpectedFile, ExpectedFileError, ExpectedPlace, LOOK_LEASE, LookLost, MAX_DATE_OFFSET_DAYS,
+    MAX_EXPECTATIONS, MAX_EXPECTED_FILE_BYTES, OpenDay, SeenFile, Sighting, TimeOfDay, Verdict,
+};
 pub use fault_log::FaultLog;
 pub use figures::{
-    AccountTransfers, Counted, DURATION_BOUNDS_S, Ending, FlowFigures, Histogram, LedgerFigures,
-    MAX_COUNTED_ACCOUNTS, MAX_COUNTED_FLOWS, OTHER_ACCOUNTS, SIZE_BOUNDS_BYTES, TransferKind,
-    Transfers,
+    AccountTransfers, Counted, DURATION_BOUNDS_S, Ending, ExpectationFigures, FlowFigures,
+    Histogram, LedgerFigures, MAX_COUNTED_ACCOUNTS, MAX_COUNTED_FLOWS, OTHER_ACCOUNTS,
+    SIZE_BOUNDS_BYTES, TransferKind, Transfers,
 };
 pub use flow::{
     CENSUS_EVERY, CENSUSES_KEPT, ClaimedRun, FileKey, FlowFile, FlowFileId, FlowFileState, FlowRun,
     FlowRunId, FlowRuns, FlowStanding, MISSED_AFTER, MovedFile, NotMoved, RUN_LEASE, RunCause,
-    RunLost, RunReport, RunState, Schedule, SourceFacts, UnmovedFile,
+    RunLost, RunReport, RunState, Schedule, SeenSource, SourceFacts, UnmovedFile, WhyLost,
 };
 pub use gate::{
     AdmitRefused, ConnectionSlot, FirstProof, Gate, GateOptions, LoginAttempt, LoginError,
@@ -112,11 +122,11 @@ pub use hold::{Hold, HoldApproval, HoldId, HoldScope, HoldState, MAX_HOLD_DAYS};
 pub use holdings::{Direction, Moving};
 pub use integration::{
     ActivePorts, AfterSuccess, Breach, CatchUp, Caution, CertificatePin, Certificates, Credential,
-    CronSchedule, DateFormat, Difference, DisplayName, Field, FieldError, FieldFault, FilePattern,
-    FlowDefinition, FlowDirection, FlowFault, FlowFolder, FlowRules, FlowTarget, FtpSettings,
-    FtpsSecurity, GivenSecret, HomeFolder, HostKeyError, HostKeyProof, IdempotencyMode,
-    InboundPolicy, Integration, IntegrationProtocol, IntegrationSettings, IntegrationSpec,
-    KeptSecret, Location, LocationDirection, LocationPath, LocationPathError,
+    CronFault, CronSchedule, DateFormat, Difference, DisplayName, Field, FieldError, FieldFault,
+    FilePattern, FlowDefinition, FlowDirection, FlowFault, FlowFolder, FlowRules, FlowTarget,
+    FtpSettings, FtpsSecurity, GivenSecret, HomeFolder, HostKeyError, HostKeyProof,
+    IdempotencyMode, InboundPolicy, Integration, IntegrationProtocol, IntegrationSettings,
+    IntegrationSpec, KeptSecret, Location, LocationDirection, LocationPath, LocationPathError,
     MAX_DATE_FORMAT_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_FLOW_FILES, MAX_HOST_BYTES, MAX_HOST_KEYS,
     MAX_KEY_TEXT_BYTES, MAX_LOCATION_PATH_BYTES, MAX_LOCATIONS, MAX_PARALLEL_FILES,
     MAX_REFERENCE_BYTES, MAX_REMOTE_USER_BYTES, MAX_RETRIES, MAX_RETRY_AFTER_S, MAX_SECRET_BYTES,
@@ -131,16 +141,18 @@ pub use journal::{
 };
 pub use ledger::FileState;
 pub use names::{
-    AccountId, AccountName, EntityId, EntityName, FileId, FlowName, HomeId, HomeName, HookName,
-    IntegrationId, IntegrationName, LocationName, MAX_IDENTIFIER_BYTES, NameError, NodeId,
-    OperatorName, SessionId,
+    AccountId, AccountName, EntityId, EntityName, ExpectationName, FileId, FlowName, HomeId,
+    HomeName, HookName, IntegrationId, IntegrationName, LocationName, MAX_IDENTIFIER_BYTES,
+    NameError, NodeId, OperatorName, SessionId,
 };
 pub use network::{AllowedNetwork, FromPattern, Network, NetworkError, NewNetwork, normalise_ip};
 pub use operator::{
     MAX_SIGNATURE_BYTES, Operator, OperatorKeyError, SIGNATURE_NAMESPACE, SignatureError,
 };
 pub use password::{MAX_PASSWORD_BYTES, PasswordError};
-pub use path::{MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, PathError, VirtualPath};
+pub use path::{MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, PathError, PathTexts, VirtualPath};
+pub use pattern::Pattern;
+pub use proxied::{Balancers, MAX_HEADER_BYTES, Proxied, ProxyHeaderFault, read_proxy_header};
 pub use recover::{RecoveryReport, SILENT_AFTER};
 pub use registry::{
     Applied, Approved, Doing, Existing, FolderRule, HostKeyTrust, Registry, RegistryError,

@@ -140,6 +140,14 @@ name!(
 );
 
 name!(
+    /// What says which file is expected, where and by when.
+    ExpectationName,
+    "an expectation",
+    "1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit",
+    small_or_digit,
+    identifier
+);
+name!(
     /// Who is told of events.
     HookName,
     "a hook",

@@ -12,16 +12,20 @@
 //! | `deleting`           | its file is nowhere        | `ended`                 |
 //! | claim of a move      | file is at the target      | the ledger follows      |
 //! | claim of a move      | it is not                  | dropped                 |
-//! | hidden file          | no row needs it            | unlinked                |
+//! | hidden file          | no row needs it, see below | unlinked                |
 //! | session              | -                          | ended, with a `logout`  |
 //!
 //! Settled are the rows of this node and of nodes that have not been heard of
 //! for [`SILENT_AFTER`]. What this process is in the middle of is left alone,
 //! so recovery may run at any time, not only at the start.
+//!
+//! A hidden file does not tell whose it is, and an upload begins without a row. So
+//! while another node lives, one without a row goes only when it has lain there
+//! unchanged for [`ROWLESS_FOR`]; on a node that is alone it goes at once.
 
 mod claims;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,12 +37,18 @@ use crate::holdings::{Holdings, HomeRef, LiveKey, Removed, Taken};
 use crate::ledger::{EndedBy, FileRow, FileState, Publication, Staging};
 use crate::session::record;
 use crate::store::OwnSessions;
+use crate::timer::Stopwatch;
 use crate::vfs::{Entry, HiddenName, VfsError};
 use crate::{AccountId, FileId, HomeId, VirtualPath};
 
 /// A node that wrote no heartbeat for this long is dead: it writes one every
 /// five seconds.
 pub const SILENT_AFTER: Duration = Duration::from_secs(60);
+
+/// How long a hidden file without a row must have lain unchanged before our eyes while
+/// another node lives. A row comes within half a second; a node whose database does not
+/// answer for longer than this counts as dead.
+pub(crate) const ROWLESS_FOR: Duration = SILENT_AFTER;
 
 /// Rows settled between two looks at the ledger.
 const PAGE: usize = 500;
@@ -344,34 +354,73 @@ async fn remove_orphans(
 ) -> Result<(), VfsError> {
     // The list first, the ledger second: a row is hardly younger than its file.
     let names = holdings.vfs.run(|storage| storage.list_hidden()).await?;
-    let mut rowless = HashSet::new();
+    let mut rowless = Vec::new();
     for name in names {
         let live = holdings.live.contains(&LiveKey::Hidden(name.clone()));
         if !live && !holdings.store.hidden_is_known(&name).await? {
-            rowless.insert(name);
+            rowless.push(name);
         }
     }
     let others_live = holdings
         .store
         .others_live(&holdings.node, silent_before)
         .await?;
-    let seen_before = std::mem::replace(&mut *suspects(holdings), rowless.clone());
+    let mut seen_before = suspects_of(holdings).clone();
+    let mut suspects = HashMap::new();
     for name in rowless {
-        // Another node may be writing the row just now: not at the first sight.
-        if others_live && !seen_before.contains(&name) {
-            continue;
+        if others_live {
+            let Some(changed_us) = changed_us(holdings, &name).await? else {
+                continue;
+            };
+            let suspect = seen_before
+                .remove(&name)
+                .filter(|seen| seen.changed_us == changed_us)
+                .unwrap_or_else(|| Suspect::new(changed_us));
+            if suspect.since.elapsed() < ROWLESS_FOR {
+                suspects.insert(name, suspect);
+                continue;
+            }
         }
         holdings.discard_hidden(name).await?;
         report.orphans = report.orphans.saturating_add(1);
     }
+    *suspects_of(holdings) = suspects;
     Ok(())
 }
 
-fn suspects(holdings: &Holdings) -> MutexGuard<'_, HashSet<HiddenName>> {
+/// A hidden file without a row, as recovery first saw it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suspect {
+    /// What the file system says of its last change: compared, never read as a time.
+    changed_us: i64,
+    since: Stopwatch,
+}
+
+impl Suspect {
+    fn new(changed_us: i64) -> Self {
+        Self {
+            changed_us,
+            since: Stopwatch::start(),
+        }
+    }
+}
+
+fn suspects_of(holdings: &Holdings) -> MutexGuard<'_, HashMap<HiddenName, Suspect>> {
     holdings
         .rowless
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When a hidden file was last changed; none when it is gone.
+async fn changed_us(holdings: &Holdings, name: &HiddenName) -> Result<Option<i64>, VfsError> {
+    let name = name.clone();
+    let found = holdings
+        .vfs
+        .run(move |storage| storage.stat_hidden(&name))
+        .await;
+    let entry = absent_as_none(&VirtualPath::root(), found)?;
+    Ok(entry.map(|entry| entry.changed_us))
 }
 
 async fn hidden_entry(holdings: &Holdings, row: &FileRow) -> Result<Option<Entry>, VfsError> {

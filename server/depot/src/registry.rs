@@ -5,6 +5,7 @@
 mod belongings;
 mod clocks;
 mod error;
+mod expectations;
 mod files;
 mod flows;
 mod folders;
@@ -21,6 +22,7 @@ use layover_retention::{Keep, KeepTooLong, PolicyLayers};
 
 use belongings::{MAX_NETWORKS_PER_ACCOUNT, at_most, authorized, check_reason};
 pub use error::RegistryError;
+use expectations::Expecting;
 pub use folders::FolderRule;
 pub use holds::Approved;
 pub use integrations::{Applied, Doing, Existing, HostKeyTrust};
@@ -29,6 +31,7 @@ pub use vault::{RotationReport, SecretNote};
 use crate::account::{Account, AccountChange, Actor, Enabled, Entity, NewAccount, NewEntity};
 use crate::depot::Options;
 use crate::holdings::Holdings;
+use crate::integration::FlowDefinition;
 use crate::journal::NewEntry;
 use crate::password::Passwords;
 use crate::store::NewAccountRow;
@@ -359,13 +362,17 @@ impl Registry {
     /// its name is free. Its files stay in their home until their time is over.
     ///
     /// # Errors
-    /// `UnknownAccount`, `Store`.
+    /// `UnknownAccount`, `NeededByFlows`, `Expected`, `Store`.
     pub async fn remove_account(
         &self,
         actor: &Actor,
         name: &AccountName,
     ) -> Result<(), RegistryError> {
         let account = self.account(name).await?;
+        let is_of = |flow: &FlowDefinition| flow.home().is_some_and(|home| home.account == *name);
+        let what = format!("account `{name}`");
+        self.refuse_if_needed(&what, is_of).await?;
+        self.refuse_expected(&Expecting::Account(name)).await?;
         let entry = self.account_entry(actor, "account.remove", &account);
         let (now, appliance) = (self.holdings.now(), self.holdings.appliance);
         self.holdings

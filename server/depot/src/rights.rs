@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 use crate::VirtualPath;
+use crate::path::in_texts;
 
 macro_rules! flags {
     (
@@ -208,6 +209,7 @@ impl Rights {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FolderPermission {
     /// The folder.
+    #[serde(flatten, serialize_with = "in_texts")]
     pub path: VirtualPath,
     /// What is allowed there; everything else is not.
     pub rights: Rights,

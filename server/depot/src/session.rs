@@ -36,13 +36,16 @@ pub use listing::{DirectoryListing, Listing, MAX_LISTING};
 pub use permit::{UploadMode, UploadPermit};
 pub use upload::{Completion, CopySource, MAX_COPY_BYTES, Upload, UploadOutcome, UploadReceipt};
 
+use look::VisibleFile;
 use terms::Terms;
 
 use crate::fault_log::FaultLog;
 use crate::figures::{Ended, Ending, TransferKind};
 use crate::holdings::{Direction, Holdings, HomeRef};
 use crate::vfs::{Entry, FileKind, VfsError};
-use crate::{Account, AccountName, Protocol, Right, Rights, SessionId, SessionReuse, VirtualPath};
+use crate::{
+    Account, AccountName, FileId, Protocol, Right, Rights, SessionId, SessionReuse, VirtualPath,
+};
 
 /// Why a session must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,6 +91,9 @@ pub struct FileInfo {
     /// The same for one file under any name and in any listing, and another for
     /// every other one that is there; 0 for an interrupted upload.
     pub inode: i64,
+    /// Its number in the ledger: another content of the name has another one. None of
+    /// directories and interrupted uploads.
+    pub file: Option<FileId>,
 }
 
 impl FileInfo {
@@ -100,6 +106,14 @@ impl FileInfo {
             partial: false,
             mode: entry.mode,
             inode: entry.identity.inode,
+            file: None,
+        }
+    }
+
+    fn of_file(file: &VisibleFile) -> FileInfo {
+        FileInfo {
+            file: Some(file.row.id),
+            ..Self::of(file.entry, file.expires_at)
         }
     }
 }
@@ -341,7 +355,7 @@ impl Session {
             if !self.may(path, Right::List) && !self.may(path, Right::Read) {
                 return Err(self.not_permitted(path, Right::List));
             }
-            return Ok(FileInfo::of(file.entry, file.expires_at));
+            return Ok(FileInfo::of_file(&file));
         }
         let row = look
             .unfinished_of(self.inner.account.id)
@@ -355,6 +369,7 @@ impl Session {
             partial: true,
             mode: 0o600,
             inode: 0,
+            file: None,
         })
     }
 

@@ -218,11 +218,23 @@ fn date_of(day: i64) -> Option<Date> {
 
 /// The direction, and of whom, when an entry tells of an attempted transfer.
 fn attempt(entry: &JournalEntry) -> Option<(TransfersOf, &str, Direction)> {
+    let account = || entry.account.as_deref();
+    let integration = || entry.detail.get("integration")?.as_str();
+    // A run that ended before its files: what it was for was not even begun.
+    if entry.kind == JournalKind::System
+        && entry.action == "flow.run"
+        && entry.outcome == Outcome::Failed
+        && entry.detail.contains_key("why")
+    {
+        let direction = match entry.detail.get("direction")?.as_str()? {
+            "upload" => Direction::Upload,
+            _ => Direction::Download,
+        };
+        return Some((TransfersOf::Integration, integration()?, direction));
+    }
     if entry.kind != JournalKind::Transfer {
         return None;
     }
-    let account = || entry.account.as_deref();
-    let integration = || entry.detail.get("integration")?.as_str();
     match entry.action.as_str() {
         // Copied on the server: nothing was transferred.
         "upload" if entry.detail.contains_key("copied_from") => None,

@@ -33,13 +33,17 @@ use crate::account::{
 };
 use crate::chain_memory::Expected;
 use crate::event::{
-    ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryTaker, Event, EventDelivery, EventFilter,
-    EventId, Hook, HookId, NewEvent, NewHook, SealedHook, Told, Unreached,
+    ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryTaker, DueHook, Event, EventDelivery,
+    EventFilter, EventId, Hook, HookId, HookUpdate, NewEvent, NewHook, SealedHook, Told, Unreached,
+};
+use crate::expectation::{
+    DayContent, DayEnd, DayKey, DayLook, ExpectationDay, ExpectationPlan, ExpectationStanding,
+    FileEnd, GoneFile, ToldNames,
 };
 use crate::figures::LedgerFigures;
 use crate::flow::{
     ClaimedRun, FileDone, FileFailed, FileKey, FlowFile, FlowFileId, FlowRun, FlowRunId,
-    FlowStanding, FoundFile, LandingRun, RunPlan, RunTaker, RunToken,
+    FlowStanding, FoundFile, LandingRun, RunPlan, RunTaker, RunToken, SourceFacts,
 };
 use crate::hold::{Approving, Hold, HoldId, NewHold, Signed};
 use crate::integration::{FlowDefinition, Integration};
@@ -55,15 +59,15 @@ use crate::rules::{FolderKeep, Grounds};
 use crate::statistics::{DailySums, DaysKept, DaysWanted, Subject, TransfersOf, Zones};
 use crate::vfs::{HiddenName, Identity, StorageId};
 use crate::{
-    AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FlowName,
+    AccountId, AccountName, AuthorizedKey, EntityId, EntityName, ExpectationName, FileId, FlowName,
     FolderPermission, HomeId, HomeName, HookName, IntegrationName, Network, NewCertificate,
     NewNetwork, NodeId, SessionId, VirtualPath,
 };
 
 pub(crate) use dump::{Column, DumpError, DumpPart, Kind, TableRows};
 pub(crate) use rows::{
-    AccountRow, FlowWrite, IntegrationWrite, LoginRow, NewAccountRow, OwnSessions, Resealed,
-    RunEnd, SealedRow, SecretRow, SessionStart,
+    AccountRow, ExpectationWrite, FlowWrite, IntegrationWrite, LoginRow, NewAccountRow,
+    OwnSessions, Resealed, RunEnd, SealedRow, SecretRow, SessionStart,
 };
 pub(crate) use steps::Value;
 
@@ -347,7 +351,7 @@ macro_rules! store_doors {
             read storage::storage_is_needed(node: &NodeId, silent_before: Timestamp) -> bool;
 
             read integrations::integrations(name: Option<&IntegrationName>) -> Vec<Integration>;
-            judge integrations::write_integrations(writes: &[IntegrationWrite], flows: &[FlowWrite], now: Timestamp) -> Option<()>;
+            judge integrations::write_integrations(writes: &[IntegrationWrite], flows: &[FlowWrite], expectations: &[ExpectationWrite], now: Timestamp) -> Option<()>;
             read integrations::sealed_secret(handle: &str) -> Option<Vec<u8>>;
             read integrations::sealed_otherwise(key_id: &str, after: &str, limit: usize) -> Vec<SealedRow>;
             write integrations::reseal(resealed: &[Resealed], entry: &NewEntry) -> u64;
@@ -370,12 +374,16 @@ macro_rules! store_doors {
             read flow_files::open_files(flow: &FlowName) -> Vec<FlowFile>;
             read flow_files::files_of_run(run: FlowRunId, after: FlowFileId, limit: usize) -> Vec<FlowFile>;
             judge flow_files::plan_files(held: RunToken, files: &[FoundFile]) -> Option<Vec<FlowFileId>>;
-            judge flow_files::begin_file(held: RunToken, file: FlowFileId, target: &[u8], now: Timestamp) -> Option<()>;
+            judge flow_files::begin_file(held: RunToken, file: FlowFileId, target: &[u8], now: Timestamp) -> Option<bool>;
+            read flow_files::dead_files(flow: &FlowName) -> Vec<SourceFacts>;
+            write flow_files::revive_files(flow: &FlowName, entry: &NewEntry) -> u64;
             script flow_files::finish_file(held: RunToken, done: &FileDone) -> bool;
+            script flow_files::finish_known(held: RunToken, done: &FileDone, entry: &NewEntry) -> bool;
             script flow_files::note_last_step(held: RunToken, file: FlowFileId, step: Option<&str>) -> bool;
             read flow_files::noted_last_step(file: FlowFileId) -> Option<String>;
             script flow_files::finish_delivery(held: RunToken, done: &FileDone, file: FileId, collected_at: Timestamp, entry: &NewEntry) -> bool;
             judge flow_files::fail_file(held: RunToken, failed: &FileFailed, entry: Option<&NewEntry>) -> Option<()>;
+            judge flow_files::source_left(held: RunToken, file: FlowFileId, why: &str, entry: &NewEntry) -> Option<()>;
             judge flow_files::source_done(held: RunToken, file: FlowFileId, now: Timestamp) -> Option<()>;
             read flow_files::is_landing(hidden: &HiddenName) -> bool;
             read flow_files::landing_run(hidden: &HiddenName) -> Option<LandingRun>;
@@ -384,8 +392,23 @@ macro_rules! store_doors {
             write flow_keys::forget_keys(flow: &FlowName, before: i64, after: &[u8], limit: usize) -> Vec<FileKey>;
             read flow_keys::known_keys(flow: &FlowName, keys: &[FileKey]) -> Vec<bool>;
 
+            read expectations::expectations(name: Option<&ExpectationName>) -> Vec<ExpectationStanding>;
+            judge expectations::remove_expectation(name: &ExpectationName, entry: &NewEntry) -> Option<()>;
+            read expectations::expectations_to_plan(now: Timestamp, limit: usize) -> Vec<ExpectationStanding>;
+            write expectations::plan_expectations(plans: &[ExpectationPlan], now: Timestamp) -> u64;
+            read expectations::days_to_look_at(now: Timestamp, limit: usize) -> Vec<DayLook>;
+            single expectations::hold_day(key: &DayKey, seen: Timestamp, until: Timestamp) -> bool;
+            judge expectations::end_day(end: &DayEnd) -> Option<()>;
+            read expectations::days_of(name: &ExpectationName, limit: usize) -> Vec<ExpectationDay>;
+            read expectations::content_before(key: &DayKey) -> Option<DayContent>;
+            write expectations::prune_days(before: Timestamp, limit: usize) -> u64;
+            read expectations::stored_named(home: HomeId, dir: &VirtualPath, beginning: &[u8], after: &[u8], limit: usize) -> Vec<GoneFile>;
+            read expectations::names_told(home: HomeId, dir: &VirtualPath, within: (Timestamp, Timestamp), before: Option<(Timestamp, i64)>, limit: usize) -> ToldNames;
+            read expectations::file_end(file: FileId) -> Option<FileEnd>;
+
             judge hooks::add_hook(new: &NewHook, entry: &NewEntry) -> Option<HookId>;
             judge hooks::remove_hook(hook: HookId, now: Timestamp, entry: &NewEntry) -> Option<()>;
+            judge hooks::set_hook(update: &HookUpdate, now: Timestamp, entry: &NewEntry) -> Option<()>;
             judge hooks::enable_hook(hook: HookId, enabled: bool, entry: &NewEntry) -> Option<()>;
             read hooks::hooks(name: Option<&HookName>) -> Vec<Hook>;
             read hooks::hook_at(hook: HookId) -> Option<Hook>;
@@ -395,8 +418,8 @@ macro_rules! store_doors {
             judge events::tell(from: u64, to: u64, told: &[Told], now: Timestamp) -> Option<u64>;
             judge events::tell_once(event: &NewEvent, entry: &NewEntry, now: Timestamp) -> Option<()>;
             read events::events(filter: &EventFilter) -> Vec<Event>;
-            read events::hooks_due(now: Timestamp) -> Vec<HookId>;
-            write events::claim_deliveries(taker: &DeliveryTaker, hook: HookId, limit: usize) -> Vec<ClaimedDelivery>;
+            read events::hooks_due(now: Timestamp) -> Vec<DueHook>;
+            write events::claim_deliveries(taker: &DeliveryTaker, hook: DueHook, limit: usize) -> Vec<ClaimedDelivery>;
             single events::delivered(id: DeliveryId, token: i64, status: u16, now: Timestamp) -> bool;
             write events::not_delivered(tried: &Unreached) -> DeliveryOutcome;
             single events::release_deliveries(node: &NodeId, now: Timestamp) -> u64;

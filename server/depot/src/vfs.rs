@@ -257,6 +257,11 @@ pub(crate) trait OpenFile: Send + Sync + fmt::Debug {
     /// Content and size reach the disk before this returns.
     fn sync(&self) -> io::Result<()>;
     fn entry(&self) -> io::Result<Entry>;
+    /// Fails when a file that ends there could never be filled: with what it holds, and
+    /// the room that there is. A hole takes no room until somebody writes into it.
+    fn check_reach(&self, _end_bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// Asks for room for `bytes` that the kernel is going to write.
     fn make_room(&self, _bytes: u64) -> io::Result<()> {
         Ok(())

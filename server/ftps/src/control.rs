@@ -59,6 +59,8 @@ pub(crate) struct Arrival {
     pub(crate) peer: SocketAddr,
     /// The address that it came to.
     pub(crate) local: IpAddr,
+    /// The address that the client knows: a load balancer's, where there is one.
+    pub(crate) found_at: IpAddr,
     pub(crate) since_start: Stopwatch,
     pub(crate) entry: Entry,
 }
@@ -487,7 +489,8 @@ impl ControlConnection {
     }
 
     fn passive(&mut self, extended: Option<Epsv>) -> Result<Reply, Fault> {
-        let (local, peer) = (self.arrival.local.to_canonical(), self.arrival.peer.ip());
+        let (local, found_at) = (self.arrival.local, self.arrival.found_at.to_canonical());
+        let peer = self.arrival.peer.ip();
         // The old port is free before a new one is looked for.
         self.data = DataPlace::None;
         match extended {
@@ -496,10 +499,10 @@ impl ControlConnection {
                 return Ok(Reply::new(200, "only EPSV from now on"));
             }
             // RFC 2428 s.3: a family that the control connection does not use.
-            Some(Epsv::V4) if local.is_ipv6() => {
+            Some(Epsv::V4) if found_at.is_ipv6() => {
                 return Err(refuse(522, "another address family, use (2)"));
             }
-            Some(Epsv::V6) if local.is_ipv4() => {
+            Some(Epsv::V6) if found_at.is_ipv4() => {
                 return Err(refuse(522, "another address family, use (1)"));
             }
             Some(_) => {}
@@ -511,7 +514,7 @@ impl ControlConnection {
             None => Some(
                 self.shared
                     .announced
-                    .of(local, peer)
+                    .of(found_at, peer)
                     .map_err(|fault| refuse(425, fault.to_string()))?,
             ),
         };

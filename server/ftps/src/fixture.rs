@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_depot::{
-    AccountChange, Actor, AuthPolicy, CertificateUse, Depot, Fsync, GateOptions, JournalEntry,
-    JournalFilter, Network, NewAccount, NewCertificate, NewEntity, NewNetwork,
+    AccountChange, Actor, AuthPolicy, Balancers, CertificateUse, Depot, Fsync, GateOptions,
+    JournalEntry, JournalFilter, Network, NewAccount, NewCertificate, NewEntity, NewNetwork,
     Options as DepotOptions, Protocols, Role, Secret, SessionReuse, timer,
 };
 use layover_retention::{Keep, ManualClock};
@@ -59,6 +59,7 @@ impl World {
         let mut options = Options {
             tls: Arc::clone(&tls),
             passive_ports: 34_000..=34_999,
+            balancers: Balancers::default(),
             public_addresses: Arc::default(),
             session_reuse: SessionReuse::Auto,
             active_mode: ActiveMode::Refused,
@@ -369,7 +370,7 @@ async fn listen(server: &Server, depot: &Depot, entry: Entry, tasks: &TaskTracke
     tasks.spawn(async move {
         while let Ok((stream, peer)) = listener.accept().await {
             let slot = depot.gate().admit(peer.ip()).unwrap();
-            spawner.spawn(server.serve(stream, peer, slot, entry));
+            spawner.spawn(server.serve(stream, peer, None, slot, entry));
         }
     });
     address

@@ -27,5 +27,6 @@ mod wire;
 pub use passive::{AnnouncedAddress, AnnouncedRule, PortSurvey};
 pub use server::{ActiveMode, Entry, Options, Server};
 pub use tls::{
-    Identity, IdentityFault, IdentityWarning, MinVersion, Tls, TlsOptions, Validity, self_signed,
+    Certificate, Identity, IdentityFault, IdentityWarning, MinVersion, Tls, TlsOptions, Validity,
+    self_signed,
 };

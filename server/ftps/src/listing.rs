@@ -294,6 +294,7 @@ mod tests {
             partial: false,
             mode: 0o640,
             inode: 0x2a,
+            file: None,
         }
     }
 

@@ -10,6 +10,9 @@
 //!
 //! A port whose socket somebody else holds at the operating system is passed
 //! over and tried again the next time (F12).
+//!
+//! A load balancer passes data connections on as well: whose they are its header tells
+//! (F17), which is waited for beside the socket.
 
 mod active;
 mod announced;
@@ -21,11 +24,11 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use layover_depot::{AcceptTroubles, Acceptor, timer};
+use layover_depot::{AcceptTroubles, Acceptor, Balancers, read_proxy_header, timer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +43,9 @@ pub use survey::PortSurvey;
 /// ([`PassiveListener::tend`]): while a command is answered strangers must not fill it.
 const BACKLOG: u32 = 128;
 
+/// A load balancer's connections whose header is awaited, in all.
+const MAX_AWAITED_HEADERS: usize = 1024;
+
 /// Hands out the ports of a range.
 #[derive(Clone, Debug)]
 pub(crate) struct Allocator {
@@ -49,8 +55,10 @@ pub(crate) struct Allocator {
 #[derive(Debug)]
 struct Shared {
     ports: RangeInclusive<u16>,
+    balancers: Balancers,
     taken: Mutex<Taken>,
     strangers: AtomicU64,
+    awaited_headers: AtomicUsize,
     /// What all who wait at a port have told.
     troubles: AcceptTroubles,
 }
@@ -137,11 +145,13 @@ impl fmt::Display for Exhausted {
 }
 
 impl Allocator {
-    /// Hands out the ports of `ports`.
-    pub(crate) fn new(ports: RangeInclusive<u16>) -> Self {
+    /// Hands out the ports of `ports`; `balancers` tell for whom they connect.
+    pub(crate) fn new(ports: RangeInclusive<u16>, balancers: Balancers) -> Self {
         Self {
             shared: Arc::new(Shared {
                 ports,
+                balancers,
+                awaited_headers: AtomicUsize::new(0),
                 taken: Mutex::default(),
                 strangers: AtomicU64::new(0),
                 troubles: AcceptTroubles::default(),
@@ -330,7 +340,7 @@ impl PassiveListener {
         loop {
             let socket = &self.place.socket;
             let (stream, from) = acceptor.next(|| socket.listener.accept()).await;
-            socket.hand_over(stream, from, shared);
+            socket.receive(stream, from, shared);
         }
     }
 
@@ -356,7 +366,7 @@ impl PassiveListener {
                     // A connection that ended before it was taken, or no file
                     // descriptor left: neither ends the waiting.
                     (stream, from) = acceptor.next(|| place.socket.listener.accept()) => {
-                        place.socket.hand_over(stream, from, &lease.shared);
+                        place.socket.receive(stream, from, &lease.shared);
                     }
                 }
             }
@@ -387,11 +397,54 @@ impl Place {
     }
 }
 
+/// A connection whose header is awaited, among all of them.
+struct Awaited(Arc<Shared>);
+
+impl Awaited {
+    fn new(shared: &Arc<Shared>) -> Option<Self> {
+        let before = shared.awaited_headers.fetch_add(1, Ordering::Relaxed);
+        let awaited = Self(Arc::clone(shared));
+        (before < MAX_AWAITED_HEADERS).then_some(awaited)
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.0.awaited_headers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Socket {
+    /// Takes a connection: at once, or when a load balancer has said whose it is.
+    fn receive(self: &Arc<Self>, mut stream: TcpStream, from: SocketAddr, shared: &Arc<Shared>) {
+        if !shared.balancers.contains(from.ip()) {
+            return self.hand_over(stream, from.ip(), shared);
+        }
+        let Some(awaited) = Awaited::new(shared) else {
+            tracing::warn!(peer.addr = %from, outcome = "refused", "a load balancer has {MAX_AWAITED_HEADERS} data connections without a PROXY header");
+            return;
+        };
+        // The port is given back although a header is still awaited.
+        let socket = Arc::downgrade(self);
+        tokio::spawn(async move {
+            match read_proxy_header(&mut stream).await {
+                Ok(proxied) => {
+                    let peer = proxied.map_or(from, |proxied| proxied.source);
+                    if let Some(socket) = socket.upgrade() {
+                        socket.hand_over(stream, peer.ip(), &awaited.0);
+                    }
+                }
+                Err(fault) => {
+                    tracing::warn!(peer.addr = %from, outcome = "refused", "a load balancer's data connection: {fault}");
+                }
+            }
+        });
+    }
+
     /// Gives `stream` to the peer that it comes from, or closes it.
-    fn hand_over(&self, stream: TcpStream, from: SocketAddr, shared: &Shared) {
+    fn hand_over(&self, stream: TcpStream, from: IpAddr, shared: &Shared) {
         let mut waiting = locked(&self.waiting);
-        if let Some(waiting) = waiting.get_mut(&from.ip().to_canonical()) {
+        if let Some(waiting) = waiting.get_mut(&from.to_canonical()) {
             // A second connection of the same peer finds no mailbox: closed.
             if let Some(mailbox) = waiting.mailbox.take() {
                 // Fails only when that peer's transfer has just ended: closed.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use layover_depot::timer::Stopwatch;
 use layover_depot::{
-    AccountId, ConnectionSlot, Depot, HomeName, Protocol, SessionReuse, VirtualPath,
+    AccountId, Balancers, ConnectionSlot, Depot, HomeName, Protocol, SessionReuse, VirtualPath,
 };
 use layover_retention::Clock;
 use tokio::net::TcpStream;
@@ -47,6 +47,8 @@ pub struct Options {
     pub tls: Arc<Tls>,
     /// Ports of passive data connections.
     pub passive_ports: RangeInclusive<u16>,
+    /// Who passes data connections on, with a header that says for whom.
+    pub balancers: Balancers,
     /// What PASV tells clients.
     pub public_addresses: Arc<AnnouncedAddress>,
     /// The binding of data connections, where the account has no rule of its own.
@@ -193,7 +195,7 @@ impl Server {
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
-                ports: Allocator::new(options.passive_ports.clone()),
+                ports: Allocator::new(options.passive_ports.clone(), options.balancers.clone()),
                 announced: Arc::clone(&options.public_addresses),
                 strangers: Budget::new(),
                 owners: Mutex::default(),
@@ -206,16 +208,18 @@ impl Server {
         }
     }
 
-    /// Serves one connection that the gate has admitted, to its end.
+    /// Serves one connection that the gate has admitted, to its end. `found_at`: where the
+    /// client found the load balancer that passed it on.
     pub fn serve(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
+        found_at: Option<SocketAddr>,
         slot: ConnectionSlot,
         entry: Entry,
     ) -> impl Future<Output = ()> + Send + 'static {
         let shared = Arc::clone(&self.shared);
-        serve_one(shared, stream, peer, slot, entry)
+        serve_one(shared, stream, (peer, found_at), slot, entry)
     }
 }
 
@@ -281,7 +285,7 @@ pub(crate) const IMPLICIT_ON_EXPLICIT: &str = "the client began TLS at once on t
 async fn serve_one(
     shared: Arc<Shared>,
     stream: TcpStream,
-    peer: SocketAddr,
+    (peer, found_at): (SocketAddr, Option<SocketAddr>),
     slot: ConnectionSlot,
     entry: Entry,
 ) {
@@ -325,6 +329,7 @@ async fn serve_one(
                 let arrival = Arrival {
                     peer,
                     local: local.ip(),
+                    found_at: found_at.unwrap_or(local).ip(),
                     since_start,
                     entry,
                 };

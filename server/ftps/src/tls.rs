@@ -20,6 +20,7 @@
 //! Handshakes compute inside the task that polls them. Those of control connections
 //! take turns (`turns.rs`), so that a crowd of newcomers does not hold up transfers.
 
+mod certificate;
 mod client;
 mod fault;
 mod identity;
@@ -43,6 +44,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+pub use certificate::Certificate;
 pub(crate) use fault::HandshakeFault;
 pub use identity::{Identity, IdentityFault, IdentityWarning, Validity, self_signed};
 pub(crate) use records::Fault;

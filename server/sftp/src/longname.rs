@@ -98,6 +98,7 @@ mod tests {
             partial: false,
             mode,
             inode: 1,
+            file: None,
         }
     }
 

@@ -462,6 +462,7 @@ impl Requests<'_> {
                 partial: true,
                 mode: 0o644,
                 inode: 0,
+                file: None,
             })),
             Some(Open::Listing(_)) => Ok(Attrs {
                 permissions: Some(0o040_755),

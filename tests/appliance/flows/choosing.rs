@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{World, counts, held, sshd, usual, write_all};
 
 on_both_engines!(
+    files_of_one_content_move_under_each_of_their_names,
     each_way_to_know_a_file_again_moves_what_it_takes_for_new,
     what_is_named_moves_and_what_is_excluded_or_locked_does_not,
 );
@@ -21,6 +22,39 @@ fn set_time(file: &Path, at: SystemTime) {
         .open(file)
         .expect("open the file");
     opened.set_modified(at).expect("set its time");
+}
+
+/// By content alone the second file, deleted at its source as moved, would be nowhere.
+fn files_of_one_content_move_under_each_of_their_names(engine: Engine) {
+    let Some(world) = World::start(engine, usual(engine)) else {
+        return;
+    };
+    let there = world.there("box");
+    let delete = ["--delete-after", "yes"];
+    world.add("claims", "download", "box", "/new/in", &delete);
+    for name in ["mon.csv", "tue.csv"] {
+        fs::write(there.join(name), "the same each day").expect("write");
+    }
+    let run = world.run("claims");
+    assert_eq!(run["state"], "done", "{run}");
+    assert_eq!(counts(&run, &["moved", "known"]), [2, 0]);
+    let here = world.ours.homes().join("alice/new/in");
+    let names: Vec<_> = held(&here).into_keys().collect();
+    assert_eq!(names, ["mon.csv", "tue.csv"]);
+    assert_eq!(held(&there).len(), 0);
+    // The same once more under its name: it moved before, which is told, and nothing of it
+    // stays hidden here.
+    fs::write(there.join("mon.csv"), "the same each day").expect("write");
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    set_time(&there.join("mon.csv"), at);
+    let run = world.run("claims");
+    assert_eq!(counts(&run, &["moved", "known"]), [0, 1], "{run}");
+    assert_eq!(world.told("flow.known").len(), 1);
+    let listed = world.ours.rows(&["file", "list", "alice"]);
+    assert!(
+        listed.iter().all(|file| file["state"] != "partial"),
+        "{listed:?}"
+    );
 }
 
 fn each_way_to_know_a_file_again_moves_what_it_takes_for_new(engine: Engine) {
@@ -59,8 +93,8 @@ fn each_way_to_know_a_file_again_moves_what_it_takes_for_new(engine: Engine) {
         ),
         ("name", &["renamed too"]),
         ("name+size+time", &["new content", "renamed too", "touched"]),
-        // A file that looks as before is not read again.
-        ("hash", &["new content"]),
+        // A file that looks as before is not read again; another name is another file.
+        ("hash", &["new content", "renamed too"]),
     ] {
         let flow = mode.replace('+', "-");
         let run = world.run(&flow);

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use layover_depot::{FileKey, IdempotencyMode, SourceFacts};
@@ -106,6 +105,7 @@ fn know(world: &World, names: impl Iterator<Item = String>) {
                 size_bytes: Some(0),
                 modified_at: Some(Timestamp::from_micros(WRITTEN_S * 1_000_000)),
                 day_at: None,
+                file: None,
             };
             let key = FileKey::of_listing(IdempotencyMode::NameSizeTime, &facts);
             hex::encode(key.expect("a key").as_bytes())
@@ -124,17 +124,5 @@ fn know(world: &World, names: impl Iterator<Item = String>) {
     }
     // A database that has been there for a while knows how large its tables are.
     script.push_str("COMMIT;\nANALYZE flow_keys;\n");
-    let mut command = match url.strip_prefix("sqlite:") {
-        Some(file) => {
-            let mut command = Command::new("sqlite3");
-            command.args(["-bail", "-cmd", ".timeout 30000", file]);
-            command
-        }
-        None => {
-            let mut command = Command::new("psql");
-            command.args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", url]);
-            command
-        }
-    };
-    process::run(&mut command, script.as_bytes(), LONG).expect_ok();
+    world.ours.sql(&script).expect_ok();
 }

@@ -4,14 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use layover_client::partner::{self, PartnerEnding};
+use layover_client::secret_ref::SecretSources;
 use layover_config::Settings;
 use layover_depot::{
-    Account, AccountName, Depot, DiskRoom, OpenError, OpenStoreError, Protocol, Role,
+    Account, AccountName, Depot, DiskRoom, Integration, OpenError, OpenStoreError, Protocol, Role,
 };
 use layover_retention::{Clock, Timestamp};
 
-use super::Finding;
 use super::host::writable;
+use super::{Finding, flows};
 use crate::context::open_as;
 use crate::credentials::Credentials;
 use crate::error::{CliError, step_of_open, with_causes};
@@ -86,7 +88,9 @@ fn closed(settings: &Settings, error: CliError) -> Finding {
 async fn look_into(settings: &Settings, depot: &Depot, clock: &Arc<dyn Clock>) -> Vec<Finding> {
     let found = async {
         let mut findings = accounts(settings, depot, clock.as_ref()).await?;
-        findings.extend(integrations(settings, depot).await?);
+        findings.extend(integrations(settings, depot, clock.now()).await?);
+        findings.extend(flows::flows(depot).await?);
+        findings.extend(flows::hooks(depot).await?);
         let disks = depot.disk_room().await?;
         findings.extend(disks.iter().filter_map(DiskRoom::warning).map(|warning| {
             Finding::notice(
@@ -245,7 +249,11 @@ fn endings<'a>(
 }
 
 /// What is to be known of integrations, one line each.
-async fn integrations(settings: &Settings, depot: &Depot) -> Result<Vec<Finding>, CliError> {
+async fn integrations(
+    settings: &Settings,
+    depot: &Depot,
+    now: Timestamp,
+) -> Result<Vec<Finding>, CliError> {
     const WHAT: &str = "integrations";
     let all = depot.registry().list_integrations().await?;
     if all.is_empty() {
@@ -268,8 +276,31 @@ async fn integrations(settings: &Settings, depot: &Depot) -> Result<Vec<Finding>
                 next.as_str(),
             ));
         }
+        // Nobody is asked over the network here: Vault's are the doctor's to look at.
+        let ends = partner::endings(one, now, &SecretSources::default()).await;
+        findings.extend(ends.iter().filter_map(|ending| ends_soon(one, ending, now)));
     }
     Ok(findings)
+}
+
+/// A certificate or key of an integration that has ended or soon will.
+fn ends_soon(one: &Integration, ending: &PartnerEnding, now: Timestamp) -> Option<Finding> {
+    if ending.at > now.saturating_add(RENEWED_WITHIN) {
+        return None;
+    }
+    let what = match ending.what.is_a_certificate() {
+        true => "certificates",
+        false => "keys",
+    };
+    let word = if ending.at <= now { "ended" } else { "ends" };
+    let detail = format!(
+        "`{}`: {} {} {word} at {}",
+        one.spec.name,
+        ending.what.as_str(),
+        ending.fingerprint,
+        ending.at
+    );
+    Some(Finding::notice(what, detail, ending.what.remedy(one)))
 }
 
 fn names<'a>(accounts: impl Iterator<Item = &'a Account>) -> Option<String> {
@@ -277,7 +308,7 @@ fn names<'a>(accounts: impl Iterator<Item = &'a Account>) -> Option<String> {
 }
 
 /// The first few, and how many more there are.
-fn shortened(all: Vec<String>) -> Option<String> {
+pub(super) fn shortened(all: Vec<String>) -> Option<String> {
     if all.is_empty() {
         return None;
     }

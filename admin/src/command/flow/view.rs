@@ -35,6 +35,7 @@ pub(super) struct FlowView {
     pub(super) max_parallel: u16,
     pub(super) retries: u16,
     pub(super) retry_after_s: u32,
+    pub(super) other_entity: bool,
 }
 
 impl FlowView {
@@ -79,6 +80,7 @@ impl FlowView {
             max_parallel: rules.max_parallel,
             retries: rules.retries,
             retry_after_s: rules.retry_after_s,
+            other_entity: rules.other_entity,
         }
     }
 
@@ -149,10 +151,7 @@ impl RunView {
             true => Cell::toned(self.state, Tone::Alarm),
             false => Cell::from(self.state),
         };
-        let cause = self
-            .report
-            .as_ref()
-            .and_then(|report| report.cause.as_ref());
+        let note = self.report.as_ref().and_then(note_of);
         [
             Cell::from(self.run.0.to_string()),
             Cell::from(self.cause),
@@ -163,15 +162,33 @@ impl RunView {
             count(|report| report.failed),
             count(|report| report.dead),
             count(|report| report.waiting),
-            Cell::or_dash(cause),
+            Cell::or_dash(note),
         ]
     }
+}
+
+/// What is to be said of a run beside its counts.
+fn note_of(report: &RunReport) -> Option<String> {
+    let left = (report.sources_left > 0).then(|| {
+        format!(
+            "{} moved, and could not be taken away at the source",
+            report.sources_left
+        )
+    });
+    let given_up =
+        (report.given_up > 0).then(|| format!("{} given up before (flow retry)", report.given_up));
+    let cause = report.cause.clone().into_iter();
+    let notes: Vec<_> = cause.chain(left).chain(given_up).collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
 }
 
 /// A file of a run.
 #[derive(Debug, Serialize)]
 pub(super) struct FileView {
     pub(super) name: String,
+    /// The bytes, where they are no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_hex: Option<String>,
     pub(super) state: &'static str,
     pub(super) size_bytes: Option<u64>,
     pub(super) tries: u32,
@@ -183,6 +200,7 @@ impl FileView {
     pub(super) fn new(file: &FlowFile) -> Self {
         Self {
             name: String::from_utf8_lossy(&file.facts.name).into_owned(),
+            name_hex: hex_of(&file.facts.name),
             state: file.state.as_str(),
             size_bytes: file.content_bytes.or(file.facts.size_bytes),
             tries: file.attempts,
@@ -192,6 +210,11 @@ impl FileView {
     }
 }
 
+fn hex_of(name: &[u8]) -> Option<String> {
+    let is_text = std::str::from_utf8(name).is_ok();
+    (!is_text).then(|| hex::encode(name))
+}
+
 /// What a run would move.
 #[derive(Debug, Serialize)]
 pub(super) struct PreviewView {
@@ -199,11 +222,15 @@ pub(super) struct PreviewView {
     pub(super) files: Vec<PreviewFile>,
     pub(super) waiting: u64,
     pub(super) known: u64,
+    pub(super) given_up: u64,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct PreviewFile {
     pub(super) name: String,
+    /// The bytes, where they are no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_hex: Option<String>,
     pub(super) size_bytes: Option<u64>,
     pub(super) modified_at: Option<Timestamp>,
 }
@@ -212,6 +239,7 @@ impl PreviewView {
     pub(super) fn new(flow: &FlowName, preview: &Preview) -> Self {
         let files = preview.moves.iter().map(|facts| PreviewFile {
             name: String::from_utf8_lossy(&facts.name).into_owned(),
+            name_hex: hex_of(&facts.name),
             size_bytes: facts.size_bytes,
             modified_at: facts.modified_at,
         });
@@ -220,6 +248,7 @@ impl PreviewView {
             files: files.collect(),
             waiting: preview.waiting,
             known: preview.known,
+            given_up: preview.given_up,
         }
     }
 }

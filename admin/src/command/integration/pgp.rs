@@ -6,6 +6,7 @@ use layover_client::pgp::{KeyPlan, OwnKey, OwnKeyError, OwnKeys};
 use layover_depot::{
     Existing, Field, IntegrationName, IntegrationSpec, Registry, Secret, SecretPurpose, SecretSlot,
 };
+use layover_retention::Timestamp;
 use serde_json::json;
 
 use super::super::key::text_of_file;
@@ -34,12 +35,15 @@ pub(super) async fn run(
         PgpCommand::Rotate {
             name,
             replace_unconfirmed,
+            until,
         } => {
             registry.integration(&name).await?;
+            let now = context.clock.now();
+            let ends = until.map(|until| dated(until.end_to_come(now)));
             let made = OwnKey::generate(&KeyPlan {
                 user_id: &format!("Layover {name}"),
-                created_at: made_at(context)?,
-                expires_at: None,
+                created_at: dated(now)?,
+                expires_at: ends.transpose()?,
             })?;
             let public = made.public_armored()?;
             let private = Secret::new(OwnKeys::new(made).to_bytes()?.as_slice());
@@ -94,10 +98,9 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Now, as keys are dated.
-fn made_at(context: &Context) -> Result<jiff::Timestamp, OwnKeyError> {
-    let now = context.clock.now().as_micros();
-    jiff::Timestamp::from_microsecond(now).map_err(|_| OwnKeyError::Dates)
+/// As keys are dated.
+fn dated(at: Timestamp) -> Result<jiff::Timestamp, OwnKeyError> {
+    jiff::Timestamp::from_microsecond(at.as_micros()).map_err(|_| OwnKeyError::Dates)
 }
 
 /// Puts a public key of the partner's into its field.

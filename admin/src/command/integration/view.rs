@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use layover_config::Settings;
 use layover_depot::{
     Caution, Integration, IntegrationSettings, KeptSecret, Location, PartnerHostKey, SecretForm,
+    SecretSlot,
 };
 use layover_retention::Timestamp;
 use serde::Serialize;
@@ -219,25 +220,38 @@ pub(in crate::command) struct SecretView {
     /// The master key that it is sealed with.
     pub(in crate::command) key_id: Option<String>,
     pub(in crate::command) public: Option<String>,
-    pub(in crate::command) created_at: Timestamp,
+    /// None: a hook's, of which nobody keeps it.
+    pub(in crate::command) created_at: Option<Timestamp>,
     pub(in crate::command) confirmed_at: Option<Timestamp>,
 }
 
 impl SecretView {
     pub(in crate::command) fn new(secret: &KeptSecret) -> Self {
-        let (form, reference, key_id) = match &secret.form {
+        Self {
+            purpose: secret.purpose.as_str(),
+            slot: secret.slot.as_str(),
+            public: secret.public.clone(),
+            created_at: Some(secret.created_at),
+            confirmed_at: secret.confirmed_at,
+            ..Self::of_hook(&secret.form)
+        }
+    }
+
+    /// What a hook's requests are signed with.
+    pub(in crate::command) fn of_hook(form: &SecretForm) -> Self {
+        let (form, reference, key_id) = match form {
             SecretForm::Reference(reference) => ("reference", Some(reference.to_string()), None),
             SecretForm::Sealed { key_id } => ("sealed", None, Some(key_id.clone())),
         };
         Self {
-            purpose: secret.purpose.as_str(),
-            slot: secret.slot.as_str(),
+            purpose: "signing",
+            slot: SecretSlot::Current.as_str(),
             form,
             reference,
             key_id,
-            public: secret.public.clone(),
-            created_at: secret.created_at,
-            confirmed_at: secret.confirmed_at,
+            public: None,
+            created_at: None,
+            confirmed_at: None,
         }
     }
 

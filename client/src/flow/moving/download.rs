@@ -2,15 +2,17 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use layover_depot::{AfterSuccess, Attempt, FlowFileState, MovedFile, Replace};
+use layover_depot::{AfterSuccess, Attempt, FlowFileState, MovedFile, Replace, SeenSource};
+use layover_retention::Timestamp;
 
+use super::source::At;
 use super::{Came, Job, JobFault, Shift};
 use crate::exchange::{
     FetchRules, Fetched, HomeLanding, HomeTarget, Kept, Landing, LocalError, SourceState, fetch,
     look,
 };
 use crate::fault::Permanence;
-use crate::remote::{Remote, Silent};
+use crate::remote::{Precision, Remote, Silent};
 
 /// A landing that the flow remembers in the transaction that publishes it.
 struct Remembered<'a> {
@@ -19,6 +21,7 @@ struct Remembered<'a> {
     attempt: &'a Attempt,
     inner: HomeLanding<'a>,
     source_done: bool,
+    source: SeenSource,
     /// The content had moved before: it was not published.
     known: Option<Fetched>,
 }
@@ -42,7 +45,7 @@ impl Landing for Remembered<'_> {
     }
 
     async fn publish(&mut self, fetched: &Fetched) -> Result<(), LocalError> {
-        let known = self.shift.is_known(&fetched.sha256).await;
+        let known = self.shift.is_known(self.job, &fetched.sha256).await;
         let known = known.map_err(|error| {
             LocalError::transient("what had moved before could not be looked up").because(error)
         })?;
@@ -50,14 +53,34 @@ impl Landing for Remembered<'_> {
             self.known = Some(fetched.clone());
             return Err(LocalError::permanent("this content had moved before"));
         }
-        let moved = self.shift.moved(self.job, fetched, self.source_done);
+        let moved = self
+            .shift
+            .moved(self.job, fetched, self.source_done, self.source);
         self.attempt.lands_for(self.shift.run, moved);
         self.inner.publish(fetched).await
     }
 }
 
+/// What is remembered of a source for a later run.
+fn seen(source: &SourceState) -> SeenSource {
+    let exact = source
+        .modified
+        .filter(|modified| modified.precision == Precision::Second);
+    SeenSource {
+        size_bytes: source.size_bytes,
+        modified_at: exact.map(|modified| Timestamp::from_micros(modified.at.as_microsecond())),
+        file: None,
+    }
+}
+
 impl Shift<'_> {
-    fn moved(&self, job: &Job, fetched: &Fetched, source_done: bool) -> MovedFile {
+    fn moved(
+        &self,
+        job: &Job,
+        fetched: &Fetched,
+        source_done: bool,
+        source: SeenSource,
+    ) -> MovedFile {
         MovedFile {
             file: job.id,
             target: job.facts.name.clone(),
@@ -65,6 +88,7 @@ impl Shift<'_> {
             content_bytes: fetched.content_bytes,
             keys: self.keys(job, &fetched.sha256),
             source_done,
+            source,
         }
     }
 
@@ -82,7 +106,9 @@ impl Shift<'_> {
             return Ok(Came::Landing);
         }
         let (there, here) = (self.there(job)?, self.here(job)?);
-        runs.begin(run, job.id, &job.facts.name).await?;
+        if !runs.begin(run, job.id, &job.facts.name).await? {
+            return Ok(Came::Landing);
+        }
         let source_done = run.definition.after_success() == AfterSuccess::Keep;
         let source = look(remote, &there).await?;
         let rules = FetchRules {
@@ -106,19 +132,20 @@ impl Shift<'_> {
             attempt,
             inner: inner.map_err(crate::exchange::ExchangeError::from)?,
             source_done,
+            source: seen(&source),
             known: None,
         };
         let fetched = fetch(remote, &there, &mut landing, &rules, &Silent).await;
         let Remembered { inner, known, .. } = landing;
         let bytes = match (fetched, known) {
             (_, Some(known)) => {
-                if let Err(error) = inner.leave().await {
+                if let Err(error) = inner.discard().await {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "a file that had moved before stays hidden until it is swept"
                     );
                 }
-                runs.moved(run, &self.moved(job, &known, source_done))
+                runs.known_again(run, &self.moved(job, &known, source_done, seen(&source)))
                     .await?;
                 None
             }
@@ -132,7 +159,7 @@ impl Shift<'_> {
             }
         };
         if !source_done {
-            self.after(job, remote).await?;
+            self.after(job, remote, At::Once(source)).await?;
         }
         Ok(bytes.map_or(Came::Known, Came::Moved))
     }

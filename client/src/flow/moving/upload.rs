@@ -1,8 +1,11 @@
 //! A file from us to the partner.
 
 use async_trait::async_trait;
-use layover_depot::{AfterSuccess, Attempt, FlowDirection, MovedFile, StoreError};
+use layover_depot::{
+    AfterSuccess, Attempt, FlowDirection, MovedFile, SeenSource, SourceFacts, StoreError,
+};
 
+use super::source::At;
 use super::{Came, Job, JobFault, Shift};
 use crate::exchange::{
     Content, ExchangeError, HomeOutgoing, Leftovers, LocalError, Outgoing, SendRules,
@@ -92,6 +95,8 @@ impl Shift<'_> {
         let mut outgoing = HomeOutgoing::open(attempt, here)
             .await
             .map_err(ExchangeError::from)?;
+        // What is sent is this one, whatever takes its name meanwhile.
+        let (file, outgoing_bytes) = (outgoing.file_id(), outgoing.size_bytes());
         let rules = self.send_rules();
         let source_done = run.definition.after_success() == AfterSuccess::Keep;
         let moved = |sha256: &[u8; 32], content_bytes| MovedFile {
@@ -101,18 +106,31 @@ impl Shift<'_> {
             content_bytes,
             keys: self.keys(job, sha256),
             source_done,
+            source: SeenSource {
+                size_bytes: Some(outgoing_bytes),
+                modified_at: job.facts.modified_at,
+                file: Some(file),
+            },
+        };
+        let at = At::Later {
+            facts: SourceFacts {
+                file: Some(file),
+                ..job.facts.clone()
+            },
         };
         if let Some(sha256) = outgoing.sha256()
-            && self.is_known(&sha256).await?
+            && self.is_known(job, &sha256).await?
         {
-            runs.moved(run, &moved(&sha256, outgoing.size_bytes()))
+            runs.known_again(run, &moved(&sha256, outgoing.size_bytes()))
                 .await?;
             if !source_done {
-                self.after(job, remote).await?;
+                self.after(job, remote, at.clone()).await?;
             }
             return Ok(Came::Known);
         }
-        runs.begin(run, job.id, &job.facts.name).await?;
+        if !runs.begin(run, job.id, &job.facts.name).await? {
+            return Ok(Came::Landing);
+        }
         let mut noted = Noted {
             shift: self,
             job,
@@ -123,7 +141,7 @@ impl Shift<'_> {
         let moved = moved(&sent.sha256, sent.content_bytes);
         runs.delivered(run, &moved, outgoing.leaving()).await?;
         if !source_done {
-            self.after(job, remote).await?;
+            self.after(job, remote, at.clone()).await?;
         }
         Ok(Came::Moved(sent.content_bytes))
     }

@@ -113,6 +113,7 @@ impl Telling {
             sha256: moved.sha256.map(hex::encode).unwrap_or_default(),
             content_bytes: moved.content_bytes,
             source_done: moved.source_done,
+            source: moved.source,
         })
     }
 

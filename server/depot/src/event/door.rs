@@ -8,7 +8,7 @@ use layover_retention::Timestamp;
 use serde_json::{Map, Value};
 
 use super::Event;
-use super::hook::Hook;
+use super::hook::{DueHook, Hook};
 use super::record::{
     ClaimedDelivery, DeliveryFailure, DeliveryId, DeliveryOutcome, DeliveryTaker, EventDelivery,
     EventFilter, EventId, EventKind, HookId, NewEvent, Unreached,
@@ -153,7 +153,7 @@ impl Events {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn due(&self) -> Result<Vec<HookId>, StoreError> {
+    pub async fn due(&self) -> Result<Vec<DueHook>, StoreError> {
         self.holdings.store.hooks_due(self.holdings.now()).await
     }
 
@@ -165,15 +165,17 @@ impl Events {
         self.holdings.store.hook_at(hook).await
     }
 
-    /// Takes up to `limit` deliveries of a hook that are due and not another node's.
+    /// Takes up to `limit` deliveries of a hook that are due and not another node's; none
+    /// when the hook has changed since it was looked at.
     ///
     /// # Errors
     /// The database is away.
     pub async fn claim(
         &self,
-        hook: HookId,
+        hook: &Hook,
         limit: usize,
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
+        let hook = hook.due();
         let now = self.holdings.now();
         let taker = DeliveryTaker {
             node: self.holdings.node.clone(),

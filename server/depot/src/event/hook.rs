@@ -217,11 +217,31 @@ pub struct WantedHook {
     pub secret: Credential,
 }
 
+/// What of a hook is to change; what is not named stays as it is. Whose events it hears
+/// does not change: those that wait for it are not another entity's to read.
+#[derive(Clone, Debug, Default)]
+pub struct HookChange {
+    /// Where requests go.
+    pub url: Option<HookUrl>,
+    /// Who may have signed the receiver's certificate; `Some(None)`: whom the system trusts.
+    pub authorities: Option<Option<String>>,
+    /// Without TLS.
+    pub plain: Option<HookPlain>,
+    /// To which addresses.
+    pub addresses: Option<HookAddresses>,
+    /// Which events are told from now on; an empty list: all.
+    pub kinds: Option<Vec<EventKind>>,
+    /// What requests are signed with.
+    pub secret: Option<Credential>,
+}
+
 /// A hook.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hook {
     /// Its row.
     pub id: HookId,
+    /// Counts its changes: what is due is given out to whoever knows the last one.
+    pub version: i64,
     /// Its name.
     pub name: HookName,
     /// Where requests go.
@@ -249,13 +269,18 @@ pub struct Hook {
 }
 
 impl Hook {
+    /// As it is given out.
+    pub(crate) fn due(&self) -> DueHook {
+        DueHook {
+            id: self.id,
+            version: self.version,
+        }
+    }
+
     /// For people and the journal: where its secret is, or that it is sealed.
     #[must_use]
     pub fn secret_told(&self) -> String {
-        match &self.secret {
-            SecretForm::Reference(reference) => reference.to_string(),
-            SecretForm::Sealed { key_id } => format!("sealed with master key {key_id}"),
-        }
+        self.secret.told()
     }
 }
 
@@ -276,6 +301,27 @@ pub(crate) struct HookRow {
     pub(crate) handle: String,
     pub(crate) form: SecretForm,
     pub(crate) sealed: Option<Vec<u8>>,
+}
+
+/// What the row of a hook is to hold from now on.
+#[derive(Clone, Debug)]
+pub(crate) struct HookUpdate {
+    pub(crate) id: HookId,
+    /// The version that was looked at.
+    pub(crate) version: i64,
+    pub(crate) target: HookTarget,
+    pub(crate) kinds: Vec<EventKind>,
+    /// None: it keeps its secret.
+    pub(crate) secret: Option<(SecretForm, Option<Vec<u8>>)>,
+}
+
+/// A hook to which something is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueHook {
+    /// Its row.
+    pub id: HookId,
+    /// Its last change.
+    pub version: i64,
 }
 
 /// A hook's sealed secret where it stands.

@@ -46,15 +46,20 @@ number!(
 );
 
 impl FromStr for EventId {
-    type Err = std::num::ParseIntError;
+    type Err = NotAnEventId;
 
     /// The number alone, or as it is sent, with what tells it from that of a restored
     /// database.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let number = text.split_once('-').map_or(text, |(number, _)| number);
-        number.parse().map(Self)
+        number.parse().map(Self).map_err(|_| NotAnEventId)
     }
 }
+
+/// The text is no number of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected the number of an event, as `layover event list` shows it")]
+pub struct NotAnEventId;
 
 words!(
     /// What an event tells. New kinds may be added; none changes its meaning.

@@ -4,8 +4,8 @@ use layover_retention::Timestamp;
 use serde_json::{Map, Value};
 
 use super::record::EventKind;
-use crate::VirtualPath;
 use crate::journal::{JournalEntry, JournalKind, Outcome};
+use crate::{PathTexts, VirtualPath};
 
 /// Details of an entry that its event has, too. Those who are told are the operator's own
 /// systems; what a connection agreed upon is not their business all the same.
@@ -143,7 +143,11 @@ fn detail_of(entry: &JournalEntry) -> Map<String, Value> {
         put("account", account.as_str().into());
     }
     if let Some(path) = &entry.path {
-        put("path", path.to_string().into());
+        let texts = PathTexts::from(path);
+        put("path", texts.path.into());
+        if let Some(hex) = texts.path_hex {
+            put("path_hex", hex.into());
+        }
     }
     if let Some(size_bytes) = entry.size_bytes {
         put("size_bytes", size_bytes.into());
@@ -260,6 +264,9 @@ mod tests {
                 Some(E::FlowDeadLetter),
             ),
             (J::Admin, "flow.ask", O::Ok, run(), None),
+            // Written with their events.
+            (J::System, "expectation.failed", O::Failed, none(), None),
+            (J::System, "expectation.late", O::Ok, none(), None),
             (J::Login, "login", O::Refused, none(), Some(E::LoginRefused)),
             (J::Login, "login", O::Ok, none(), None),
             (J::Admin, "hook.add", O::Ok, none(), None),

@@ -4,6 +4,7 @@
 use layover_retention::Timestamp;
 use sha2::{Digest, Sha256};
 
+use crate::FileId;
 use crate::integration::IdempotencyMode;
 
 /// What a listing tells of a file at its source.
@@ -18,6 +19,21 @@ pub struct SourceFacts {
     /// The beginning of that day, where a listing leaves the time of day out when a file
     /// is old.
     pub day_at: Option<Timestamp>,
+    /// Of a file in a home: its number there. A partner sets size and time as he likes;
+    /// another content has another number.
+    pub file: Option<FileId>,
+}
+
+/// How a file looked at its source when it was read. What is done with it in a later run
+/// is done with no other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeenSource {
+    /// Its size; none: it was not told.
+    pub size_bytes: Option<u64>,
+    /// When it was changed; none: it was not told, or not to the second.
+    pub modified_at: Option<Timestamp>,
+    /// In a home: its number.
+    pub file: Option<FileId>,
 }
 
 impl SourceFacts {
@@ -50,10 +66,14 @@ impl FileKey {
         };
         let size = facts.size_bytes.map_or(-1, i128::from);
         let time = facts.modified_at.map_or(i64::MIN, Timestamp::as_micros);
-        Some(Self::hashed(
-            kind,
-            &[&facts.name, &size.to_be_bytes(), &time.to_be_bytes()],
-        ))
+        let (size, time) = (size.to_be_bytes(), time.to_be_bytes());
+        let file = facts.file.map(|file| file.0.to_be_bytes());
+        let parts: [&[u8]; 3] = [&facts.name, &size, &time];
+        let parts: Vec<_> = parts
+            .into_iter()
+            .chain(file.as_ref().map(<[u8; 8]>::as_slice))
+            .collect();
+        Some(Self::hashed(kind, &parts))
     }
 
     /// What a listing will say when it shows the day alone, in the mode that goes by time:
@@ -68,10 +88,12 @@ impl FileKey {
         Some(Self::hashed(b"day", &[&facts.name, &size, &day]))
     }
 
-    /// What its content says, in the mode that goes by it.
+    /// What its content says under this name, in the mode that goes by it. Another name
+    /// with the same content is another file: an empty one that marks a day's end must not
+    /// be taken for that of the day before.
     #[must_use]
-    pub fn of_content(mode: IdempotencyMode, sha256: &[u8; 32]) -> Option<Self> {
-        (mode == IdempotencyMode::Hash).then(|| Self::hashed(b"hash", &[sha256]))
+    pub fn of_content(mode: IdempotencyMode, name: &[u8], sha256: &[u8; 32]) -> Option<Self> {
+        (mode == IdempotencyMode::Hash).then(|| Self::hashed(b"same", &[name, sha256]))
     }
 
     /// Every key by which a file may be known that a listing shows so, whatever the mode
@@ -114,6 +136,7 @@ mod tests {
             size_bytes: Some(size),
             modified_at: Some(Timestamp::from_micros(time)),
             day_at: None,
+            file: None,
         }
     }
 
@@ -122,6 +145,7 @@ mod tests {
         let mode = IdempotencyMode::NameSizeTime;
         let shown = |time, day| SourceFacts {
             day_at: Some(Timestamp::from_micros(day)),
+            file: None,
             ..facts(b"a", 1, time)
         };
         let (young, old) = (shown(1_000, 900), shown(900, 900));
@@ -156,9 +180,14 @@ mod tests {
             }
         }
         assert_eq!(FileKey::of_listing(None, &first), Option::None);
-        assert_eq!(FileKey::of_content(Name, &[1; 32]), Option::None);
-        let content = FileKey::of_content(Hash, &[1; 32]);
-        assert!(content.is_some() && content != FileKey::of_content(Hash, &[2; 32]));
+        assert_eq!(FileKey::of_content(Name, b"a", &[1; 32]), Option::None);
+        let content = FileKey::of_content(Hash, b"a", &[1; 32]);
+        assert!(content.is_some() && content != FileKey::of_content(Hash, b"a", &[2; 32]));
+        assert_ne!(
+            content,
+            FileKey::of_content(Hash, b"b", &[1; 32]),
+            "another name"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use layover_retention::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::key::{FileKey, SourceFacts};
+use super::key::{FileKey, SeenSource, SourceFacts};
 use super::schedule::zone_of;
 use crate::integration::FlowDefinition;
 use crate::journal::words;
@@ -69,6 +69,11 @@ pub struct FlowRunId(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct FlowFileId(pub i64);
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
 /// What a run came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -85,6 +90,12 @@ pub struct RunReport {
     pub waiting: u64,
     /// Files that had moved before.
     pub known: u64,
+    /// Files that were given up before, and look as they did then.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub given_up: u64,
+    /// Files that moved, and are still at their source although they should not.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub sources_left: u64,
     /// Why the run as a whole ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
@@ -270,6 +281,8 @@ pub struct MovedFile {
     pub keys: Vec<FileKey>,
     /// Nothing is to be done with its source.
     pub source_done: bool,
+    /// How the source looked when it was read, as exactly as its server tells.
+    pub source: SeenSource,
 }
 
 impl MovedFile {
@@ -281,6 +294,8 @@ impl MovedFile {
             content_bytes: self.content_bytes,
             keys: self.keys.clone(),
             source_done: self.source_done,
+            source: self.source,
+            note: None,
             now,
         }
     }
@@ -330,6 +345,9 @@ pub(crate) struct FileDone {
     pub(crate) keys: Vec<FileKey>,
     /// Nothing is to be done with its source.
     pub(crate) source_done: bool,
+    pub(crate) source: SeenSource,
+    /// Why it was not sent once more.
+    pub(crate) note: Option<&'static str>,
     pub(crate) now: Timestamp,
 }
 
@@ -357,6 +375,7 @@ pub(crate) struct FlowLanding {
     pub(crate) sha256: String,
     pub(crate) content_bytes: u64,
     pub(crate) source_done: bool,
+    pub(crate) source: SeenSource,
 }
 
 /// Whose file it is that was landing when its process died.

@@ -7,8 +7,8 @@ use layover_retention::Timestamp;
 
 use super::key::{FileKey, SourceFacts};
 use super::record::{
-    ClaimedRun, FileFailed, FlowFile, FlowFileId, FlowFileState, FlowStanding, FoundFile,
-    MovedFile, NotMoved, RunPlan, RunReport, RunState, RunTaker, UnmovedFile,
+    ClaimedRun, FileDone, FileFailed, FlowFile, FlowFileId, FlowFileState, FlowRun, FlowStanding,
+    FoundFile, MovedFile, NotMoved, RunPlan, RunReport, RunState, RunTaker, UnmovedFile,
 };
 use super::schedule::Schedule;
 use crate::figures::Ending;
@@ -32,6 +32,9 @@ const PLANS_AT_ONCE: usize = 500;
 /// Runs that are forgotten in one transaction.
 const PRUNED_AT_ONCE: usize = 1_000;
 
+/// What is told of a file that was read, and had moved before.
+const MOVED_BEFORE: &str = "a file of this name and content moved before";
+
 /// Somebody else has the run, or its flow is gone: whoever hears this stops.
 #[derive(Debug, thiserror::Error)]
 pub enum RunLost {
@@ -41,6 +44,20 @@ pub enum RunLost {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What became of a run that is no longer ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WhyLost {
+    /// The operator took the flow away, and what it knew.
+    #[error("its flow was removed")]
+    Removed,
+    /// Its lease had ended, and another server has it now.
+    #[error("node {0} has taken it over")]
+    TakenOver(String),
+    /// It has ended, or waits for whoever looks first.
+    #[error("it is {} by now", .0.as_str())]
+    Is(RunState),
 }
 
 /// The door of whoever runs flows. Clones are the same.
@@ -130,7 +147,22 @@ impl FlowRuns {
         }
     }
 
-    /// How many runs of the flow failed, one behind the other, before this one.
+    /// What became of a run that this node has lost.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn why_lost(&self, run: &ClaimedRun) -> Result<WhyLost, StoreError> {
+        Ok(match self.holdings.store.flow_run(run.id).await? {
+            None => WhyLost::Removed,
+            Some(now) => match (now.state, now.node) {
+                (RunState::Running, Some(node)) => WhyLost::TakenOver(node),
+                (state, _) => WhyLost::Is(state),
+            },
+        })
+    }
+
+    /// How many runs of the flow ended before their files, one behind the other, before
+    /// this one. Those whose files alone failed say nothing of the partner's server.
     ///
     /// # Errors
     /// The database is away.
@@ -141,7 +173,7 @@ impl FlowRuns {
         let before = store.run_history(flow, Some(run.id), limit).await?;
         let failed = before
             .iter()
-            .take_while(|run| run.state == RunState::Failed);
+            .take_while(|run| run.state == RunState::Failed && ended_early(run));
         Ok(u32::try_from(failed.count()).unwrap_or(u32::MAX))
     }
 
@@ -195,7 +227,16 @@ impl FlowRuns {
         ids.ok_or(RunLost::Lost)
     }
 
-    /// A file begins to move, towards this name.
+    /// Files that were given up, as they looked then: they stay so until they look
+    /// otherwise, or an operator wants them tried again.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn given_up(&self, flow: &FlowName) -> Result<Vec<SourceFacts>, StoreError> {
+        self.holdings.store.dead_files(flow).await
+    }
+
+    /// A file begins to move, towards this name; false when it has landed meanwhile.
     ///
     /// # Errors
     /// [`RunLost`].
@@ -204,7 +245,7 @@ impl FlowRuns {
         run: &ClaimedRun,
         file: FlowFileId,
         target: &[u8],
-    ) -> Result<(), RunLost> {
+    ) -> Result<bool, RunLost> {
         let now = self.holdings.now();
         let store = &self.holdings.store;
         let begun = store.begin_file(run.token(), file, target, now).await?;
@@ -218,6 +259,29 @@ impl FlowRuns {
     pub async fn moved(&self, run: &ClaimedRun, moved: &MovedFile) -> Result<(), RunLost> {
         let done = moved.done_at(self.holdings.now());
         let is_done = self.holdings.store.finish_file(run.token(), &done).await?;
+        is_done.then_some(()).ok_or(RunLost::Lost)
+    }
+
+    /// A file was looked at, and had moved before: the journal says so, once.
+    ///
+    /// # Errors
+    /// [`RunLost`].
+    pub async fn known_again(&self, run: &ClaimedRun, moved: &MovedFile) -> Result<(), RunLost> {
+        let now = self.holdings.now();
+        let mut entry = self
+            .entry_of(run, "flow.known", now)
+            .with("file", String::from_utf8_lossy(&moved.target).into_owned())
+            .with("flow_file", moved.file.0)
+            .with("why", MOVED_BEFORE);
+        if let Some(sha256) = &moved.sha256 {
+            entry = entry.with("sha256", hex::encode(sha256));
+        }
+        let done = FileDone {
+            note: Some(MOVED_BEFORE),
+            ..moved.done_at(now)
+        };
+        let store = &self.holdings.store;
+        let is_done = store.finish_known(run.token(), &done, &entry).await?;
         is_done.then_some(()).ok_or(RunLost::Lost)
     }
 
@@ -292,6 +356,29 @@ impl FlowRuns {
         let done = store
             .fail_file(run.token(), &failed, entry.as_ref())
             .await?;
+        done.ok_or(RunLost::Lost)
+    }
+
+    /// A file is still at its source, and should not be: it moved and was to be taken away,
+    /// or was given up and was to be put aside. The journal says so once for each reason.
+    ///
+    /// # Errors
+    /// [`RunLost`].
+    pub async fn source_left(
+        &self,
+        run: &ClaimedRun,
+        file: FlowFileId,
+        name: &[u8],
+        why: &str,
+    ) -> Result<(), RunLost> {
+        let entry = self
+            .entry_of(run, "flow.source_left", self.holdings.now())
+            .outcome(Outcome::Failed)
+            .with("file", String::from_utf8_lossy(name).into_owned())
+            .with("flow_file", file.0)
+            .with("why", crate::journal::bounded(why.to_owned()));
+        let store = &self.holdings.store;
+        let done = store.source_left(run.token(), file, why, &entry).await?;
         done.ok_or(RunLost::Lost)
     }
 
@@ -400,6 +487,10 @@ impl FlowRuns {
             .with("bytes", report.bytes)
             .with("failed", report.failed)
             .with("dead", report.dead);
+        let entry = match report.sources_left {
+            0 => entry,
+            left => entry.with("sources_left", left),
+        };
         match &report.cause {
             Some(cause) => entry.with("why", cause.as_str()),
             None => entry,
@@ -422,6 +513,12 @@ impl FlowRuns {
             }
         }
     }
+}
+
+fn ended_early(run: &FlowRun) -> bool {
+    run.report
+        .as_ref()
+        .is_some_and(|report| report.cause.is_some())
 }
 
 /// The schedule of a flow that runs by itself; none: it does not.

@@ -62,8 +62,22 @@ fn offset_of(text: &str) -> Option<Offset> {
     Offset::from_seconds(sign * seconds).ok()
 }
 
+/// The moment that a local time stands for.
+pub(crate) fn once_in(zone: &TimeZone, local: DateTime) -> Option<jiff::Timestamp> {
+    match zone.to_ambiguous_timestamp(local).offset() {
+        AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(local).ok(),
+        AmbiguousOffset::Fold { before, .. } => before.to_timestamp(local).ok(),
+        AmbiguousOffset::Gap { before, .. } => {
+            // As if the clocks had not gone forward yet: the change lies before that.
+            let beyond = before.to_timestamp(local).ok()?;
+            let beyond = beyond.checked_add(SignedDuration::from_nanos(1)).ok()?;
+            Some(zone.preceding(beyond).next()?.timestamp())
+        }
+    }
+}
+
 /// The values that a field allows, a bit for each.
-fn bits(field: &str, low: u32, high: u32, names: &[&str]) -> u64 {
+pub(crate) fn bits(field: &str, low: u32, high: u32, names: &[&str]) -> u64 {
     field
         .split(',')
         .map(|part| part_bits(part, low, high, names))
@@ -182,25 +196,11 @@ impl Schedule {
         // local time may lie before `after`, and never far.
         let mut wanted = self.next_local(local)?;
         loop {
-            let due = self.once(wanted)?;
+            let due = once_in(&self.zone, wanted)?;
             if due > after {
                 return Some(due);
             }
             wanted = self.next_local(wanted.checked_add(1.second()).ok()?)?;
-        }
-    }
-
-    /// The moment that a local time stands for.
-    fn once(&self, local: DateTime) -> Option<jiff::Timestamp> {
-        match self.zone.to_ambiguous_timestamp(local).offset() {
-            AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(local).ok(),
-            AmbiguousOffset::Fold { before, .. } => before.to_timestamp(local).ok(),
-            AmbiguousOffset::Gap { before, .. } => {
-                // As if the clocks had not gone forward yet: the change lies before that.
-                let beyond = before.to_timestamp(local).ok()?;
-                let beyond = beyond.checked_add(SignedDuration::from_nanos(1)).ok()?;
-                Some(self.zone.preceding(beyond).next()?.timestamp())
-            }
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{SessionId, VirtualPath};
+use crate::{PathTexts, SessionId, VirtualPath};
 
 /// Transfers that one node tells of at most, the oldest first: more than anybody
 /// reads, and a bound for what the heartbeat writes.
@@ -42,7 +42,8 @@ impl Direction {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moving {
     /// Its name.
-    pub path: String,
+    #[serde(flatten)]
+    pub path: PathTexts,
     /// Which way it goes.
     pub direction: Direction,
     /// What was moved so far, by this transfer.
@@ -122,7 +123,7 @@ impl MovingTable {
         let told = live.iter().map(|entry| Told {
             session: entry.session.as_str().to_owned(),
             file: Moving {
-                path: entry.path.to_string(),
+                path: PathTexts::from(&entry.path),
                 direction: entry.direction,
                 moved_bytes: entry.moved.load(Ordering::Relaxed),
                 size_bytes: entry.size_bytes,

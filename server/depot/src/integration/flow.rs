@@ -2,6 +2,7 @@
 //! server, by itself. What an operator says of them; `flow/` decides, the store
 //! remembers, `layover-server` runs them.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -109,6 +110,9 @@ pub struct FlowRules {
     /// Where it goes when it was given up; none: it stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<FlowFolder>,
+    /// The home may be of another entity than the integration.
+    #[serde(skip_serializing_if = "is_false")]
+    pub other_entity: bool,
 }
 
 const PARALLEL: u16 = 4;
@@ -147,12 +151,14 @@ impl Default for FlowRules {
             retry_after_s: RETRY_AFTER_S,
             move_to: None,
             dead_letter: None,
+            other_entity: false,
         }
     }
 }
 
 /// A folder of an account's home, as `ACCOUNT:/folder`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct HomeFolder {
     /// The account: files land and leave as if it moved them.
     pub account: AccountName,
@@ -165,13 +171,38 @@ impl FromStr for HomeFolder {
 
     fn from_str(text: &str) -> Result<Self, NotAValue> {
         let (account, folder) = text.split_once(':').ok_or(NotAValue)?;
-        if !folder.starts_with('/') {
+        if !folder.starts_with('/') || climbs(folder) {
             return Err(NotAValue);
         }
         Ok(Self {
             account: account.parse().map_err(|_| NotAValue)?,
             folder: VirtualPath::parse(folder.as_bytes()).map_err(|_| NotAValue)?,
         })
+    }
+}
+
+/// Whether a folder is named by way of another: nobody sees where it lies.
+fn climbs(folder: &str) -> bool {
+    folder.split('/').any(|part| matches!(part, "." | ".."))
+}
+
+impl fmt::Display for HomeFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.account, self.folder)
+    }
+}
+
+impl TryFrom<String> for HomeFolder {
+    type Error = NotAValue;
+
+    fn try_from(text: String) -> Result<Self, NotAValue> {
+        text.parse()
+    }
+}
+
+impl From<HomeFolder> for String {
+    fn from(folder: HomeFolder) -> Self {
+        folder.to_string()
     }
 }
 
@@ -212,6 +243,11 @@ pub enum FlowFault {
     /// Too many.
     #[error("it has at most {MAX_FLOW_FILES} patterns of each kind")]
     Patterns,
+    /// Nobody sees where it lies.
+    #[error(
+        "a folder that files are moved to is named without . and ..: `done`, or from the root on `/done`"
+    )]
+    Aside,
 }
 
 impl FlowDefinition {
@@ -267,6 +303,13 @@ impl FlowDefinition {
             (
                 self.files.len() > MAX_FLOW_FILES || rules.exclude.len() > MAX_FLOW_FILES,
                 FlowFault::Patterns,
+            ),
+            (
+                [&rules.move_to, &rules.dead_letter]
+                    .into_iter()
+                    .flatten()
+                    .any(|folder| climbs(folder.as_str())),
+                FlowFault::Aside,
             ),
         ];
         let found = faults.into_iter().find(|(is_so, _)| *is_so);
@@ -326,6 +369,7 @@ mod tests {
                 retry_after_s: 7,
                 move_to: "done".parse().ok(),
                 dead_letter: "dead".parse().ok(),
+                other_entity: true,
             },
             ..kept()
         };

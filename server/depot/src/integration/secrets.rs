@@ -117,6 +117,17 @@ pub enum SecretForm {
     },
 }
 
+impl SecretForm {
+    /// For people and the journal: where the secret is, or that it is sealed.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::Reference(reference) => reference.to_string(),
+            Self::Sealed { key_id } => format!("sealed with master key {key_id}"),
+        }
+    }
+}
+
 /// A secret that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptSecret {

@@ -202,6 +202,18 @@ word_value!(
     }
 );
 
+impl LocationDirection {
+    /// Whether files may move this way there.
+    #[must_use]
+    pub fn is_for(self, direction: FlowDirection) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Download => direction == FlowDirection::Download,
+            Self::Upload => direction == FlowDirection::Upload,
+        }
+    }
+}
+
 word_value!(
     /// Which way a flow moves files.
     FlowDirection {
@@ -372,34 +384,87 @@ pub(crate) const MONTHS: &[&str] = &[
 ];
 pub(crate) const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
-/// Five fields (minute, hour, day, month, weekday), or six with seconds before them.
+/// What is wrong with a schedule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CronFault {
+    /// It has more fields, or fewer.
+    #[error("it has {0} fields instead of 5, or 6 with seconds in front")]
+    Fields(usize),
+    /// A field holds what it cannot.
+    #[error(
+        "`{text}` is no {field}: {low} to {high}{names}, `*`, a range or a list of them, perhaps with /step"
+    )]
+    Field {
+        /// What the field stands for.
+        field: &'static str,
+        /// What is there.
+        text: String,
+        /// Its lowest value.
+        low: u32,
+        /// Its highest.
+        high: u32,
+        /// Words that stand for numbers, for people.
+        names: &'static str,
+    },
+}
+
+/// What a field of a schedule stands for, its lowest and highest value, the words for
+/// them, and those for people.
+type CronRule = (
+    &'static str,
+    u32,
+    u32,
+    &'static [&'static str],
+    &'static str,
+);
+
+const CRON_RULES: [CronRule; 6] = [
+    ("second", 0, 59, &[], ""),
+    ("minute", 0, 59, &[], ""),
+    ("hour", 0, 23, &[], ""),
+    ("day of the month", 1, 31, &[], ""),
+    ("month", 1, 12, MONTHS, " or jan to dec"),
+    ("weekday", 0, 7, DAYS, " or sun to sat"),
+];
+
+impl CronSchedule {
+    /// Why `text` is none; nothing when it is one.
+    #[must_use]
+    pub fn fault(text: &str) -> Option<CronFault> {
+        read_cron(text).err()
+    }
+}
+
 fn cron(text: &str) -> Option<String> {
+    read_cron(text).ok()
+}
+
+/// Five fields (minute, hour, day, month, weekday), or six with seconds before them.
+fn read_cron(text: &str) -> Result<String, CronFault> {
     let fields: Vec<_> = text.split_ascii_whitespace().collect();
-    let no_names: &[&str] = &[];
-    let rules = [
-        (0, 59, no_names),
-        (0, 59, no_names),
-        (0, 23, no_names),
-        (1, 31, no_names),
-        (1, 12, MONTHS),
-        (0, 7, DAYS),
-    ];
-    let skipped = rules
-        .len()
-        .checked_sub(fields.len())
-        .filter(|skipped| *skipped <= 1)?;
-    let mut pairs = fields.iter().zip(rules.iter().skip(skipped));
-    pairs
-        .all(|(field, (low, high, names))| {
-            field
-                .split(',')
-                .all(|part| cron_part(part, *low, *high, names))
-        })
-        .then(|| fields.join(" "))
+    let skipped = CRON_RULES.len().checked_sub(fields.len());
+    let Some(skipped) = skipped.filter(|skipped| *skipped <= 1) else {
+        return Err(CronFault::Fields(fields.len()));
+    };
+    for (text, (field, low, high, words, names)) in
+        fields.iter().zip(CRON_RULES.iter().skip(skipped))
+    {
+        let mut parts = text.split(',');
+        if let Some(part) = parts.find(|part| !cron_part(part, *low, *high, words)) {
+            return Err(CronFault::Field {
+                field,
+                text: part.to_owned(),
+                low: *low,
+                high: *high,
+                names,
+            });
+        }
+    }
+    Ok(fields.join(" "))
 }
 
 /// `*`, `5`, `1-5`, `mon-fri`, each perhaps with `/step`.
-fn cron_part(part: &str, low: u32, high: u32, names: &[&str]) -> bool {
+pub(crate) fn cron_part(part: &str, low: u32, high: u32, names: &[&str]) -> bool {
     let number = |text: &str| {
         let named = names
             .iter()

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{RecoveryReport, SILENT_AFTER, recover};
+use super::{ROWLESS_FOR, RecoveryReport, SILENT_AFTER, recover};
 use crate::holdings::fixture::{World, fetch, names, path, session_on, upload};
+use crate::timer::pass;
 use crate::vfs::recording::{Op, RecordingStorage, Survival};
 use crate::vfs::{Replace, Storage};
 use crate::{Completion, JournalKind, UploadMode};
@@ -332,22 +333,49 @@ async fn another_nodes_work_is_settled_only_after_it_has_been_silent_for_a_minut
     assert_eq!(report_of(&world).await.kept_partial, 1);
 }
 
-// Another node answers an OPEN while the upload's row is on its way.
+// Another node answers an OPEN, and its row comes later. A start looks twice within a
+// moment: an upload was destroyed by that.
 #[tokio::test]
-async fn a_hidden_file_without_a_row_stays_a_while_when_another_node_lives() {
+async fn a_hidden_file_without_a_row_stays_a_minute_unchanged_while_another_node_lives() {
     let world = World::new().await;
     let other = world.second_process("node-2").await;
-    other
-        .store
-        .begin_node(&other.node, other.now())
-        .await
-        .unwrap();
+    let (store, now) = (&other.store, other.now());
+    store.begin_node(&other.node, now).await.unwrap();
     let hidden = crate::vfs::HiddenName::fresh().unwrap();
-    world.storage.create_hidden(&hidden).unwrap();
+    let file = world.storage.create_hidden(&hidden).unwrap();
+    for _ in 0..3 {
+        assert!(report_of(&world).await.is_clean());
+    }
+    pass(ROWLESS_FOR / 2).await;
+    assert!(report_of(&world).await.is_clean());
+    // Somebody writes: the minute begins anew.
+    file.set_modified(77).unwrap();
+    pass(ROWLESS_FOR).await;
     assert!(report_of(&world).await.is_clean());
     assert_eq!(world.storage.list_hidden().unwrap(), [hidden]);
+    pass(ROWLESS_FOR).await;
     assert_eq!(report_of(&world).await.orphans, 1);
     assert!(world.storage.list_hidden().unwrap().is_empty());
+}
+
+// The incident itself, by two real halves: one begins, the other one starts.
+#[tokio::test]
+async fn an_upload_that_has_no_row_yet_survives_the_start_of_another_node() {
+    let world = World::new().await;
+    let other = world.second_process("node-2").await;
+    let (store, now) = (&other.store, other.now());
+    store.begin_node(&other.node, now).await.unwrap();
+    let session = session_on(&other, "alice").await;
+    let mode = UploadMode::New { exclusive: false };
+    let permit = session.plan_upload(&path("/a"), mode).await.unwrap();
+    let open = permit.begin().await.unwrap();
+    open.write_at(0, Bytes::from_static(b"12")).await.unwrap();
+    for _ in 0..2 {
+        recover(&world.holdings).await.unwrap();
+    }
+    open.finish(Completion::Closed).await.unwrap();
+    assert_eq!(fetch(&session, "/a").await.unwrap(), b"12");
+    world.assert_agreement().await;
 }
 
 /// A node that could not reach the database for a while is taken for dead; its upload is

@@ -7,9 +7,11 @@ use super::hooks::MIN_HOOK_SECRET_BYTES;
 use crate::data_dir::DataDirError;
 use crate::envelope::{EnvelopeError, MasterKeyError};
 use crate::event::{MAX_HOOK_AUTHORITIES_BYTES, MAX_HOOKS};
+use crate::expectation::{ExpectationFault, MAX_EXPECTATIONS};
 use crate::hold::{HoldId, HoldState, MAX_HOLD_DAYS, MAX_OPEN_HOLDS};
 use crate::integration::{
-    Breach, FieldError, FlowFault, IntegrationProtocol, MAX_SECRET_BYTES, SecretPurpose,
+    Breach, FieldError, FlowDirection, FlowFault, IntegrationProtocol, LocationDirection,
+    MAX_SECRET_BYTES, SecretPurpose,
 };
 use crate::operator::{OperatorKeyError, SignatureError};
 use crate::password::PasswordError;
@@ -17,13 +19,26 @@ use crate::rules::MAX_FOLDER_KEEPS;
 use crate::store::StoreError;
 use crate::vfs::VfsError;
 use crate::{
-    AccountName, EntityName, FlowName, HomeName, HookName, IntegrationName, LocationName, Network,
-    OperatorName, SessionId, VirtualPath,
+    AccountName, EntityName, ExpectationName, FlowName, HomeName, HookName, IntegrationName,
+    LocationName, Network, OperatorName, SessionId, VirtualPath,
 };
 
 fn joined(reasons: &[impl std::fmt::Display]) -> String {
     let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
     reasons.join("; ")
+}
+
+fn names(expectations: &[ExpectationName]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<_> = expectations
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("expectation `{name}`"))
+        .collect();
+    match expectations.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 fn lines(errors: &[RegistryError]) -> String {
@@ -429,6 +444,50 @@ pub enum RegistryError {
         /// What it speaks.
         protocol: IntegrationProtocol,
     },
+    /// A flow's location is for the other way.
+    #[error(
+        "flow `{flow}` is {article} {direction}, and the location `{location}` of `{partner}` is for {is_for}s alone; \
+         another location, or: layover location set {partner} {location} --direction both",
+        article = if *direction == FlowDirection::Upload { "an" } else { "a" }
+    )]
+    FlowDirection {
+        /// The flow.
+        flow: FlowName,
+        /// Its direction.
+        direction: FlowDirection,
+        /// The integration.
+        partner: IntegrationName,
+        /// The location.
+        location: LocationName,
+        /// What that is for.
+        is_for: LocationDirection,
+    },
+    /// A flow would move files between two entities, and nobody said that it is meant.
+    #[error(
+        "flow `{flow}` moves files between a home of entity `{entity}` and the integration \
+         `{partner}` of entity `{other}`: an account of that entity, or --other-entity yes if this is meant"
+    )]
+    FlowOtherEntity {
+        /// The flow.
+        flow: FlowName,
+        /// The home's entity.
+        entity: EntityName,
+        /// The integration.
+        partner: IntegrationName,
+        /// The integration's entity.
+        other: EntityName,
+    },
+    /// A flow needs what is to be removed.
+    #[error(
+        "{what} is needed by these flows: {}; change or remove them first (layover flow list)",
+        joined(flows)
+    )]
+    NeededByFlows {
+        /// What was to be removed.
+        what: String,
+        /// By which, at most a few.
+        flows: Vec<FlowName>,
+    },
     /// A flow names an integration that is not there.
     #[error("flow `{flow}` names the integration `{partner}`, which is not there")]
     FlowPartner {
@@ -467,6 +526,49 @@ pub enum RegistryError {
         /// What it says.
         local: String,
     },
+    /// There is no such expectation.
+    #[error("expectation `{name}` does not exist; see: layover expect list")]
+    UnknownExpectation {
+        /// Its name.
+        name: ExpectationName,
+    },
+    /// There is one already.
+    #[error("expectation `{name}` exists already; to change it: layover expect set {name} ...")]
+    ExpectationExists {
+        /// Its name.
+        name: ExpectationName,
+    },
+    /// What it says does not go together.
+    #[error("expectation `{name}`: {fault}")]
+    Expectation {
+        /// Its name.
+        name: ExpectationName,
+        /// What.
+        fault: ExpectationFault,
+    },
+    /// It names an integration that is not there.
+    #[error("expectation `{expectation}` names the integration `{partner}`, which is not there")]
+    ExpectationPartner {
+        /// The expectation.
+        expectation: ExpectationName,
+        /// What it names.
+        partner: IntegrationName,
+    },
+    /// As many as may be.
+    #[error("there would be more than {MAX_EXPECTATIONS} expectations, which is the most")]
+    TooManyExpectations,
+    /// Files are expected there.
+    #[error(
+        "files are expected at {place}, by {}; remove that first: layover expect remove {}",
+        names(.expectations),
+        .expectations.first().map_or("NAME", ExpectationName::as_str)
+    )]
+    Expected {
+        /// What was to be removed.
+        place: String,
+        /// What uses it.
+        expectations: Vec<ExpectationName>,
+    },
     /// There is no such hook.
     #[error("hook `{name}` does not exist; see: layover event hook list")]
     UnknownHook {
@@ -474,8 +576,14 @@ pub enum RegistryError {
         name: HookName,
     },
     /// There is one already.
-    #[error("hook `{name}` exists already; to replace it: layover event hook remove {name}")]
+    #[error("hook `{name}` exists already; to change it: layover event hook set {name} ...")]
     HookExists {
+        /// Its name.
+        name: HookName,
+    },
+    /// Somebody else was quicker.
+    #[error("somebody else has changed hook `{name}` just now; look at it and try again")]
+    HookChanged {
         /// Its name.
         name: HookName,
     },

@@ -5,8 +5,12 @@ use super::{Doing, Existing, Registry, RegistryError};
 use crate::account::Actor;
 use crate::flow::{FlowFile, FlowFileId, FlowRun, FlowRunId, FlowStanding};
 use crate::integration::{Difference, FlowDefinition, ZoneName};
+use crate::recover::SILENT_AFTER;
 use crate::store::FlowWrite;
 use crate::{EntityName, FlowName, HomeId, VirtualPath};
+
+/// Flows that a refusal names.
+const MAX_NAMED: usize = 5;
 
 impl Registry {
     /// Every flow, by name, with its schedule.
@@ -48,7 +52,7 @@ impl Registry {
             (Err(error), _) => return Err(error),
         }
         let flows = std::slice::from_ref(flow);
-        let applied = self.apply(actor, &[], flows, Doing::Really).await?;
+        let applied = self.apply(actor, &[], flows, &[], Doing::Really).await?;
         Ok(applied
             .into_iter()
             .flat_map(|one| one.differences)
@@ -87,6 +91,32 @@ impl Registry {
         let store = &self.holdings.store;
         let run = store.ask_run(name, actor.as_str(), now, &entry).await?;
         run.ok_or_else(|| RegistryError::UnknownFlow { name: name.clone() })
+    }
+
+    /// Files that were given up are tried again, by a run that is due at once. Returns how
+    /// many they are.
+    ///
+    /// # Errors
+    /// `UnknownFlow`, `FlowWithoutHome`, `Store`.
+    pub async fn retry_flow(
+        &self,
+        actor: &Actor,
+        name: &FlowName,
+    ) -> Result<(u64, FlowRunId), RegistryError> {
+        self.flow(name).await?;
+        let entry = self.entry(actor, "flow.retry").with("flow", name.as_str());
+        let files = self.holdings.store.revive_files(name, &entry).await?;
+        Ok((files, self.ask_run(actor, name).await?))
+    }
+
+    /// Whether a server was heard of within the time after which one counts as dead.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn hears_a_server(&self) -> Result<bool, RegistryError> {
+        let silent_before = self.holdings.now().saturating_sub(SILENT_AFTER);
+        let (store, node) = (&self.holdings.store, &self.holdings.node);
+        Ok(store.others_live(node, silent_before).await?)
     }
 
     /// Runs of a flow before this one, the newest first.
@@ -158,13 +188,14 @@ impl Registry {
     pub(super) async fn flow_write(
         &self,
         flow: &FlowDefinition,
+        entity: Option<&EntityName>,
         entry: crate::journal::NewEntry,
     ) -> Result<FlowWrite, RegistryError> {
         flow.check().map_err(|fault| RegistryError::Flow {
             name: flow.name.clone(),
             fault,
         })?;
-        let arrival = self.arrival(flow).await?;
+        let arrival = self.arrival(flow, entity).await?;
         Ok(FlowWrite {
             flow: flow.clone(),
             arrival,
@@ -172,15 +203,47 @@ impl Registry {
         })
     }
 
+    /// Refuses to remove what flows need.
+    pub(super) async fn refuse_if_needed(
+        &self,
+        what: &str,
+        needs: impl Fn(&FlowDefinition) -> bool,
+    ) -> Result<(), RegistryError> {
+        let flows = self.flow_definitions().await?;
+        let needing = flows.into_iter().filter(needs).map(|flow| flow.name);
+        let flows: Vec<_> = needing.take(MAX_NAMED).collect();
+        if flows.is_empty() {
+            return Ok(());
+        }
+        Err(RegistryError::NeededByFlows {
+            what: what.to_owned(),
+            flows,
+        })
+    }
+
     /// The folder in which it is told of arrivals.
     async fn arrival(
         &self,
         flow: &FlowDefinition,
+        entity: Option<&EntityName>,
     ) -> Result<Option<(HomeId, VirtualPath)>, RegistryError> {
         let Some(home) = flow.home() else {
             return Ok(None);
         };
         let account = self.account(&home.account).await?;
+        // Another entity's account is another partner's: its files go to this one's server
+        // only when somebody says that it is meant.
+        if let Some(other) = entity
+            && account.entity != *other
+            && !flow.rules.other_entity
+        {
+            return Err(RegistryError::FlowOtherEntity {
+                flow: flow.name.clone(),
+                entity: account.entity,
+                partner: flow.partner.clone(),
+                other: other.clone(),
+            });
+        }
         if !flow.enabled || !flow.rules.on_arrival {
             return Ok(None);
         }

@@ -2,13 +2,15 @@
 
 use std::net::IpAddr;
 
+use super::integrations::{difference, told};
 use super::vault::Vault;
 use super::{Registry, RegistryError};
 use crate::account::Actor;
 use crate::event::{
-    EventId, Hook, HookPlain, HookRow, HookUrl, MAX_HOOK_AUTHORITIES_BYTES, NewHook, WantedHook,
+    EventId, EventKind, Hook, HookAddresses, HookChange, HookPlain, HookRow, HookTarget,
+    HookUpdate, HookUrl, MAX_HOOK_AUTHORITIES_BYTES, NewHook, WantedHook,
 };
-use crate::integration::{Credential, MAX_SECRET_BYTES, SecretForm};
+use crate::integration::{Credential, Difference, MAX_SECRET_BYTES, SecretForm};
 use crate::{HookName, Secret};
 
 /// Shortest secret that a hook's requests are signed with, in bytes: what is shorter can be
@@ -25,6 +27,59 @@ fn is_this_machine(url: &HookUrl) -> bool {
             .host()
             .parse::<IpAddr>()
             .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+fn joined(kinds: &[EventKind]) -> String {
+    let words: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+    words.join(",")
+}
+
+/// What of a hook changes, in words for the operator and the journal: no path of an
+/// address, and no secret.
+fn differences(hook: &Hook, update: &HookUpdate) -> Vec<Difference> {
+    let (was, is) = (&hook.target, &update.target);
+    let mut found = Vec::new();
+    let mut note = |field: &str, was: &str, is: &str| {
+        found.push(difference(field, Some(was.to_owned()), Some(is.to_owned())));
+    };
+    if was.url != is.url {
+        let (old, new) = (was.url.origin(), is.url.origin());
+        match old == new {
+            true => note("url", old, &format!("{new}, another path")),
+            false => note("url", old, new),
+        }
+    }
+    let kinds = |kinds: &[EventKind]| match kinds.is_empty() {
+        true => "all".to_owned(),
+        false => joined(kinds),
+    };
+    if hook.kinds != update.kinds {
+        note("kinds", &kinds(&hook.kinds), &kinds(&update.kinds));
+    }
+    if let Some((form, _)) = &update.secret {
+        let is = match form {
+            SecretForm::Reference(_) => form.told(),
+            SecretForm::Sealed { .. } => format!("another, {}", form.told()),
+        };
+        note("secret", &hook.secret.told(), &is);
+    }
+    if was.authorities != is.authorities {
+        match (&was.authorities, &is.authorities) {
+            (None, _) => note("authorities", "the system's", "its own"),
+            (Some(_), None) => note("authorities", "its own", "the system's"),
+            (Some(_), Some(_)) => note("authorities", "its own", "others of its own"),
+        }
+    }
+    let yes_no = |yes: bool| if yes { "yes" } else { "no" };
+    if was.plain != is.plain {
+        let plain = |plain| yes_no(plain == HookPlain::Anywhere);
+        note("allow_plain", plain(was.plain), plain(is.plain));
+    }
+    if was.addresses != is.addresses {
+        let any = |addresses| yes_no(addresses == HookAddresses::Any);
+        note("allow_any_address", any(was.addresses), any(is.addresses));
+    }
+    found
 }
 
 impl Registry {
@@ -51,28 +106,20 @@ impl Registry {
         wanted: &WantedHook,
     ) -> Result<Hook, RegistryError> {
         let name = &wanted.name;
-        self.check_hook(wanted)?;
+        self.check_hook(name, &wanted.target, Some(&wanted.secret))?;
         let entity = match &wanted.entity {
             Some(entity) => Some(self.entity(entity).await?.id),
             None => None,
         };
         let handle = Vault::handle()?;
         let store = &self.holdings.store;
-        let (form, sealed) = match &wanted.secret {
-            Credential::Reference(reference) => (SecretForm::Reference(reference.clone()), None),
-            Credential::Value(value) => {
-                let vault = Vault::for_sealing(store, &self.data_dir).await?;
-                let (sealed, key_id) = vault.seal_hook(&handle, value)?;
-                (SecretForm::Sealed { key_id }, Some(sealed))
-            }
-        };
-        let kinds: Vec<_> = wanted.kinds.iter().map(|kind| kind.as_str()).collect();
+        let (form, sealed) = self.keep_hook_secret(&handle, &wanted.secret).await?;
         let mut entry = self
             .entry(actor, "hook.add")
             .with("hook", name.as_str())
             .with("to", wanted.target.url.origin());
-        if !kinds.is_empty() {
-            entry = entry.with("kinds", kinds.join(","));
+        if !wanted.kinds.is_empty() {
+            entry = entry.with("kinds", joined(&wanted.kinds));
         }
         if let Some(entity) = &wanted.entity {
             entry = entry.entity(entity);
@@ -99,26 +146,112 @@ impl Registry {
         })
     }
 
-    fn check_hook(&self, wanted: &WantedHook) -> Result<(), RegistryError> {
-        let (name, origin) = (wanted.name.clone(), wanted.target.url.origin().to_owned());
-        if !wanted.target.url.is_tls() && self.hardened {
+    /// Whether this is the sealed secret that the hook has; one that cannot be opened is
+    /// another.
+    async fn is_signed_with(&self, hook: &Hook, value: &Secret) -> bool {
+        match self.hook_secret(hook).await {
+            Ok(Credential::Value(kept)) => kept.expose() == value.expose(),
+            Ok(Credential::Reference(_)) | Err(_) => false,
+        }
+    }
+
+    /// As it is kept: the reference, or sealed.
+    async fn keep_hook_secret(
+        &self,
+        handle: &str,
+        secret: &Credential,
+    ) -> Result<(SecretForm, Option<Vec<u8>>), RegistryError> {
+        Ok(match secret {
+            Credential::Reference(reference) => (SecretForm::Reference(reference.clone()), None),
+            Credential::Value(value) => {
+                let vault = Vault::for_sealing(&self.holdings.store, &self.data_dir).await?;
+                let (sealed, key_id) = vault.seal_hook(handle, value)?;
+                (SecretForm::Sealed { key_id }, Some(sealed))
+            }
+        })
+    }
+
+    fn check_hook(
+        &self,
+        name: &HookName,
+        target: &HookTarget,
+        secret: Option<&Credential>,
+    ) -> Result<(), RegistryError> {
+        let (name, origin) = (name.clone(), target.url.origin().to_owned());
+        if !target.url.is_tls() && self.hardened {
             return Err(RegistryError::HookNotHardened { name, origin });
         }
-        let may_be_plain =
-            wanted.target.plain == HookPlain::Anywhere || is_this_machine(&wanted.target.url);
-        if !wanted.target.url.is_tls() && !may_be_plain {
+        let may_be_plain = target.plain == HookPlain::Anywhere || is_this_machine(&target.url);
+        if !target.url.is_tls() && !may_be_plain {
             return Err(RegistryError::HookWithoutTls { name, origin });
         }
-        if let Credential::Value(value) = &wanted.secret
+        if let Some(Credential::Value(value)) = secret
             && !(MIN_HOOK_SECRET_BYTES..=MAX_SECRET_BYTES).contains(&value.expose().len())
         {
             return Err(RegistryError::HookSecretSize);
         }
-        let authorities = wanted.target.authorities.as_ref();
+        let authorities = target.authorities.as_ref();
         if authorities.is_some_and(|pem| pem.len() > MAX_HOOK_AUTHORITIES_BYTES) {
             return Err(RegistryError::HookAuthorities);
         }
         Ok(())
+    }
+
+    /// Changes a hook. What is due is sent as it is from then on, and at once: also what a
+    /// receiver that was away has kept waiting. Returns what differs; nothing: it was so
+    /// already.
+    ///
+    /// # Errors
+    /// `UnknownHook`, `HookChanged`, `HookWithoutTls`, `HookNotHardened`, `HookSecretSize`,
+    /// `HookAuthorities`, those of sealing, `Store`.
+    pub async fn change_hook(
+        &self,
+        actor: &Actor,
+        name: &HookName,
+        change: &HookChange,
+    ) -> Result<Vec<Difference>, RegistryError> {
+        let hook = self.hook(name).await?;
+        let target = HookTarget {
+            url: change.url.clone().unwrap_or(hook.target.url.clone()),
+            authorities: change
+                .authorities
+                .clone()
+                .unwrap_or(hook.target.authorities.clone()),
+            plain: change.plain.unwrap_or(hook.target.plain),
+            addresses: change.addresses.unwrap_or(hook.target.addresses),
+        };
+        self.check_hook(name, &target, change.secret.as_ref())?;
+        let kinds = change.kinds.clone().unwrap_or(hook.kinds.clone());
+        let secret = match &change.secret {
+            Some(Credential::Reference(given))
+                if hook.secret == SecretForm::Reference(given.clone()) =>
+            {
+                None
+            }
+            Some(Credential::Value(given)) if self.is_signed_with(&hook, given).await => None,
+            Some(given) => Some(self.keep_hook_secret(&hook.handle, given).await?),
+            None => None,
+        };
+        let update = HookUpdate {
+            id: hook.id,
+            version: hook.version,
+            target,
+            kinds,
+            secret,
+        };
+        let differences = differences(&hook, &update);
+        if differences.is_empty() {
+            return Ok(differences);
+        }
+        let entry = self.entry(actor, "hook.set").with("hook", name.as_str());
+        let entry = told(entry, &differences);
+        let (store, now) = (&self.holdings.store, self.holdings.now());
+        if store.set_hook(&update, now, &entry).await?.is_none() {
+            // Gone, or changed by somebody else.
+            self.hook(name).await?;
+            return Err(RegistryError::HookChanged { name: name.clone() });
+        }
+        Ok(differences)
     }
 
     /// Every hook, by name, with what waits for it.

@@ -6,18 +6,21 @@ mod draft;
 
 use serde_json::Value;
 
-use self::draft::{Draft, flow_differences, told};
+use self::draft::Draft;
+pub(super) use self::draft::{definition_differences, difference, told};
+use super::expectations::Expecting;
 use super::vault::Vault;
 use super::{Registry, RegistryError};
 use crate::account::Actor;
+use crate::expectation::ExpectationDefinition;
 use crate::integration::{
-    Credential, Difference, FieldError, FlowDefinition, GivenSecret, HostKeyProof, Integration,
-    IntegrationProtocol, IntegrationSpec, KeptSecret, MAX_HOST_KEYS, MAX_LOCATIONS,
+    Credential, Difference, FieldError, FlowDefinition, FlowTarget, GivenSecret, HostKeyProof,
+    Integration, IntegrationProtocol, IntegrationSpec, KeptSecret, MAX_HOST_KEYS, MAX_LOCATIONS,
     MAX_SECRET_BYTES, SecretForm, SecretPurpose, SecretSlot, WantedIntegration, WantedLocation,
 };
 use crate::journal::NewEntry;
-use crate::store::{FlowWrite, IntegrationWrite, SecretRow};
-use crate::{FlowName, IntegrationName, LocationName, Secret};
+use crate::store::{ExpectationWrite, FlowWrite, IntegrationWrite, SecretRow};
+use crate::{EntityName, FlowName, IntegrationName, LocationName, Secret};
 
 /// Whether what is there may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub enum HostKeyTrust {
 /// What `apply` made, or would make, of one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// `integration` or `flow`.
+    /// `integration`, `flow` or `expectation`.
     pub what: &'static str,
     /// Its name.
     pub name: String,
@@ -73,23 +76,25 @@ impl Registry {
         if self.find_integration(name).await?.is_some() {
             return Err(RegistryError::IntegrationExists { name: name.clone() });
         }
-        self.apply(actor, std::slice::from_ref(wanted), &[], Doing::Really)
-            .await?;
+        let wanted = std::slice::from_ref(wanted);
+        self.apply(actor, wanted, &[], &[], Doing::Really).await?;
         self.integration(name).await
     }
 
-    /// Makes integrations and flows what they are to be, all of them or none; what is
-    /// not named stays as it is.
+    /// Makes integrations, flows and expectations what they are to be, all of them or none;
+    /// what is not named stays as it is.
     ///
     /// # Errors
     /// `UnknownEntity`, `Fields`, `Hardened`, `NoSuchSecret`, `SecretSize`,
-    /// `TooManyOfIntegration`, `NoHostKeys`, `FlowPartner`, `IntegrationChanged`, those of
-    /// sealing, `Store`.
+    /// `TooManyOfIntegration`, `NoHostKeys`, `FlowPartner`, `Expectation`,
+    /// `ExpectationPartner`, `UnknownAccount`, `UnknownLocation`, `Expected`,
+    /// `TooManyExpectations`, `IntegrationChanged`, those of sealing, `Store`.
     pub async fn apply(
         &self,
         actor: &Actor,
         wanted: &[WantedIntegration],
         flows: &[FlowDefinition],
+        expectations: &[ExpectationDefinition],
         doing: Doing,
     ) -> Result<Vec<Applied>, RegistryError> {
         let all = self.list_integrations().await?;
@@ -120,13 +125,16 @@ impl Registry {
                     partner: flow.partner.clone(),
                 });
             }
+            refused.extend(wrong_way(flow, wanted, &all));
             let before = known.iter().find(|one| one.name == flow.name);
-            let differences = flow_differences(before, flow);
+            let differences = definition_differences(before, flow);
             let is_new = before.is_none();
             if !differences.is_empty() {
                 let action = if is_new { "flow.add" } else { "flow.set" };
                 let entry = self.entry(actor, action).with("flow", flow.name.as_str());
-                match self.flow_write(flow, told(entry, &differences)).await {
+                let entity = entity_of(&flow.partner, wanted, &all);
+                let entry = told(entry, &differences);
+                match self.flow_write(flow, entity, entry).await {
                     Ok(write) => flow_writes.push(write),
                     Err(RegistryError::Store(error)) => return Err(error.into()),
                     Err(error) => refused.push(error),
@@ -139,6 +147,19 @@ impl Registry {
                 differences,
             });
         }
+        let mut expectation_writes = Vec::new();
+        let planned = self
+            .plan_expectations(actor, expectations, (&all, wanted))
+            .await?;
+        for one in planned {
+            match one {
+                Ok((one, write)) => {
+                    applied.push(one);
+                    expectation_writes.extend(write);
+                }
+                Err(error) => refused.push(error),
+            }
+        }
         if refused.len() > 1 {
             return Err(RegistryError::Several(refused));
         }
@@ -146,7 +167,8 @@ impl Registry {
             return Err(error);
         }
         if doing == Doing::Really {
-            self.commit(&writes, &flow_writes).await?;
+            self.commit(&writes, &flow_writes, &expectation_writes)
+                .await?;
         }
         Ok(applied)
     }
@@ -248,13 +270,14 @@ impl Registry {
     /// the journal. Returns the flows that went.
     ///
     /// # Errors
-    /// `UnknownIntegration`, `IntegrationChanged`, `Store`.
+    /// `UnknownIntegration`, `Expected`, `IntegrationChanged`, `Store`.
     pub async fn remove_integration(
         &self,
         actor: &Actor,
         name: &IntegrationName,
     ) -> Result<Vec<FlowName>, RegistryError> {
         let draft = Draft::of(self.integration(name).await?);
+        self.refuse_expected(&Expecting::Integration(name)).await?;
         let entity = self.entity(&draft.after.spec.entity).await?;
         let flows = self.flow_definitions().await?.into_iter();
         let gone: Vec<_> = flows
@@ -271,7 +294,7 @@ impl Registry {
             flows_gone: gone.clone(),
             ..draft.write(entity.id, entry)
         };
-        self.commit(&[write], &[]).await?;
+        self.commit(&[write], &[], &[]).await?;
         Ok(gone)
     }
 
@@ -313,7 +336,8 @@ impl Registry {
     /// Forgets a location; nothing happens on the partner's server.
     ///
     /// # Errors
-    /// `UnknownIntegration`, `UnknownLocation`, `IntegrationChanged`, `Store`.
+    /// `UnknownIntegration`, `UnknownLocation`, `NeededByFlows`, `Expected`,
+    /// `IntegrationChanged`, `Store`.
     pub async fn remove_location(
         &self,
         actor: &Actor,
@@ -329,6 +353,11 @@ impl Registry {
                 location: location.clone(),
             });
         }
+        let goes_there = |flow: &FlowDefinition| {
+            flow.partner == *name && flow.target == FlowTarget::Location(location.clone())
+        };
+        let what = format!("location `{location}` of `{name}`");
+        self.refuse_if_needed(&what, goes_there).await?;
         self.finish(actor, "location.remove", draft).await.map(drop)
     }
 
@@ -668,7 +697,7 @@ impl Registry {
     ) -> Result<Vec<Difference>, RegistryError> {
         let (differences, write) = self.prepare(actor, action, draft).await?;
         if let Some(write) = write {
-            self.commit(&[write], &[]).await?;
+            self.commit(&[write], &[], &[]).await?;
         }
         Ok(differences)
     }
@@ -715,6 +744,10 @@ impl Registry {
                 });
             }
         }
+        for location in draft.locations_gone() {
+            self.refuse_expected(&Expecting::Location(&spec.name, location))
+                .await?;
+        }
         let entity = self.entity(&spec.entity).await?;
         let differences = draft.differences();
         let is_same = draft.before.is_some() && differences.is_empty();
@@ -729,15 +762,16 @@ impl Registry {
         &self,
         writes: &[IntegrationWrite],
         flows: &[FlowWrite],
+        expectations: &[ExpectationWrite],
     ) -> Result<(), RegistryError> {
-        if writes.is_empty() && flows.is_empty() {
+        if writes.is_empty() && flows.is_empty() && expectations.is_empty() {
             return Ok(());
         }
         let now = self.holdings.now();
         let done = self
             .holdings
             .store
-            .write_integrations(writes, flows, now)
+            .write_integrations(writes, flows, expectations, now)
             .await?;
         done.ok_or_else(|| RegistryError::IntegrationChanged {
             name: writes
@@ -747,6 +781,47 @@ impl Registry {
                 .join(", "),
         })
     }
+}
+
+/// The entity of an integration, as it is to be.
+fn entity_of<'a>(
+    name: &IntegrationName,
+    wanted: &'a [WantedIntegration],
+    all: &'a [Integration],
+) -> Option<&'a EntityName> {
+    let wanted = wanted.iter().map(|one| &one.spec);
+    let specs = wanted.chain(all.iter().map(|one| &one.spec));
+    let mut specs = specs.filter(|spec| spec.name == *name);
+    specs.next().map(|spec| &spec.entity)
+}
+
+/// Whether a flow's location is for the other way.
+fn wrong_way(
+    flow: &FlowDefinition,
+    wanted: &[WantedIntegration],
+    all: &[Integration],
+) -> Option<RegistryError> {
+    let FlowTarget::Location(location) = &flow.target else {
+        return None;
+    };
+    let wanted = wanted.iter().find(|one| one.spec.name == flow.partner);
+    let is_for = match wanted.and_then(|one| one.locations.as_ref()) {
+        Some(locations) => {
+            let mut locations = locations.iter();
+            locations.find(|one| one.name == *location)?.direction
+        }
+        None => {
+            let found = all.iter().find(|one| one.spec.name == flow.partner)?;
+            found.location(location)?.direction
+        }
+    };
+    (!is_for.is_for(flow.direction)).then(|| RegistryError::FlowDirection {
+        flow: flow.name.clone(),
+        direction: flow.direction,
+        partner: flow.partner.clone(),
+        location: location.clone(),
+        is_for,
+    })
 }
 
 fn wanted_locations(integration: &Integration) -> Vec<WantedLocation> {

@@ -7,9 +7,10 @@ use super::{Registry, RegistryError};
 use crate::account::Actor;
 use crate::data_dir;
 use crate::envelope::{EnvelopeError, MasterKeys, Place};
+use crate::event::Hook;
 use crate::integration::{Credential, KeptSecret, SecretForm, SecretPurpose, SecretSlot};
 use crate::store::{Resealed, Store};
-use crate::{IntegrationName, Secret};
+use crate::{HookName, IntegrationName, Secret};
 
 /// Values that one transaction seals anew: a writer waits for it.
 const RESEALED_AT_ONCE: usize = 100;
@@ -115,13 +116,23 @@ impl Vault {
     }
 }
 
-/// A secret that is kept, and whose it is.
+/// A secret that is kept, and whose it is; never its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretNote {
-    /// The integration.
-    pub integration: IntegrationName,
-    /// The secret; never its value.
-    pub secret: KeptSecret,
+pub enum SecretNote {
+    /// What proves who we are at a partner's server.
+    OfIntegration {
+        /// The integration.
+        integration: IntegrationName,
+        /// The secret.
+        secret: KeptSecret,
+    },
+    /// What a hook's requests are signed with.
+    OfHook {
+        /// The hook.
+        hook: HookName,
+        /// In which form it is kept.
+        form: SecretForm,
+    },
 }
 
 /// What a rotation of the master key did.
@@ -136,7 +147,7 @@ pub struct RotationReport {
 }
 
 impl Registry {
-    /// Every secret that is kept, by integration.
+    /// Every secret that is kept, by integration, then by hook.
     ///
     /// # Errors
     /// `Store`.
@@ -144,11 +155,17 @@ impl Registry {
         let mut notes = Vec::new();
         for integration in self.list_integrations().await? {
             let name = integration.spec.name;
-            notes.extend(integration.secrets.into_iter().map(|secret| SecretNote {
+            let of_integration = |secret| SecretNote::OfIntegration {
                 integration: name.clone(),
                 secret,
-            }));
+            };
+            notes.extend(integration.secrets.into_iter().map(of_integration));
         }
+        let of_hook = |hook: Hook| SecretNote::OfHook {
+            hook: hook.name,
+            form: hook.secret,
+        };
+        notes.extend(self.list_hooks().await?.into_iter().map(of_hook));
         Ok(notes)
     }
 

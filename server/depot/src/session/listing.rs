@@ -202,7 +202,7 @@ impl DirectoryListing {
                 continue;
             };
             match look::visible(entry, rows.iter(), now) {
-                Some(file) => piece.push((name, FileInfo::of(file.entry, file.expires_at))),
+                Some(file) => piece.push((name, FileInfo::of_file(&file))),
                 None if rows.iter().any(|row| row.is_visible(now)) && self.second_looks > 0 => {
                     self.second_looks -= 1;
                     again.push(name);
@@ -224,7 +224,7 @@ impl DirectoryListing {
                 continue;
             };
             if let Some(file) = self.session.look_to_read(&at).await?.visible(now) {
-                piece.push((name, FileInfo::of(file.entry, file.expires_at)));
+                piece.push((name, FileInfo::of_file(&file)));
             }
         }
         piece.sort_by(|(one, _), (other, _)| one.cmp(other));

@@ -12,7 +12,7 @@ use crate::ledger::{
     CertificateGrounds, Claimed, EndedBy, FileRow, FileState, MoveClaim, RemovalCause,
 };
 use crate::vfs::{FileKind, Place, Replace, Storage, VfsError};
-use crate::{Right, VirtualPath};
+use crate::{FileId, Right, VirtualPath};
 
 /// Times a verb starts over because another one changed its file first.
 const MAX_TRIES: usize = 4;
@@ -36,8 +36,25 @@ impl Session {
     ) -> Result<(), VfsError> {
         self.check_running()?;
         self.check_room()?;
-        let renamed = self.rename_checked(from, to, replace).await;
+        let renamed = self.rename_checked(from, to, replace, None).await;
         self.note_refusal("rename", to, renamed)
+    }
+
+    /// Renames this file, and no other that has its name by now (`NotFound`), to a name
+    /// that is free.
+    ///
+    /// # Errors
+    /// As [`Session::rename`].
+    pub(crate) async fn rename_this(
+        &self,
+        from: &VirtualPath,
+        file: FileId,
+        to: &VirtualPath,
+    ) -> Result<(), VfsError> {
+        self.check_running()?;
+        self.check_room()?;
+        self.rename_checked(from, to, Replace::Refuse, Some(file))
+            .await
     }
 
     async fn rename_checked(
@@ -45,6 +62,7 @@ impl Session {
         from: &VirtualPath,
         to: &VirtualPath,
         replace: Replace,
+        only: Option<FileId>,
     ) -> Result<(), VfsError> {
         if from.is_root() || to.is_root() {
             return Err(self.not_permitted(&VirtualPath::root(), Right::Rename));
@@ -52,7 +70,7 @@ impl Session {
         self.require(from, Right::Rename)?;
         self.require(to, Right::Rename)?;
         let (session, from, to) = (self.clone(), from.clone(), to.clone());
-        let verb = async move { session.rename_now(&from, &to, replace).await };
+        let verb = async move { session.rename_now(&from, &to, replace, only).await };
         self.inner.holdings.to_the_end(verb).await
     }
 
@@ -61,17 +79,24 @@ impl Session {
         from: &VirtualPath,
         to: &VirtualPath,
         replace: Replace,
+        only: Option<FileId>,
     ) -> Result<(), VfsError> {
         for _ in 0..MAX_TRIES {
             let look = self.look(from).await?;
             if let Some(directory) = look.directory() {
+                if only.is_some() {
+                    return Err(not_found(from));
+                }
                 return self.move_directory(from, to, directory).await;
             }
             let source = look.visible(self.now());
             let waiting = look
                 .unfinished_of(self.inner.account.id)
                 .filter(|row| row.state == FileState::Waiting);
-            if source.is_none() && waiting.is_none() {
+            let is_another = |id: FileId| only.is_some_and(|only| only != id);
+            if source.as_ref().is_none_or(|file| is_another(file.row.id))
+                && (only.is_some() || waiting.is_none())
+            {
                 return Err(not_found(from));
             }
             if from == to {
@@ -251,18 +276,36 @@ impl Session {
     pub async fn remove(&self, path: &VirtualPath) -> Result<(), VfsError> {
         self.check_running()?;
         self.check_room()?;
-        let removed = self.remove_checked(path).await;
+        let removed = self.remove_checked(path, None).await;
         self.note_refusal("delete", path, removed)
     }
 
-    async fn remove_checked(&self, path: &VirtualPath) -> Result<(), VfsError> {
+    /// Removes this file, and no other that has its name by now: that is `NotFound`.
+    ///
+    /// # Errors
+    /// As [`Session::remove`].
+    pub(crate) async fn remove_this(
+        &self,
+        path: &VirtualPath,
+        file: FileId,
+    ) -> Result<(), VfsError> {
+        self.check_running()?;
+        self.check_room()?;
+        self.remove_checked(path, Some(file)).await
+    }
+
+    async fn remove_checked(
+        &self,
+        path: &VirtualPath,
+        only: Option<FileId>,
+    ) -> Result<(), VfsError> {
         self.require(path, Right::Delete)?;
         let (session, path) = (self.clone(), path.clone());
-        let verb = async move { session.remove_now(&path).await };
+        let verb = async move { session.remove_now(&path, only).await };
         self.inner.holdings.to_the_end(verb).await
     }
 
-    async fn remove_now(&self, path: &VirtualPath) -> Result<(), VfsError> {
+    async fn remove_now(&self, path: &VirtualPath, only: Option<FileId>) -> Result<(), VfsError> {
         for _ in 0..MAX_TRIES {
             let look = self.look(path).await?;
             if look.directory().is_some() {
@@ -272,6 +315,9 @@ impl Session {
                 let row = look.unfinished_of(self.inner.account.id);
                 return self.forget(row.ok_or_else(|| not_found(path))?).await;
             };
+            if only.is_some_and(|only| only != file.row.id) {
+                return Err(not_found(path));
+            }
             file.check_free(self.now())?;
             let taken = self
                 .inner

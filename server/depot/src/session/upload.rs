@@ -181,7 +181,8 @@ impl Upload {
     }
 
     /// Writes all of `bytes` (at most [`MAX_IO_BYTES`]) at `offset`; in
-    /// append mode at the end, in the order of the calls. A failed write, or
+    /// append mode at the end, in the order of the calls. Beyond the end it leaves a
+    /// hole, and is refused when the disk has no room to fill it. A failed write, or
     /// one whose caller stopped waiting, makes the upload unpublishable.
     ///
     /// # Errors
@@ -191,11 +192,18 @@ impl Upload {
         let parts = self.parts()?;
         parts.session.check_running()?;
         let length = bytes.len() as u64;
-        let (offset, mut guard) = parts.admit_write(offset, length)?;
+        let admitted = parts.admit_write(offset, length)?;
+        let (offset, makes_hole) = (admitted.offset, admitted.makes_hole);
+        let mut guard = admitted.guard;
         let file = Arc::clone(&parts.file);
         let written = parts
             .vfs()
-            .quick(move |_| file.write_at(offset, &bytes))
+            .quick(move |_| {
+                if makes_hole {
+                    file.check_reach(offset.saturating_add(length))?;
+                }
+                file.write_at(offset, &bytes)
+            })
             .await;
         let mut progress = locked(&parts.progress);
         match written {
@@ -241,8 +249,15 @@ impl Upload {
         let parts = self.parts()?;
         parts.session.check_running()?;
         let mut guard = parts.admit_len(size_bytes)?;
+        let grows = size_bytes > locked(&parts.progress).size_bytes;
         let file = Arc::clone(&parts.file);
-        let cut = parts.vfs().quick(move |_| file.set_len(size_bytes)).await;
+        let set = move || {
+            if grows {
+                file.check_reach(size_bytes)?;
+            }
+            file.set_len(size_bytes)
+        };
+        let cut = parts.vfs().quick(move |_| set()).await;
         let mut progress = locked(&parts.progress);
         match cut {
             Ok(()) => {
@@ -345,6 +360,19 @@ impl Upload {
     }
 }
 
+impl Upload {
+    /// Ends the upload, and nothing of it stays. The journal says nothing of it.
+    ///
+    /// # Errors
+    /// `Storage`, `Database`; recovery will do it.
+    pub(crate) async fn discard(mut self) -> Result<(), VfsError> {
+        let parts = self.parts.take().ok_or(VfsError::SessionEnded)?;
+        let holdings = Arc::clone(&parts.session.inner.holdings);
+        let discard = async move { parts.discard_with(None).await };
+        holdings.to_the_end(discard).await
+    }
+}
+
 impl Drop for Upload {
     fn drop(&mut self) {
         let Some(parts) = self.parts.take() else {
@@ -367,9 +395,17 @@ impl Drop for Upload {
     }
 }
 
+/// A write that may be.
+struct Admitted {
+    offset: u64,
+    /// It begins behind the end.
+    makes_hole: bool,
+    guard: WriteGuard,
+}
+
 impl Parts {
     /// Reserves the place of a write, or says why it may not be.
-    fn admit_write(&self, offset: u64, length: u64) -> Result<(u64, WriteGuard), VfsError> {
+    fn admit_write(&self, offset: u64, length: u64) -> Result<Admitted, VfsError> {
         let mut progress = locked(&self.progress);
         if let Some(poison) = progress.poison {
             return Err(poison.error());
@@ -390,9 +426,14 @@ impl Parts {
             progress.poison = Some(Poison::of(&error));
             return Err(error);
         }
+        let makes_hole = offset > progress.size_bytes;
         progress.size_bytes = progress.size_bytes.max(end.unwrap_or(0));
         progress.changed = true;
-        Ok((offset, self.enter(&mut progress)))
+        Ok(Admitted {
+            offset,
+            makes_hole,
+            guard: self.enter(&mut progress),
+        })
     }
 
     fn admit_len(&self, size_bytes: u64) -> Result<WriteGuard, VfsError> {

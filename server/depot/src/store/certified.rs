@@ -4,8 +4,8 @@
 use layover_retention::{DeletionCause, DeletionCertificate, Timestamp};
 
 use super::StoreError;
-use crate::NodeId;
 use crate::ledger::{CertificateGrounds, EndedBy, FileRow};
+use crate::{NodeId, PathTexts};
 
 /// The certificate of a file whose row ends; none when that is not our doing, because
 /// nobody can say then when it went.
@@ -22,7 +22,7 @@ pub(crate) fn certificate(
         EndedBy::Replaced => DeletionCause::Replaced,
         EndedBy::Missing => return Ok(None),
     };
-    let (path, path_hex) = path_texts(row.path.as_bytes());
+    let PathTexts { path, path_hex } = PathTexts::from(&row.path);
     let certificate = DeletionCertificate {
         file_id: row.id.0,
         entity: grounds.entity.clone(),
@@ -46,15 +46,4 @@ pub(crate) fn certificate(
         what: "certificate",
     })?;
     Ok(Some(record))
-}
-
-/// A path as text, and its bytes in hexadecimal digits where it is not UTF-8.
-pub(super) fn path_texts(path: &[u8]) -> (String, Option<String>) {
-    match std::str::from_utf8(path) {
-        Ok(text) => (text.to_owned(), None),
-        Err(_) => (
-            String::from_utf8_lossy(path).into_owned(),
-            Some(hex::encode(path)),
-        ),
-    }
 }

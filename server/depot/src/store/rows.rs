@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use layover_retention::{Keep, Timestamp};
 
+use crate::expectation::ExpectationDefinition;
 use crate::flow::{RunReport, RunState};
 use crate::integration::{
     FlowDefinition, IntegrationSpec, KeptSecret, Location, PartnerHostKey, SecretPurpose,
@@ -115,6 +116,15 @@ pub(crate) struct FlowWrite {
     pub(crate) flow: FlowDefinition,
     /// The folder that it is told of arrivals in.
     pub(crate) arrival: Option<(HomeId, VirtualPath)>,
+    pub(crate) entry: NewEntry,
+}
+
+/// What becomes of an expectation; in the same transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct ExpectationWrite {
+    pub(crate) definition: ExpectationDefinition,
+    /// That of its account, or of its integration.
+    pub(crate) entity: EntityId,
     pub(crate) entry: NewEntry,
 }
 

@@ -5,6 +5,7 @@ mod chains;
 mod clocks;
 mod dump;
 mod events;
+mod expectations;
 mod faults;
 mod flow_keys;
 mod flows;
@@ -120,8 +121,11 @@ async fn store_suite(store: &Store) {
     events::a_hook_from_its_beginning_to_its_end(store).await;
     events::what_the_journal_tells(store).await;
     events::one_thing_is_told_in_its_order(store).await;
+    events::a_hook_that_changes_while_it_is_told(store).await;
     events::what_nobody_takes_is_given_up(store).await;
     events::what_is_told_once(store).await;
+    expectations::a_day_from_its_deadline_to_its_end(store).await;
+    expectations::what_a_folder_has_and_had(store).await;
     dump::everything_goes_out_and_comes_back(store).await;
 }
 
@@ -156,6 +160,7 @@ fn the_suite_calls_every_function() {
         include_str!("tests/clocks.rs"),
         include_str!("tests/dump.rs"),
         include_str!("tests/events.rs"),
+        include_str!("tests/expectations.rs"),
         include_str!("tests/operators.rs"),
         include_str!("tests/flow_keys.rs"),
         include_str!("tests/flows.rs"),

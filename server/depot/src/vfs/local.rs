@@ -39,6 +39,9 @@ const MAX_OPEN_HOMES: usize = 512;
 /// Times `openat2` is repeated when a concurrent rename made it uncertain.
 const MAX_RESOLVE_TRIES: usize = 16;
 
+/// What stat(2) counts a file's blocks in, whatever the file system's are.
+const BLOCK_BYTES: u64 = 512;
+
 /// Modes of what we make: nobody but the service reads partners' files.
 pub(super) const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
@@ -474,6 +477,18 @@ impl OpenFile for LocalFile {
 
     fn entry(&self) -> io::Result<Entry> {
         fd_entry(&self.file)
+    }
+
+    fn check_reach(&self, end_bytes: u64) -> io::Result<()> {
+        let blocks = u64::try_from(rustix::fs::fstat(&self.file)?.st_blocks).unwrap_or(0);
+        let held = blocks.saturating_mul(BLOCK_BYTES);
+        let space = space_of(&self.file)?;
+        let kept = reserve_of(space.total_bytes);
+        let room = space.free_bytes.saturating_sub(kept);
+        if end_bytes > held.saturating_add(room) {
+            return Err(Errno::NOSPC.into());
+        }
+        Ok(())
     }
 
     fn make_room(&self, bytes: u64) -> io::Result<()> {

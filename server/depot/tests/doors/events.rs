@@ -1,8 +1,8 @@
 //! Events of what partners did, and hooks with their secrets.
 
 use layover_depot::{
-    Credential, Event, EventFilter, EventId, HookAddresses, HookPlain, HookTarget, RegistryError,
-    Secret, WantedHook,
+    Credential, Event, EventFilter, EventId, EventKind, HookAddresses, HookChange, HookPlain,
+    HookTarget, JournalKind, RegistryError, Secret, SecretForm, SecretNote, WantedHook,
 };
 
 use crate::evidence::seal;
@@ -70,7 +70,15 @@ async fn a_hooks_secret_is_sealed_and_outlives_a_new_master_key() {
         let hook = registry.add_hook(&actor(), &hook).await.unwrap();
         let report = registry.rotate_secrets(&actor()).await.unwrap();
         assert_eq!(report.values, 1);
-        registry.rotate_secrets(&actor()).await.unwrap();
+        let second = registry.rotate_secrets(&actor()).await.unwrap();
+        assert_eq!((second.values, second.dropped.len()), (1, 1));
+        let sealed = SecretNote::OfHook {
+            hook: hook.name.clone(),
+            form: SecretForm::Sealed {
+                key_id: second.key_id,
+            },
+        };
+        assert_eq!(registry.list_secrets().await.unwrap(), [sealed]);
         let Credential::Value(value) = registry.hook_secret(&hook).await.unwrap() else {
             panic!("a value");
         };
@@ -80,6 +88,84 @@ async fn a_hooks_secret_is_sealed_and_outlives_a_new_master_key() {
         assert_eq!(removed.id, hook.id);
         let gone = registry.hook_secret(&hook).await;
         assert!(matches!(gone, Err(RegistryError::UnknownHook { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_hook_becomes_what_it_is_set_to_and_keeps_the_rest() {
+    for world in worlds().await {
+        let registry = world.depot.registry();
+        let hook = wanted("crm", "https://h.example/old?k=T0KEN", SECRET);
+        let hook = registry.add_hook(&actor(), &hook).await.unwrap();
+        let name = &hook.name;
+        let url = |url: &str| HookChange {
+            url: Some(url.parse().unwrap()),
+            ..HookChange::default()
+        };
+        let fields = async |change: &HookChange| {
+            let changed = registry.change_hook(&actor(), name, change).await.unwrap();
+            let fields = changed.into_iter().map(|one| one.field);
+            fields.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            fields(&url("https://h.example/new?k=T0KEN2")).await,
+            ["url"]
+        );
+        assert!(
+            fields(&url("https://h.example/new?k=T0KEN2"))
+                .await
+                .is_empty()
+        );
+        let change = HookChange {
+            authorities: Some(Some("PEM".to_owned())),
+            addresses: Some(HookAddresses::Any),
+            plain: Some(HookPlain::Anywhere),
+            kinds: Some(vec![EventKind::FileArrived]),
+            secret: Some(Credential::Value(Secret::new("another secret of ours"))),
+            ..HookChange::default()
+        };
+        assert_eq!(
+            fields(&change).await,
+            [
+                "kinds",
+                "secret",
+                "authorities",
+                "allow_plain",
+                "allow_any_address"
+            ]
+        );
+        assert!(fields(&change).await.is_empty());
+        let now = registry.hook(name).await.unwrap();
+        assert_eq!(now.target.url.path(), "/new?k=T0KEN2");
+        assert_eq!((now.id, now.created_at), (hook.id, hook.created_at));
+        let Credential::Value(value) = registry.hook_secret(&now).await.unwrap() else {
+            panic!("a value");
+        };
+        assert_eq!(value.expose(), b"another secret of ours");
+
+        // Without TLS only where that is said, and nothing of a refused change is done.
+        let plain = HookChange {
+            plain: Some(HookPlain::ThisMachine),
+            kinds: Some(Vec::new()),
+            ..url("http://10.0.0.1/")
+        };
+        let refused = registry.change_hook(&actor(), name, &plain).await;
+        assert!(matches!(refused, Err(RegistryError::HookWithoutTls { .. })));
+        assert_eq!(registry.hook(name).await.unwrap(), now);
+        let nobody = "nobody".parse().unwrap();
+        let refused = registry.change_hook(&actor(), &nobody, &plain).await;
+        assert!(matches!(refused, Err(RegistryError::UnknownHook { .. })));
+
+        // The journal says what changed, and nothing that is secret.
+        let mut entries = world.journal(JournalKind::Admin).await;
+        entries.retain(|entry| entry.action == "hook.set");
+        assert_eq!(entries.len(), 2);
+        let told = format!("{entries:?}");
+        assert!(told.contains("another path"), "{told}");
+        assert!(
+            !told.contains("T0KEN") && !told.contains("of ours"),
+            "{told}"
+        );
     }
 }
 

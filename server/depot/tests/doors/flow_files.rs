@@ -2,7 +2,7 @@
 
 use layover_depot::{
     CENSUS_EVERY, CENSUSES_KEPT, Carrying, ClaimedRun, FileKey, FlowFileId, FlowRuns,
-    IdempotencyMode, MovedFile, RUN_LEASE, RunLost, RunReport, RunState, SourceFacts,
+    IdempotencyMode, MovedFile, RUN_LEASE, RunLost, RunReport, RunState, SeenSource, SourceFacts,
 };
 use layover_retention::Clock;
 
@@ -25,6 +25,7 @@ pub(crate) fn facts(name: &str) -> SourceFacts {
         size_bytes: Some(7),
         modified_at: None,
         day_at: None,
+        file: None,
     }
 }
 
@@ -47,6 +48,7 @@ pub(crate) fn moved(file: FlowFileId, name: &str) -> MovedFile {
         content_bytes: 7,
         keys: vec![key(name)],
         source_done: true,
+        source: SeenSource::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use layover_depot::{
     ClaimedRun, Depot, Doing, FlowDefinition, FlowName, FlowRules, FlowTarget, IdempotencyMode,
-    Options, RunReport, RunState, WantedIntegration,
+    Options, RUN_LEASE, RunLost, RunReport, RunState, WantedIntegration,
 };
 use layover_retention::{Clock, Timestamp};
 
@@ -37,7 +37,7 @@ pub(crate) async fn apply(world: &World, flows: &[FlowDefinition]) {
     let partner: WantedIntegration = wanted("globex", "ftps");
     let (registry, actor) = (world.depot.registry(), actor());
     registry
-        .apply(&actor, &[partner], flows, Doing::Really)
+        .apply(&actor, &[partner], flows, &[], Doing::Really)
         .await
         .unwrap();
 }
@@ -114,6 +114,60 @@ async fn a_thousand_flows_that_are_due_in_one_second_are_begun_once_each() {
         }
         if let Some(second) = second {
             second.close().await;
+        }
+    }
+}
+
+/// Who looks into the log must not be sent to look for another server when an operator took
+/// the flow away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_lost_says_to_whom() {
+    for world in worlds().await {
+        let names: Vec<_> = ["ended", "kept", "removed", "taken"].map(flow).into();
+        apply(&world, &names).await;
+        let runs = world.depot.flow_runs();
+        let registry = world.depot.registry();
+        let actor = actor();
+        for flow in &names {
+            registry.ask_run(&actor, &flow.name).await.unwrap();
+        }
+        let claimed = runs.claim(AT_ONCE).await.unwrap();
+        let run = |name: &str| {
+            let mut each = claimed.iter();
+            each.find(|run| run.definition.name.as_str() == name)
+                .unwrap()
+        };
+        // A run that is under way comes to its end, whatever is switched off meanwhile.
+        let mut disabled = flow("kept");
+        disabled.enabled = false;
+        let existing = layover_depot::Existing::Change;
+        registry
+            .put_flow(&actor, &disabled, existing)
+            .await
+            .unwrap();
+        runs.renew(run("kept")).await.unwrap();
+
+        let removed = run("removed");
+        let name = &removed.definition.name;
+        registry.remove_flow(&actor, name).await.unwrap();
+        let (done, report) = (RunState::Done, RunReport::default());
+        let ended = run("ended");
+        runs.end(ended, done, report, None).await.unwrap();
+        world.clock.advance(RUN_LEASE);
+        runs.renew(run("kept")).await.unwrap();
+        let again = runs.claim(AT_ONCE).await.unwrap();
+        assert_eq!(again.len(), 1, "{again:?}");
+        let taken = run("taken");
+        for (lost, told) in [
+            (removed, "its flow was removed".to_owned()),
+            (
+                taken,
+                format!("node {} has taken it over", world.depot.node()),
+            ),
+            (ended, "it is done by now".to_owned()),
+        ] {
+            assert!(matches!(runs.renew(lost).await, Err(RunLost::Lost)));
+            assert_eq!(runs.why_lost(lost).await.unwrap().to_string(), told);
         }
     }
 }

@@ -5,7 +5,7 @@ use layover_depot::{
     Breach, Caution, Credential, Depot, Doing, Existing, Field, FlowDefinition, FlowRules,
     FlowTarget, GivenSecret, HostKeyTrust, Integration, IntegrationName, IntegrationSettings,
     IntegrationSpec, JournalEntry, JournalKind, LocationDirection, RegistryError, Secret,
-    SecretForm, SecretPurpose, SecretSlot, WantedIntegration, WantedLocation,
+    SecretForm, SecretNote, SecretPurpose, SecretSlot, WantedIntegration, WantedLocation,
 };
 use serde_json::json;
 
@@ -54,7 +54,7 @@ fn referred(purpose: SecretPurpose, reference: &str) -> GivenSecret {
     }
 }
 
-fn location(name: &str, path: &str) -> WantedLocation {
+pub(crate) fn location(name: &str, path: &str) -> WantedLocation {
     WantedLocation {
         name: name.parse().unwrap(),
         path: path.parse().unwrap(),
@@ -234,13 +234,13 @@ async fn what_is_typed_in_is_sealed_and_comes_back_and_stands_nowhere_in_clear()
         assert_eq!((second.values, second.dropped.len()), (1, 1));
         assert_eq!(value(credential().await.unwrap()), b"another horse");
         let notes = registry.list_secrets().await.unwrap();
-        assert_eq!(notes.len(), 1);
-        assert_eq!(
-            notes[0].secret.form,
-            SecretForm::Sealed {
-                key_id: second.key_id
-            }
-        );
+        let [SecretNote::OfIntegration { secret, .. }] = &notes[..] else {
+            panic!("{notes:?}");
+        };
+        let sealed = SecretForm::Sealed {
+            key_id: second.key_id,
+        };
+        assert_eq!(secret.form, sealed);
         let rotations = world.changes().await;
         let rotations = rotations
             .iter()
@@ -625,7 +625,7 @@ async fn applying_does_all_or_nothing_and_twice_is_once() {
         let two = wanted("two", "ftps");
         let both = [one.clone(), two.clone()];
         let apply = async |wanted: &[WantedIntegration], flows: &[FlowDefinition], doing| {
-            registry.apply(&actor(), wanted, flows, doing).await
+            registry.apply(&actor(), wanted, flows, &[], doing).await
         };
         let planned = apply(&both, &[flow("claims", "one")], Doing::DryRun)
             .await
@@ -690,13 +690,42 @@ async fn applying_does_all_or_nothing_and_twice_is_once() {
 }
 
 #[tokio::test]
+async fn what_is_as_usual_again_is_a_change_of_a_flow() {
+    for world in worlds().await {
+        let registry = world.depot.registry();
+        let one = [wanted("one", "sftp")];
+        let mut often = flow("first", "one");
+        often.rules.retries = 9;
+        registry
+            .apply(
+                &actor(),
+                &one,
+                std::slice::from_ref(&often),
+                &[],
+                Doing::Really,
+            )
+            .await
+            .unwrap();
+        let usual = flow("first", "one");
+        let changed = registry
+            .put_flow(&actor(), &usual, layover_depot::Existing::Change)
+            .await
+            .unwrap();
+        let told: Vec<_> = changed.iter().map(|one| (&*one.field, &one.to)).collect();
+        assert_eq!(told, [("retries", &None)]);
+        let kept = registry.flow(&usual.name).await.unwrap().definition;
+        assert_eq!(kept, usual);
+    }
+}
+
+#[tokio::test]
 async fn flows_go_with_the_integration_that_they_name() {
     for world in worlds().await {
         let registry = world.depot.registry();
         let both = [wanted("one", "sftp"), wanted("two", "sftp")];
         let flows = [flow("first", "one"), flow("second", "two")];
         registry
-            .apply(&actor(), &both, &flows, Doing::Really)
+            .apply(&actor(), &both, &flows, &[], Doing::Really)
             .await
             .unwrap();
         let gone = registry

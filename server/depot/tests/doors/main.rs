@@ -13,6 +13,7 @@ mod collisions;
 mod courier;
 mod events;
 mod evidence;
+mod expectations;
 mod files;
 mod flow_files;
 mod flows;

@@ -24,6 +24,11 @@ fn range(size: u16) -> RangeInclusive<u16> {
     std::iter::repeat_with(probe).flatten().next().unwrap()
 }
 
+/// Without load balancers.
+fn allocator(ports: RangeInclusive<u16>) -> Allocator {
+    Allocator::new(ports, Balancers::default())
+}
+
 /// Ports that the operating system refused, when none is left.
 fn refused_ports(allocator: &Allocator) -> usize {
     match allocator.listen(LOCAL, CLIENT) {
@@ -41,7 +46,7 @@ async fn connect(from: IpAddr, port: u16) -> TcpStream {
 #[tokio::test]
 async fn f12_every_port_is_given_and_given_again() {
     // F12: random tries failed long before the range was used up.
-    let allocator = Allocator::new(range(50));
+    let allocator = allocator(range(50));
     for _ in 0..3 {
         let held: Vec<_> = (0..50)
             .map(|_| allocator.listen(LOCAL, CLIENT).unwrap())
@@ -60,7 +65,7 @@ async fn f12_every_port_is_given_and_given_again() {
 async fn f12_a_port_that_another_process_holds_is_passed_over_and_tried_again() {
     let ports = range(3);
     let foreign = std::net::TcpListener::bind((LOCAL, *ports.start())).unwrap();
-    let allocator = Allocator::new(ports.clone());
+    let allocator = allocator(ports.clone());
     let held: Vec<_> = (0..2)
         .map(|_| allocator.listen(LOCAL, CLIENT).unwrap())
         .collect();
@@ -88,7 +93,7 @@ async fn f12_who_holds_no_port_is_not_told_to_end_a_transfer() {
         .clone()
         .map(|port| std::net::TcpListener::bind((LOCAL, port)).unwrap());
     let _foreign: Vec<_> = foreign.collect();
-    let text = Allocator::new(ports).listen(LOCAL, CLIENT).unwrap_err();
+    let text = allocator(ports).listen(LOCAL, CLIENT).unwrap_err();
     let text = text.to_string();
     assert!(
         text.contains("none of the 2 data ports") && !text.contains("transfer"),
@@ -109,7 +114,7 @@ async fn f12_ports_that_others_hold_are_counted_and_the_others_given_back() {
         assert_eq!(busy.refused, [ports.start() + 1, ports.start() + 3]);
         assert_eq!(busy.fault.unwrap().kind(), std::io::ErrorKind::AddrInUse);
     }
-    let allocator = Allocator::new(ports);
+    let allocator = allocator(ports);
     let all: Vec<_> = (0..3)
         .map(|_| allocator.listen(LOCAL, CLIENT).unwrap())
         .collect();
@@ -119,7 +124,7 @@ async fn f12_ports_that_others_hold_are_counted_and_the_others_given_back() {
 
 #[tokio::test]
 async fn f11_a_stranger_does_not_use_up_the_accept() {
-    let allocator = Allocator::new(range(1));
+    let allocator = allocator(range(1));
     let listener = allocator.listen(LOCAL, CLIENT).unwrap();
     let port = listener.port();
     let cancel = CancellationToken::new();
@@ -145,7 +150,7 @@ async fn f11_a_stranger_does_not_use_up_the_accept() {
 #[tokio::test]
 async fn f11_strangers_before_the_transfer_do_not_keep_the_owner_out() {
     // F11: 17 of them filled the queue of the socket.
-    let allocator = Allocator::new(range(1));
+    let allocator = allocator(range(1));
     let listener = allocator.listen(LOCAL, CLIENT).unwrap();
     let port = listener.port();
     let count = 2 * usize::try_from(BACKLOG).unwrap();
@@ -176,7 +181,7 @@ async fn f11_strangers_before_the_transfer_do_not_keep_the_owner_out() {
 
 #[tokio::test]
 async fn two_clients_that_share_a_port_get_their_own_connections() {
-    let allocator = Allocator::new(range(1));
+    let allocator = allocator(range(1));
     let (one, two) = (
         allocator.listen(LOCAL, CLIENT).unwrap(),
         allocator.listen(LOCAL, STRANGER).unwrap(),
@@ -195,7 +200,7 @@ async fn two_clients_that_share_a_port_get_their_own_connections() {
 
 #[tokio::test(start_paused = true)]
 async fn f05_waiting_ends_with_the_time_or_the_transfer() {
-    let allocator = Allocator::new(range(1));
+    let allocator = allocator(range(1));
     let listener = allocator.listen(LOCAL, CLIENT).unwrap();
     let port = listener.port();
     let cancel = CancellationToken::new();

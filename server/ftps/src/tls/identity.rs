@@ -17,8 +17,8 @@ use rustls::{Error, InconsistentKeys};
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use sha2::{Digest, Sha256};
-use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
+use super::certificate::Certificate;
 use super::provider;
 
 /// How long a self-signed certificate is valid: partners pin it, so a new one
@@ -33,8 +33,7 @@ const SOON_DAYS: u64 = 14;
 #[derive(Clone)]
 pub struct Identity {
     pub(super) key: Arc<CertifiedKey>,
-    validity: Validity,
-    fingerprint: String,
+    own: Certificate,
 }
 
 impl Identity {
@@ -46,29 +45,15 @@ impl Identity {
     /// When something is missing, malformed, or does not belong together. The
     /// caller knows the files' names and adds them.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityFault> {
-        let no_certificate = match Binary::of(chain) {
-            Some(form) => IdentityFault::ChainNotText { form },
-            None => IdentityFault::NoCertificate,
-        };
-        let chain = CertificateDer::pem_slice_iter(chain)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|source| IdentityFault::ChainNotPem { source })?;
-        let leaf = chain.first().ok_or(no_certificate)?;
-        for (certificate, position) in chain.iter().zip(1..) {
-            X509Certificate::from_der(certificate)
-                .map_err(|_| IdentityFault::NotACertificate { position })?;
-        }
-        let (_, parsed) = X509Certificate::from_der(leaf)
-            .map_err(|_| IdentityFault::NotACertificate { position: 1 })?;
-        if parsed.version() != X509Version::V3 {
+        let certificates = Certificate::from_pem(chain)?;
+        let own = certificates.first().ok_or(IdentityFault::NoCertificate)?;
+        if !own.is_version_3() {
             return Err(IdentityFault::OldVersion);
         }
-        let at = |seconds: i64| Timestamp::from_micros(seconds.saturating_mul(1_000_000));
-        let validity = Validity {
-            not_before: at(parsed.validity().not_before.timestamp()),
-            not_after: at(parsed.validity().not_after.timestamp()),
-        };
-        let fingerprint = fingerprint(leaf);
+        let chain = certificates
+            .iter()
+            .map(|certificate| CertificateDer::from(certificate.der().to_vec()))
+            .collect();
         let key = private_key(key)?;
         let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => IdentityFault::KeyMismatch,
@@ -76,15 +61,14 @@ impl Identity {
         })?;
         Ok(Self {
             key: Arc::new(key),
-            validity,
-            fingerprint,
+            own: own.clone(),
         })
     }
 
     /// SHA-256 of the server's certificate, in lower-case hexadecimal digits.
     #[must_use]
     pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
+        self.own.fingerprint()
     }
 
     /// Whether clients that check names take the certificate for that of this host: a
@@ -101,7 +85,14 @@ impl Identity {
     /// When the certificate is valid.
     #[must_use]
     pub fn validity(&self) -> Validity {
-        self.validity
+        self.own.validity()
+    }
+
+    /// The chain as partners see it, the server's own certificate first.
+    #[must_use]
+    pub fn chain(&self) -> Vec<Certificate> {
+        // Each was parsed when the identity was made.
+        Certificate::each(&self.key.cert).unwrap_or_default()
     }
 }
 
@@ -142,7 +133,7 @@ impl Validity {
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
-            .field("fingerprint", &self.fingerprint)
+            .field("fingerprint", &self.own.fingerprint())
             .finish_non_exhaustive()
     }
 }
@@ -184,7 +175,7 @@ pub enum Binary {
 }
 
 impl Binary {
-    fn of(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         // ITU-T X.690 s.8.9: all of them are a SEQUENCE, longer than 127 bytes.
         let long = bytes.strip_prefix(&[0x30])?;
         let (length, content) = long.split_first()?;

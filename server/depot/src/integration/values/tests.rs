@@ -246,3 +246,28 @@ fn words_are_read_in_any_case_and_nothing_else_is() {
     reads::<IntegrationProtocol>(&[("FTPS", "ftps"), ("ftp", "ftp")], &["", "scp"]);
     reads::<MinTlsVersion>(&[("1.3", "1.3")], &["", "1.1", "TLS1.2"]);
 }
+
+#[test]
+fn a_schedule_that_is_none_says_which_field_is_wrong() {
+    for (text, told) in [
+        ("61 * * * *", "`61` is no minute: 0 to 59"),
+        ("0 61 * * * *", "`61` is no minute: 0 to 59"),
+        ("60 0 8 * * 1", "`60` is no second: 0 to 59"),
+        ("0 8-25 * * *", "`8-25` is no hour: 0 to 23"),
+        ("0 8 0 * *", "`0` is no day of the month: 1 to 31"),
+        (
+            "0 8 * jan,foo *",
+            "`foo` is no month: 1 to 12 or jan to dec",
+        ),
+        ("0 8 * * 8", "`8` is no weekday: 0 to 7 or sun to sat"),
+        ("*/0 * * * *", "`*/0` is no minute"),
+        ("* * * *", "it has 4 fields instead of 5"),
+        ("", "it has 0 fields"),
+        ("* * * * * * *", "it has 7 fields"),
+    ] {
+        let fault = CronSchedule::fault(text).unwrap().to_string();
+        assert!(fault.contains(told), "{text}: {fault}");
+        assert!(text.parse::<CronSchedule>().is_err(), "{text}");
+    }
+    assert_eq!(CronSchedule::fault("0 0 8 * * mon-fri"), None);
+}

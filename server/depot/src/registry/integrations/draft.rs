@@ -2,17 +2,18 @@
 //! the store is to write. Nothing here is written.
 
 use layover_retention::Timestamp;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::HostKeyTrust;
 use crate::account::Actor;
 use crate::integration::{
-    Breach, Difference, Field, FlowDefinition, HostKeyProof, Integration, IntegrationSpec,
-    Location, PartnerHostKey, WantedLocation,
+    Breach, Difference, Field, HostKeyProof, Integration, IntegrationSpec, Location,
+    PartnerHostKey, WantedLocation,
 };
 use crate::journal::NewEntry;
 use crate::store::{IntegrationWrite, SecretRow};
-use crate::{EntityId, IntegrationId, IntegrationName};
+use crate::{EntityId, IntegrationId, IntegrationName, LocationName};
 
 /// An integration on its way from one state to the next.
 pub(super) struct Draft {
@@ -81,6 +82,13 @@ impl Draft {
             from,
             to,
         });
+    }
+
+    /// Locations that there were.
+    pub(super) fn locations_gone(&self) -> impl Iterator<Item = &LocationName> {
+        let before = self.before.iter().flat_map(|before| &before.locations);
+        let names = before.map(|location| &location.name);
+        names.filter(|name| self.after.location(name).is_none())
     }
 
     /// Everything that is another than before.
@@ -233,7 +241,11 @@ impl Draft {
     }
 }
 
-fn difference(field: impl Into<String>, from: Option<String>, to: Option<String>) -> Difference {
+pub(in crate::registry) fn difference(
+    field: impl Into<String>,
+    from: Option<String>,
+    to: Option<String>,
+) -> Difference {
     Difference {
         field: field.into(),
         from,
@@ -287,7 +299,7 @@ fn split<T: PartialEq, K: PartialEq>(
 }
 
 /// In the journal: every difference by its field.
-pub(super) fn told(mut entry: NewEntry, differences: &[Difference]) -> NewEntry {
+pub(in crate::registry) fn told(mut entry: NewEntry, differences: &[Difference]) -> NewEntry {
     let mut changes = Map::new();
     for one in differences {
         let text = |side: &Option<String>| side.clone().unwrap_or_else(|| "-".to_owned());
@@ -303,24 +315,25 @@ pub(super) fn told(mut entry: NewEntry, differences: &[Difference]) -> NewEntry 
     entry
 }
 
-/// What a flow becomes.
-pub(super) fn flow_differences(
-    before: Option<&FlowDefinition>,
-    after: &FlowDefinition,
+/// What a flow, or an expectation, becomes, field by field; what is as usual has none.
+pub(in crate::registry) fn definition_differences<T: Serialize>(
+    before: Option<&T>,
+    after: &T,
 ) -> Vec<Difference> {
-    let fields = |flow: &FlowDefinition| match serde_json::to_value(flow) {
+    let fields = |definition: &T| match serde_json::to_value(definition) {
         Ok(Value::Object(fields)) => fields,
         _ => Map::new(),
     };
     let (was, is) = (before.map(fields).unwrap_or_default(), fields(after));
-    is.iter()
-        .filter(|(name, value)| was.get(*name) != Some(value))
-        .map(|(name, value)| {
-            difference(
-                name,
-                was.get(name).map(Value::to_string),
-                Some(value.to_string()),
-            )
+    let mut names: Vec<_> = was.keys().chain(is.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .filter(|name| was.get(*name) != is.get(*name))
+        .map(|name| {
+            let text = |fields: &Map<String, Value>| fields.get(name).map(Value::to_string);
+            difference(name, text(&was), text(&is))
         })
         .collect()
 }

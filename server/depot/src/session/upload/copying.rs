@@ -86,7 +86,8 @@ impl Upload {
         if length_bytes == 0 {
             return Ok(0);
         }
-        let (to_offset, mut guard) = parts.admit_write(range.to_offset, length_bytes)?;
+        let admitted = parts.admit_write(range.to_offset, length_bytes)?;
+        let (to_offset, mut guard) = (admitted.offset, admitted.guard);
         if let Some(arrived_at) = source.arrived_at {
             parts.inherit(arrived_at).await?;
         }
@@ -98,7 +99,11 @@ impl Upload {
         let (from, to) = (source.file, Arc::clone(&parts.file));
         let copied = parts
             .vfs()
-            .run(move |_| copy_range(&*from, &*to, range))
+            .run(move |_| {
+                // Holes of the source stay holes where the file system shares blocks.
+                to.check_reach(to_offset.saturating_add(length_bytes))?;
+                copy_range(&*from, &*to, range)
+            })
             .await;
         let mut progress = locked(&parts.progress);
         match copied {

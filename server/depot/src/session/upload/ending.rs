@@ -312,7 +312,7 @@ impl Parts {
         self.discard_with(None).await
     }
 
-    async fn discard_with(&self, entry: Option<NewEntry>) -> Result<(), VfsError> {
+    pub(super) async fn discard_with(&self, entry: Option<NewEntry>) -> Result<(), VfsError> {
         let holdings = &self.session.inner.holdings;
         let id = match self.row.take() {
             Some(_unwritten) => None,

@@ -13,11 +13,10 @@ use serde_json::value::RawValue;
 
 use super::chain_check::check;
 use super::{Conn, SETTLED_AFTER, Step, StoreError, following, journal, run};
-use crate::NodeId;
 use crate::chain_memory::Expected;
 use crate::journal::NewEntry;
 use crate::ledger::{ChainRow, Pruned, Sealed};
-use crate::store::certified::path_texts;
+use crate::{NodeId, PathTexts};
 
 /// Columns of a journal entry as they are hashed.
 macro_rules! journal_columns {
@@ -94,7 +93,8 @@ fn journal_record(columns: &JournalColumns) -> Result<String, StoreError> {
         node,
         detail,
     ) = columns;
-    let (path, path_hex) = path.as_deref().map(path_texts).unzip();
+    let texts = path.as_deref().map(PathTexts::of);
+    let (path, path_hex) = texts.map(|texts| (texts.path, texts.path_hex)).unzip();
     let record = JournalRecord {
         id: *id,
         at_us: *at_us,

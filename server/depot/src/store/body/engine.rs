@@ -14,6 +14,7 @@ mod clocks;
 mod dump;
 mod entities;
 mod events;
+mod expectations;
 mod expiry;
 mod files;
 mod flow_files;
@@ -48,8 +49,8 @@ use super::super::dialect::{self, Words};
 use super::super::dump::{DumpError, DumpPart, TableRows};
 use super::super::steps::Step;
 use super::super::{
-    AccountRow, FlowWrite, IntegrationWrite, LoginRow, NewAccountRow, OwnSessions, Resealed,
-    RunEnd, SealedRow, SessionStart,
+    AccountRow, ExpectationWrite, FlowWrite, IntegrationWrite, LoginRow, NewAccountRow,
+    OwnSessions, Resealed, RunEnd, SealedRow, SessionStart,
 };
 use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};
 use super::{
@@ -64,13 +65,17 @@ use crate::account::{
 };
 use crate::chain_memory::Expected;
 use crate::event::{
-    ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryTaker, Event, EventDelivery, EventFilter,
-    EventId, Hook, HookId, NewEvent, NewHook, SealedHook, Told, Unreached,
+    ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryTaker, DueHook, Event, EventDelivery,
+    EventFilter, EventId, Hook, HookId, HookUpdate, NewEvent, NewHook, SealedHook, Told, Unreached,
+};
+use crate::expectation::{
+    DayContent, DayEnd, DayKey, DayLook, ExpectationDay, ExpectationPlan, ExpectationStanding,
+    FileEnd, GoneFile, ToldNames,
 };
 use crate::figures::LedgerFigures;
 use crate::flow::{
     ClaimedRun, FileDone, FileFailed, FileKey, FlowFile, FlowFileId, FlowRun, FlowRunId,
-    FlowStanding, FoundFile, LandingRun, RunPlan, RunTaker, RunToken,
+    FlowStanding, FoundFile, LandingRun, RunPlan, RunTaker, RunToken, SourceFacts,
 };
 use crate::hold::{Approving, Hold, HoldId, NewHold, Signed};
 use crate::integration::{FlowDefinition, Integration};
@@ -86,7 +91,7 @@ use crate::rules::{FolderKeep, Grounds};
 use crate::statistics::{DailySums, DaysKept, DaysWanted, Subject, TransfersOf, Zones};
 use crate::vfs::{HiddenName, Identity, StorageId};
 use crate::{
-    AccountId, AccountName, AuthorizedKey, EntityId, EntityName, FileId, FlowName,
+    AccountId, AccountName, AuthorizedKey, EntityId, EntityName, ExpectationName, FileId, FlowName,
     FolderPermission, HomeId, HomeName, HookName, IntegrationName, Network, NewCertificate,
     NewNetwork, NodeId, SessionId, VirtualPath,
 };

@@ -12,8 +12,8 @@ use super::files::bigint;
 use super::hooks::kinds_of;
 use super::{Conn, StoreError, following, journal};
 use crate::event::{
-    About, ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryState, DeliveryTaker, Event,
-    EventDelivery, EventFilter, EventId, EventKind, GIVE_UP_AFTER, HookId, MAX_EVENT_PAGE,
+    About, ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryState, DeliveryTaker, DueHook,
+    Event, EventDelivery, EventFilter, EventId, EventKind, GIVE_UP_AFTER, HookId, MAX_EVENT_PAGE,
     NewEvent, Reach, Told, Unreached,
 };
 use crate::journal::{Follower, JournalKind, NewEntry, Outcome};
@@ -348,26 +348,30 @@ pub(crate) async fn events(
 }
 
 /// Hooks to which something is to be sent now.
-pub(crate) async fn hooks_due(conn: &mut Conn, now: Timestamp) -> Result<Vec<HookId>, StoreError> {
-    let rows: Vec<(i64,)> = sqlx::query_as(
-        "SELECT h.id FROM hooks h WHERE h.enabled = 1 AND h.removed_at_us IS NULL \
+pub(crate) async fn hooks_due(conn: &mut Conn, now: Timestamp) -> Result<Vec<DueHook>, StoreError> {
+    let rows: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT h.id, h.version FROM hooks h WHERE h.enabled = 1 AND h.removed_at_us IS NULL \
          AND EXISTS (SELECT 1 FROM deliveries d WHERE d.hook_id = h.id AND d.state = 'due' \
          AND d.not_before_us <= $1) ORDER BY h.id",
     )
     .bind(now.as_micros())
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|(id,)| HookId(id)).collect())
+    let due = |(id, version)| DueHook {
+        id: HookId(id),
+        version,
+    };
+    Ok(rows.into_iter().map(due).collect())
 }
 
 type ClaimColumns = (i64, i64, i64, i64, String, Option<String>, String, String);
 
 /// Takes deliveries of a hook: the oldest first, of each subject the first alone, and
-/// none of a subject of which one is out.
+/// none of a subject of which one is out. None at all when the hook has changed since.
 pub(crate) async fn claim_deliveries(
     conn: &mut Conn,
     taker: &DeliveryTaker,
-    hook: HookId,
+    hook: DueHook,
     limit: usize,
 ) -> Result<Vec<ClaimedDelivery>, StoreError> {
     let rows: Vec<ClaimColumns> = sqlx::query_as(skip_locked!(
@@ -379,12 +383,14 @@ pub(crate) async fn claim_deliveries(
          (SELECT 1 FROM deliveries o WHERE o.hook_id = d.hook_id AND o.subject = d.subject \
          AND o.state = 'due' AND o.id <> d.id \
          AND (o.event_id < d.event_id OR COALESCE(o.lease_until_us, 0) > $2)) \
-         ORDER BY d.event_id LIMIT $3",
+         AND EXISTS (SELECT 1 FROM hooks h WHERE h.id = d.hook_id AND h.version = $4 \
+         AND h.enabled = 1 AND h.removed_at_us IS NULL) ORDER BY d.event_id LIMIT $3",
         "d"
     ))
-    .bind(hook.0)
+    .bind(hook.id.0)
     .bind(taker.now.as_micros())
     .bind(bigint(limit as u64))
+    .bind(hook.version)
     .fetch_all(&mut *conn)
     .await?;
     let mut claimed = Vec::with_capacity(rows.len());

@@ -49,7 +49,19 @@ pub(super) async fn write_flow(
     if !flow.enabled {
         skip_due(conn, &flow.name, now).await?;
     }
-    set_arrival(conn, &flow.name, write.arrival.as_ref()).await?;
+    if set_arrival(conn, &flow.name, write.arrival.as_ref()).await? {
+        // What arrived before anybody was told of it.
+        sqlx::query(
+            "INSERT INTO flow_runs (flow, cause, scheduled_for_us, not_before_us, state) \
+             VALUES ($1, 'arrival', $2, $2, 'due') \
+             ON CONFLICT (flow, cause) WHERE state = 'due' AND cause IN ('arrival', 'retry') \
+             DO NOTHING",
+        )
+        .bind(flow.name.to_string())
+        .bind(now.as_micros())
+        .execute(&mut *conn)
+        .await?;
+    }
     note_change(conn, &write.entry).await
 }
 
@@ -66,12 +78,13 @@ async fn skip_due(conn: &mut Conn, flow: &FlowName, now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// The folder in which a flow is told of arrivals; none: nowhere.
+/// The folder in which a flow is told of arrivals; none: nowhere. Says whether it is told
+/// of arrivals in a folder in which it was not told of them before.
 async fn set_arrival(
     conn: &mut Conn,
     flow: &FlowName,
     folder: Option<&(HomeId, VirtualPath)>,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
         "SELECT home_id, folder FROM flow_arrivals WHERE flow = $1 ORDER BY home_id",
     )
@@ -83,8 +96,9 @@ async fn set_arrival(
         .into_iter()
         .collect();
     if rows == wanted {
-        return Ok(());
+        return Ok(false);
     }
+    let is_told = !wanted.is_empty();
     let mut homes: Vec<_> = rows.iter().chain(&wanted).map(|(home, _)| *home).collect();
     homes.sort_unstable();
     homes.dedup();
@@ -103,7 +117,7 @@ async fn set_arrival(
             .execute(&mut *conn)
             .await?;
     }
-    Ok(())
+    Ok(is_told)
 }
 
 /// Everything that is remembered of a flow goes with it: another of its name begins
@@ -161,6 +175,7 @@ pub(crate) async fn set_entity_zone(
     .bind(now.as_micros())
     .execute(&mut *conn)
     .await?;
+    super::expectations::replan(conn, entity, now).await?;
     note_change(conn, entry).await
 }
 

@@ -6,7 +6,8 @@ use super::sessions::note_change;
 use super::{Conn, StoreError};
 use crate::HookName;
 use crate::event::{
-    EventKind, Hook, HookAddresses, HookId, HookPlain, HookTarget, MAX_HOOKS, NewHook, SealedHook,
+    EventKind, Hook, HookAddresses, HookId, HookPlain, HookTarget, HookUpdate, MAX_HOOKS, NewHook,
+    SealedHook,
 };
 use crate::integration::SecretForm;
 use crate::journal::NewEntry;
@@ -28,6 +29,19 @@ pub(super) fn kinds_of(id: i64, text: &str) -> Result<Vec<EventKind>, StoreError
         .map_err(|_| broken(id, "kinds"))
 }
 
+/// As they stand in the row: the reference, or the master key's name.
+fn secret_columns(form: &SecretForm) -> (Option<String>, Option<String>) {
+    match form {
+        SecretForm::Reference(reference) => (Some(reference.to_string()), None),
+        SecretForm::Sealed { key_id } => (None, Some(key_id.clone())),
+    }
+}
+
+fn kinds_column(kinds: &[EventKind]) -> String {
+    let words: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+    serde_json::to_string(&words).unwrap_or_default()
+}
+
 /// `None` when there is one of this name, or there are as many as may be.
 pub(crate) async fn add_hook(
     conn: &mut Conn,
@@ -35,11 +49,7 @@ pub(crate) async fn add_hook(
     entry: &NewEntry,
 ) -> Result<Option<HookId>, StoreError> {
     let row = &new.row;
-    let (reference, key_id) = match &row.form {
-        SecretForm::Reference(reference) => (Some(reference.to_string()), None),
-        SecretForm::Sealed { key_id } => (None, Some(key_id.clone())),
-    };
-    let kinds: Vec<_> = row.kinds.iter().map(|kind| kind.as_str()).collect();
+    let (reference, key_id) = secret_columns(&row.form);
     let added: Option<(i64,)> = sqlx::query_as(
         "INSERT INTO hooks (name, entity_id, url, kinds, enabled, handle, reference, sealed, \
          key_id, created_at_us, authorities, allow_plain, allow_address) \
@@ -50,7 +60,7 @@ pub(crate) async fn add_hook(
     .bind(row.name.to_string())
     .bind(row.entity.map(|entity| entity.0))
     .bind(row.target.url.as_str().to_owned())
-    .bind(serde_json::to_string(&kinds).unwrap_or_default())
+    .bind(kinds_column(&row.kinds))
     .bind(row.handle.clone())
     .bind(reference)
     .bind(row.sealed.clone())
@@ -95,6 +105,54 @@ pub(crate) async fn remove_hook(
     Ok(Some(()))
 }
 
+/// What is due is tried at once: what was waited for may be mended. `None` when it is
+/// gone, or not as it was looked at.
+pub(crate) async fn set_hook(
+    conn: &mut Conn,
+    update: &HookUpdate,
+    now: Timestamp,
+    entry: &NewEntry,
+) -> Result<Option<()>, StoreError> {
+    let target = &update.target;
+    let done = sqlx::query(
+        "UPDATE hooks SET url = $3, kinds = $4, authorities = $5, allow_plain = $6, \
+         allow_address = $7, version = version + 1 \
+         WHERE id = $1 AND version = $2 AND removed_at_us IS NULL",
+    )
+    .bind(update.id.0)
+    .bind(update.version)
+    .bind(target.url.as_str().to_owned())
+    .bind(kinds_column(&update.kinds))
+    .bind(target.authorities.clone())
+    .bind(i64::from(target.plain == HookPlain::Anywhere))
+    .bind(i64::from(target.addresses == HookAddresses::Any))
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(None);
+    }
+    if let Some((form, sealed)) = &update.secret {
+        let (reference, key_id) = secret_columns(form);
+        sqlx::query("UPDATE hooks SET reference = $2, sealed = $3, key_id = $4 WHERE id = $1")
+            .bind(update.id.0)
+            .bind(reference)
+            .bind(sealed.clone())
+            .bind(key_id)
+            .execute(&mut *conn)
+            .await?;
+    }
+    sqlx::query(
+        "UPDATE deliveries SET not_before_us = $2 \
+         WHERE hook_id = $1 AND state = 'due' AND not_before_us > $2",
+    )
+    .bind(update.id.0)
+    .bind(now.as_micros())
+    .execute(&mut *conn)
+    .await?;
+    note_change(conn, entry).await?;
+    Ok(Some(()))
+}
+
 /// Whether it is told; what is due meanwhile waits. `None` when it is gone.
 pub(crate) async fn enable_hook(
     conn: &mut Conn,
@@ -119,6 +177,7 @@ pub(crate) async fn enable_hook(
 
 type Columns = (
     i64,
+    i64,
     String,
     Option<String>,
     String,
@@ -136,6 +195,7 @@ type Columns = (
 fn hook_of(columns: Columns) -> Result<Hook, StoreError> {
     let (
         id,
+        version,
         name,
         entity,
         url,
@@ -151,6 +211,7 @@ fn hook_of(columns: Columns) -> Result<Hook, StoreError> {
     ) = columns;
     Ok(Hook {
         id: HookId(id),
+        version,
         name: name.parse().map_err(|_| broken(id, "name"))?,
         entity: entity
             .map(|entity| entity.parse().map_err(|_| broken(id, "entity")))
@@ -191,7 +252,7 @@ pub(crate) async fn hooks(
     name: Option<&HookName>,
 ) -> Result<Vec<Hook>, StoreError> {
     let rows: Vec<Columns> = sqlx::query_as(
-        "SELECT h.id, h.name, e.name, h.url, h.kinds, h.enabled, h.handle, h.reference, \
+        "SELECT h.id, h.version, h.name, e.name, h.url, h.kinds, h.enabled, h.handle, h.reference, \
          h.key_id, h.authorities, h.allow_plain, h.allow_address, h.created_at_us \
          FROM hooks h LEFT JOIN entities e ON e.id = h.entity_id \
          WHERE h.removed_at_us IS NULL AND ($1 = '' OR h.name = $1) ORDER BY h.name",
@@ -230,7 +291,7 @@ pub(crate) async fn hooks(
 /// The hook of this number, without what waits for it; `None` when it is gone.
 pub(crate) async fn hook_at(conn: &mut Conn, hook: HookId) -> Result<Option<Hook>, StoreError> {
     let row: Option<Columns> = sqlx::query_as(
-        "SELECT h.id, h.name, e.name, h.url, h.kinds, h.enabled, h.handle, h.reference, \
+        "SELECT h.id, h.version, h.name, e.name, h.url, h.kinds, h.enabled, h.handle, h.reference, \
          h.key_id, h.authorities, h.allow_plain, h.allow_address, h.created_at_us \
          FROM hooks h LEFT JOIN entities e ON e.id = h.entity_id \
          WHERE h.id = $1 AND h.removed_at_us IS NULL",

@@ -11,7 +11,7 @@ use crate::integration::{
     LocationPath, PartnerHostKey, SecretForm, SecretPurpose,
 };
 use crate::journal::NewEntry;
-use crate::store::{FlowWrite, IntegrationWrite, Resealed, SealedRow, SecretRow};
+use crate::store::{ExpectationWrite, FlowWrite, IntegrationWrite, Resealed, SealedRow, SecretRow};
 use crate::{IntegrationId, IntegrationName};
 
 fn broken(table: &'static str, id: i64, what: &'static str) -> StoreError {
@@ -231,6 +231,7 @@ pub(crate) async fn write_integrations(
     conn: &mut Conn,
     writes: &[IntegrationWrite],
     flows: &[FlowWrite],
+    expectations: &[ExpectationWrite],
     now: Timestamp,
 ) -> Result<Option<()>, StoreError> {
     for write in writes {
@@ -238,10 +239,14 @@ pub(crate) async fn write_integrations(
             return Ok(None);
         };
         write_belongings(conn, id, write).await?;
+        super::expectations::follow_integration(conn, &write.spec.name, write.entity, now).await?;
         note_change(conn, &write.entry).await?;
     }
     for flow in flows {
         super::flows::write_flow(conn, flow, now).await?;
+    }
+    for expectation in expectations {
+        super::expectations::write_expectation(conn, expectation, now).await?;
     }
     Ok(Some(()))
 }

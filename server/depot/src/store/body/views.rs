@@ -6,7 +6,7 @@ use layover_retention::{PolicySource, Timestamp};
 
 use super::{Conn, StoreError, files, jobs, statistics};
 use crate::account::{AccountUse, RetentionStatus, StoredFile};
-use crate::figures::{FlowFigures, LedgerFigures, MAX_COUNTED_FLOWS};
+use crate::figures::{ExpectationFigures, FlowFigures, LedgerFigures, MAX_COUNTED_FLOWS};
 use crate::ledger::FileState;
 use crate::{AccountId, FileId, HomeId, VirtualPath};
 
@@ -198,6 +198,7 @@ pub(crate) async fn ledger_figures(
         deliveries_due: count(deliveries_due),
         deliveries_dead: count(deliveries_dead),
         flows: flow_figures(conn).await?,
+        expectations: expectation_figures(conn).await?,
         last_sweep: jobs::last_run(conn, SWEEP).await?,
     })
 }
@@ -233,6 +234,28 @@ async fn flow_figures(conn: &mut Conn) -> Result<Vec<FlowFigures>, StoreError> {
             last_success: at(success),
         });
     Ok(figures.collect())
+}
+
+/// How the last days of expectations ended, those that nobody looks at left out.
+async fn expectation_figures(conn: &mut Conn) -> Result<ExpectationFigures, StoreError> {
+    let rows: Vec<(String, Option<String>, i64)> = sqlx::query_as(
+        "SELECT d.state, d.fault, COUNT(*) FROM expectations x JOIN expectation_days d \
+         ON d.expectation = x.name AND d.day = (SELECT MAX(l.day) FROM expectation_days l \
+         WHERE l.expectation = x.name) WHERE x.next_due_us IS NOT NULL GROUP BY d.state, d.fault",
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut figures = ExpectationFigures::default();
+    for (state, fault, count) in rows {
+        let count = u64::try_from(count).unwrap_or(0);
+        let of = match (state.as_str(), fault.and_then(|fault| fault.parse().ok())) {
+            ("waiting", _) => &mut figures.waiting,
+            (_, None) => &mut figures.as_expected,
+            (_, Some(fault)) => figures.faults.entry(fault).or_default(),
+        };
+        *of = of.saturating_add(count);
+    }
+    Ok(figures)
 }
 
 /// Stored files, counted in the index of expiries.

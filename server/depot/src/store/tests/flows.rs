@@ -3,7 +3,8 @@
 use super::{HERE, Node, THERE, account_row, entity, entry, household, ledger, path, rule, time};
 use crate::flow::{
     ClaimedRun, FileDone, FileFailed, FileKey, FlowFile, FlowFileId, FlowFileState, FlowLanding,
-    FlowRunId, FoundFile, RunCause, RunPlan, RunReport, RunState, RunTaker, RunToken, SourceFacts,
+    FlowRunId, FoundFile, RunCause, RunPlan, RunReport, RunState, RunTaker, RunToken, SeenSource,
+    SourceFacts,
 };
 use crate::integration::{FlowDefinition, FlowRules, FlowTarget, IdempotencyMode};
 use crate::journal::{JournalFilter, JournalKind, MAX_JOURNAL_PAGE};
@@ -42,7 +43,9 @@ pub(super) async fn write(
         arrival,
         entry: entry("flow.set"),
     };
-    let written = store.write_integrations(&[], &[write], time(9_000)).await;
+    let written = store
+        .write_integrations(&[], &[write], &[], time(9_000))
+        .await;
     assert_eq!(written.unwrap(), Some(()));
 }
 
@@ -241,6 +244,7 @@ pub(super) fn facts(name: &str, size: u64) -> SourceFacts {
         size_bytes: Some(size),
         modified_at: Some(time(8_000)),
         day_at: None,
+        file: None,
     }
 }
 
@@ -263,6 +267,8 @@ pub(super) fn done(file: FlowFileId, name: &str, source_done: bool) -> FileDone 
         content_bytes: 7,
         keys: vec![name_key(name)],
         source_done,
+        source: SeenSource::default(),
+        note: None,
         now: time(9_412),
     }
 }
@@ -324,7 +330,7 @@ pub(super) async fn files_of_a_flow(store: &Store) {
         let begun = store
             .begin_file(held, *file, name.as_bytes(), time(9_411))
             .await;
-        assert_eq!(begun.unwrap(), Some(()));
+        assert_eq!(begun.unwrap(), Some(true));
     }
     assert!(
         open(store, &flow)
@@ -377,6 +383,7 @@ pub(super) async fn files_of_a_flow(store: &Store) {
     let keys: Vec<_> = ["c", "a", "d", "b"].map(name_key).to_vec();
     let known = store.known_keys(&flow.name, &keys).await.unwrap();
     assert_eq!(known, [false, true, false, true]);
+    what_was_given_up(store, held, &flow.name, ids[3]).await;
     let other: FlowName = "nightly".parse().unwrap();
     assert_eq!(
         store.known_keys(&other, &keys[..2]).await.unwrap(),
@@ -436,6 +443,42 @@ pub(super) async fn files_of_a_flow(store: &Store) {
     assert_eq!(store.flow_run(FlowRunId(0)).await.unwrap(), None);
 }
 
+/// It stays so until an operator, or a change of the file, wants it otherwise; why it could
+/// not be put aside is told once.
+async fn what_was_given_up(store: &Store, held: RunToken, flow: &FlowName, file: FlowFileId) {
+    let told = async || {
+        let all = JournalFilter {
+            kind: Some(JournalKind::Admin),
+            limit: MAX_JOURNAL_PAGE,
+            ..JournalFilter::default()
+        };
+        let page = store.journal_page(&all).await.unwrap();
+        let left = page
+            .iter()
+            .filter(|entry| entry.action == "flow.source_left");
+        left.count()
+    };
+    let before = told().await;
+    for (why, times) in [("no folder", 1), ("no folder", 1), ("no room", 2)] {
+        let left = entry("flow.source_left");
+        let done = store.source_left(held, file, why, &left).await;
+        assert_eq!(done.unwrap(), Some(()));
+        assert_eq!(told().await, before + times, "{why}");
+    }
+    let dead = store.dead_files(flow).await.unwrap();
+    assert_eq!(dead, [facts("d", 1)]);
+    let retry = entry("flow.retry");
+    assert_eq!(store.revive_files(flow, &retry).await.unwrap(), 1);
+    assert_eq!(store.dead_files(flow).await.unwrap(), []);
+    assert_eq!(store.revive_files(flow, &retry).await.unwrap(), 0);
+    // One that is planned again is no longer given up.
+    let again = store.plan_files(held, &[found("known", 1)]).await.unwrap();
+    let again = again.unwrap()[0];
+    let (finished, known) = (done(again, "known", true), entry("flow.known"));
+    let finished = store.finish_known(held, &finished, &known).await;
+    assert!(finished.unwrap());
+}
+
 /// A file that takes a name in a flow's folder makes it run; in another folder it does not.
 pub(super) async fn a_file_that_arrives(store: &Store) {
     let owner = entity(store, "arrivals").await;
@@ -450,11 +493,21 @@ pub(super) async fn a_file_that_arrives(store: &Store) {
     flow.rules.on_arrival = true;
     write(store, &flow, Some((home, path("/out")))).await;
     let due = async || states(store, &flow.name).await;
+    let first = [(RunCause::Arrival, RunState::Due)];
+    assert_eq!(due().await, first, "for what is there already");
+    write(store, &flow, Some((home, path("/out")))).await;
+    assert_eq!(due().await, first, "and not again");
+    let claimed = claim(store, &HERE, 9_599, 10).await;
+    let of_flow = claimed.iter().find(|run| run.definition == flow).unwrap();
+    let ended = end(RunState::Done, None, 9_599);
+    let ended = store.end_run(of_flow.token(), &ended).await;
+    ended.unwrap().unwrap();
+    let before = [(RunCause::Arrival, RunState::Done)];
 
     let stored = async |name| ledger::stored(store, home, account, name, time(402)).await;
     stored("/elsewhere.txt").await;
     stored("/out/deep/er.txt").await;
-    assert_eq!(due().await, []);
+    assert_eq!(due().await, before);
     let first = stored("/out/one.txt").await;
     // The same in one go.
     let second = ledger::receiving(store, home, account, "/out/two.txt").await;
@@ -465,7 +518,7 @@ pub(super) async fn a_file_that_arrives(store: &Store) {
     assert!(store.publish_at_once(&publication, &grounds).await.unwrap());
     assert_eq!(
         due().await,
-        [(RunCause::Arrival, RunState::Due)],
+        [(RunCause::Arrival, RunState::Due), before[0]],
         "they wait together"
     );
     let run = claim(store, &HERE, 9_600, 10).await.pop().unwrap();
@@ -492,7 +545,7 @@ pub(super) async fn a_file_that_arrives(store: &Store) {
         .finish_move(&claim_of_name, rule(), &entry("rename"))
         .await;
     moved.unwrap();
-    assert_eq!(due().await.len(), 2);
+    assert_eq!(due().await.len(), 3);
     store
         .end_run(run.token(), &end(RunState::Done, None, 9_601))
         .await
@@ -571,6 +624,7 @@ pub(super) async fn a_file_that_lands(store: &Store) {
         sha256: "ab".repeat(32),
         content_bytes: 1,
         source_done: true,
+        source: SeenSource::default(),
     };
     let first = upload("/x");
     let lands = landing(ids[0], &first, held);

@@ -91,7 +91,9 @@ fn sealed(key_id: &str) -> SecretForm {
 
 async fn done(store: &Store, write: &IntegrationWrite) -> bool {
     let writes = std::slice::from_ref(write);
-    let done = store.write_integrations(writes, &[], time(8_000)).await;
+    let done = store
+        .write_integrations(writes, &[], &[], time(8_000))
+        .await;
     done.unwrap().is_some()
 }
 
@@ -273,14 +275,14 @@ pub(super) async fn all_of_a_command_or_nothing(store: &Store) {
     let flows = std::slice::from_ref(&flow);
     let twice = [kept.clone(), kept.clone()];
     let refused = store
-        .write_integrations(&twice, flows, time(8_000))
+        .write_integrations(&twice, flows, &[], time(8_000))
         .await
         .unwrap();
     assert_eq!(refused, None);
     assert!(store.integrations(None).await.unwrap().is_empty());
     assert!(store.flow_definitions().await.unwrap().is_empty());
     let written = store
-        .write_integrations(&[kept], flows, time(8_000))
+        .write_integrations(&[kept], flows, &[], time(8_000))
         .await
         .unwrap();
     assert_eq!(written, Some(()));
@@ -295,7 +297,7 @@ pub(super) async fn all_of_a_command_or_nothing(store: &Store) {
     let writes = std::slice::from_ref(&passing);
     let flows = std::slice::from_ref(&to_passing);
     store
-        .write_integrations(writes, flows, time(8_000))
+        .write_integrations(writes, flows, &[], time(8_000))
         .await
         .unwrap();
     let removed = IntegrationWrite {
@@ -311,7 +313,7 @@ pub(super) async fn all_of_a_command_or_nothing(store: &Store) {
     let mut later = flow;
     later.flow.enabled = false;
     store
-        .write_integrations(&[], std::slice::from_ref(&later), time(8_001))
+        .write_integrations(&[], std::slice::from_ref(&later), &[], time(8_001))
         .await
         .unwrap();
     assert_eq!(store.flow_definitions().await.unwrap(), [later.flow]);
