@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::holdings::Moving;
 use crate::integration::ZoneName;
-use crate::path::in_texts;
+use crate::path_texts::in_texts;
 use crate::{
     AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedCertificate, AuthorizedKey,
     EntityId, EntityName, FileId, FileState, FolderPermission, HomeName, NewCertificate, NewKey,

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::ledger::Replaced;
-use crate::path::in_texts_or_null;
+use crate::path_texts::in_texts_or_null;
 use crate::store::{Store, StoreError};
 use crate::{Actor, HomeName, IntegrationName, NodeId, Protocol, SessionId, VirtualPath};
 

@@ -42,6 +42,7 @@ mod operator;
 mod pace;
 mod password;
 mod path;
+mod path_texts;
 mod pattern;
 mod proxied;
 mod recover;
@@ -150,7 +151,8 @@ pub use operator::{
     MAX_SIGNATURE_BYTES, Operator, OperatorKeyError, SIGNATURE_NAMESPACE, SignatureError,
 };
 pub use password::{MAX_PASSWORD_BYTES, PasswordError};
-pub use path::{MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, PathError, PathTexts, VirtualPath};
+pub use path::{MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, PathError, VirtualPath};
+pub use path_texts::PathTexts;
 pub use pattern::Pattern;
 pub use proxied::{Balancers, MAX_HEADER_BYTES, Proxied, ProxyHeaderFault, read_proxy_header};
 pub use recover::{RecoveryReport, SILENT_AFTER};

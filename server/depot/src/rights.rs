@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 use crate::VirtualPath;
-use crate::path::in_texts;
+use crate::path_texts::in_texts;
 
 macro_rules! flags {
     (
