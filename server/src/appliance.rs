@@ -12,7 +12,9 @@ use layover_client::flow::Engine;
 use layover_client::secret_ref::SecretSources;
 use layover_config::{Checksum, Networks, Port, Settings};
 use layover_console::{ClockFacts, Console, Facts, JobFacts};
-use layover_depot::{Depot, EndReason, OpenError, Role, RoomTold, VfsError, timer};
+use layover_depot::{
+    Courier, CourierError, Depot, EndReason, OpenError, Role, RoomTold, VfsError, timer,
+};
 use layover_ftps::Entry;
 use layover_retention::{ChainName, Clock};
 use tokio::sync::Semaphore;
@@ -78,6 +80,9 @@ pub enum StartError {
     /// What an earlier life left unfinished cannot be settled.
     #[error("the files of an earlier run cannot be settled")]
     Recover(#[from] VfsError),
+    /// Flows cannot use the homes.
+    #[error("the homes cannot be used by flows")]
+    Courier(#[from] CourierError),
     /// `addresses.json` cannot be written.
     #[error("addresses.json cannot be written")]
     AddressFile(#[source] io::Error),
@@ -203,6 +208,39 @@ impl FtpsParts {
     }
 }
 
+/// What partners' servers and hooks are reached with; without, neither flows run nor
+/// hooks are told: partners come in all the same.
+fn surroundings_of(settings: &Settings, clock: &Arc<dyn Clock>) -> Option<Surroundings> {
+    surroundings(&settings.outbound, Arc::clone(clock))
+        .inspect_err(|error| {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "flows do not run and hooks are not told: [outbound] cannot be used"
+            );
+        })
+        .ok()
+}
+
+/// Lets go of what this node had begun when it ended, deliveries and, where flows run,
+/// their runs: others would wait for the ends of its leases.
+async fn settle_cut_off(depot: &Depot, flows_run: bool) {
+    if let Err(error) = depot.events().begin().await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "deliveries that were cut off are sent again when their leases end"
+        );
+    }
+    if !flows_run {
+        return;
+    }
+    if let Err(error) = depot.flow_runs().release_own().await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "runs that were cut off are taken over when their leases end"
+        );
+    }
+}
+
 /// What was looked for before the data were opened.
 struct Found {
     /// None while another server has the ports.
@@ -320,10 +358,17 @@ impl Appliance {
             listeners.listening(),
             ftps.as_ref().map(|ftps| ftps.renewal.state()),
         );
-        // Before anybody is told where we listen: it takes a descriptor of its own.
+        // Before anybody is told where we listen: what may fail, and what takes
+        // descriptors of its own.
         if settings.ftps.is_served() {
             warn_of_refused_ports(settings);
         }
+        let surroundings = surroundings_of(settings, clock);
+        let courier = match &surroundings {
+            Some(_) => Some(Arc::new(depot.courier().await?)),
+            None => None,
+        };
+        settle_cut_off(&depot, courier.is_some()).await;
         let address_file =
             AddressFile::write(&settings.data_dir, &addresses).map_err(StartError::AddressFile)?;
         let address_file = Arc::new(address_file);
@@ -345,15 +390,12 @@ impl Appliance {
             stop,
         };
         appliance.run_jobs(settings);
-        let surroundings = appliance.surroundings(settings);
         let sources = surroundings.as_ref().map(|found| found.secrets.clone());
-        appliance
-            .run_events(settings, sources.unwrap_or_default())
-            .await;
+        appliance.run_events(settings, sources.unwrap_or_default());
         appliance.run_expectations(settings, surroundings.clone());
-        if let Some(surroundings) = surroundings {
+        if let Some((surroundings, courier)) = surroundings.zip(courier) {
             appliance.run_hooks(surroundings.clone());
-            appliance.run_flows(settings, surroundings).await;
+            appliance.run_flows(settings, surroundings, courier);
         }
         if let Some(watch) = clock_watch {
             appliance.run_job(watch);
@@ -519,31 +561,9 @@ impl Appliance {
         }
     }
 
-    /// What partners' servers and hooks are reached with; without, neither flows run nor
-    /// hooks are told: partners come in all the same.
-    fn surroundings(&self, settings: &Settings) -> Option<Surroundings> {
-        match surroundings(&settings.outbound, Arc::clone(&self.clock)) {
-            Ok(surroundings) => Some(surroundings),
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "flows do not run and hooks are not told: [outbound] cannot be used"
-                );
-                None
-            }
-        }
-    }
-
-    async fn run_events(&self, settings: &Settings, sources: SecretSources) {
-        let events = self.depot.events();
-        if let Err(error) = events.begin().await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "deliveries that were cut off are sent again when their leases end"
-            );
-        }
+    fn run_events(&self, settings: &Settings, sources: SecretSources) {
         self.run_job(EventMaker {
-            events,
+            events: self.depot.events(),
             clock: Arc::clone(&self.clock),
             keep: settings.journal.keep.as_duration(),
             pruned_at: None,
@@ -567,24 +587,8 @@ impl Appliance {
         ));
     }
 
-    async fn run_flows(&self, settings: &Settings, surroundings: Surroundings) {
+    fn run_flows(&self, settings: &Settings, surroundings: Surroundings, courier: Arc<Courier>) {
         let clock = Arc::clone(&self.clock);
-        let courier = match self.depot.courier().await {
-            Ok(courier) => Arc::new(courier),
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "flows do not run: the homes cannot be used"
-                );
-                return;
-            }
-        };
-        if let Err(error) = self.depot.flow_runs().release_own().await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "runs that were cut off are taken over when their leases end"
-            );
-        }
         let depot = self.depot.clone();
         let most = settings.outbound.max_concurrent.get();
         self.run_job(FlowRunner {

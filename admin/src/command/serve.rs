@@ -17,13 +17,9 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), CliError> {
     let appliance = start(settings, &clock).await?;
     let mut out = Output::stdout(false);
     announce(&mut out, &appliance)?;
-    if appliance
-        .depot()
-        .registry()
-        .list_accounts()
-        .await?
-        .is_empty()
-    {
+    // It serves: that a hint cannot be given ends nothing.
+    let accounts = appliance.depot().registry().list_accounts().await;
+    if accounts.is_ok_and(|accounts| accounts.is_empty()) {
         out.line("There are no accounts yet. Create the first one:")?;
         out.line("  layover entity add ENTITY")?;
         out.line("  layover account add NAME --entity ENTITY --allow CIDR --generate-password")?;
