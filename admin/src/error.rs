@@ -62,6 +62,10 @@ pub(crate) enum CliError {
     HookKind { kind: layover_depot::EventKind },
     #[error("`{}` holds no certificates (PEM)", file.display())]
     HookAuthorities { file: PathBuf },
+    #[error("--url goes where no hook goes")]
+    HookAddress {
+        source: layover_client::webhook::WebhookError,
+    },
     #[error("hook `{name}` does not have it")]
     HookTest {
         name: layover_depot::HookName,

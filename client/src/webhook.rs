@@ -318,16 +318,7 @@ impl Webhook {
         if self.tls.is_none() && self.target.plain == HookPlain::ThisMachine && !ip.is_loopback() {
             return Err(WebhookError::Plain { address: ip });
         }
-        match address::refused(ip) {
-            Some(what) if self.target.addresses == HookAddresses::Usual => {
-                Err(WebhookError::Address {
-                    host: self.target.url.host().to_owned(),
-                    address: ip,
-                    what,
-                })
-            }
-            _ => Ok(()),
-        }
+        check_ip(&self.target, ip)
     }
 }
 
@@ -417,6 +408,29 @@ fn tls_config(authorities: Option<&str>) -> Result<Arc<ClientConfig>, WebhookErr
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// Whether a hook may go to the address that it has in place of a name. A name is looked at
+/// with each request, for what it means then.
+///
+/// # Errors
+/// `Address`.
+pub fn check_address(target: &HookTarget) -> Result<(), WebhookError> {
+    match target.url.host().parse() {
+        Ok(address) => check_ip(target, address),
+        Err(_) => Ok(()),
+    }
+}
+
+fn check_ip(target: &HookTarget, ip: IpAddr) -> Result<(), WebhookError> {
+    match address::refused(ip) {
+        Some(what) if target.addresses == HookAddresses::Usual => Err(WebhookError::Address {
+            host: target.url.host().to_owned(),
+            address: ip,
+            what,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Whether these are certificates of authorities, PEM.

@@ -43,8 +43,14 @@ fn refused_v4(address: Ipv4Addr) -> Option<&'static str> {
 }
 
 fn refused_v6(address: Ipv6Addr) -> Option<&'static str> {
-    if let Some(inner) = embedded(address) {
-        return refused_v4(inner);
+    match translated(address) {
+        Translated::To(inner) => {
+            return refused_v4(inner).or_else(|| refused_translated(inner));
+        }
+        Translated::Somewhere => {
+            return Some("an address of IPv4 in a form that hides which");
+        }
+        Translated::No => {}
     }
     if address.is_unicast_link_local() {
         Some("a link-local address")
@@ -59,15 +65,35 @@ fn refused_v6(address: Ipv6Addr) -> Option<&'static str> {
     }
 }
 
-/// The address of IPv4 that a translator would go to: RFC 6052 s.2.1 (64:ff9b::/96),
-/// RFC 3056 s.2 (2002::/16).
-fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+/// RFC 6052 s.3.1: what translates does so to public addresses only. To its own machine, or
+/// past a rule about private ones, nobody means to go.
+fn refused_translated(inner: Ipv4Addr) -> Option<&'static str> {
+    (inner.is_loopback() || inner.is_private())
+        .then_some("a private address behind a translator to IPv4")
+}
+
+/// What a translator would make of an address.
+enum Translated {
+    No,
+    To(Ipv4Addr),
+    /// An address of IPv4, and only the network knows which, or nobody.
+    Somewhere,
+}
+
+/// RFC 6052 s.2.1 (64:ff9b::/96, where networks without IPv4 reach receivers that have
+/// nothing else), RFC 3056 s.2 (2002::/16), RFC 8215 (64:ff9b:1::/48), and the form that
+/// RFC 4291 s.2.5.5.1 has done away with (::a.b.c.d).
+fn translated(address: Ipv6Addr) -> Translated {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let of = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
     match (a, b, c, d, e, f) {
-        (0x64, 0xff9b, 0, 0, 0, 0) => Some(of(g, h)),
-        (0x2002, ..) => Some(of(b, c)),
-        _ => None,
+        (0x64, 0xff9b, 0, 0, 0, 0) => Translated::To(of(g, h)),
+        (0x64, 0xff9b, 1, ..) => Translated::Somewhere,
+        (0x2002, ..) => Translated::To(of(b, c)),
+        (0, 0, 0, 0, 0, 0) if !address.is_loopback() && !address.is_unspecified() => {
+            Translated::Somewhere
+        }
+        _ => Translated::No,
     }
 }
 
@@ -82,6 +108,14 @@ mod tests {
             "169.254.0.1",
             "::ffff:169.254.169.254",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b::7f00:1",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b:1::a9fe:a9fe",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "64:ff9b:1:ffff:ffff:ffff:ffff:ffff",
+            "::169.254.169.254",
+            "::127.0.0.1",
+            "::203.0.113.9",
             "2002:a9fe:a9fe::1",
             "fe80::1",
             "fd00:ec2::254",
@@ -108,6 +142,8 @@ mod tests {
             "fd12::1",
             "2001:db8::1",
             "64:ff9b::cb00:7109",
+            "64:ff9b:2::1",
+            "::1:0:0:0",
             "169.253.255.255",
             "169.255.0.0",
         ] {

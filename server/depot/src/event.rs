@@ -25,5 +25,7 @@ pub use record::{
     ClaimedDelivery, DeliveryFailure, DeliveryId, DeliveryOutcome, DeliveryState, Event,
     EventDelivery, EventFilter, EventId, EventKind, HookId, MAX_EVENT_PAGE, Reach,
 };
-pub(crate) use record::{DeliveryTaker, NewEvent, Unreached};
+pub(crate) use record::{
+    DeliveryTaker, DueDelivery, GIVEN_UP_AT_ONCE, NewEvent, SENT_AGAIN_AT_ONCE, Unreached,
+};
 pub(crate) use telling::{About, Told};

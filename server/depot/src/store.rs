@@ -33,8 +33,9 @@ use crate::account::{
 };
 use crate::chain_memory::Expected;
 use crate::event::{
-    ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryTaker, DueHook, Event, EventDelivery,
-    EventFilter, EventId, Hook, HookId, HookUpdate, NewEvent, NewHook, SealedHook, Told, Unreached,
+    ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryTaker, DueDelivery, DueHook, Event,
+    EventDelivery, EventFilter, EventId, Hook, HookId, HookUpdate, NewEvent, NewHook, SealedHook,
+    Told, Unreached,
 };
 use crate::expectation::{
     DayContent, DayEnd, DayKey, DayLook, ExpectationDay, ExpectationPlan, ExpectationStanding,
@@ -410,6 +411,7 @@ macro_rules! store_doors {
             judge hooks::remove_hook(hook: HookId, now: Timestamp, entry: &NewEntry) -> Option<()>;
             judge hooks::set_hook(update: &HookUpdate, now: Timestamp, entry: &NewEntry) -> Option<()>;
             judge hooks::enable_hook(hook: HookId, enabled: bool, entry: &NewEntry) -> Option<()>;
+            judge hooks::note_test(hook: HookId, entry: &NewEntry) -> Option<()>;
             read hooks::hooks(name: Option<&HookName>) -> Vec<Hook>;
             read hooks::hook_at(hook: HookId) -> Option<Hook>;
             read hooks::hook_secret(handle: &str) -> Option<Vec<u8>>;
@@ -418,13 +420,15 @@ macro_rules! store_doors {
             judge events::tell(from: u64, to: u64, told: &[Told], now: Timestamp) -> Option<u64>;
             judge events::tell_once(event: &NewEvent, entry: &NewEntry, now: Timestamp) -> Option<()>;
             read events::events(filter: &EventFilter) -> Vec<Event>;
-            read events::hooks_due(now: Timestamp) -> Vec<DueHook>;
-            write events::claim_deliveries(taker: &DeliveryTaker, hook: DueHook, limit: usize) -> Vec<ClaimedDelivery>;
-            single events::delivered(id: DeliveryId, token: i64, status: u16, now: Timestamp) -> bool;
-            write events::not_delivered(tried: &Unreached) -> DeliveryOutcome;
-            single events::release_deliveries(node: &NodeId, now: Timestamp) -> u64;
-            write events::send_again(hook: HookId, event: Option<EventId>, now: Timestamp, entry: &NewEntry) -> u64;
-            read events::undelivered(hook: Option<&HookName>, after: (EventId, DeliveryId), limit: usize) -> Vec<(DeliveryId, EventDelivery)>;
+            read deliveries::hooks_due(now: Timestamp) -> Vec<DueHook>;
+            read deliveries::deliveries_due(hook: HookId, now: Timestamp, limit: usize) -> Vec<DueDelivery>;
+            write deliveries::claim_deliveries(taker: &DeliveryTaker, hook: DueHook, due: &[DueDelivery]) -> Vec<ClaimedDelivery>;
+            write deliveries::delivered(id: DeliveryId, token: i64, status: u16, now: Timestamp) -> bool;
+            write deliveries::not_delivered(tried: &Unreached) -> DeliveryOutcome;
+            write deliveries::give_up_more(tried: &Unreached) -> u64;
+            single deliveries::release_deliveries(node: &NodeId, now: Timestamp) -> u64;
+            write deliveries::send_again(hook: HookId, event: Option<EventId>, now: Timestamp, entry: &NewEntry) -> u64;
+            read deliveries::undelivered(hook: Option<&HookName>, after: (EventId, DeliveryId), limit: usize) -> Vec<(DeliveryId, EventDelivery)>;
             write events::prune_events(before: Timestamp, limit: usize) -> u64;
         }
     };

@@ -98,7 +98,10 @@ pub(super) async fn act(
                     "hook": name.as_str(), "deliveries": again, "server_running": server_running,
                 }),
                 &match (again, server_running) {
-                    (0, _) => format!("nothing of hook `{name}` was given up"),
+                    (0, true) => format!(
+                        "nothing of hook `{name}` was given up; what waits for it is tried within seconds"
+                    ),
+                    (0, false) => format!("nothing of hook `{name}` was given up"),
                     (_, true) => {
                         format!("{again} events are sent to hook `{name}` again, within seconds")
                     }
@@ -151,6 +154,7 @@ async fn add(context: &mut Context, registry: &Registry, add: HookAdd) -> Result
         kinds: add.kinds,
         secret,
     };
+    webhook::check_address(&wanted.target).map_err(|source| CliError::HookAddress { source })?;
     let hook = registry.add_hook(&context.actor, &wanted).await?;
     let name = &hook.name;
     let sentence = format!("hook `{name}` added; try it: layover event hook test {name}");
@@ -317,6 +321,10 @@ async fn switch(
     registry.enable_hook(&context.actor, name, enabled).await?;
     let view = HookView::new(&registry.hook(name).await?);
     let sentence = match enabled {
+        true if view.due > 0 => format!(
+            "hook `{name}` is told of what happens from now on, and of the {} events that wait for it",
+            view.due
+        ),
         true => format!("hook `{name}` is told of what happens from now on"),
         false => format!(
             "hook `{name}` is told nothing more; {} events wait",
@@ -347,6 +355,7 @@ async fn test(context: &mut Context, registry: &Registry, name: &HookName) -> Re
         detail: serde_json::Map::new(),
     };
     let status = webhook.send(&event).await.map_err(failed)?;
+    registry.note_hook_test(&context.actor, &hook).await?;
     context.out.done(
         &serde_json::json!({ "hook": name.as_str(), "status": status, "event": event.told_id() }),
         &format!("hook `{name}` has it: status {status}"),

@@ -11,7 +11,7 @@ use super::Event;
 use super::hook::{DueHook, Hook};
 use super::record::{
     ClaimedDelivery, DeliveryFailure, DeliveryId, DeliveryOutcome, DeliveryTaker, EventDelivery,
-    EventFilter, EventId, EventKind, HookId, NewEvent, Unreached,
+    EventFilter, EventId, EventKind, GIVEN_UP_AT_ONCE, HookId, NewEvent, Unreached,
 };
 use super::telling::told;
 use crate::holdings::Holdings;
@@ -183,7 +183,12 @@ impl Events {
             lease_until: now.saturating_add(DELIVERY_LEASE),
         };
         let store = &self.holdings.store;
-        store.claim_deliveries(&taker, hook, limit).await
+        // Looked for first: others' writes do not wait for that.
+        let due = store.deliveries_due(hook.id, now, limit).await?;
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        store.claim_deliveries(&taker, hook, &due).await
     }
 
     /// The receiver has it. False when another node has taken the delivery meanwhile.
@@ -217,7 +222,20 @@ impl Events {
             now: self.holdings.now(),
             node: self.holdings.node.clone(),
         };
-        self.holdings.store.not_delivered(&tried).await
+        let store = &self.holdings.store;
+        let mut outcome = store.not_delivered(&tried).await?;
+        if let DeliveryOutcome::GivenUp { deliveries } = &mut outcome
+            && *deliveries > GIVEN_UP_AT_ONCE
+        {
+            loop {
+                let more = store.give_up_more(&tried).await?;
+                *deliveries += more;
+                if more < GIVEN_UP_AT_ONCE {
+                    break;
+                }
+            }
+        }
+        Ok(outcome)
     }
 
     /// Forgets events from before this moment. Returns how many went, a bounded number.

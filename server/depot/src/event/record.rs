@@ -18,6 +18,11 @@ pub const MAX_EVENT_PAGE: usize = 10_000;
 /// take no more than some 2,700, and a path may have 4,096.
 const MAX_SUBJECT_KEY_BYTES: usize = 512;
 
+/// Deliveries that are given up, and those that are sent again, in one transaction, for
+/// which a partner's publication may wait.
+pub(crate) const GIVEN_UP_AT_ONCE: u64 = 500;
+pub(crate) const SENT_AGAIN_AT_ONCE: u64 = 500;
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -254,6 +259,13 @@ pub(crate) struct DeliveryTaker {
     pub(crate) node: NodeId,
     pub(crate) now: Timestamp,
     pub(crate) lease_until: Timestamp,
+}
+
+/// A delivery that can be taken.
+#[derive(Clone, Debug)]
+pub(crate) struct DueDelivery {
+    pub(crate) id: DeliveryId,
+    pub(crate) event: Event,
 }
 
 /// A delivery that is this node's to send.

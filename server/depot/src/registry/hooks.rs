@@ -8,7 +8,7 @@ use super::{Registry, RegistryError};
 use crate::account::Actor;
 use crate::event::{
     EventId, EventKind, Hook, HookAddresses, HookChange, HookPlain, HookRow, HookTarget,
-    HookUpdate, HookUrl, MAX_HOOK_AUTHORITIES_BYTES, NewHook, WantedHook,
+    HookUpdate, HookUrl, MAX_HOOK_AUTHORITIES_BYTES, NewHook, SENT_AGAIN_AT_ONCE, WantedHook,
 };
 use crate::integration::{Credential, Difference, MAX_SECRET_BYTES, SecretForm};
 use crate::{HookName, Secret};
@@ -330,7 +330,19 @@ impl Registry {
         Ok(hook)
     }
 
-    /// Sends what was given up again, all of it or one event. Returns how many deliveries.
+    /// Notes that a hook was tried out and answers: what is due for it is sent soon.
+    ///
+    /// # Errors
+    /// `UnknownHook`: it was removed meanwhile; `Store`.
+    pub async fn note_hook_test(&self, actor: &Actor, hook: &Hook) -> Result<(), RegistryError> {
+        let name = &hook.name;
+        let entry = self.entry(actor, "hook.test").with("hook", name.as_str());
+        let done = self.holdings.store.note_test(hook.id, &entry).await?;
+        done.ok_or_else(|| RegistryError::UnknownHook { name: name.clone() })
+    }
+
+    /// Sends what was given up again, all of it or one event, and what is due soon. Returns
+    /// how many deliveries were given up.
     ///
     /// # Errors
     /// `UnknownHook`, `Store`.
@@ -343,6 +355,13 @@ impl Registry {
         let hook = self.hook(name).await?;
         let entry = self.entry(actor, "hook.retry").with("hook", name.as_str());
         let (store, now) = (&self.holdings.store, self.holdings.now());
-        Ok(store.send_again(hook.id, event, now, &entry).await?)
+        let mut all = 0;
+        loop {
+            let again = store.send_again(hook.id, event, now, &entry).await?;
+            all += again;
+            if again < SENT_AGAIN_AT_ONCE {
+                return Ok(all);
+            }
+        }
     }
 }

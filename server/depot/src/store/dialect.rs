@@ -67,6 +67,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "flow_keys",
         include_str!("../../migrations/0012_flow_keys.sql"),
     ),
+    (
+        13,
+        "deliveries",
+        include_str!("../../migrations/0013_deliveries.sql"),
+    ),
 ];
 
 /// The last schema step.

@@ -22,6 +22,14 @@ macro_rules! share_locked {
     };
 }
 
+/// A SELECT whose rows nobody else may lock so until the transaction ends;
+/// rows that refer to them can be added meanwhile.
+macro_rules! row_locked {
+    ($select:literal) => {
+        concat!($select, " FOR NO KEY UPDATE")
+    };
+}
+
 /// A SELECT whose rows of one table nobody else may take until the transaction ends;
 /// those that somebody else has taken are left out.
 macro_rules! skip_locked {

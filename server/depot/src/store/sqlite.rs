@@ -29,6 +29,13 @@ macro_rules! share_locked {
     };
 }
 
+/// A SELECT whose rows nobody else may lock so until the transaction ends: likewise.
+macro_rules! row_locked {
+    ($select:literal) => {
+        $select
+    };
+}
+
 /// A SELECT whose rows nobody else may take until the transaction ends: likewise.
 macro_rules! skip_locked {
     ($select:literal, $of:literal) => {

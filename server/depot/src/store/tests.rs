@@ -3,6 +3,7 @@
 
 mod chains;
 mod clocks;
+mod deliveries;
 mod dump;
 mod events;
 mod expectations;
@@ -158,6 +159,7 @@ fn the_suite_calls_every_function() {
     let suite: String = [
         include_str!("tests/chains.rs"),
         include_str!("tests/clocks.rs"),
+        include_str!("tests/deliveries.rs"),
         include_str!("tests/dump.rs"),
         include_str!("tests/events.rs"),
         include_str!("tests/expectations.rs"),

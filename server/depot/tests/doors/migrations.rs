@@ -24,9 +24,9 @@ use crate::world::{PASSWORD, World, at, keep, options, postgres_database, worlds
 /// step"); those before step 7 from the schema as it was then, with the rows and
 /// columns of a later one that it had, step 8 from step 7, step 9 from step 8 with an
 /// integration and a flow that its own `layover apply` wrote, step 10 from step 9 with a run
-/// of that flow, step 11 from step 10 with a hook and an event for it. In it are [`FILES`], three accounts with
-/// the password of all tests and a removed one, an interrupted upload, live
-/// sessions and the journal; from step 7 on certificates, a hold on
+/// of that flow, step 11 from step 10 with a hook and an event for it, step 12 from
+/// step 11. In it are [`FILES`], three accounts with the password of all tests and a
+/// removed one, an interrupted upload, live sessions and the journal; from step 7 on certificates, a hold on
 /// `/in/orders.csv` and a rule for `/in`.
 struct Kept {
     step: i64,
@@ -89,6 +89,11 @@ const KEPT: &[Kept] = &[
         step: 11,
         sqlite: include_str!("../fixtures/sqlite-11.sql"),
         postgresql: include_str!("../fixtures/postgresql-11.sql"),
+    },
+    Kept {
+        step: 12,
+        sqlite: include_str!("../fixtures/sqlite-12.sql"),
+        postgresql: include_str!("../fixtures/postgresql-12.sql"),
     },
 ];
 

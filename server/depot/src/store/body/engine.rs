@@ -11,6 +11,7 @@ mod chain_check;
 mod chains;
 mod claims;
 mod clocks;
+mod deliveries;
 mod dump;
 mod entities;
 mod events;
@@ -65,8 +66,9 @@ use crate::account::{
 };
 use crate::chain_memory::Expected;
 use crate::event::{
-    ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryTaker, DueHook, Event, EventDelivery,
-    EventFilter, EventId, Hook, HookId, HookUpdate, NewEvent, NewHook, SealedHook, Told, Unreached,
+    ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryTaker, DueDelivery, DueHook, Event,
+    EventDelivery, EventFilter, EventId, Hook, HookId, HookUpdate, NewEvent, NewHook, SealedHook,
+    Told, Unreached,
 };
 use crate::expectation::{
     DayContent, DayEnd, DayKey, DayLook, ExpectationDay, ExpectationPlan, ExpectationStanding,

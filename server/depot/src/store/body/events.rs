@@ -1,7 +1,4 @@
-//! Events and their deliveries, as rows.
-//!
-//! A delivery is sent by whoever has its lease, and of one hook and subject only the
-//! first that is due is given to anybody: so a receiver hears of one thing in its order.
+//! Events, as rows: what is made of entries, and what is asked for.
 
 use std::collections::HashMap;
 
@@ -10,14 +7,10 @@ use serde_json::{Map, Value};
 
 use super::files::bigint;
 use super::hooks::kinds_of;
-use super::{Conn, StoreError, following, journal};
-use crate::event::{
-    About, ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryState, DeliveryTaker, DueHook,
-    Event, EventDelivery, EventFilter, EventId, EventKind, GIVE_UP_AFTER, HookId, MAX_EVENT_PAGE,
-    NewEvent, Reach, Told, Unreached,
-};
-use crate::journal::{Follower, JournalKind, NewEntry, Outcome};
-use crate::{EntityId, HookName, NodeId};
+use super::{Conn, StoreError, deliveries, following, journal};
+use crate::EntityId;
+use crate::event::{About, Event, EventFilter, EventId, EventKind, MAX_EVENT_PAGE, NewEvent, Told};
+use crate::journal::{Follower, NewEntry};
 
 /// So many refused logins of an account within this time are told...
 const REFUSALS: i64 = 5;
@@ -29,7 +22,7 @@ const REFUSED_AGAIN_US: i64 = 3_600 * 1_000_000;
 /// steps of weeks.
 const ONCE_KEPT_US: i64 = 400 * 86_400 * 1_000_000;
 
-fn broken(table: &'static str, id: i64, what: &'static str) -> StoreError {
+pub(super) fn broken(table: &'static str, id: i64, what: &'static str) -> StoreError {
     StoreError::Corrupt { table, id, what }
 }
 
@@ -47,11 +40,12 @@ impl Listener {
     }
 }
 
+/// Those who are told now; their rows are held until the transaction ends.
 async fn listeners(conn: &mut Conn) -> Result<Vec<Listener>, StoreError> {
-    let rows: Vec<(i64, Option<i64>, String)> = sqlx::query_as(
+    let rows: Vec<(i64, Option<i64>, String)> = sqlx::query_as(row_locked!(
         "SELECT id, entity_id, kinds FROM hooks WHERE enabled = 1 AND removed_at_us IS NULL \
-         ORDER BY id",
-    )
+         ORDER BY id"
+    ))
     .fetch_all(conn)
     .await?;
     rows.into_iter()
@@ -86,17 +80,7 @@ async fn write_event(
     .await?;
     let Some((id,)) = row else { return Ok(false) };
     for listener in listeners.iter().filter(|listener| listener.hears(event)) {
-        sqlx::query(
-            "INSERT INTO deliveries (hook_id, event_id, subject, state, not_before_us, \
-             give_up_at_us) VALUES ($1, $2, $3, 'due', $4, $5)",
-        )
-        .bind(listener.id)
-        .bind(id)
-        .bind(event.subject_key())
-        .bind(now.as_micros())
-        .bind(now.saturating_add(GIVE_UP_AFTER).as_micros())
-        .execute(&mut *conn)
-        .await?;
+        deliveries::write_delivery(conn, listener.id, id, event, now).await?;
     }
     Ok(true)
 }
@@ -171,7 +155,6 @@ async fn event_of(
         None => None,
     };
     let mut detail = told.detail.clone();
-    let mut once = None;
     let subject = match &told.about {
         About::File {
             home,
@@ -194,11 +177,7 @@ async fn event_of(
         About::Flow { flow } => format!("flow:{flow}"),
         About::Login { account } => {
             // Asked first: who tries passwords makes many entries, and one is told.
-            let once_an_hour = format!(
-                "login.refused:{account}:{}",
-                told.at.as_micros().div_euclid(REFUSED_AGAIN_US)
-            );
-            if was_told(conn, &once_an_hour).await? {
+            if refusals_were_told(conn, account, told.at).await? {
                 return Ok(None);
             }
             let Some(refusals) = refusals(conn, account, told.at).await? else {
@@ -207,8 +186,7 @@ async fn event_of(
             detail.insert("refusals".to_owned(), refusals.into());
             let within_s = REFUSALS_WITHIN_US / 1_000_000;
             detail.insert("within_s".to_owned(), within_s.into());
-            once = Some(once_an_hour);
-            format!("account:{account}")
+            account_subject(account)
         }
     };
     Ok(Some(NewEvent {
@@ -216,16 +194,31 @@ async fn event_of(
         kind: told.kind,
         entity: entity.map(EntityId),
         subject,
-        once,
+        once: None,
         detail,
     }))
 }
 
-async fn was_told(conn: &mut Conn, once: &str) -> Result<bool, StoreError> {
-    let (told,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM events WHERE once = $1")
-        .bind(once.to_owned())
-        .fetch_one(conn)
-        .await?;
+fn account_subject(account: &str) -> String {
+    format!("account:{account}")
+}
+
+/// Whether refused logins of the account were told within [`REFUSED_AGAIN_US`]; nodes do
+/// not have the very same time, so that it may also be a moment later.
+async fn refusals_were_told(
+    conn: &mut Conn,
+    account: &str,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
+    let (told,): (i64,) = sqlx::query_as(
+        "SELECT COUNT(*) FROM events WHERE kind = 'login.refused' AND subject = $1 \
+         AND at_us > $2 AND at_us < $3",
+    )
+    .bind(account_subject(account))
+    .bind(at.as_micros().saturating_sub(REFUSED_AGAIN_US))
+    .bind(at.as_micros().saturating_add(REFUSED_AGAIN_US))
+    .fetch_one(conn)
+    .await?;
     Ok(told > 0)
 }
 
@@ -289,9 +282,9 @@ pub(crate) async fn tell_once(
     Ok(Some(()))
 }
 
-type EventColumns = (i64, i64, String, Option<String>, String, String);
+pub(super) type EventColumns = (i64, i64, String, Option<String>, String, String);
 
-fn event_row(columns: EventColumns) -> Result<Event, StoreError> {
+pub(super) fn event_row(columns: EventColumns) -> Result<Event, StoreError> {
     let (id, at, kind, entity, subject, detail) = columns;
     let broken = |what| broken("events", id, what);
     let detail: Map<String, Value> = serde_json::from_str(&detail).map_err(|_| broken("detail"))?;
@@ -345,270 +338,6 @@ pub(crate) async fn events(
         events.reverse();
     }
     Ok(events)
-}
-
-/// Hooks to which something is to be sent now.
-pub(crate) async fn hooks_due(conn: &mut Conn, now: Timestamp) -> Result<Vec<DueHook>, StoreError> {
-    let rows: Vec<(i64, i64)> = sqlx::query_as(
-        "SELECT h.id, h.version FROM hooks h WHERE h.enabled = 1 AND h.removed_at_us IS NULL \
-         AND EXISTS (SELECT 1 FROM deliveries d WHERE d.hook_id = h.id AND d.state = 'due' \
-         AND d.not_before_us <= $1) ORDER BY h.id",
-    )
-    .bind(now.as_micros())
-    .fetch_all(conn)
-    .await?;
-    let due = |(id, version)| DueHook {
-        id: HookId(id),
-        version,
-    };
-    Ok(rows.into_iter().map(due).collect())
-}
-
-type ClaimColumns = (i64, i64, i64, i64, String, Option<String>, String, String);
-
-/// Takes deliveries of a hook: the oldest first, of each subject the first alone, and
-/// none of a subject of which one is out. None at all when the hook has changed since.
-pub(crate) async fn claim_deliveries(
-    conn: &mut Conn,
-    taker: &DeliveryTaker,
-    hook: DueHook,
-    limit: usize,
-) -> Result<Vec<ClaimedDelivery>, StoreError> {
-    let rows: Vec<ClaimColumns> = sqlx::query_as(skip_locked!(
-        "SELECT d.id, d.attempts, v.id, v.at_us, v.kind, e.name, v.subject, v.detail \
-         FROM deliveries d JOIN events v ON v.id = d.event_id \
-         LEFT JOIN entities e ON e.id = v.entity_id \
-         WHERE d.hook_id = $1 AND d.state = 'due' AND d.not_before_us <= $2 \
-         AND COALESCE(d.lease_until_us, 0) <= $2 AND NOT EXISTS \
-         (SELECT 1 FROM deliveries o WHERE o.hook_id = d.hook_id AND o.subject = d.subject \
-         AND o.state = 'due' AND o.id <> d.id \
-         AND (o.event_id < d.event_id OR COALESCE(o.lease_until_us, 0) > $2)) \
-         AND EXISTS (SELECT 1 FROM hooks h WHERE h.id = d.hook_id AND h.version = $4 \
-         AND h.enabled = 1 AND h.removed_at_us IS NULL) ORDER BY d.event_id LIMIT $3",
-        "d"
-    ))
-    .bind(hook.id.0)
-    .bind(taker.now.as_micros())
-    .bind(bigint(limit as u64))
-    .bind(hook.version)
-    .fetch_all(&mut *conn)
-    .await?;
-    let mut claimed = Vec::with_capacity(rows.len());
-    for (id, attempts, event, at, kind, entity, subject, detail) in rows {
-        let row: Option<(i64,)> = sqlx::query_as(
-            "UPDATE deliveries SET token = token + 1, node_id = $2, lease_until_us = $3 \
-             WHERE id = $1 AND state = 'due' AND COALESCE(lease_until_us, 0) <= $4 \
-             RETURNING token",
-        )
-        .bind(id)
-        .bind(taker.node.as_str().to_owned())
-        .bind(taker.lease_until.as_micros())
-        .bind(taker.now.as_micros())
-        .fetch_optional(&mut *conn)
-        .await?;
-        let Some((token,)) = row else { continue };
-        claimed.push(ClaimedDelivery {
-            id: DeliveryId(id),
-            token,
-            event: event_row((event, at, kind, entity, subject, detail))?,
-            attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-        });
-    }
-    Ok(claimed)
-}
-
-/// The receiver has it; false when somebody else has the delivery.
-pub(crate) async fn delivered(
-    conn: &mut Conn,
-    id: DeliveryId,
-    token: i64,
-    status: u16,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query(
-        "UPDATE deliveries SET state = 'done', attempts = attempts + 1, last_status = $3, \
-         last_error = NULL, lease_until_us = NULL, ended_at_us = $4 \
-         WHERE id = $1 AND token = $2 AND state = 'due'",
-    )
-    .bind(id.0)
-    .bind(token)
-    .bind(i64::from(status))
-    .bind(now.as_micros())
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// The receiver does not have it: it is tried again, or given up when its time is over.
-/// Where there was no answer at all, others of the hook whose time is over are given up
-/// with it: each of them would have to wait for its own try.
-pub(crate) async fn not_delivered(
-    conn: &mut Conn,
-    tried: &Unreached,
-) -> Result<DeliveryOutcome, StoreError> {
-    let failure = &tried.failure;
-    let status = match failure.reach {
-        Reach::Answered { status } => Some(i64::from(status)),
-        Reach::Unanswered => None,
-    };
-    let row: Option<(i64, i64, String)> = sqlx::query_as(
-        "UPDATE deliveries SET attempts = attempts + 1, last_status = $3, last_error = $4, \
-         lease_until_us = NULL, not_before_us = $5, \
-         state = CASE WHEN give_up_at_us <= $6 THEN 'dead' ELSE 'due' END, \
-         ended_at_us = CASE WHEN give_up_at_us <= $6 THEN $6 ELSE NULL END \
-         WHERE id = $1 AND token = $2 AND state = 'due' RETURNING hook_id, event_id, state",
-    )
-    .bind(tried.id.0)
-    .bind(tried.token)
-    .bind(status)
-    .bind(crate::journal::bounded(failure.cause.clone()))
-    .bind(failure.again_at.as_micros())
-    .bind(tried.now.as_micros())
-    .fetch_optional(&mut *conn)
-    .await?;
-    let Some((hook, event, state)) = row else {
-        return Ok(DeliveryOutcome::Lost);
-    };
-    if state != DeliveryState::Dead.as_str() {
-        return Ok(DeliveryOutcome::Again);
-    }
-    let mut deliveries = 1;
-    if failure.reach == Reach::Unanswered {
-        deliveries += sqlx::query(
-            "UPDATE deliveries SET state = 'dead', last_error = $3, ended_at_us = $2 \
-             WHERE hook_id = $1 AND state = 'due' AND give_up_at_us <= $2 \
-             AND COALESCE(lease_until_us, 0) <= $2",
-        )
-        .bind(hook)
-        .bind(tried.now.as_micros())
-        .bind(crate::journal::bounded(failure.cause.clone()))
-        .execute(&mut *conn)
-        .await?
-        .rows_affected();
-    }
-    let (name,): (String,) = sqlx::query_as("SELECT name FROM hooks WHERE id = $1")
-        .bind(hook)
-        .fetch_one(&mut *conn)
-        .await?;
-    let entry = NewEntry::new(
-        tried.now,
-        JournalKind::System,
-        "event.undelivered",
-        &tried.node,
-    )
-    .outcome(Outcome::Failed)
-    .with("hook", name)
-    .with("event", event)
-    .with("deliveries", deliveries)
-    .with("why", failure.cause.clone());
-    journal::append(conn, &entry).await?;
-    Ok(DeliveryOutcome::GivenUp { deliveries })
-}
-
-/// Lets go of what a process of this node before this one was sending when it died.
-pub(crate) async fn release_deliveries(
-    conn: &mut Conn,
-    node: &NodeId,
-    now: Timestamp,
-) -> Result<u64, StoreError> {
-    let done = sqlx::query(
-        "UPDATE deliveries SET lease_until_us = NULL WHERE node_id = $1 AND state = 'due' \
-         AND lease_until_us > $2",
-    )
-    .bind(node.as_str().to_owned())
-    .bind(now.as_micros())
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
-}
-
-/// Deliveries that were given up are due again, all of the hook's or of one event.
-/// Returns how many.
-pub(crate) async fn send_again(
-    conn: &mut Conn,
-    hook: HookId,
-    event: Option<EventId>,
-    now: Timestamp,
-    entry: &NewEntry,
-) -> Result<u64, StoreError> {
-    let done = sqlx::query(
-        "UPDATE deliveries SET state = 'due', attempts = 0, not_before_us = $3, \
-         give_up_at_us = $4, ended_at_us = NULL \
-         WHERE hook_id = $1 AND state = 'dead' AND ($2 = 0 OR event_id = $2)",
-    )
-    .bind(hook.0)
-    .bind(event.map_or(0, |event| event.0))
-    .bind(now.as_micros())
-    .bind(now.saturating_add(GIVE_UP_AFTER).as_micros())
-    .execute(&mut *conn)
-    .await?;
-    let deliveries = done.rows_affected();
-    if deliveries > 0 {
-        let entry = entry.clone().with("deliveries", deliveries);
-        journal::append(conn, &entry).await?;
-    }
-    Ok(deliveries)
-}
-
-type DeliveryColumns = (
-    i64,
-    String,
-    String,
-    i64,
-    i64,
-    Option<i64>,
-    Option<String>,
-    Option<i64>,
-    i64,
-    i64,
-    String,
-    Option<String>,
-    String,
-    String,
-);
-
-fn delivery_row(columns: DeliveryColumns) -> Result<(DeliveryId, EventDelivery), StoreError> {
-    let (id, hook, state, attempts, not_before, status, error, ended, event, at, ..) = columns;
-    let (.., kind, entity, subject, detail) = columns;
-    let broken = |what| broken("deliveries", id, what);
-    let delivery = EventDelivery {
-        event: event_row((event, at, kind, entity, subject, detail))?,
-        hook: hook.parse().map_err(|_| broken("hook"))?,
-        state: state.parse().map_err(|_| broken("state"))?,
-        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-        not_before: Timestamp::from_micros(not_before),
-        last_status: status.and_then(|status| u16::try_from(status).ok()),
-        last_error: error,
-        ended_at: ended.map(Timestamp::from_micros),
-    };
-    Ok((DeliveryId(id), delivery))
-}
-
-/// What hooks do not have: what is due, and what was given up; the oldest first, behind
-/// this event and delivery.
-pub(crate) async fn undelivered(
-    conn: &mut Conn,
-    hook: Option<&HookName>,
-    after: (EventId, DeliveryId),
-    limit: usize,
-) -> Result<Vec<(DeliveryId, EventDelivery)>, StoreError> {
-    let rows: Vec<DeliveryColumns> = sqlx::query_as(
-        "SELECT d.id, h.name, d.state, d.attempts, d.not_before_us, d.last_status, d.last_error, \
-         d.ended_at_us, v.id, v.at_us, v.kind, e.name, v.subject, v.detail \
-         FROM deliveries d JOIN hooks h ON h.id = d.hook_id JOIN events v ON v.id = d.event_id \
-         LEFT JOIN entities e ON e.id = v.entity_id \
-         WHERE d.id IN (SELECT id FROM deliveries WHERE state = 'due' \
-         UNION ALL SELECT id FROM deliveries WHERE state = 'dead') AND ($1 = '' OR h.name = $1) \
-         AND (d.event_id > $2 OR (d.event_id = $2 AND d.id > $3)) \
-         ORDER BY d.event_id, d.id LIMIT $4",
-    )
-    .bind(hook.map_or_else(String::new, ToString::to_string))
-    .bind(after.0.0)
-    .bind(after.1.0)
-    .bind(bigint(limit.min(MAX_EVENT_PAGE) as u64))
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter().map(delivery_row).collect()
 }
 
 /// Forgets events from before this moment, with what was delivered or given up of them.

@@ -3,7 +3,7 @@
 use layover_retention::Timestamp;
 
 use super::sessions::note_change;
-use super::{Conn, StoreError};
+use super::{Conn, StoreError, journal};
 use crate::HookName;
 use crate::event::{
     EventKind, Hook, HookAddresses, HookId, HookPlain, HookTarget, HookUpdate, MAX_HOOKS, NewHook,
@@ -143,7 +143,7 @@ pub(crate) async fn set_hook(
     }
     sqlx::query(
         "UPDATE deliveries SET not_before_us = $2 \
-         WHERE hook_id = $1 AND state = 'due' AND not_before_us > $2",
+         WHERE hook_id = $1 AND is_head = 1 AND not_before_us > $2",
     )
     .bind(update.id.0)
     .bind(now.as_micros())
@@ -171,7 +171,42 @@ pub(crate) async fn enable_hook(
     if done.rows_affected() == 0 {
         return Ok(None);
     }
+    if enabled {
+        wake(conn, hook, entry.at).await?;
+    }
     note_change(conn, entry).await?;
+    Ok(Some(()))
+}
+
+/// Whatever is due for a hook is tried soon, also by nodes that leave it alone because it
+/// did not answer: they see that its version is another.
+pub(super) async fn wake(conn: &mut Conn, hook: HookId, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("UPDATE hooks SET version = version + 1 WHERE id = $1")
+        .bind(hook.0)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        "UPDATE deliveries SET not_before_us = $2 \
+         WHERE hook_id = $1 AND is_head = 1 AND not_before_us > $2",
+    )
+    .bind(hook.0)
+    .bind(now.as_micros())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// It was tried out, and answers. `None` when it is gone.
+pub(crate) async fn note_test(
+    conn: &mut Conn,
+    hook: HookId,
+    entry: &NewEntry,
+) -> Result<Option<()>, StoreError> {
+    if hook_at(conn, hook).await?.is_none() {
+        return Ok(None);
+    }
+    wake(conn, hook, entry.at).await?;
+    journal::append(conn, entry).await?;
     Ok(Some(()))
 }
 
@@ -274,7 +309,7 @@ pub(crate) async fn hooks(
         hook.dead = u64::try_from(dead).unwrap_or(0);
         let failing: Option<(i64, Option<String>)> = sqlx::query_as(
             "SELECT attempts, last_error FROM deliveries \
-             WHERE hook_id = $1 AND state = 'due' AND attempts > 0 ORDER BY event_id LIMIT 1",
+             WHERE hook_id = $1 AND is_head = 1 AND attempts > 0 ORDER BY not_before_us, event_id LIMIT 1",
         )
         .bind(hook.id.0)
         .fetch_optional(&mut *conn)
