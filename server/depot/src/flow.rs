@@ -22,6 +22,6 @@ pub use record::{
     ClaimedRun, FlowFile, FlowFileId, FlowFileState, FlowRun, FlowRunId, FlowStanding, MovedFile,
     NotMoved, RunCause, RunReport, RunState, UnmovedFile,
 };
-pub use runs::{FlowRuns, RUN_LEASE, RunLost, WhyLost};
+pub use runs::{FlowRuns, LONGEST_RETRY_WAIT, RUN_LEASE, RunLost, WhyLost};
 pub use schedule::Schedule;
 pub(crate) use schedule::{bits, once_in, zone_of};

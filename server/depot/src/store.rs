@@ -396,7 +396,8 @@ macro_rules! store_doors {
             judge expectations::remove_expectation(name: &ExpectationName, entry: &NewEntry) -> Option<()>;
             read expectations::expectations_to_plan(now: Timestamp, limit: usize) -> Vec<ExpectationStanding>;
             write expectations::plan_expectations(plans: &[ExpectationPlan], now: Timestamp) -> u64;
-            read expectations::days_to_look_at(now: Timestamp, limit: usize) -> Vec<DayLook>;
+            write expectations::forget_days_to_come(names: &[ExpectationName], behind: Timestamp) -> u64;
+            read expectations::days_to_look_at(now: Timestamp, latest: Timestamp, limit: usize) -> Vec<DayLook>;
             single expectations::hold_day(key: &DayKey, seen: Timestamp, until: Timestamp) -> bool;
             judge expectations::end_day(end: &DayEnd) -> Option<()>;
             read expectations::days_of(name: &ExpectationName, limit: usize) -> Vec<ExpectationDay>;

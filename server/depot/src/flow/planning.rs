@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use layover_retention::Timestamp;
+use layover_retention::{MAX_DATABASE_DIFFERENCE, Timestamp};
 
 use super::record::{FlowStanding, RunPlan};
 use super::runs::FlowRuns;
@@ -38,6 +38,36 @@ impl FlowRuns {
             }
         }
     }
+
+    /// Brings the next firings back that a clock which was ahead has put too far away:
+    /// what is to come comes at its time. A moment that fired then does not fire again.
+    /// Returns how many flows that were. It looks at every flow.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn bring_back(&self) -> Result<u64, StoreError> {
+        let (store, now) = (&self.holdings.store, self.holdings.now());
+        let standing = store.flows(None).await?;
+        let far = standing.iter().filter(|flow| is_too_far(flow, now));
+        let plans: Vec<_> = far.map(|flow| plan_of(flow, now)).collect();
+        for some in plans.chunks(PLANS_AT_ONCE) {
+            store.plan_runs(some).await?;
+        }
+        Ok(plans.len() as u64)
+    }
+}
+
+/// Whether a schedule is due later than any node whose clock is right can have said.
+fn is_too_far(standing: &FlowStanding, now: Timestamp) -> bool {
+    let schedule = schedule_of(&standing.definition, standing.entity_zone.as_deref());
+    let latest = schedule.and_then(|schedule| {
+        let now = now.saturating_add(MAX_DATABASE_DIFFERENCE);
+        schedule.next_after(now)
+    });
+    standing
+        .next_due
+        .zip(latest)
+        .is_some_and(|(due, latest)| due > latest)
 }
 
 /// The schedule of a flow that runs by itself; none: it does not.
@@ -59,9 +89,10 @@ fn plan_of(standing: &FlowStanding, now: Timestamp) -> RunPlan {
         .as_ref()
         .zip(due)
         .and_then(|(schedule, due)| fires(schedule, due, flow.rules.catch_up, now));
-    // What is changed counts from the change on, even when nobody planned it at once.
+    // What is changed counts from the change on, even when nobody planned it at once;
+    // the clock may have been ahead.
     let from = match (due, standing.plan_from) {
-        (None, Some(from)) => from,
+        (None, Some(from)) => from.min(now),
         _ => now,
     };
     RunPlan {
@@ -145,6 +176,42 @@ mod tests {
         let plan = plan_of(&changed, at("2026-11-22T08:00:03Z"));
         assert_eq!(plan.fire, None);
         assert_eq!(plan.next_due, Some(at("2026-11-22T08:00:00Z")));
+    }
+
+    #[test]
+    fn a_change_by_a_clock_that_was_ahead_counts_from_now_on() {
+        let changed = FlowStanding {
+            plan_from: Some(at("2026-11-28T07:00:00Z")),
+            next_due: None,
+            ..standing(|_| {})
+        };
+        let plan = plan_of(&changed, at("2026-11-22T07:00:00Z"));
+        assert_eq!(plan.next_due, Some(at("2026-11-22T08:00:00Z")));
+    }
+
+    #[test]
+    fn a_firing_is_too_far_away_when_no_clock_that_is_right_can_have_planned_it() {
+        let now = at("2026-11-22T07:58:59Z");
+        for (due, too_far) in [
+            ("2026-11-22T08:00:00Z", false),
+            ("2026-11-23T08:00:00Z", true),
+        ] {
+            let standing = FlowStanding {
+                next_due: Some(at(due)),
+                ..standing(|_| {})
+            };
+            assert_eq!(is_too_far(&standing, now), too_far, "{due}");
+        }
+        // Another node may be as far ahead as this, and has let it fire.
+        let fired = FlowStanding {
+            next_due: Some(at("2026-11-23T08:00:00Z")),
+            ..standing(|_| {})
+        };
+        assert!(!is_too_far(&fired, at("2026-11-22T07:59:00Z")));
+        assert!(!is_too_far(
+            &standing(|flow| flow.schedule_cron = None),
+            now
+        ));
     }
 
     #[test]

@@ -246,7 +246,8 @@ pub struct FlowFile {
     pub state: FlowFileState,
     /// How often it was tried.
     pub attempts: u32,
-    /// It is not tried sooner.
+    /// It is not tried sooner, as far as a clock that was right said so; see
+    /// [`FlowFile::waits`].
     pub not_before: Timestamp,
     /// The name that it has, or gets, where it goes.
     pub target: Option<Vec<u8>>,
@@ -393,4 +394,8 @@ pub(crate) struct RunTaker {
     pub(crate) node: NodeId,
     pub(crate) now: Timestamp,
     pub(crate) lease_until: Timestamp,
+    /// No lease ends later: one that does was given by a clock that was ahead.
+    pub(crate) latest_lease: Timestamp,
+    /// The same of runs that wait for another try.
+    pub(crate) latest_retry: Timestamp,
 }

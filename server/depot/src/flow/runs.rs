@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use layover_retention::Timestamp;
+use layover_retention::{MAX_DATABASE_DIFFERENCE, Timestamp};
 
 use super::key::{FileKey, SourceFacts};
 use super::record::{
@@ -21,6 +21,10 @@ use crate::{Depot, FlowName, Leaving};
 /// with a full disk or a database that does not answer, shorter than anybody waits for
 /// a file.
 pub const RUN_LEASE: Duration = Duration::from_secs(60);
+
+/// No try of a run or a file is put off for longer: an hour after a partner's server is
+/// back, its files move. What is to wait for longer was put off by a clock that was ahead.
+pub const LONGEST_RETRY_WAIT: Duration = Duration::from_secs(3_600);
 
 /// Runs that are forgotten in one transaction.
 const PRUNED_AT_ONCE: usize = 1_000;
@@ -76,10 +80,13 @@ impl FlowRuns {
     /// The database is away.
     pub async fn claim(&self, limit: usize) -> Result<Vec<ClaimedRun>, StoreError> {
         let now = self.holdings.now();
+        let lease_until = now.saturating_add(RUN_LEASE);
         let taker = RunTaker {
             node: self.holdings.node.clone(),
             now,
-            lease_until: now.saturating_add(RUN_LEASE),
+            lease_until,
+            latest_lease: lease_until.saturating_add(MAX_DATABASE_DIFFERENCE),
+            latest_retry: latest_retry(now),
         };
         self.holdings.store.claim_runs(&taker, limit).await
     }
@@ -483,6 +490,22 @@ impl FlowRuns {
                 return Ok(gone);
             }
         }
+    }
+}
+
+/// Until when something may wait for its next try; what is said to wait for longer was
+/// put off by a clock that was ahead, and does not wait.
+fn latest_retry(now: Timestamp) -> Timestamp {
+    now.saturating_add(LONGEST_RETRY_WAIT)
+        .saturating_add(MAX_DATABASE_DIFFERENCE)
+}
+
+impl FlowFile {
+    /// Whether it failed, and is not to be tried again yet.
+    #[must_use]
+    pub fn waits(&self, now: Timestamp) -> bool {
+        let is_to_come = self.not_before > now && self.not_before <= latest_retry(now);
+        self.state == FlowFileState::Failed && is_to_come
     }
 }
 

@@ -55,7 +55,9 @@ pub(super) async fn write_flow(
             "INSERT INTO flow_runs (flow, cause, scheduled_for_us, not_before_us, state) \
              VALUES ($1, 'arrival', $2, $2, 'due') \
              ON CONFLICT (flow, cause) WHERE state = 'due' AND cause IN ('arrival', 'retry') \
-             DO NOTHING",
+             DO UPDATE SET not_before_us = CASE \
+             WHEN EXCLUDED.not_before_us < flow_runs.not_before_us \
+             THEN EXCLUDED.not_before_us ELSE flow_runs.not_before_us END",
         )
         .bind(flow.name.to_string())
         .bind(now.as_micros())
@@ -272,7 +274,9 @@ pub(super) fn arrival_step(home: HomeId, folder: &VirtualPath, now: Timestamp) -
          SELECT a.flow, 'arrival', $3, $3, 'due' FROM flow_arrivals a \
          WHERE a.home_id = $1 AND a.folder = $2 ORDER BY a.flow \
          ON CONFLICT (flow, cause) WHERE state = 'due' AND cause IN ('arrival', 'retry') \
-         DO UPDATE SET state = 'due'",
+         DO UPDATE SET not_before_us = CASE \
+         WHEN EXCLUDED.not_before_us < flow_runs.not_before_us \
+         THEN EXCLUDED.not_before_us ELSE flow_runs.not_before_us END",
         [
             home.0.into(),
             folder.as_bytes().to_vec().into(),
@@ -340,14 +344,24 @@ pub(crate) async fn claim_runs(
     taker: &RunTaker,
     limit: usize,
 ) -> Result<Vec<ClaimedRun>, StoreError> {
+    // A clock that was ahead gave it: whoever has the run says so within a lease.
+    sqlx::query(
+        "UPDATE flow_runs SET lease_until_us = $1 WHERE state = 'running' AND lease_until_us > $2",
+    )
+    .bind(taker.lease_until.as_micros())
+    .bind(taker.latest_lease.as_micros())
+    .execute(&mut *conn)
+    .await?;
     // The row of the flow is the lock between nodes; who has it sees below, in a
-    // statement of its own, what others did before.
+    // statement of its own, what others did before. What is due is due, whatever the clock
+    // said then; what is tried again waits, for as long as anything may.
     let rows: Vec<ClaimColumns> = sqlx::query_as(skip_locked!(
         "SELECT r.id, r.flow, r.cause, r.scheduled_for_us, f.definition, e.name, e.time_zone, \
          r.state, f.census, f.census_at_us FROM flow_runs r JOIN flow_definitions f ON f.name = r.flow \
          LEFT JOIN integrations i ON i.name = f.partner AND i.removed_at_us IS NULL \
          LEFT JOIN entities e ON e.id = i.entity_id \
-         WHERE (r.state = 'due' AND r.not_before_us <= $1 AND NOT EXISTS \
+         WHERE (r.state = 'due' AND (r.cause <> 'retry' OR r.not_before_us <= $1 \
+         OR r.not_before_us > $3) AND NOT EXISTS \
          (SELECT 1 FROM flow_runs o WHERE o.flow = r.flow AND o.state = 'running')) \
          OR (r.state = 'running' AND r.lease_until_us <= $1) \
          ORDER BY r.not_before_us, r.id LIMIT $2",
@@ -355,6 +369,7 @@ pub(crate) async fn claim_runs(
     ))
     .bind(taker.now.as_micros())
     .bind(bigint(limit as u64))
+    .bind(taker.latest_retry.as_micros())
     .fetch_all(&mut *conn)
     .await?;
     let mut claimed = Vec::new();
