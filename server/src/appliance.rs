@@ -597,6 +597,8 @@ impl Appliance {
             engine: Engine::new(depot, courier, Arc::clone(&clock), surroundings),
             clock,
             slots: Arc::new(Semaphore::new(most)),
+            most,
+            ended: Arc::default(),
             tasks: self.stop.job_tasks.clone(),
             stop: self.stop.jobs.clone(),
             keep: settings.journal.keep.as_duration(),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_client::flow::Engine;
-use layover_depot::{ClaimedRun, FlowRuns, RunLost, WhyLost, timer};
+use layover_depot::{ClaimedRun, FlowRuns, RunLost, RunSlots, WhyLost, timer};
 use layover_retention::Clock;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +32,9 @@ pub(crate) struct FlowRunner {
     pub(crate) clock: Arc<dyn Clock>,
     /// A run each, `[outbound] max_concurrent` of them.
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) most: usize,
+    /// A run has ended.
+    pub(crate) ended: Arc<Notify>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     /// Runs are remembered as long as the journal.
@@ -46,17 +49,24 @@ impl FlowRunner {
         let period = timer::sleep_by(&*self.clock, LOOK_EVERY);
         tokio::pin!(period);
         while !self.stop.is_cancelled() {
-            let free = self.slots.available_permits();
-            if free == 0 {
+            let slots = RunSlots {
+                all: self.most,
+                free: self.slots.available_permits(),
+            };
+            let claimed = match slots.free {
+                0 => Vec::new(),
+                _ => self.runs.claim(slots).await?,
+            };
+            if claimed.is_empty() {
+                if slots.free == self.most {
+                    return Ok(());
+                }
+                // What waits for a slot, or for its integration's share of them.
                 tokio::select! {
-                    _ = self.slots.acquire() => continue,
+                    () = self.ended.notified() => continue,
                     () = &mut period => return Ok(()),
                     () = self.stop.cancelled() => return Ok(()),
                 }
-            }
-            let claimed = self.runs.claim(free).await?;
-            if claimed.is_empty() {
-                return Ok(());
             }
             for run in claimed {
                 // Nobody else takes slots.
@@ -69,8 +79,8 @@ impl FlowRunner {
 
     fn begin(&self, run: ClaimedRun, slot: OwnedSemaphorePermit) {
         let (engine, runs, stop) = (self.engine.clone(), self.runs.clone(), self.stop.clone());
+        let over = Arc::clone(&self.ended);
         self.tasks.spawn(async move {
-            let _slot = slot;
             let flow = &run.definition.name;
             let ended = tokio::select! {
                 ended = engine.run(&run) => ended,
@@ -87,6 +97,8 @@ impl FlowRunner {
                     "a run of flow `{flow}` could not be recorded; it is taken over when its lease ends"
                 ),
             }
+            drop(slot);
+            over.notify_one();
         });
     }
 

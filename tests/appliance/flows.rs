@@ -8,6 +8,7 @@ mod full;
 mod killed;
 mod relay;
 mod schedule;
+mod sharing;
 mod sources;
 
 use std::collections::BTreeMap;

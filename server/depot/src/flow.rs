@@ -20,7 +20,7 @@ pub(crate) use record::{
 };
 pub use record::{
     ClaimedRun, FlowFile, FlowFileId, FlowFileState, FlowRun, FlowRunId, FlowStanding, MovedFile,
-    NotMoved, RunCause, RunReport, RunState, UnmovedFile,
+    NotMoved, RunCause, RunReport, RunSlots, RunState, UnmovedFile,
 };
 pub use runs::{FlowRuns, LONGEST_RETRY_WAIT, RUN_LEASE, RunLost, WhyLost};
 pub use schedule::Schedule;

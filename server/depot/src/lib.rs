@@ -113,8 +113,8 @@ pub use figures::{
 pub use flow::{
     CENSUS_EVERY, CENSUSES_KEPT, ClaimedRun, FileKey, FlowFile, FlowFileId, FlowFileState, FlowRun,
     FlowRunId, FlowRuns, FlowStanding, LONGEST_RETRY_WAIT, MISSED_AFTER, MovedFile, NotMoved,
-    RUN_LEASE, RunCause, RunLost, RunReport, RunState, Schedule, SeenSource, SourceFacts, UnmovedFile,
-    WhyLost,
+    RUN_LEASE, RunCause, RunLost, RunReport, RunSlots, RunState, Schedule, SeenSource, SourceFacts,
+    UnmovedFile, WhyLost,
 };
 pub use gate::{
     AdmitRefused, ConnectionSlot, FirstProof, Gate, GateOptions, LoginAttempt, LoginError,

@@ -364,7 +364,7 @@ macro_rules! store_doors {
             read flows::flows_to_plan(now: Timestamp, limit: usize) -> Vec<FlowStanding>;
             write flows::plan_runs(plans: &[RunPlan]) -> u64;
             judge flows::ask_run(flow: &FlowName, by: &str, now: Timestamp, entry: &NewEntry) -> Option<FlowRunId>;
-            write flows::claim_runs(taker: &RunTaker, limit: usize) -> Vec<ClaimedRun>;
+            write flows::claim_runs(taker: &RunTaker) -> Vec<ClaimedRun>;
             single flows::renew_run(held: RunToken, lease_until: Timestamp) -> bool;
             write flows::release_runs(node: &NodeId, now: Timestamp) -> u64;
             judge flows::end_run(held: RunToken, end: &RunEnd) -> Option<()>;

@@ -8,7 +8,7 @@ use layover_retention::{MAX_DATABASE_DIFFERENCE, Timestamp};
 use super::key::{FileKey, SourceFacts};
 use super::record::{
     ClaimedRun, FileDone, FileFailed, FlowFile, FlowFileId, FlowFileState, FlowRun, FoundFile,
-    MovedFile, NotMoved, RunReport, RunState, RunTaker, UnmovedFile,
+    MovedFile, NotMoved, RunCause, RunReport, RunSlots, RunState, RunTaker, UnmovedFile,
 };
 use crate::figures::Ending;
 use crate::holdings::Holdings;
@@ -74,21 +74,23 @@ impl Depot {
 }
 
 impl FlowRuns {
-    /// Takes up to `limit` runs that are due, and those whose node is silent.
+    /// Takes runs that are due, and those whose node is silent, as many as there are slots;
+    /// of one integration no more than its share. Empty when nothing is due that may begin.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn claim(&self, limit: usize) -> Result<Vec<ClaimedRun>, StoreError> {
+    pub async fn claim(&self, slots: RunSlots) -> Result<Vec<ClaimedRun>, StoreError> {
         let now = self.holdings.now();
         let lease_until = now.saturating_add(RUN_LEASE);
         let taker = RunTaker {
+            slots,
             node: self.holdings.node.clone(),
             now,
             lease_until,
             latest_lease: lease_until.saturating_add(MAX_DATABASE_DIFFERENCE),
             latest_retry: latest_retry(now),
         };
-        self.holdings.store.claim_runs(&taker, limit).await
+        self.holdings.store.claim_runs(&taker).await
     }
 
     /// Says that this node is still about the run.
@@ -212,6 +214,20 @@ impl FlowRuns {
     /// The database is away.
     pub async fn given_up(&self, flow: &FlowName) -> Result<Vec<SourceFacts>, StoreError> {
         self.holdings.store.dead_files(flow).await
+    }
+
+    /// Whether the run's flow was disabled since: no further file of it is to move. What an
+    /// operator asked for goes on.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn is_stopped(&self, run: &ClaimedRun) -> Result<bool, StoreError> {
+        if run.cause == RunCause::Manual {
+            return Ok(false);
+        }
+        let flow = &run.definition.name;
+        let standing = self.holdings.store.flows(Some(flow)).await?;
+        Ok(standing.iter().any(|flow| !flow.definition.enabled))
     }
 
     /// A file begins to move, towards this name; false when it has landed meanwhile.

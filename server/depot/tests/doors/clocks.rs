@@ -11,7 +11,7 @@ use layover_retention::{Clock, Timestamp};
 
 use crate::expectations::{crm, expect, look, told, upload};
 use crate::flow_files::{asked_run, begun};
-use crate::flows::{apply, flow};
+use crate::flows::{SLOTS, apply, flow};
 use crate::world::{DAY, PASSWORD, World, actor, at, worlds};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -30,7 +30,7 @@ async fn next_due(world: &World, name: &str) -> Option<Timestamp> {
 async fn work(world: &World) -> Vec<ClaimedRun> {
     let runs = world.depot.flow_runs();
     runs.plan().await.unwrap();
-    let claimed = runs.claim(8).await.unwrap();
+    let claimed = runs.claim(SLOTS).await.unwrap();
     for run in &claimed {
         let report = RunReport::default();
         runs.end(run, RunState::Done, report, None).await.unwrap();
@@ -130,7 +130,7 @@ async fn what_is_to_be_tried_again_waits_no_longer_than_anything_may() {
             let flow = &run.definition.name;
             let open = runs.open_files(flow).await.unwrap().remove(0);
             assert_eq!(open.waits(world.clock.now()), waits);
-            let claimed = runs.claim(8).await.unwrap();
+            let claimed = runs.claim(SLOTS).await.unwrap();
             assert_eq!(claimed.is_empty(), waits, "{claimed:?}");
             if waits {
                 world.clock.set(again);
@@ -155,16 +155,16 @@ async fn a_run_that_a_clock_ahead_has_lent_is_taken_over_after_a_lease_unless_it
         world.clock.set(november(21, "05:00"));
         let runs = world.depot.flow_runs();
         assert_eq!(
-            runs.claim(8).await.unwrap().len(),
+            runs.claim(SLOTS).await.unwrap().len(),
             0,
             "they may be at work"
         );
         runs.renew(&alive).await.unwrap();
         world.clock.advance(RUN_LEASE - Duration::from_secs(1));
         runs.renew(&alive).await.unwrap();
-        assert_eq!(runs.claim(8).await.unwrap().len(), 0);
+        assert_eq!(runs.claim(SLOTS).await.unwrap().len(), 0);
         world.clock.advance(Duration::from_secs(1));
-        let taken = runs.claim(8).await.unwrap();
+        let taken = runs.claim(SLOTS).await.unwrap();
         assert_eq!(taken.len(), 1);
         assert!(taken[0].taken_over && taken[0].id == dead.id);
         runs.renew(&alive).await.unwrap();

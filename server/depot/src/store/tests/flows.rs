@@ -3,8 +3,8 @@
 use super::{HERE, Node, THERE, account_row, entity, entry, household, ledger, path, rule, time};
 use crate::flow::{
     ClaimedRun, FileDone, FileFailed, FileKey, FlowFile, FlowFileId, FlowFileState, FlowLanding,
-    FlowRunId, FoundFile, RunCause, RunPlan, RunReport, RunState, RunTaker, RunToken, SeenSource,
-    SourceFacts,
+    FlowRunId, FoundFile, RunCause, RunPlan, RunReport, RunSlots, RunState, RunTaker, RunToken,
+    SeenSource, SourceFacts,
 };
 use crate::integration::{FlowDefinition, FlowRules, FlowTarget, IdempotencyMode};
 use crate::journal::{JournalFilter, JournalKind, MAX_JOURNAL_PAGE};
@@ -63,13 +63,17 @@ fn plan(flow: &FlowDefinition, version: i64, was_due: Option<i64>) -> RunPlan {
 
 pub(super) async fn claim(store: &Store, node: &Node, now: i64, limit: usize) -> Vec<ClaimedRun> {
     let taker = RunTaker {
+        slots: RunSlots {
+            all: 2 * limit,
+            free: limit,
+        },
         node: node.id(),
         now: time(now),
         lease_until: time(now + LEASE_S),
         latest_lease: time(now + 2 * LEASE_S),
         latest_retry: time(now + 3_600),
     };
-    store.claim_runs(&taker, limit).await.unwrap()
+    store.claim_runs(&taker).await.unwrap()
 }
 
 pub(super) fn end(state: RunState, again_at: Option<i64>, now: i64) -> RunEnd {
