@@ -6,6 +6,7 @@ mod days;
 mod failing;
 mod full;
 mod killed;
+mod mending;
 mod relay;
 mod schedule;
 mod sharing;

@@ -702,8 +702,27 @@ pub(super) async fn a_file_that_lands(store: &Store) {
     staging.landing = Some(landing(ids[1], &second, held));
     assert!(store.stage_at_once(&staging).await.unwrap());
     assert_eq!(open(store, &flow).await[0].state, FlowFileState::Landing);
+
+    // Its process dies, and the next run finds it at its source: it lands all the same,
+    // and is known when recovery has settled it.
+    let taken = claim(store, &HERE, 9_704 + LEASE_S, 8).await;
+    let next = taken.iter().find(|taken| taken.id == run.id).unwrap();
+    let again = store.plan_files(next.token(), &[found("y", 2)]).await;
+    assert_eq!(again.unwrap().unwrap(), ids[1..]);
+    let landing = open(store, &flow).await.remove(0);
+    assert_eq!(landing.state, FlowFileState::Landing);
+    assert_eq!(landing.hidden, Some(second.hidden.clone()));
+    assert!(store.is_landing(&second.hidden).await.unwrap());
+    let publication = Publication {
+        landed: Some(second.hidden.clone()),
+        ..ledger::publication(home, file, account, "/y")
+    };
+    assert!(store.publish(&publication).await.unwrap().is_some());
+    assert!(open(store, &flow).await.is_empty());
+    let begun = store.begin_file(next.token(), ids[1], b"y", time(9_705));
+    assert_eq!(begun.await.unwrap(), Some(false), "it has landed");
     store
-        .end_run(held, &end(RunState::Done, None, 9_703))
+        .end_run(next.token(), &end(RunState::Done, None, 9_706))
         .await
         .unwrap()
         .unwrap();
