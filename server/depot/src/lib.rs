@@ -158,7 +158,7 @@ pub use pattern::Pattern;
 pub use proxied::{Balancers, MAX_HEADER_BYTES, Proxied, ProxyHeaderFault, read_proxy_header};
 pub use recover::{RecoveryReport, SILENT_AFTER};
 pub use registry::{
-    Applied, Approved, Doing, Existing, FolderRule, HostKeyTrust, Registry, RegistryError,
+    Applied, Approved, Doing, Existing, FolderRule, HostKeyTrust, Refusal, Registry, RegistryError,
     RotationReport, SecretNote,
 };
 pub use rights::{
