@@ -205,6 +205,14 @@ fn homes_of_another_entity_and_locations_for_the_other_way_are_refused_unless_it
 }
 
 #[test]
+fn events_of_an_entity_that_is_not_there_are_a_mistake() {
+    let place = place();
+    let list = |entity| place.run(&["event", "list", "--entity", entity]);
+    list("nobody").refused(1, "no entity `nobody`");
+    list("acme").ok();
+}
+
+#[test]
 fn check_has_a_line_for_flows_and_one_for_hooks() {
     let place = place();
     let check = place.run(&["check"]);
