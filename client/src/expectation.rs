@@ -13,7 +13,7 @@ use std::time::Duration;
 use layover_depot::{
     Actor, DayQuestion, Depot, ExpectationLooks, ExpectationStanding, ExpectedPlace, FlowTarget,
     IntegrationName, LOOK_LEASE, LookLost, OpenDay, RegistryError, SeenFile, Sighting, SourceFacts,
-    StoreError, Verdict,
+    StoreError, Verdict, timer,
 };
 use layover_retention::{Clock, Timestamp};
 use tokio::sync::Semaphore;
@@ -139,8 +139,7 @@ impl Looker {
     /// Comes back only when the day is lost.
     async fn keep_lease(&self, day: &OpenDay) -> LookLost {
         loop {
-            let until = self.clock.now().saturating_add(LOOK_LEASE / RENEWALS);
-            self.clock.sleep_until(until).await;
+            timer::sleep_by(&*self.clock, LOOK_LEASE / RENEWALS).await;
             match self.looks.renew(day).await {
                 Ok(()) => {}
                 Err(LookLost::Lost) => return LookLost::Lost,
@@ -229,8 +228,7 @@ impl Looker {
             return Ok(Vec::new());
         }
         // What somebody is still writing is not there yet.
-        let until = self.clock.now().saturating_add(SECOND_LOOK_AFTER);
-        self.clock.sleep_until(until).await;
+        timer::sleep_by(&*self.clock, SECOND_LOOK_AFTER).await;
         let mut second = HashMap::new();
         if first.len() > ASKED_SINGLY {
             let again = fitting(question, partner, remote, folder).await?;

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_depot::{
-    ClaimedRun, Courier, Depot, FileKey, FlowDefinition, FlowDirection, FlowRuns, RunLost,
-    RunReport, RunState, SourceFacts,
+    ClaimedRun, Courier, Depot, FileKey, FlowDefinition, FlowDirection, FlowRuns, RUN_LEASE,
+    RunLost, RunReport, RunState, SourceFacts, timer,
 };
 use layover_retention::{Clock, Timestamp};
 
@@ -166,9 +166,7 @@ impl Engine {
     /// Comes back only when the run is lost.
     async fn keep_lease(&self, run: &ClaimedRun) -> RunLost {
         loop {
-            let pause = layover_depot::RUN_LEASE / RENEWALS;
-            let until = self.clock.0.now().saturating_add(pause);
-            self.clock.0.sleep_until(until).await;
+            timer::sleep_by(&*self.clock.0, RUN_LEASE / RENEWALS).await;
             match self.runs.renew(run).await {
                 Ok(()) => {}
                 Err(RunLost::Lost) => return RunLost::Lost,

@@ -28,7 +28,7 @@ use crate::clock_watch::ClockWatch;
 use crate::endings::{EndingBoard, Endings};
 use crate::events::{EventMaker, HookSender};
 use crate::expectations::{ExpectationWatch, LOOKS_AT_ONCE};
-use crate::flows::FlowRunner;
+use crate::flows::{BRING_BACK_EVERY, FlowRunner, PRUNE_EVERY};
 use crate::host_key::{self, HostKey, HostKeyError};
 use crate::jobs::{Job, JobBoard, JobStatus, drive};
 use crate::limits::raise_open_files;
@@ -38,6 +38,7 @@ use crate::options::{
     passive_port_survey, sftp_options,
 };
 use crate::outbound::surroundings;
+use crate::pace::Pace;
 use crate::public_address::{PublicAddressError, PublicAddresses};
 use crate::tls_certificate::{Renewal, TlsCertificateError, TlsCertificateState};
 use crate::user_ca::{self, UserCaFileError};
@@ -596,10 +597,13 @@ impl Appliance {
             engine: Engine::new(depot, courier, Arc::clone(&clock), surroundings),
             clock,
             slots: Arc::new(Semaphore::new(most)),
+            most,
+            ended: Arc::default(),
             tasks: self.stop.job_tasks.clone(),
             stop: self.stop.jobs.clone(),
             keep: settings.journal.keep.as_duration(),
-            pruned_at: None,
+            prunings: Pace::new(PRUNE_EVERY),
+            returns: Pace::new(BRING_BACK_EVERY),
         });
     }
 
@@ -614,7 +618,8 @@ impl Appliance {
             tasks: self.stop.job_tasks.clone(),
             stop: self.stop.jobs.clone(),
             keep: settings.journal.keep.as_duration(),
-            pruned_at: None,
+            prunings: Pace::new(PRUNE_EVERY),
+            returns: Pace::new(BRING_BACK_EVERY),
         });
     }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_client::expectation::Looker;
-use layover_depot::{ExpectationLooks, LookLost, OpenDay};
-use layover_retention::{Clock, Timestamp};
+use layover_depot::{ExpectationLooks, LookLost, OpenDay, timer};
+use layover_retention::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::jobs::{Job, JobFailure, Next};
+use crate::pace::Pace;
 
 /// How often deadlines are looked at: what is there seconds after one is taken for what
 /// was there by then.
@@ -20,9 +21,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Days that this node looks at at the same time. Of them those wait for one another that
 /// ask partners' servers.
 pub(crate) const LOOKS_AT_ONCE: usize = 32;
-
-/// How often old days are forgotten.
-const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Plans and takes days, and has them looked at.
 pub(crate) struct ExpectationWatch {
@@ -35,19 +33,21 @@ pub(crate) struct ExpectationWatch {
     pub(crate) stop: CancellationToken,
     /// Days are remembered as long as the journal.
     pub(crate) keep: Duration,
-    pub(crate) pruned_at: Option<Timestamp>,
+    pub(crate) prunings: Pace,
+    pub(crate) returns: Pace,
 }
 
 impl ExpectationWatch {
     /// Takes days while there are slots and somebody is to look, for one period at most.
     async fn fill(&self) -> Result<(), JobFailure> {
-        let until = self.clock.now().saturating_add(LOOK_EVERY);
+        let period = timer::sleep_by(&*self.clock, LOOK_EVERY);
+        tokio::pin!(period);
         while !self.stop.is_cancelled() {
             let free = self.slots.available_permits();
             if free == 0 {
                 tokio::select! {
                     _ = self.slots.acquire() => continue,
-                    () = self.clock.sleep_until(until) => return Ok(()),
+                    () = &mut period => return Ok(()),
                     () = self.stop.cancelled() => return Ok(()),
                 }
             }
@@ -90,12 +90,24 @@ impl ExpectationWatch {
 
     async fn prune(&mut self) -> Result<(), JobFailure> {
         let now = self.clock.now();
-        let is_due = self
-            .pruned_at
-            .is_none_or(|at| at.saturating_add(PRUNE_EVERY) <= now);
-        if is_due {
+        if self.prunings.is_due(now) {
             while self.looks.prune(now.saturating_sub(self.keep)).await? > 0 {}
-            self.pruned_at = Some(now);
+            self.prunings.done(now);
+        }
+        Ok(())
+    }
+
+    async fn bring_back(&mut self) -> Result<(), JobFailure> {
+        let now = self.clock.now();
+        if self.returns.is_due(now) {
+            let days = self.looks.bring_back().await?;
+            if days > 0 {
+                tracing::warn!(
+                    days,
+                    "a clock had been ahead: {days} days of expectations are looked at when they come"
+                );
+            }
+            self.returns.done(now);
         }
         Ok(())
     }
@@ -111,6 +123,7 @@ impl Job for ExpectationWatch {
     }
 
     async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        self.bring_back().await?;
         self.looks.plan().await?;
         self.fill().await?;
         self.prune().await?;

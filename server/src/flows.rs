@@ -5,20 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_client::flow::Engine;
-use layover_depot::{ClaimedRun, FlowRuns, RunLost, WhyLost};
-use layover_retention::{Clock, Timestamp};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use layover_depot::{ClaimedRun, FlowRuns, RunLost, RunSlots, WhyLost, timer};
+use layover_retention::Clock;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::jobs::{Job, JobFailure, Next};
+use crate::pace::Pace;
 
 /// How often schedules are looked at: they have seconds, and a file that arrives is to be
 /// on its way within a few.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often old runs are forgotten.
-const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+pub(crate) const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+
+/// How often firings are looked for that a clock which was ahead has put off, besides when
+/// this node's own was set back: another node's may have been, and it may be gone.
+pub(crate) const BRING_BACK_EVERY: Duration = Duration::from_secs(300);
 
 /// Plans and takes runs, and lets the engine do them.
 pub(crate) struct FlowRunner {
@@ -27,29 +32,41 @@ pub(crate) struct FlowRunner {
     pub(crate) clock: Arc<dyn Clock>,
     /// A run each, `[outbound] max_concurrent` of them.
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) most: usize,
+    /// A run has ended.
+    pub(crate) ended: Arc<Notify>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     /// Runs are remembered as long as the journal.
     pub(crate) keep: Duration,
-    pub(crate) pruned_at: Option<Timestamp>,
+    pub(crate) prunings: Pace,
+    pub(crate) returns: Pace,
 }
 
 impl FlowRunner {
     /// Takes runs while there are slots and something is due, for one period at most.
     async fn fill(&self) -> Result<(), JobFailure> {
-        let until = self.clock.now().saturating_add(LOOK_EVERY);
+        let period = timer::sleep_by(&*self.clock, LOOK_EVERY);
+        tokio::pin!(period);
         while !self.stop.is_cancelled() {
-            let free = self.slots.available_permits();
-            if free == 0 {
+            let slots = RunSlots {
+                all: self.most,
+                free: self.slots.available_permits(),
+            };
+            let claimed = match slots.free {
+                0 => Vec::new(),
+                _ => self.runs.claim(slots).await?,
+            };
+            if claimed.is_empty() {
+                if slots.free == self.most {
+                    return Ok(());
+                }
+                // What waits for a slot, or for its integration's share of them.
                 tokio::select! {
-                    _ = self.slots.acquire() => continue,
-                    () = self.clock.sleep_until(until) => return Ok(()),
+                    () = self.ended.notified() => continue,
+                    () = &mut period => return Ok(()),
                     () = self.stop.cancelled() => return Ok(()),
                 }
-            }
-            let claimed = self.runs.claim(free).await?;
-            if claimed.is_empty() {
-                return Ok(());
             }
             for run in claimed {
                 // Nobody else takes slots.
@@ -62,8 +79,8 @@ impl FlowRunner {
 
     fn begin(&self, run: ClaimedRun, slot: OwnedSemaphorePermit) {
         let (engine, runs, stop) = (self.engine.clone(), self.runs.clone(), self.stop.clone());
+        let over = Arc::clone(&self.ended);
         self.tasks.spawn(async move {
-            let _slot = slot;
             let flow = &run.definition.name;
             let ended = tokio::select! {
                 ended = engine.run(&run) => ended,
@@ -80,17 +97,31 @@ impl FlowRunner {
                     "a run of flow `{flow}` could not be recorded; it is taken over when its lease ends"
                 ),
             }
+            drop(slot);
+            over.notify_one();
         });
     }
 
     async fn prune(&mut self) -> Result<(), JobFailure> {
         let now = self.clock.now();
-        let is_due = self
-            .pruned_at
-            .is_none_or(|at| at.saturating_add(PRUNE_EVERY) <= now);
-        if is_due {
+        if self.prunings.is_due(now) {
             self.runs.prune(now.saturating_sub(self.keep)).await?;
-            self.pruned_at = Some(now);
+            self.prunings.done(now);
+        }
+        Ok(())
+    }
+
+    async fn bring_back(&mut self) -> Result<(), JobFailure> {
+        let now = self.clock.now();
+        if self.returns.is_due(now) {
+            let flows = self.runs.bring_back().await?;
+            if flows > 0 {
+                tracing::warn!(
+                    flows,
+                    "a clock had been ahead: {flows} flows run at their next time again"
+                );
+            }
+            self.returns.done(now);
         }
         Ok(())
     }
@@ -126,6 +157,7 @@ impl Job for FlowRunner {
     }
 
     async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        self.bring_back().await?;
         self.runs.plan().await?;
         self.fill().await?;
         self.prune().await?;

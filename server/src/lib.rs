@@ -21,6 +21,7 @@ mod listener;
 mod logging;
 mod options;
 mod outbound;
+mod pace;
 mod public_address;
 mod signals;
 mod tls_certificate;

@@ -6,8 +6,10 @@ mod days;
 mod failing;
 mod full;
 mod killed;
+mod mending;
 mod relay;
 mod schedule;
+mod sharing;
 mod sources;
 
 use std::collections::BTreeMap;

@@ -1,10 +1,14 @@
-//! A line to a server that is cut, refuses, or carries, as a test wants it.
+//! A line to a server that is cut, refuses, holds what it was given, or carries, as a test wants it.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Between two looks whether a line still holds.
+const HELD_LOOK: Duration = Duration::from_millis(10);
 
 /// What the line does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub enum Whim {
     Carry,
     /// Each connection is cut when so many bytes came from the server.
     CutAfter(u64),
+    /// Each connection hangs when so many bytes came from either side, until it carries again.
+    HoldAfter(u64),
     /// Whoever comes is turned away.
     Refuse,
 }
@@ -131,23 +137,42 @@ fn carry(shared: &Arc<Shared>, client: TcpStream) {
         open.extend(both.iter().map(|one| one.try_clone().expect("share it")));
     }
     let [their_client, their_server] = both;
-    std::thread::spawn(move || pump(client, their_server, |_| true));
+    let up = Arc::clone(shared);
+    std::thread::spawn(move || {
+        let mut carried = 0;
+        pump(client, their_server, |count| {
+            carried += count;
+            held(&up, carried)
+        });
+    });
     let shared = Arc::clone(shared);
     std::thread::spawn(move || {
         let mut carried = 0;
         pump(server, their_client, |count| {
             carried += count;
             let goes_on = match shared.whim() {
-                Whim::Carry => true,
+                Whim::Carry | Whim::HoldAfter(_) => true,
                 Whim::CutAfter(most) => carried <= most,
                 Whim::Refuse => false,
             };
             if !goes_on {
                 shared.cuts.fetch_add(1, Ordering::Relaxed);
             }
-            goes_on
+            goes_on && held(&shared, carried)
         });
     });
+}
+
+/// Comes back when the line no longer holds this; false when it ends.
+fn held(shared: &Shared, carried: u64) -> bool {
+    let holds = || matches!(shared.whim(), Whim::HoldAfter(most) if carried > most);
+    while holds() {
+        if shared.stops.load(Ordering::Acquire) {
+            return false;
+        }
+        crate::wait::let_pass(HELD_LOOK);
+    }
+    true
 }
 
 /// Moves bytes until one side ends, or `goes_on` says no; then both end.

@@ -1,13 +1,14 @@
 //! `layover apply` and `layover export`.
 
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use layover_depot::{
-    Applied, Depot, Difference, Doing, ExpectedPlace, FlowDefinition, IntegrationName,
-    WantedIntegration,
+    Applied, Depot, Difference, Doing, ExpectedPlace, FlowDefinition, IntegrationName, Refusal,
+    RegistryError, WantedIntegration,
 };
 use rustix::fs::OFlags;
 use serde::Serialize;
@@ -66,15 +67,14 @@ async fn make_so(
     dry_run: bool,
     refused: &impl Fn(Vec<Mistake>) -> CliError,
 ) -> Result<(), CliError> {
-    let mistakes = missing(depot, &read).await?;
-    if !mistakes.is_empty() {
-        return Err(refused(mistakes));
-    }
-    let doing = if dry_run {
+    let mut mistakes = missing(depot, &read).await?;
+    // With a mistake nothing is done, and the others are told as well.
+    let doing = if dry_run || !mistakes.is_empty() {
         Doing::DryRun
     } else {
         Doing::Really
     };
+    let lines = Lines::of(&read);
     let typed = read
         .integrations
         .iter()
@@ -87,10 +87,20 @@ async fn make_so(
         .collect();
     let flows: Vec<FlowDefinition> = read.flows.into_iter().map(|(_, flow)| flow).collect();
     let expectations: Vec<_> = read.expectations.into_iter().map(|(_, one)| one).collect();
-    let applied = depot
-        .registry()
-        .apply(&context.actor, &wanted, &flows, &expectations, doing)
+    let registry = depot.registry();
+    let applied = registry
+        .apply_all(&context.actor, &wanted, &flows, &expectations, doing)
         .await?;
+    let applied = match applied {
+        Ok(applied) if mistakes.is_empty() => applied,
+        Ok(_) => return Err(refused(mistakes)),
+        Err(refusals) => {
+            let others = refusals.iter().filter(|one| !is_told(&one.error));
+            mistakes.extend(others.map(|one| lines.mistake(one)));
+            mistakes.sort_by_key(|mistake| mistake.line);
+            return Err(refused(mistakes));
+        }
+    };
     let mut lines = Vec::new();
     for one in &applied {
         let told = told(&one.differences)
@@ -150,6 +160,46 @@ async fn make_so(
         }
     }
     Ok(())
+}
+
+/// Whether [`missing`] has told it, at a line of its own.
+fn is_told(error: &RegistryError) -> bool {
+    use RegistryError::{ExpectationPartner, FlowPartner, UnknownEntity};
+    matches!(
+        error,
+        UnknownEntity { .. } | FlowPartner { .. } | ExpectationPartner { .. }
+    )
+}
+
+/// Where things stand in the file.
+struct Lines(HashMap<(&'static str, String), usize>);
+
+impl Lines {
+    fn of(read: &Manifest) -> Self {
+        let integrations = read.integrations.iter();
+        let integrations = integrations.map(|one| {
+            let name = one.wanted.spec.name.to_string();
+            (("integration", name), one.line)
+        });
+        let flows = read.flows.iter();
+        let flows = flows.map(|(line, flow)| (("flow", flow.name.to_string()), *line));
+        let expectations = read.expectations.iter();
+        let expectations =
+            expectations.map(|(line, one)| (("expectation", one.name.to_string()), *line));
+        Self(integrations.chain(flows).chain(expectations).collect())
+    }
+
+    fn mistake(&self, refusal: &Refusal) -> Mistake {
+        let (what, name) = (refusal.what, &refusal.name);
+        let line = self.0.get(&(what, name.clone())).copied();
+        let why = refusal.error.to_string();
+        let told = format!("{what} `{name}`");
+        let text = match why.starts_with(&told) {
+            true => why,
+            false => format!("{told}: {why}"),
+        };
+        Mistake::new(line.unwrap_or(1), text)
+    }
 }
 
 /// What the file names and the database does not have, by line.

@@ -120,6 +120,10 @@ async fn list(
     depot: &Depot,
     arguments: EventListArgs,
 ) -> Result<(), CliError> {
+    // Of one that is not there nothing is told, ever.
+    if let Some(entity) = &arguments.entity {
+        depot.registry().entity(entity).await?;
+    }
     let mut filter = EventFilter {
         entity: arguments.entity,
         kind: arguments.kind,

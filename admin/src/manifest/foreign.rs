@@ -63,7 +63,7 @@ pub(super) fn integration(
             .as_mut()
             .and_then(|part| part.text("username", mistakes)),
     };
-    let mut builder = Builder::begin(name?, needed, line, given, mistakes)?;
+    let mut builder = Builder::begin(name, needed, line, given, mistakes)?;
     if let Some(found) = display_name {
         builder.set("display_name", "display_name", found, mistakes);
     }
@@ -116,5 +116,5 @@ pub(super) fn integration(
     if let Some(part) = tls {
         part.end(mistakes);
     }
-    Some(builder.end(None, None, mistakes))
+    builder.end(None, None, mistakes)
 }

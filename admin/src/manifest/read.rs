@@ -1,12 +1,14 @@
 //! Our own form, and what it shares with others.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use layover_depot::{
-    Credential, Field, GivenSecret, IntegrationName, IntegrationSettings, IntegrationSpec,
-    LocationDirection, LocationPath, Secret, SecretPurpose, WantedIntegration, WantedLocation,
+    Credential, Field, GivenSecret, IntegrationName, IntegrationProtocol, IntegrationSettings,
+    IntegrationSpec, LocationDirection, LocationPath, Secret, SecretPurpose, WantedIntegration,
+    WantedLocation,
 };
 
 use super::node::{Content, Entry, Node, documents};
@@ -35,22 +37,29 @@ pub(crate) fn read(text: &str, given: Given<'_>) -> Result<Manifest, Vec<Mistake
         }
         if let Some(node) = top.take("integrations") {
             for (entry, name) in named(node, "integrations", &mut mistakes) {
-                let read = integration(name, entry, given, &mut mistakes);
-                manifest.integrations.extend(read);
+                let read = integration(name.clone(), entry, given, &mut mistakes);
+                manifest.integrations.extend(name.and(read));
             }
         }
         if let Some(node) = top.take("flows") {
             for (entry, name) in named(node, "flows", &mut mistakes) {
                 let path = format!("flows.{}", entry.key);
-                let read = flow::read(name, &entry.value, &path, &mut mistakes);
-                manifest.flows.extend(read.map(|flow| (entry.line, flow)));
+                let Some(own) = or_stand_in(name.clone()) else {
+                    continue;
+                };
+                let read = flow::read(own, &entry.value, &path, &mut mistakes);
+                let read = name.and(read).map(|flow| (entry.line, flow));
+                manifest.flows.extend(read);
             }
         }
         if let Some(node) = top.take("expectations") {
             for (entry, name) in named(node, "expectations", &mut mistakes) {
                 let path = format!("expectations.{}", entry.key);
-                let read = expectation::read(name, &entry.value, &path, &mut mistakes);
-                let read = read.map(|expectation| (entry.line, expectation));
+                let Some(own) = or_stand_in(name.clone()) else {
+                    continue;
+                };
+                let read = expectation::read(own, &entry.value, &path, &mut mistakes);
+                let read = name.and(read).map(|expectation| (entry.line, expectation));
                 manifest.expectations.extend(read);
             }
         }
@@ -156,7 +165,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The text of a field as a value.
-    pub(super) fn value<T: std::str::FromStr>(
+    pub(super) fn value<T: FromStr>(
         &mut self,
         name: &'static str,
         expected: &str,
@@ -172,7 +181,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The same; it must be there.
-    pub(super) fn needed<T: std::str::FromStr>(
+    pub(super) fn needed<T: FromStr>(
         &mut self,
         name: &'static str,
         expected: &str,
@@ -238,21 +247,23 @@ pub(super) fn text<'a>(
     }
 }
 
-/// Entries whose keys are names.
-fn named<'a, T: std::str::FromStr<Err: std::fmt::Display>>(
+/// Entries whose keys are names; none: it cannot be one, which is told, and what stands
+/// below it is read all the same for its own mistakes.
+fn named<'a, T: FromStr<Err: std::fmt::Display>>(
     node: &'a Node,
     path: &str,
     mistakes: &mut Vec<Mistake>,
-) -> Vec<(&'a Entry, T)> {
+) -> Vec<(&'a Entry, Option<T>)> {
     let Some(fields) = Fields::of(node, path, mistakes) else {
         return Vec::new();
     };
     let mut entries = Vec::new();
     for entry in fields.entries {
-        match entry.key.parse::<T>() {
-            Ok(name) => entries.push((entry, name)),
-            Err(error) => mistakes.push(Mistake::new(entry.line, error.to_string())),
+        let name = entry.key.parse::<T>();
+        if let Err(error) = &name {
+            mistakes.push(Mistake::new(entry.line, error.to_string()));
         }
+        entries.push((entry, name.ok()));
     }
     entries
 }
@@ -263,17 +274,23 @@ pub(super) struct Builder {
     pub(super) line: usize,
     pub(super) lines: HashMap<&'static str, usize>,
     pub(super) secrets: Vec<GivenSecret>,
+    /// What goes with the protocol can be judged.
+    has_protocol: bool,
+    /// Nothing stands in for anything.
+    is_whole: bool,
 }
 
 impl Builder {
-    /// What cannot be left out. `None` when something of it is missing or wrong.
+    /// What cannot be left out. Where something of it is missing or wrong, which is told,
+    /// another value stands in for it, so that the mistakes of all other fields are found.
     pub(super) fn begin(
-        name: IntegrationName,
+        name: Option<IntegrationName>,
         needed: Needed<'_>,
         line: usize,
         given: Given<'_>,
         mistakes: &mut Vec<Mistake>,
     ) -> Option<Self> {
+        let before = mistakes.len();
         let path = &needed.path;
         let entity = match (needed.entity, given.entity) {
             (None, Some(entity)) => Some(entity.clone()),
@@ -294,18 +311,22 @@ impl Builder {
         let place = (path.as_str(), needed.username_name, line);
         let expected = "one line of at most 256 bytes: who we are there";
         let username = needed_value(needed.username, place, expected, mistakes);
+        let is_whole = name.is_some() && mistakes.len() == before;
+        let name = or_stand_in(name)?;
         let display_name = name.as_str().parse().ok()?;
         Some(Self {
             spec: IntegrationSpec {
                 name,
                 display_name,
-                entity: entity?,
-                protocol: protocol?,
-                host: host?,
+                entity: or_stand_in(entity)?,
+                protocol: protocol.unwrap_or(IntegrationProtocol::Sftp),
+                host: or_stand_in(host)?,
                 own_port: None,
-                username: username?,
+                username: or_stand_in(username)?,
                 settings: IntegrationSettings::default(),
             },
+            has_protocol: protocol.is_some(),
+            is_whole,
             line,
             lines: needed
                 .entity
@@ -341,7 +362,7 @@ impl Builder {
         (text, line): (&str, usize),
         mistakes: &mut Vec<Mistake>,
     ) {
-        if !purpose.is_of(self.spec.protocol) {
+        if self.has_protocol && !purpose.is_of(self.spec.protocol) {
             let text = format!(
                 "`{shown}` is no field of an integration by {}",
                 self.spec.protocol
@@ -364,12 +385,16 @@ impl Builder {
         locations: Option<Vec<WantedLocation>>,
         host_keys: Option<Vec<layover_depot::HostKeyProof>>,
         mistakes: &mut Vec<Mistake>,
-    ) -> ReadIntegration {
-        for error in self.spec.contradictions() {
+    ) -> Option<ReadIntegration> {
+        let contradictions = match self.has_protocol {
+            true => self.spec.contradictions(),
+            false => Vec::new(),
+        };
+        for error in contradictions {
             let line = self.lines.get(error.field).copied().unwrap_or(self.line);
             mistakes.push(Mistake::new(line, error.to_string()));
         }
-        ReadIntegration {
+        self.is_whole.then_some(ReadIntegration {
             wanted: WantedIntegration {
                 spec: self.spec,
                 secrets: self.secrets,
@@ -378,13 +403,18 @@ impl Builder {
             },
             line: self.line,
             lines: self.lines,
-        }
+        })
     }
+}
+
+/// A value, or one that every name, host and user may be.
+fn or_stand_in<T: FromStr>(value: Option<T>) -> Option<T> {
+    value.or_else(|| "stand-in".parse().ok())
 }
 
 /// A value that must be there; `place` is the path, the field, and the line of what it
 /// is missing from.
-fn needed_value<T: std::str::FromStr>(
+fn needed_value<T: FromStr>(
     found: Option<(&str, usize)>,
     (path, name, line): (&str, &str, usize),
     expected: &str,
@@ -432,7 +462,7 @@ pub(super) const SECRETS: &[(&str, SecretPurpose)] = &[
 const PARTS: &[&str] = &["ftps", "transfer", "listing", "sftp", "inbound", "outbound"];
 
 fn integration(
-    name: IntegrationName,
+    name: Option<IntegrationName>,
     entry: &Entry,
     given: Given<'_>,
     mistakes: &mut Vec<Mistake>,
@@ -488,7 +518,7 @@ fn integration(
         .take("locations")
         .map(|node| locations(node, &path, mistakes));
     fields.end(mistakes);
-    Some(builder.end(locations, host_keys, mistakes))
+    builder.end(locations, host_keys, mistakes)
 }
 
 fn take_secrets(
@@ -572,11 +602,11 @@ fn locations(node: &Node, path: &str, mistakes: &mut Vec<Mistake>) -> Vec<Wanted
             continue;
         };
         match LocationPath::new(&bytes) {
-            Ok(folder) => locations.push(WantedLocation {
+            Ok(folder) => locations.extend(name.map(|name| WantedLocation {
                 name,
                 path: folder,
                 direction: direction.unwrap_or(LocationDirection::Both),
-            }),
+            })),
             Err(error) => mistakes.push(Mistake::new(line, format!("`{path}.path`: {error}"))),
         }
     }

@@ -157,6 +157,62 @@ fn a_number_or_a_schedule_that_is_none_is_told_with_what_is_expected() {
 }
 
 #[test]
+fn homes_of_another_entity_and_locations_for_the_other_way_are_refused_unless_it_is_said() {
+    let place = place();
+    place.run(&["entity", "add", "other"]).ok();
+    let stranger = ["account", "add", "stranger", "--entity", "other"];
+    let how = ["--allow", "127.0.0.1"];
+    place.run(&[&stranger[..], &how].concat()).ok();
+    for (name, direction) in [("answers", "download"), ("orders", "upload")] {
+        let add = ["location", "add", "office", name, "/out"];
+        let direction = ["--direction", direction];
+        place.run(&[&add[..], &direction].concat()).ok();
+    }
+    let flow = |home: &str, direction: &str, location: &str, more: &[&str]| {
+        let add = ["flow", "add", "f", "--integration", "office"];
+        let how = [
+            "--home",
+            home,
+            "--direction",
+            direction,
+            "--location",
+            location,
+        ];
+        place.run(&[&add[..], &how, more].concat())
+    };
+    for (home, direction, location, told) in [
+        ("stranger:/", "download", "answers", "--other-entity yes"),
+        ("nobody:/", "download", "answers", "no account `nobody`"),
+        ("partner:/", "upload", "answers", "is for downloads alone"),
+        ("partner:/", "download", "orders", "is for uploads alone"),
+        ("partner:/", "upload", "elsewhere", "`elsewhere`"),
+    ] {
+        flow(home, direction, location, &[]).refused(1, told);
+        assert_eq!(place.json(&["flow", "list"]), serde_json::json!([]));
+    }
+    let meant = ["--other-entity", "yes"];
+    flow("stranger:/", "download", "answers", &meant).ok();
+    for (more, told) in [
+        (["--other-entity", "no"], "--other-entity yes"),
+        (["--location", "orders"], "is for uploads alone"),
+    ] {
+        let set = [&["flow", "set", "f"][..], &more].concat();
+        place.run(&set).refused(1, told);
+    }
+    // An account of the integration's own entity needs no such word.
+    let home = ["--home", "partner:/", "--other-entity", "no"];
+    place.run(&[&["flow", "set", "f"][..], &home].concat()).ok();
+}
+
+#[test]
+fn events_of_an_entity_that_is_not_there_are_a_mistake() {
+    let place = place();
+    let list = |entity| place.run(&["event", "list", "--entity", entity]);
+    list("nobody").refused(1, "no entity `nobody`");
+    list("acme").ok();
+}
+
+#[test]
 fn check_has_a_line_for_flows_and_one_for_hooks() {
     let place = place();
     let check = place.run(&["check"]);

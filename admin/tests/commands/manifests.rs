@@ -188,6 +188,118 @@ fn all_of_a_file_or_nothing_and_every_mistake_with_its_line() {
         .refused(1, "nowhere.yaml");
 }
 
+const MISTAKEN: &str = "\
+integrations:
+  Bad Name:
+    entity: insurance
+    protocol: sftp
+    host: h
+    username: u
+    colour: red
+    locations:
+      Also Bad:
+        path: /out
+        direction: sideways
+  lab:
+    entity: insurance
+    protocol: carrier pigeon
+    host: h
+    username: u
+    sftp:
+      auth: magic
+flows:
+  Worse!:
+    direction: sideways
+    target: {partner: lab, path: /}
+    local: {path: /tmp}
+    retries: many
+";
+
+#[test]
+fn a_bad_name_hides_no_other_mistake() {
+    let place = place();
+    let refused = place.run_with_input(&["apply", "-"], MISTAKEN);
+    let refused = refused.refused(1, "nothing was changed");
+    for told in [
+        "line 2: ",
+        "line 7: `integrations.Bad Name.colour` is no field",
+        "line 9: ",
+        "line 11: `integrations.Bad Name.locations.Also Bad.direction` must be",
+        "line 14: `integrations.lab.protocol` must be",
+        "line 18: `integrations.lab.sftp.auth` ",
+        "line 20: ",
+        "line 21: `flows.Worse!.direction` must be",
+        "line 24: `flows.Worse!.retries` must be",
+    ] {
+        assert!(refused.stderr.contains(told), "{told}: {refused:?}");
+    }
+    assert!(!refused.stderr.contains("stand-in"), "{refused:?}");
+    assert_eq!(refused.stderr.matches("line ").count(), 9, "{refused:?}");
+}
+
+const REFUSED: &str = "\
+flows:
+  first:
+    direction: download
+    target: {partner: lab, location: answers}
+    local: {account: nobody, path: /in}
+  second:
+    direction: upload
+    target: {partner: lab, location: answers}
+    local: {path: /tmp}
+  third:
+    direction: upload
+    target: {partner: lab, location: nowhere}
+    local: {path: /tmp}
+  fourth:
+    direction: upload
+    target: {partner: lab, path: /}
+    local: {account: stranger, path: /}
+  fifth:
+    direction: upload
+    target: {partner: ghost, path: /}
+    local: {account: nobody, path: /}
+  good:
+    direction: upload
+    target: {partner: lab, path: /}
+    local: {path: /tmp}
+expectations:
+  e:
+    local: {account: nobody, path: /}
+    file: a.csv
+    by: '06:00'
+";
+
+#[test]
+fn what_the_database_does_not_allow_is_told_all_at_once_and_by_line() {
+    let place = place();
+    place.run(&["entity", "add", "other"]).ok();
+    let stranger = ["account", "add", "stranger", "--entity", "other"];
+    let how = ["--allow", "127.0.0.1"];
+    place.run(&[&stranger[..], &how].concat()).ok();
+    let both = format!("{OWN}{REFUSED}");
+    let refused = place.run_with_input(&["apply", "-"], &both);
+    let refused = refused.refused(1, "nothing was changed");
+    let at = |line: usize| OWN.lines().count() + line;
+    for (line, told) in [
+        (2, "flow `first`: there is no account `nobody`"),
+        (6, "flow `second` is an upload, and the location `answers`"),
+        (10, "flow `third`: "),
+        (
+            14,
+            "flow `fourth` moves files between a home of entity `other`",
+        ),
+        (18, "flow `fifth` names the integration `ghost`"),
+        (18, "flow `fifth`: there is no account `nobody`"),
+        (27, "expectation `e`: there is no account `nobody`"),
+    ] {
+        let told = format!("line {}: {told}", at(line));
+        assert!(refused.stderr.contains(&told), "{told}: {refused:?}");
+    }
+    assert_eq!(place.json(&["integration", "list"]), json!([]));
+    assert_eq!(place.json(&["flow", "list"]), json!([]));
+}
+
 #[test]
 fn hardened_mode_refuses_a_file_and_names_every_integration() {
     let place = place();

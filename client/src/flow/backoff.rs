@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-/// No wait is longer than this: an hour after a server is back, its files move.
-const MOST: Duration = Duration::from_secs(3_600);
+use layover_depot::LONGEST_RETRY_WAIT;
 
 /// The wait behind a try, the first being 1: it doubles with each, and is shortened by up
 /// to a quarter (`jitter`, 0 to 255), so that files which failed together do not come back
 /// together.
 pub(super) fn wait(first_s: u32, tries: u32, jitter: u8) -> Duration {
     let doublings = tries.saturating_sub(1).min(16);
-    let full = Duration::from_secs(u64::from(first_s) << doublings).min(MOST);
+    let full = Duration::from_secs(u64::from(first_s) << doublings).min(LONGEST_RETRY_WAIT);
     let quarter = full / 4;
     full - quarter * u32::from(jitter) / 255
 }
@@ -36,6 +35,6 @@ mod tests {
             let between = wait(30, tries, 128);
             assert!(between < full && between > full * 3 / 4);
         }
-        assert_eq!(wait(3_600, 2, 0), MOST);
+        assert_eq!(wait(3_600, 2, 0), LONGEST_RETRY_WAIT);
     }
 }

@@ -162,7 +162,7 @@ impl Choice {
                     decision.known += 1;
                     continue;
                 }
-                if before.state == FlowFileState::Failed && before.not_before > now {
+                if before.waits(now) {
                     let earliest = decision
                         .later
                         .map_or(before.not_before, |at| at.min(before.not_before));

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use jiff::civil::DateTime;
 use layover_depot::{
     FlowDefinition, FlowDirection, FlowFile, FlowTarget, OfDisabled, SourceFacts, VfsError,
-    VirtualPath, Visit,
+    VirtualPath, Visit, timer,
 };
 use layover_retention::Timestamp;
 
@@ -201,8 +201,7 @@ impl Engine {
         if place.direction == FlowDirection::Upload || moves.is_empty() {
             return Ok((moves, 0));
         }
-        let until = self.clock.0.now().saturating_add(SECOND_LOOK_AFTER);
-        self.clock.0.sleep_until(until).await;
+        timer::sleep_by(&*self.clock.0, SECOND_LOOK_AFTER).await;
         let mut second: HashMap<Vec<u8>, SourceFacts> = HashMap::new();
         if moves.len() > ASKED_SINGLY {
             let firsts: std::collections::HashSet<&[u8]> = moves

@@ -5,7 +5,7 @@ mod source;
 mod upload;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
@@ -33,6 +33,9 @@ const TRIES_AT_ONCE: u32 = 2;
 /// run ends, and the rest is tried again, so that one partner's server does not keep others'
 /// flows waiting.
 const LOST_IN_A_ROW: u32 = 3;
+
+/// Why a run ended although files of it were left.
+const WHEN_DISABLED: &str = "the flow was disabled while it ran";
 
 /// What a run has come to so far.
 #[derive(Debug, Default)]
@@ -109,6 +112,8 @@ struct Shift<'a> {
     tally: Mutex<Tally>,
     /// See [`LOST_IN_A_ROW`].
     lost: AtomicU32,
+    /// The flow was disabled: what is at work is done, and nothing else is begun.
+    stopped: AtomicBool,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -145,6 +150,7 @@ impl Engine {
             jobs: Mutex::new(jobs),
             tally: Mutex::new(tally),
             lost: AtomicU32::new(0),
+            stopped: AtomicBool::new(false),
         };
         let mut connections = vec![Some(connection)];
         connections.resize_with(workers, || None);
@@ -156,7 +162,12 @@ impl Engine {
         }
         let left = locked(&shift.jobs).len() as u64;
         let mut tally = locked(&shift.tally);
-        if left > 0 {
+        if shift.stopped.load(Ordering::Relaxed) {
+            tally.report.waiting += left;
+            tally.report.cause = Some(WHEN_DISABLED.to_owned());
+            // Whoever enables it makes it run.
+            tally.again_at = None;
+        } else if left > 0 {
             // No connection could be had any more; what failed has said when to come again.
             let again = self
                 .clock
@@ -174,7 +185,7 @@ impl Engine {
 impl Shift<'_> {
     async fn work(&self, number: usize, mut connection: Option<Connection>) -> Result<(), RunLost> {
         loop {
-            if self.lost.load(Ordering::Relaxed) >= LOST_IN_A_ROW {
+            if self.lost.load(Ordering::Relaxed) >= LOST_IN_A_ROW || self.is_stopped().await? {
                 break;
             }
             let Some(job) = locked(&self.jobs).pop_front() else {
@@ -198,6 +209,18 @@ impl Shift<'_> {
             let _ = connection.close().await;
         }
         Ok(())
+    }
+
+    /// Whether the flow was disabled while files of this run are left.
+    async fn is_stopped(&self) -> Result<bool, RunLost> {
+        if locked(&self.jobs).is_empty() || self.stopped.load(Ordering::Relaxed) {
+            return Ok(self.stopped.load(Ordering::Relaxed));
+        }
+        let stopped = self.engine.runs.is_stopped(self.run).await?;
+        if stopped {
+            self.stopped.store(true, Ordering::Relaxed);
+        }
+        Ok(stopped)
     }
 
     /// Moves one file, and counts what became of it.

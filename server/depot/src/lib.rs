@@ -112,8 +112,9 @@ pub use figures::{
 };
 pub use flow::{
     CENSUS_EVERY, CENSUSES_KEPT, ClaimedRun, FileKey, FlowFile, FlowFileId, FlowFileState, FlowRun,
-    FlowRunId, FlowRuns, FlowStanding, MISSED_AFTER, MovedFile, NotMoved, RUN_LEASE, RunCause,
-    RunLost, RunReport, RunState, Schedule, SeenSource, SourceFacts, UnmovedFile, WhyLost,
+    FlowRunId, FlowRuns, FlowStanding, LONGEST_RETRY_WAIT, MISSED_AFTER, MovedFile, NotMoved,
+    RUN_LEASE, RunCause, RunLost, RunReport, RunSlots, RunState, Schedule, SeenSource, SourceFacts,
+    UnmovedFile, WhyLost,
 };
 pub use gate::{
     AdmitRefused, ConnectionSlot, FirstProof, Gate, GateOptions, LoginAttempt, LoginError,
@@ -157,7 +158,7 @@ pub use pattern::Pattern;
 pub use proxied::{Balancers, MAX_HEADER_BYTES, Proxied, ProxyHeaderFault, read_proxy_header};
 pub use recover::{RecoveryReport, SILENT_AFTER};
 pub use registry::{
-    Applied, Approved, Doing, Existing, FolderRule, HostKeyTrust, Registry, RegistryError,
+    Applied, Approved, Doing, Existing, FolderRule, HostKeyTrust, Refusal, Registry, RegistryError,
     RotationReport, SecretNote,
 };
 pub use rights::{

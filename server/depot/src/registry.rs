@@ -25,7 +25,7 @@ pub use error::RegistryError;
 use expectations::Expecting;
 pub use folders::FolderRule;
 pub use holds::Approved;
-pub use integrations::{Applied, Doing, Existing, HostKeyTrust};
+pub use integrations::{Applied, Doing, Existing, HostKeyTrust, Refusal};
 pub use vault::{RotationReport, SecretNote};
 
 use crate::account::{Account, AccountChange, Actor, Enabled, Entity, NewAccount, NewEntity};

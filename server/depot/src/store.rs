@@ -365,7 +365,7 @@ macro_rules! store_doors {
             read flows::flows_to_plan(now: Timestamp, limit: usize) -> Vec<FlowStanding>;
             write flows::plan_runs(plans: &[RunPlan]) -> u64;
             judge flows::ask_run(flow: &FlowName, by: &str, now: Timestamp, entry: &NewEntry) -> Option<FlowRunId>;
-            write flows::claim_runs(taker: &RunTaker, limit: usize) -> Vec<ClaimedRun>;
+            write flows::claim_runs(taker: &RunTaker) -> Vec<ClaimedRun>;
             single flows::renew_run(held: RunToken, lease_until: Timestamp) -> bool;
             write flows::release_runs(node: &NodeId, now: Timestamp) -> u64;
             judge flows::end_run(held: RunToken, end: &RunEnd) -> Option<()>;
@@ -397,7 +397,8 @@ macro_rules! store_doors {
             judge expectations::remove_expectation(name: &ExpectationName, entry: &NewEntry) -> Option<()>;
             read expectations::expectations_to_plan(now: Timestamp, limit: usize) -> Vec<ExpectationStanding>;
             write expectations::plan_expectations(plans: &[ExpectationPlan], now: Timestamp) -> u64;
-            read expectations::days_to_look_at(now: Timestamp, limit: usize) -> Vec<DayLook>;
+            write expectations::forget_days_to_come(names: &[ExpectationName], behind: Timestamp) -> u64;
+            read expectations::days_to_look_at(now: Timestamp, latest: Timestamp, limit: usize) -> Vec<DayLook>;
             single expectations::hold_day(key: &DayKey, seen: Timestamp, until: Timestamp) -> bool;
             judge expectations::end_day(end: &DayEnd) -> Option<()>;
             read expectations::days_of(name: &ExpectationName, limit: usize) -> Vec<ExpectationDay>;

@@ -11,6 +11,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use layover_retention::Clock;
+
 /// The time was up before the future was ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("timed out")]
@@ -29,6 +31,15 @@ pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output,
 /// Waits for `duration` of monotonic time.
 pub async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
+}
+
+/// Waits until `clock` says that `duration` has passed, and no longer than that of
+/// monotonic time: a clock that is set back keeps nobody waiting.
+pub async fn sleep_by(clock: &dyn Clock, duration: Duration) {
+    tokio::select! {
+        () = clock.sleep_until(clock.now().saturating_add(duration)) => {}
+        () = sleep(duration) => {}
+    }
 }
 
 /// Lets timers of a test believe that so much time has passed.

@@ -22,6 +22,7 @@ on_both_engines!(
     an_upload_on_arrival_begins_when_a_file_was_published_or_moved_there,
     a_disabled_flow_runs_only_when_it_is_told_to,
     firings_that_no_server_was_there_for_are_caught_up_once_or_skipped,
+    a_clock_that_was_ahead_keeps_no_flow_from_its_next_firing,
 );
 
 fn a_download_moves_at_its_times_what_is_new_there(engine: Engine) {
@@ -239,5 +240,61 @@ fn firings_that_no_server_was_there_for_are_caught_up_once_or_skipped(engine: En
     wait::until("the next firing", LONG, || {
         (runs("once").len() == 2 && runs("skip").len() == 1).then_some(())
     });
+    calendar.stop();
+}
+
+fn a_clock_that_was_ahead_keeps_no_flow_from_its_next_firing(engine: Engine) {
+    const AHEAD: Duration = Duration::from_secs(6 * 24 * 3600);
+    let Some(theirs) = super::server(super::sshd()) else {
+        return;
+    };
+    let ours = Setup::new(engine).prepare();
+    ours.account("alice").add();
+    theirs.introduce(&ours, &[]);
+    let add = ["flow", "add", "orders", "--integration", "partner"];
+    let how = ["--direction", "upload", "--location", "in", "--home"];
+    let when = ["alice:/", "--schedule", "0 0 12 * * *"];
+    ours.admin(&[&add[..], &how, &when].concat());
+    let next_due = || -> Option<Timestamp> {
+        let shown = ours.json(&["flow", "show", "orders"]);
+        shown["next_due"].as_str()?.parse().ok()
+    };
+    let told = |action: &str| {
+        wait::until(action, LONG, || {
+            let entries = ours.rows(&["journal", "--limit", "0", "--kind", "system"]);
+            let mut each = entries.iter();
+            each.any(|entry| entry["action"] == action).then_some(())
+        });
+    };
+    let is_within = |due: Timestamp, from: Duration, to: Duration| {
+        let now = Machine::real_time();
+        due > now.saturating_add(from) && due <= now.saturating_add(to)
+    };
+    let machine = Machine::at(Machine::real_time());
+    let calendar = Calendar::start_on(&ours, &machine);
+    wait::until("the schedule to be planned", LONG, next_due);
+    machine.set_forward(AHEAD);
+    told("clock.forward-held");
+    let confirm = ["retention", "clock", "confirm", "--reason", "a test"];
+    ours.admin(&confirm);
+    told("clock.accepted");
+    wait::until("the firings of those days", LONG, || {
+        next_due().filter(|due| is_within(*due, AHEAD - DAY, AHEAD + DAY))
+    });
+    machine.set_back(AHEAD);
+    let due = wait::until("the next firing to come back", LONG, || {
+        next_due().filter(|due| is_within(*due, Duration::ZERO, DAY))
+    });
+    let left = due.as_micros() - Machine::real_time().as_micros();
+    machine.pass(Duration::from_micros(u64::try_from(left).unwrap_or(0)));
+    let run = wait::until("the firing", LONG, || {
+        let runs = ours.rows(&["flow", "history", "orders"]).into_iter();
+        let mut own = runs.filter(|run| run["scheduled_for"] == due.to_string().as_str());
+        own.find(|run| !is_open(run))
+    });
+    assert_eq!(
+        (&run["cause"], &run["state"]),
+        (&"schedule".into(), &"done".into())
+    );
     calendar.stop();
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use layover_retention::Timestamp;
+use layover_retention::{MAX_DATABASE_DIFFERENCE, Timestamp};
 use serde_json::{Map, Value};
 
 use super::definition::ExpectedPlace;
 use super::judging::{SeenFile, Sighting, Verdict, fault_of, judge};
-use super::planning::plan_of;
+use super::planning::{is_too_far, plan_of};
 use super::question::{DayQuestion, LATE_HERE_EVERY};
 use super::record::{DayContent, DayEnd, DayFault, DayKey, DayLook, DayState, ExpectationStanding};
 use crate::Depot;
@@ -125,6 +125,29 @@ impl ExpectationLooks {
         }
     }
 
+    /// Brings the next deadlines back that a clock which was ahead has put too far away,
+    /// and forgets days that have not come: they are looked at when they come, and what was
+    /// told of them is not told again. Returns how many days that were. It looks at every
+    /// expectation.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn bring_back(&self) -> Result<u64, StoreError> {
+        let (store, now) = (&self.holdings.store, self.holdings.now());
+        let mut standing = store.expectations(None).await?;
+        standing.retain(|one| one.plan_from.is_some() || is_too_far(one, now));
+        let not_come = now.saturating_add(MAX_DATABASE_DIFFERENCE);
+        let mut brought: u64 = 0;
+        for some in standing.chunks(PLANS_AT_ONCE) {
+            let names: Vec<_> = some.iter().map(|one| one.definition.name.clone()).collect();
+            let days = store.forget_days_to_come(&names, not_come).await?;
+            let plans: Vec<_> = some.iter().map(|one| plan_of(one, now)).collect();
+            store.plan_expectations(&plans, now).await?;
+            brought = brought.saturating_add(days);
+        }
+        Ok(brought)
+    }
+
     /// Takes up to `limit` days that somebody is to look at.
     ///
     /// # Errors
@@ -132,7 +155,12 @@ impl ExpectationLooks {
     pub async fn claim(&self, limit: usize) -> Result<Vec<OpenDay>, StoreError> {
         let (store, now) = (&self.holdings.store, self.holdings.now());
         let mut taken = Vec::new();
-        for found in store.days_to_look_at(now, limit).await? {
+        let [_, longest] = LATE_THERE_AFTER;
+        // What is said to wait for longer was put off by a clock that was ahead.
+        let latest = now
+            .saturating_add(longest)
+            .saturating_add(MAX_DATABASE_DIFFERENCE);
+        for found in store.days_to_look_at(now, latest, limit).await? {
             let held = now.saturating_add(LOOK_LEASE);
             let (day, not_before) = open_day(found, held);
             if store.hold_day(&day.key(), not_before, held).await? {

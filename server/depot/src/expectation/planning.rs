@@ -1,6 +1,6 @@
 //! What becomes of an expectation whose deadline has come, or that has changed; pure.
 
-use layover_retention::Timestamp;
+use layover_retention::{MAX_DATABASE_DIFFERENCE, Timestamp};
 
 use super::record::{ExpectationPlan, ExpectationStanding};
 
@@ -17,9 +17,10 @@ pub(super) fn plan_of(standing: &ExpectationStanding, now: Timestamp) -> Expecta
         let last = deadlines.last_until(now).filter(|last| last.at >= due);
         last.map_or_else(|| (deadlines.date_at(due), due), |last| (last.day, last.at))
     });
-    // What is changed counts from the change on, even when nobody planned it at once.
+    // What is changed counts from the change on, even when nobody planned it at once; the
+    // clock may have been ahead.
     let from = match (due, standing.plan_from) {
-        (None, Some(from)) => from,
+        (None, Some(from)) => from.min(now),
         _ => now,
     };
     ExpectationPlan {
@@ -33,6 +34,19 @@ pub(super) fn plan_of(standing: &ExpectationStanding, now: Timestamp) -> Expecta
             .flatten()
             .map(|next| next.at),
     }
+}
+
+/// Whether its next deadline is a later one than any node whose clock is right can have
+/// planned.
+pub(super) fn is_too_far(standing: &ExpectationStanding, now: Timestamp) -> bool {
+    let deadlines = standing
+        .definition
+        .deadlines(standing.entity_zone.as_deref());
+    let latest = deadlines.next_after(now.saturating_add(MAX_DATABASE_DIFFERENCE));
+    standing
+        .next_due
+        .zip(latest)
+        .is_some_and(|(due, latest)| due > latest.at)
 }
 
 #[cfg(test)]
@@ -95,6 +109,20 @@ mod tests {
         let plan = plan_of(&changed, at("2026-11-20T06:00:02Z"));
         assert_eq!(plan.fires, None);
         assert_eq!(plan.next_due, Some(at("2026-11-20T06:00:00Z")));
+    }
+
+    #[test]
+    fn a_deadline_is_too_far_away_when_no_clock_that_is_right_can_have_planned_it() {
+        let due = |text| ExpectationStanding {
+            next_due: Some(at(text)),
+            ..standing(|_| {})
+        };
+        let now = at("2026-11-20T05:58:59Z");
+        assert!(!is_too_far(&due("2026-11-20T06:00:00Z"), now));
+        assert!(is_too_far(&due("2026-11-21T06:00:00Z"), now));
+        // Another node may be as far ahead as this.
+        let now = at("2026-11-20T05:59:00Z");
+        assert!(!is_too_far(&due("2026-11-21T06:00:00Z"), now));
     }
 
     #[test]

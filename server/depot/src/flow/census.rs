@@ -22,11 +22,13 @@ const MARKED_AT_ONCE: usize = 5_000;
 const FORGOTTEN_AT_ONCE: usize = 1_000;
 
 impl ClaimedRun {
-    /// Whether all files of the source are to be counted by this run.
+    /// Whether all files of the source are to be counted by this run. A last time that lies
+    /// far ahead is that of a clock which was wrong: it keeps nobody from counting.
     #[must_use]
     pub fn is_census_due(&self, now: Timestamp) -> bool {
-        let last = self.census.at;
-        last.is_none_or(|at| at.saturating_add(CENSUS_EVERY) <= now)
+        let is_over = |at: Timestamp| at.saturating_add(CENSUS_EVERY) <= now;
+        let is_ahead = |at: Timestamp| at > now.saturating_add(CENSUS_EVERY);
+        self.census.at.is_none_or(|at| is_over(at) || is_ahead(at))
     }
 }
 

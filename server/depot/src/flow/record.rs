@@ -246,7 +246,8 @@ pub struct FlowFile {
     pub state: FlowFileState,
     /// How often it was tried.
     pub attempts: u32,
-    /// It is not tried sooner.
+    /// It is not tried sooner, as far as a clock that was right said so; see
+    /// [`FlowFile::waits`].
     pub not_before: Timestamp,
     /// The name that it has, or gets, where it goes.
     pub target: Option<Vec<u8>>,
@@ -387,10 +388,33 @@ pub(crate) struct LandingRun {
     pub(crate) name: Vec<u8>,
 }
 
+/// How many runs a node does at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunSlots {
+    /// All that it may do.
+    pub all: usize,
+    /// How many more it may begin now.
+    pub free: usize,
+}
+
+impl RunSlots {
+    /// How many of them runs of one integration may have: half, and at least one, so that
+    /// a partner's server that hangs does not keep all others waiting.
+    #[must_use]
+    pub fn of_one_integration(self) -> usize {
+        (self.all / 2).max(1)
+    }
+}
+
 /// Who takes runs, and for how long.
 #[derive(Clone, Debug)]
 pub(crate) struct RunTaker {
+    pub(crate) slots: RunSlots,
     pub(crate) node: NodeId,
     pub(crate) now: Timestamp,
     pub(crate) lease_until: Timestamp,
+    /// No lease ends later: one that does was given by a clock that was ahead.
+    pub(crate) latest_lease: Timestamp,
+    /// The same of runs that wait for another try.
+    pub(crate) latest_retry: Timestamp,
 }

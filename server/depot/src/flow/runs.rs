@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use layover_retention::Timestamp;
+use layover_retention::{MAX_DATABASE_DIFFERENCE, Timestamp};
 
 use super::key::{FileKey, SourceFacts};
 use super::record::{
-    ClaimedRun, FileDone, FileFailed, FlowFile, FlowFileId, FlowFileState, FlowRun, FlowStanding,
-    FoundFile, MovedFile, NotMoved, RunPlan, RunReport, RunState, RunTaker, UnmovedFile,
+    ClaimedRun, FileDone, FileFailed, FlowFile, FlowFileId, FlowFileState, FlowRun, FoundFile,
+    MovedFile, NotMoved, RunCause, RunReport, RunSlots, RunState, RunTaker, UnmovedFile,
 };
-use super::schedule::Schedule;
 use crate::figures::Ending;
 use crate::holdings::Holdings;
-use crate::integration::{CatchUp, FlowDefinition, MAX_RETRIES};
+use crate::integration::MAX_RETRIES;
 use crate::journal::{JournalKind, NewEntry, Outcome};
 use crate::store::{RunEnd, StoreError};
 use crate::{Depot, FlowName, Leaving};
@@ -23,11 +22,9 @@ use crate::{Depot, FlowName, Leaving};
 /// a file.
 pub const RUN_LEASE: Duration = Duration::from_secs(60);
 
-/// A firing that is later than this was missed: a server looks each second.
-pub const MISSED_AFTER: Duration = Duration::from_secs(60);
-
-/// Flows whose schedules are put forward in one transaction.
-const PLANS_AT_ONCE: usize = 500;
+/// No try of a run or a file is put off for longer: an hour after a partner's server is
+/// back, its files move. What is to wait for longer was put off by a clock that was ahead.
+pub const LONGEST_RETRY_WAIT: Duration = Duration::from_secs(3_600);
 
 /// Runs that are forgotten in one transaction.
 const PRUNED_AT_ONCE: usize = 1_000;
@@ -77,40 +74,23 @@ impl Depot {
 }
 
 impl FlowRuns {
-    /// Puts the schedules forward that are due, and their firings among the runs that
-    /// are. Returns how many fired. Several nodes may do it at the same time.
+    /// Takes runs that are due, and those whose node is silent, as many as there are slots;
+    /// of one integration no more than its share. Empty when nothing is due that may begin.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn plan(&self) -> Result<u64, StoreError> {
-        let mut fired: u64 = 0;
-        loop {
-            let now = self.holdings.now();
-            let store = &self.holdings.store;
-            let standing = store.flows_to_plan(now, PLANS_AT_ONCE).await?;
-            let plans: Vec<_> = standing.iter().map(|flow| plan_of(flow, now)).collect();
-            if plans.is_empty() {
-                return Ok(fired);
-            }
-            fired = fired.saturating_add(store.plan_runs(&plans).await?);
-            if standing.len() < PLANS_AT_ONCE {
-                return Ok(fired);
-            }
-        }
-    }
-
-    /// Takes up to `limit` runs that are due, and those whose node is silent.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn claim(&self, limit: usize) -> Result<Vec<ClaimedRun>, StoreError> {
+    pub async fn claim(&self, slots: RunSlots) -> Result<Vec<ClaimedRun>, StoreError> {
         let now = self.holdings.now();
+        let lease_until = now.saturating_add(RUN_LEASE);
         let taker = RunTaker {
+            slots,
             node: self.holdings.node.clone(),
             now,
-            lease_until: now.saturating_add(RUN_LEASE),
+            lease_until,
+            latest_lease: lease_until.saturating_add(MAX_DATABASE_DIFFERENCE),
+            latest_retry: latest_retry(now),
         };
-        self.holdings.store.claim_runs(&taker, limit).await
+        self.holdings.store.claim_runs(&taker).await
     }
 
     /// Says that this node is still about the run.
@@ -234,6 +214,20 @@ impl FlowRuns {
     /// The database is away.
     pub async fn given_up(&self, flow: &FlowName) -> Result<Vec<SourceFacts>, StoreError> {
         self.holdings.store.dead_files(flow).await
+    }
+
+    /// Whether the run's flow was disabled since: no further file of it is to move. What an
+    /// operator asked for goes on.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn is_stopped(&self, run: &ClaimedRun) -> Result<bool, StoreError> {
+        if run.cause == RunCause::Manual {
+            return Ok(false);
+        }
+        let flow = &run.definition.name;
+        let standing = self.holdings.store.flows(Some(flow)).await?;
+        Ok(standing.iter().any(|flow| !flow.definition.enabled))
     }
 
     /// A file begins to move, towards this name; false when it has landed meanwhile.
@@ -515,140 +509,24 @@ impl FlowRuns {
     }
 }
 
+/// Until when something may wait for its next try; what is said to wait for longer was
+/// put off by a clock that was ahead, and does not wait.
+fn latest_retry(now: Timestamp) -> Timestamp {
+    now.saturating_add(LONGEST_RETRY_WAIT)
+        .saturating_add(MAX_DATABASE_DIFFERENCE)
+}
+
+impl FlowFile {
+    /// Whether it failed, and is not to be tried again yet.
+    #[must_use]
+    pub fn waits(&self, now: Timestamp) -> bool {
+        let is_to_come = self.not_before > now && self.not_before <= latest_retry(now);
+        self.state == FlowFileState::Failed && is_to_come
+    }
+}
+
 fn ended_early(run: &FlowRun) -> bool {
     run.report
         .as_ref()
         .is_some_and(|report| report.cause.is_some())
-}
-
-/// The schedule of a flow that runs by itself; none: it does not.
-fn schedule_of(flow: &FlowDefinition, entity_zone: Option<&str>) -> Option<Schedule> {
-    if !flow.enabled || flow.home().is_none() {
-        return None;
-    }
-    let entity_zone = entity_zone.and_then(|zone| zone.parse().ok());
-    let zone = flow.rules.time_zone.as_ref().or(entity_zone.as_ref());
-    Some(Schedule::new(flow.schedule_cron.as_ref()?, zone))
-}
-
-/// What becomes of a flow's schedule at `now`.
-fn plan_of(standing: &FlowStanding, now: Timestamp) -> RunPlan {
-    let flow = &standing.definition;
-    let schedule = schedule_of(flow, standing.entity_zone.as_deref());
-    let due = standing.next_due.filter(|due| *due <= now);
-    let fire = schedule
-        .as_ref()
-        .zip(due)
-        .and_then(|(schedule, due)| fires(schedule, due, flow.rules.catch_up, now));
-    // What is changed counts from the change on, even when nobody planned it at once.
-    let from = match (due, standing.plan_from) {
-        (None, Some(from)) => from,
-        _ => now,
-    };
-    RunPlan {
-        flow: flow.name.clone(),
-        partner: flow.partner.to_string(),
-        version: standing.version,
-        was_due: standing.next_due,
-        fire,
-        next_due: schedule.and_then(|schedule| schedule.next_after(from)),
-        now,
-    }
-}
-
-/// Which of the moments from `due` to `now` fires: the last of them, once.
-fn fires(
-    schedule: &Schedule,
-    due: Timestamp,
-    catch_up: CatchUp,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    // The schedule may have changed its zone since: what was due is due.
-    let last = schedule.last_until(due, now).unwrap_or(due);
-    let missed = last < now.saturating_sub(MISSED_AFTER);
-    (catch_up == CatchUp::Once || !missed).then_some(last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(text: &str) -> Timestamp {
-        text.parse().unwrap()
-    }
-
-    fn standing(change: impl FnOnce(&mut FlowDefinition)) -> FlowStanding {
-        let mut definition = FlowDefinition::from_json(
-            r#"{"flow":{"delete_after_download":false,"delete_after_upload":false,
-            "direction":"download","enabled":true,"files":[],"idempotency_mode":"name",
-            "local":"alice:/in","name":"claims","partner":"globex","path":"/in",
-            "schedule_cron":"0 0 8 * * *"},"version":1}"#,
-        )
-        .unwrap();
-        change(&mut definition);
-        FlowStanding {
-            definition,
-            version: 1,
-            plan_from: None,
-            next_due: Some(at("2026-11-20T08:00:00Z")),
-            entity_zone: None,
-        }
-    }
-
-    #[test]
-    fn a_firing_that_is_due_fires_and_the_next_one_is_planned() {
-        let plan = plan_of(&standing(|_| {}), at("2026-11-20T08:00:00Z"));
-        assert_eq!(plan.fire, Some(at("2026-11-20T08:00:00Z")));
-        assert_eq!(plan.next_due, Some(at("2026-11-21T08:00:00Z")));
-    }
-
-    #[test]
-    fn missed_firings_are_caught_up_once_or_not_at_all() {
-        let now = at("2026-11-22T10:00:00Z");
-        let once = plan_of(&standing(|_| {}), now);
-        assert_eq!(once.fire, Some(at("2026-11-22T08:00:00Z")));
-        let skip = |flow: &mut FlowDefinition| flow.rules.catch_up = CatchUp::Skip;
-        let skipped = plan_of(&standing(skip), now);
-        assert_eq!(skipped.fire, None);
-        assert_eq!(skipped.next_due, Some(at("2026-11-23T08:00:00Z")));
-        // A moment late is not missed.
-        let late = plan_of(&standing(skip), at("2026-11-22T08:01:00Z"));
-        assert_eq!(late.fire, Some(at("2026-11-22T08:00:00Z")));
-    }
-
-    #[test]
-    fn a_changed_schedule_counts_from_its_change_on() {
-        let changed = FlowStanding {
-            plan_from: Some(at("2026-11-22T07:59:59Z")),
-            next_due: None,
-            ..standing(|_| {})
-        };
-        let plan = plan_of(&changed, at("2026-11-22T08:00:03Z"));
-        assert_eq!(plan.fire, None);
-        assert_eq!(plan.next_due, Some(at("2026-11-22T08:00:00Z")));
-    }
-
-    #[test]
-    fn another_zone_of_the_entity_takes_nothing_away_that_was_due() {
-        let moved = FlowStanding {
-            plan_from: Some(at("2026-11-20T08:00:01Z")),
-            entity_zone: Some("Asia/Tokyo".to_owned()),
-            ..standing(|_| {})
-        };
-        let plan = plan_of(&moved, at("2026-11-20T08:00:02Z"));
-        assert_eq!(plan.fire, Some(at("2026-11-20T08:00:00Z")));
-        assert_eq!(plan.next_due, Some(at("2026-11-20T23:00:00Z")));
-    }
-
-    #[test]
-    fn a_flow_that_is_disabled_or_has_no_account_is_not_due() {
-        for change in [
-            (|flow: &mut FlowDefinition| flow.enabled = false) as fn(&mut FlowDefinition),
-            |flow| flow.local = "./storage/in".parse().unwrap(),
-            |flow| flow.schedule_cron = None,
-        ] {
-            let plan = plan_of(&standing(change), at("2026-11-22T10:00:00Z"));
-            assert_eq!((plan.fire, plan.next_due), (None, None));
-        }
-    }
 }

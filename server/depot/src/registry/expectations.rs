@@ -153,10 +153,10 @@ impl Registry {
         actor: &Actor,
         expectations: &[ExpectationDefinition],
         integrations: (&[Integration], &[WantedIntegration]),
-    ) -> Result<Vec<Planned>, RegistryError> {
-        if expectations.is_empty() {
+    ) -> Result<Vec<(ExpectationName, Planned)>, RegistryError> {
+        let Some(last) = expectations.last() else {
             return Ok(Vec::new());
-        }
+        };
         let known = self.list_expectations().await?;
         let mut count = known.len();
         let mut planned = Vec::new();
@@ -171,11 +171,11 @@ impl Registry {
                 .await
             {
                 Err(RegistryError::Store(error)) => return Err(error.into()),
-                one => planned.push(one),
+                one => planned.push((expectation.name.clone(), one)),
             }
         }
         if count > MAX_EXPECTATIONS {
-            planned.push(Err(RegistryError::TooManyExpectations));
+            planned.push((last.name.clone(), Err(RegistryError::TooManyExpectations)));
         }
         Ok(planned)
     }

@@ -53,6 +53,17 @@ pub struct Applied {
     pub differences: Vec<Difference>,
 }
 
+/// What cannot be as it is to be.
+#[derive(Debug)]
+pub struct Refusal {
+    /// As in [`Applied`].
+    pub what: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub error: RegistryError,
+}
+
 /// Whether something is to be done, or only told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
@@ -97,6 +108,31 @@ impl Registry {
         expectations: &[ExpectationDefinition],
         doing: Doing,
     ) -> Result<Vec<Applied>, RegistryError> {
+        let applied = self.apply_all(actor, wanted, flows, expectations, doing);
+        let mut refused = match applied.await? {
+            Ok(applied) => return Ok(applied),
+            Err(refused) => refused.into_iter().map(|one| one.error),
+        };
+        match (refused.next(), refused.len()) {
+            (Some(error), 0) => Err(error),
+            (first, _) => Err(RegistryError::Several(
+                first.into_iter().chain(refused).collect(),
+            )),
+        }
+    }
+
+    /// The same; the inner error is everything that is refused.
+    ///
+    /// # Errors
+    /// `IntegrationChanged`, those of sealing, `Store`.
+    pub async fn apply_all(
+        &self,
+        actor: &Actor,
+        wanted: &[WantedIntegration],
+        flows: &[FlowDefinition],
+        expectations: &[ExpectationDefinition],
+        doing: Doing,
+    ) -> Result<Result<Vec<Applied>, Vec<Refusal>>, RegistryError> {
         let all = self.list_integrations().await?;
         let mut applied = Vec::new();
         let mut writes = Vec::new();
@@ -109,23 +145,32 @@ impl Registry {
                     writes.extend(write);
                 }
                 Err(RegistryError::Store(error)) => return Err(error.into()),
-                Err(error) => refused.push(error),
+                Err(error) => refused.push(Refusal {
+                    what: "integration",
+                    name: wanted.spec.name.to_string(),
+                    error,
+                }),
             }
         }
         let known = self.flow_definitions().await?;
         let mut flow_writes = Vec::new();
         for flow in flows {
+            let refusal = |error| Refusal {
+                what: "flow",
+                name: flow.name.to_string(),
+                error,
+            };
             let is_there = |name: &IntegrationName| {
                 all.iter().any(|one| one.spec.name == *name)
                     || wanted.iter().any(|one| one.spec.name == *name)
             };
             if !is_there(&flow.partner) {
-                refused.push(RegistryError::FlowPartner {
+                refused.push(refusal(RegistryError::FlowPartner {
                     flow: flow.name.clone(),
                     partner: flow.partner.clone(),
-                });
+                }));
             }
-            refused.extend(wrong_way(flow, wanted, &all));
+            refused.extend(wrong_place(flow, wanted, &all).map(refusal));
             let before = known.iter().find(|one| one.name == flow.name);
             let differences = definition_differences(before, flow);
             let is_new = before.is_none();
@@ -137,7 +182,7 @@ impl Registry {
                 match self.flow_write(flow, entity, entry).await {
                     Ok(write) => flow_writes.push(write),
                     Err(RegistryError::Store(error)) => return Err(error.into()),
-                    Err(error) => refused.push(error),
+                    Err(error) => refused.push(refusal(error)),
                 }
             }
             applied.push(Applied {
@@ -151,26 +196,27 @@ impl Registry {
         let planned = self
             .plan_expectations(actor, expectations, (&all, wanted))
             .await?;
-        for one in planned {
+        for (name, one) in planned {
             match one {
                 Ok((one, write)) => {
                     applied.push(one);
                     expectation_writes.extend(write);
                 }
-                Err(error) => refused.push(error),
+                Err(error) => refused.push(Refusal {
+                    what: "expectation",
+                    name: name.to_string(),
+                    error,
+                }),
             }
         }
-        if refused.len() > 1 {
-            return Err(RegistryError::Several(refused));
-        }
-        if let Some(error) = refused.pop() {
-            return Err(error);
+        if !refused.is_empty() {
+            return Ok(Err(refused));
         }
         if doing == Doing::Really {
             self.commit(&writes, &flow_writes, &expectation_writes)
                 .await?;
         }
-        Ok(applied)
+        Ok(Ok(applied))
     }
 
     /// What one integration would become.
@@ -795,8 +841,9 @@ fn entity_of<'a>(
     specs.next().map(|spec| &spec.entity)
 }
 
-/// Whether a flow's location is for the other way.
-fn wrong_way(
+/// Whether a flow's location is for the other way, or not there at all; a flow that is
+/// disabled may wait for it.
+fn wrong_place(
     flow: &FlowDefinition,
     wanted: &[WantedIntegration],
     all: &[Integration],
@@ -805,15 +852,25 @@ fn wrong_way(
         return None;
     };
     let wanted = wanted.iter().find(|one| one.spec.name == flow.partner);
+    let found = all.iter().find(|one| one.spec.name == flow.partner);
     let is_for = match wanted.and_then(|one| one.locations.as_ref()) {
         Some(locations) => {
             let mut locations = locations.iter();
-            locations.find(|one| one.name == *location)?.direction
+            locations
+                .find(|one| one.name == *location)
+                .map(|one| one.direction)
         }
-        None => {
-            let found = all.iter().find(|one| one.spec.name == flow.partner)?;
-            found.location(location)?.direction
-        }
+        None => found
+            .and_then(|one| one.location(location))
+            .map(|one| one.direction),
+    };
+    let Some(is_for) = is_for else {
+        // Without the integration that is told, and enough.
+        let is_missing = flow.enabled && (wanted.is_some() || found.is_some());
+        return is_missing.then(|| RegistryError::UnknownLocation {
+            name: flow.partner.clone(),
+            location: location.clone(),
+        });
     };
     (!is_for.is_for(flow.direction)).then(|| RegistryError::FlowDirection {
         flow: flow.name.clone(),

@@ -354,6 +354,34 @@ async fn a_delivered_file_counts_as_collected_and_one_that_was_not_does_not() {
 }
 
 #[tokio::test]
+async fn a_file_that_has_another_ones_name_by_now_is_neither_removed_nor_put_aside() {
+    for world in worlds().await {
+        let visit = visit(&world.depot, "alice").await;
+        let folder = at("/sent");
+        world.upload("alice", "/x").await;
+        let first = world.file("alice", "/x").await.id;
+        // Uploaded anew, it is another file.
+        world.upload("alice", "/x").await;
+        let second = world.file("alice", "/x").await.id;
+        assert_ne!(first, second);
+        visit.remove(&at("/x"), first).await.unwrap();
+        visit.move_to(&at("/x"), first, &folder).await.unwrap();
+        assert_eq!(world.file("alice", "/x").await.id, second);
+
+        visit.move_to(&at("/x"), second, &folder).await.unwrap();
+        assert_eq!(world.file("alice", "/sent/x").await.id, second);
+        // Its number is not enough where its name is another's.
+        world.upload("alice", "/x").await;
+        visit.remove(&at("/x"), second).await.unwrap();
+        visit.remove(&at("/sent/x"), second).await.unwrap();
+        let registry = world.depot.registry();
+        let files = registry.list_files(&name("alice"), &at("/")).await.unwrap();
+        let paths: Vec<_> = files.into_iter().map(|file| file.path).collect();
+        assert_eq!(paths, [at("/x")]);
+    }
+}
+
+#[tokio::test]
 async fn an_attempt_that_nobody_ended_was_interrupted_and_local_files_are_told_too() {
     for world in worlds().await {
         let courier = world.depot.courier().await.unwrap();

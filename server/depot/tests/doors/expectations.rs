@@ -18,7 +18,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// By 06:00 in alice's home; the worlds begin at 04:00 on the 21st of November 2026.
-fn crm() -> ExpectationDefinition {
+pub(crate) fn crm() -> ExpectationDefinition {
     ExpectationDefinition {
         name: "crm".parse().unwrap(),
         enabled: true,
@@ -31,7 +31,7 @@ fn crm() -> ExpectationDefinition {
     }
 }
 
-async fn expect(world: &World, definition: &ExpectationDefinition) {
+pub(crate) async fn expect(world: &World, definition: &ExpectationDefinition) {
     let registry = world.depot.registry();
     registry
         .put_expectation(&actor(), definition, Existing::Refuse)
@@ -50,7 +50,7 @@ async fn sight(depot: &Depot, day: &OpenDay) -> Sighting {
 }
 
 /// Looks at what is due until nothing is; says how many looks that were.
-async fn look(depot: &Depot) -> usize {
+pub(crate) async fn look(depot: &Depot) -> usize {
     let looks = depot.expectation_looks();
     looks.plan().await.unwrap();
     let mut done = 0;
@@ -67,7 +67,7 @@ async fn look(depot: &Depot) -> usize {
     }
 }
 
-async fn told(world: &World) -> Vec<Event> {
+pub(crate) async fn told(world: &World) -> Vec<Event> {
     let filter = EventFilter {
         limit: 1_000,
         ..EventFilter::default()
@@ -86,7 +86,7 @@ fn failed(fault: &str) -> (EventKind, String) {
     (EventKind::ExpectationFailed, fault.to_owned())
 }
 
-async fn upload(world: &World, path: &str, content: &[u8]) {
+pub(crate) async fn upload(world: &World, path: &str, content: &[u8]) {
     let session = world.login("alice", PASSWORD).await.unwrap();
     put(&session, &at(path), content).await.unwrap();
     session.end("done").await;

@@ -7,14 +7,14 @@ use layover_depot::{
 use layover_retention::Clock;
 
 use crate::courier::{errand, told, visit};
-use crate::flows::{apply, flow};
+use crate::flows::{SLOTS, apply, flow};
 use crate::world::{DAY, World, actor, at, worlds};
 
 /// A run of the flow that somebody asked for.
 pub(crate) async fn asked_run(world: &World, flow: &str) -> ClaimedRun {
     let (registry, name) = (world.depot.registry(), flow.parse().unwrap());
     registry.ask_run(&actor(), &name).await.unwrap();
-    let mut runs = world.depot.flow_runs().claim(8).await.unwrap();
+    let mut runs = world.depot.flow_runs().claim(SLOTS).await.unwrap();
     runs.retain(|run| run.definition.name == name);
     runs.pop().unwrap()
 }
@@ -76,7 +76,7 @@ async fn a_delivered_file_is_told_collected_and_known_at_once_or_not_at_all() {
 
         // Another one has the run by now.
         world.clock.advance(RUN_LEASE);
-        let taken = runs.claim(8).await.unwrap().pop().unwrap();
+        let taken = runs.claim(SLOTS).await.unwrap().pop().unwrap();
         assert!(taken.id == run.id && taken.taken_over);
         let late = runs.delivered(&run, &moved(file, "x"), &leaving).await;
         assert!(matches!(late, Err(RunLost::Lost)));

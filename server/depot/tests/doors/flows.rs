@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use layover_depot::{
     ClaimedRun, Depot, Doing, FlowDefinition, FlowName, FlowRules, FlowTarget, IdempotencyMode,
-    Options, RUN_LEASE, RunLost, RunReport, RunState, WantedIntegration,
+    Options, RUN_LEASE, RunLost, RunReport, RunSlots, RunState, WantedIntegration,
 };
 use layover_retention::{Clock, Timestamp};
 
@@ -13,8 +13,8 @@ use crate::world::{World, actor, keep, options, worlds};
 
 const FLOWS: usize = 1_000;
 
-/// As `[outbound] max_concurrent` is by default.
-const AT_ONCE: usize = 8;
+/// All of them may be of one integration.
+pub(crate) const SLOTS: RunSlots = RunSlots { all: 16, free: 8 };
 
 pub(crate) fn flow(name: &str) -> FlowDefinition {
     FlowDefinition {
@@ -48,7 +48,7 @@ async fn work(depot: &Depot) -> Vec<ClaimedRun> {
     runs.plan().await.unwrap();
     let mut begun = Vec::new();
     loop {
-        let claimed = runs.claim(AT_ONCE).await.unwrap();
+        let claimed = runs.claim(SLOTS).await.unwrap();
         if claimed.is_empty() {
             return begun;
         }
@@ -118,6 +118,54 @@ async fn a_thousand_flows_that_are_due_in_one_second_are_begun_once_each() {
     }
 }
 
+/// Each of its runs may take as long as three files that are stalled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_of_one_integration_take_half_of_the_slots_and_at_least_one() {
+    for world in worlds().await {
+        let integrations = ["globex", "initech"].map(|name| wanted(name, "ftps"));
+        let of = |partner: &str, number: u32| {
+            let mut flow = flow(&format!("{partner}-{number}"));
+            flow.partner = partner.parse().unwrap();
+            flow
+        };
+        let each = (1..=5).flat_map(|number| [of("globex", number), of("initech", number)]);
+        let flows: Vec<_> = each.collect();
+        let registry = world.depot.registry();
+        registry
+            .apply(&actor(), &integrations, &flows, &[], Doing::Really)
+            .await
+            .unwrap();
+        // Those of one of them are due before all of the other's.
+        for partner in ["globex", "initech"] {
+            for number in 1..=5 {
+                let name = of(partner, number).name;
+                registry.ask_run(&actor(), &name).await.unwrap();
+            }
+            world.clock.advance(std::time::Duration::from_secs(1));
+        }
+        let runs = world.depot.flow_runs();
+        let claim = async |free| {
+            let claimed = runs.claim(RunSlots { all: 5, free }).await.unwrap();
+            let of = |name: &str| {
+                let own = claimed.iter();
+                own.filter(|run| run.definition.partner.as_str() == name)
+                    .count()
+            };
+            let counts = (of("globex"), of("initech"));
+            (counts, claimed)
+        };
+        let (first, globex) = claim(5).await;
+        assert_eq!(first, (2, 0));
+        assert_eq!(claim(3).await.0, (0, 2));
+        assert_eq!(claim(1).await.0, (0, 0), "both have their share");
+        let report = RunReport::default();
+        let ended = runs.end(&globex[0], RunState::Done, report, None).await;
+        ended.unwrap();
+        assert_eq!(claim(2).await.0, (1, 0));
+        assert_eq!(RunSlots { all: 1, free: 1 }.of_one_integration(), 1);
+    }
+}
+
 /// Who looks into the log must not be sent to look for another server when an operator took
 /// the flow away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,7 +179,7 @@ async fn a_run_that_is_lost_says_to_whom() {
         for flow in &names {
             registry.ask_run(&actor, &flow.name).await.unwrap();
         }
-        let claimed = runs.claim(AT_ONCE).await.unwrap();
+        let claimed = runs.claim(SLOTS).await.unwrap();
         let run = |name: &str| {
             let mut each = claimed.iter();
             each.find(|run| run.definition.name.as_str() == name)
@@ -146,6 +194,7 @@ async fn a_run_that_is_lost_says_to_whom() {
             .await
             .unwrap();
         runs.renew(run("kept")).await.unwrap();
+        assert!(!runs.is_stopped(run("kept")).await.unwrap(), "asked for");
 
         let removed = run("removed");
         let name = &removed.definition.name;
@@ -155,7 +204,7 @@ async fn a_run_that_is_lost_says_to_whom() {
         runs.end(ended, done, report, None).await.unwrap();
         world.clock.advance(RUN_LEASE);
         runs.renew(run("kept")).await.unwrap();
-        let again = runs.claim(AT_ONCE).await.unwrap();
+        let again = runs.claim(SLOTS).await.unwrap();
         assert_eq!(again.len(), 1, "{again:?}");
         let taken = run("taken");
         for (lost, told) in [

@@ -9,6 +9,7 @@
 
 mod authentication;
 mod backup;
+mod clocks;
 mod collisions;
 mod courier;
 mod events;

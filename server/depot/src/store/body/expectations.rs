@@ -265,21 +265,44 @@ type LookColumns = (
     Option<String>,
 );
 
-/// Days at which somebody is to look now, those first that have waited longest.
+/// Forgets days of these expectations that are due behind this moment. Returns how many
+/// those were.
+pub(crate) async fn forget_days_to_come(
+    conn: &mut Conn,
+    names: &[ExpectationName],
+    behind: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut forgotten = 0;
+    for name in names {
+        forgotten +=
+            sqlx::query("DELETE FROM expectation_days WHERE expectation = $1 AND due_at_us > $2")
+                .bind(name.to_string())
+                .bind(behind.as_micros())
+                .execute(&mut *conn)
+                .await?
+                .rows_affected();
+    }
+    Ok(forgotten)
+}
+
+/// Days at which somebody is to look now, those first that have waited longest; none waits
+/// beyond `latest`.
 pub(crate) async fn days_to_look_at(
     conn: &mut Conn,
     now: Timestamp,
+    latest: Timestamp,
     limit: usize,
 ) -> Result<Vec<DayLook>, StoreError> {
     let rows: Vec<LookColumns> = sqlx::query_as(
         "SELECT x.definition, e.name, e.id, e.time_zone, d.day, d.due_at_us, d.state, \
          d.looked_at_us, d.fault FROM expectation_days d \
          JOIN expectations x ON x.name = d.expectation JOIN entities e ON e.id = x.entity_id \
-         WHERE d.state <> 'done' AND d.looked_at_us <= $1 \
+         WHERE d.state <> 'done' AND (d.looked_at_us <= $1 OR d.looked_at_us > $3) \
          ORDER BY d.looked_at_us, d.expectation, d.day LIMIT $2",
     )
     .bind(now.as_micros())
     .bind(bigint(limit as u64))
+    .bind(latest.as_micros())
     .fetch_all(conn)
     .await?;
     rows.into_iter()

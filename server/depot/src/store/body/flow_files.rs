@@ -141,18 +141,18 @@ pub(crate) async fn plan_files(
         .bind(file.facts.file.map(|file| file.0))
         .fetch_one(&mut *conn)
         .await?;
-        // What was given up before is looked at anew.
-        sqlx::query(
-            "UPDATE flow_files SET after_done = 1 \
-             WHERE flow = (SELECT flow FROM flow_runs WHERE id = $1) AND name = $2 \
-             AND state = 'dead' AND after_done = 0",
-        )
-        .bind(held.run.0)
-        .bind(file.facts.name.clone())
-        .execute(&mut *conn)
-        .await?;
         ids.push(FlowFileId(id));
     }
+    // What was given up before is looked at anew.
+    sqlx::query(
+        "UPDATE flow_files SET after_done = 1 \
+         WHERE flow = (SELECT flow FROM flow_runs WHERE id = $1) \
+         AND state = 'dead' AND after_done = 0 AND name IN (SELECT p.name FROM flow_files p \
+         WHERE p.run_id = $1 AND p.state IN ('planned', 'landing'))",
+    )
+    .bind(held.run.0)
+    .execute(&mut *conn)
+    .await?;
     Ok(Some(ids))
 }
 

@@ -3,6 +3,8 @@
 //! A node that has lost a run's lease writes nothing of it any more: whatever a run
 //! writes asks for its token in the same statement.
 
+use std::collections::HashMap;
+
 use layover_retention::Timestamp;
 
 use super::files::bigint;
@@ -55,7 +57,9 @@ pub(super) async fn write_flow(
             "INSERT INTO flow_runs (flow, cause, scheduled_for_us, not_before_us, state) \
              VALUES ($1, 'arrival', $2, $2, 'due') \
              ON CONFLICT (flow, cause) WHERE state = 'due' AND cause IN ('arrival', 'retry') \
-             DO NOTHING",
+             DO UPDATE SET not_before_us = CASE \
+             WHEN EXCLUDED.not_before_us < flow_runs.not_before_us \
+             THEN EXCLUDED.not_before_us ELSE flow_runs.not_before_us END",
         )
         .bind(flow.name.to_string())
         .bind(now.as_micros())
@@ -272,7 +276,9 @@ pub(super) fn arrival_step(home: HomeId, folder: &VirtualPath, now: Timestamp) -
          SELECT a.flow, 'arrival', $3, $3, 'due' FROM flow_arrivals a \
          WHERE a.home_id = $1 AND a.folder = $2 ORDER BY a.flow \
          ON CONFLICT (flow, cause) WHERE state = 'due' AND cause IN ('arrival', 'retry') \
-         DO UPDATE SET state = 'due'",
+         DO UPDATE SET not_before_us = CASE \
+         WHEN EXCLUDED.not_before_us < flow_runs.not_before_us \
+         THEN EXCLUDED.not_before_us ELSE flow_runs.not_before_us END",
         [
             home.0.into(),
             folder.as_bytes().to_vec().into(),
@@ -331,35 +337,79 @@ type ClaimColumns = (
     String,
     i64,
     Option<i64>,
+    Option<String>,
 );
 
+/// How many runs of each integration a node is about.
+async fn held_runs(
+    conn: &mut Conn,
+    taker: &RunTaker,
+) -> Result<HashMap<String, usize>, StoreError> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT f.partner, COUNT(*) FROM flow_runs r JOIN flow_definitions f ON f.name = r.flow \
+         WHERE r.state = 'running' AND r.node_id = $1 AND r.lease_until_us > $2 \
+         AND f.partner IS NOT NULL GROUP BY f.partner",
+    )
+    .bind(taker.node.as_str().to_owned())
+    .bind(taker.now.as_micros())
+    .fetch_all(conn)
+    .await?;
+    let held = rows.into_iter();
+    Ok(held
+        .map(|(partner, runs)| (partner, usize::try_from(runs).unwrap_or(usize::MAX)))
+        .collect())
+}
+
 /// Takes runs that are due, and those whose lease is over; of each flow one, and none
-/// of a flow that runs.
+/// of a flow that runs. Of one integration a node takes its share.
 pub(crate) async fn claim_runs(
     conn: &mut Conn,
     taker: &RunTaker,
-    limit: usize,
 ) -> Result<Vec<ClaimedRun>, StoreError> {
+    // A clock that was ahead gave it: whoever has the run says so within a lease.
+    sqlx::query(
+        "UPDATE flow_runs SET lease_until_us = $1 WHERE state = 'running' AND lease_until_us > $2",
+    )
+    .bind(taker.lease_until.as_micros())
+    .bind(taker.latest_lease.as_micros())
+    .execute(&mut *conn)
+    .await?;
+    let share = taker.slots.of_one_integration();
+    let mut held = held_runs(conn, taker).await?;
     // The row of the flow is the lock between nodes; who has it sees below, in a
-    // statement of its own, what others did before.
+    // statement of its own, what others did before. What is due is due, whatever the clock
+    // said then; what is tried again waits, for as long as anything may.
     let rows: Vec<ClaimColumns> = sqlx::query_as(skip_locked!(
         "SELECT r.id, r.flow, r.cause, r.scheduled_for_us, f.definition, e.name, e.time_zone, \
-         r.state, f.census, f.census_at_us FROM flow_runs r JOIN flow_definitions f ON f.name = r.flow \
+         r.state, f.census, f.census_at_us, f.partner FROM flow_runs r JOIN flow_definitions f ON f.name = r.flow \
          LEFT JOIN integrations i ON i.name = f.partner AND i.removed_at_us IS NULL \
          LEFT JOIN entities e ON e.id = i.entity_id \
-         WHERE (r.state = 'due' AND r.not_before_us <= $1 AND NOT EXISTS \
+         WHERE COALESCE(f.partner, '') NOT IN (SELECT q.partner FROM flow_runs h \
+         JOIN flow_definitions q ON q.name = h.flow WHERE h.state = 'running' AND h.node_id = $4 \
+         AND h.lease_until_us > $1 AND q.partner IS NOT NULL \
+         GROUP BY q.partner HAVING COUNT(*) >= $5) \
+         AND ((r.state = 'due' AND (r.cause <> 'retry' OR r.not_before_us <= $1 \
+         OR r.not_before_us > $3) AND NOT EXISTS \
          (SELECT 1 FROM flow_runs o WHERE o.flow = r.flow AND o.state = 'running')) \
-         OR (r.state = 'running' AND r.lease_until_us <= $1) \
+         OR (r.state = 'running' AND r.lease_until_us <= $1)) \
          ORDER BY r.not_before_us, r.id LIMIT $2",
         "f"
     ))
     .bind(taker.now.as_micros())
-    .bind(bigint(limit as u64))
+    .bind(bigint(taker.slots.free as u64))
+    .bind(taker.latest_retry.as_micros())
+    .bind(taker.node.as_str().to_owned())
+    .bind(bigint(share as u64))
     .fetch_all(&mut *conn)
     .await?;
     let mut claimed = Vec::new();
     for columns in rows {
-        let (id, flow, cause, scheduled_for, definition, entity, zone, state, census, at) = columns;
+        let (id, flow, cause, scheduled_for, definition, entity, zone, state, census, at, partner) =
+            columns;
+        let held = held.entry(partner.unwrap_or_default()).or_default();
+        if *held >= share {
+            continue;
+        }
         let row: Option<(i64,)> = sqlx::query_as(
             "UPDATE flow_runs SET state = 'running', token = token + 1, node_id = $2, \
              lease_until_us = $3, started_at_us = COALESCE(started_at_us, $4) WHERE id = $1 \
@@ -375,6 +425,7 @@ pub(crate) async fn claim_runs(
         .fetch_optional(&mut *conn)
         .await?;
         let Some((token,)) = row else { continue };
+        *held += 1;
         claimed.push(ClaimedRun {
             id: FlowRunId(id),
             token,

@@ -127,7 +127,10 @@ pub(super) async fn a_day_from_its_deadline_to_its_end(store: &Store) {
     );
 
     // Held by one at a time.
-    let open = store.days_to_look_at(time(50_010), 10).await.unwrap();
+    let open = store
+        .days_to_look_at(time(50_010), time(90_000), 10)
+        .await
+        .unwrap();
     assert_eq!(open.len(), 1);
     let found = &open[0];
     assert_eq!(
@@ -146,7 +149,7 @@ pub(super) async fn a_day_from_its_deadline_to_its_end(store: &Store) {
     assert!(!hold(50_010, 50_041).await);
     assert!(
         store
-            .days_to_look_at(time(50_039), 10)
+            .days_to_look_at(time(50_039), time(90_000), 10)
             .await
             .unwrap()
             .is_empty()
@@ -221,11 +224,19 @@ async fn what_an_operator_changes(store: &Store, entity: EntityId, crm: &Expecta
             .unwrap(),
         1
     );
+    // A day that has not come by a clock that is right.
+    let forget = async |behind| {
+        let names = std::slice::from_ref(&crm.name);
+        store.forget_days_to_come(names, time(behind)).await
+    };
+    assert_eq!(forget(51_010).await.unwrap(), 0);
+    assert_eq!(forget(51_009).await.unwrap(), 1);
+    assert_eq!(store.days_of(&crm.name, 10).await.unwrap().len(), 1);
     let disabled = definition("crm", |crm| crm.enabled = false);
     write(store, entity, &disabled, 51_011).await;
     assert!(
         store
-            .days_to_look_at(time(60_000), 10)
+            .days_to_look_at(time(60_000), time(90_000), 10)
             .await
             .unwrap()
             .is_empty()

@@ -3,8 +3,8 @@
 use super::{HERE, Node, THERE, account_row, entity, entry, household, ledger, path, rule, time};
 use crate::flow::{
     ClaimedRun, FileDone, FileFailed, FileKey, FlowFile, FlowFileId, FlowFileState, FlowLanding,
-    FlowRunId, FoundFile, RunCause, RunPlan, RunReport, RunState, RunTaker, RunToken, SeenSource,
-    SourceFacts,
+    FlowRunId, FoundFile, RunCause, RunPlan, RunReport, RunSlots, RunState, RunTaker, RunToken,
+    SeenSource, SourceFacts,
 };
 use crate::integration::{FlowDefinition, FlowRules, FlowTarget, IdempotencyMode};
 use crate::journal::{JournalFilter, JournalKind, MAX_JOURNAL_PAGE};
@@ -63,11 +63,17 @@ fn plan(flow: &FlowDefinition, version: i64, was_due: Option<i64>) -> RunPlan {
 
 pub(super) async fn claim(store: &Store, node: &Node, now: i64, limit: usize) -> Vec<ClaimedRun> {
     let taker = RunTaker {
+        slots: RunSlots {
+            all: 2 * limit,
+            free: limit,
+        },
         node: node.id(),
         now: time(now),
         lease_until: time(now + LEASE_S),
+        latest_lease: time(now + 2 * LEASE_S),
+        latest_retry: time(now + 3_600),
     };
-    store.claim_runs(&taker, limit).await.unwrap()
+    store.claim_runs(&taker).await.unwrap()
 }
 
 pub(super) fn end(state: RunState, again_at: Option<i64>, now: i64) -> RunEnd {
@@ -125,7 +131,6 @@ pub(super) async fn a_run_from_its_schedule_to_its_end(store: &Store) {
     );
 
     // One node gets it, and nobody a second one of the same flow.
-    assert!(claim(store, &HERE, 9_099, 10).await.is_empty());
     let here = claim(store, &HERE, 9_100, 10).await;
     assert_eq!(here.len(), 1);
     let run = &here[0];
@@ -697,8 +702,27 @@ pub(super) async fn a_file_that_lands(store: &Store) {
     staging.landing = Some(landing(ids[1], &second, held));
     assert!(store.stage_at_once(&staging).await.unwrap());
     assert_eq!(open(store, &flow).await[0].state, FlowFileState::Landing);
+
+    // Its process dies, and the next run finds it at its source: it lands all the same,
+    // and is known when recovery has settled it.
+    let taken = claim(store, &HERE, 9_704 + LEASE_S, 8).await;
+    let next = taken.iter().find(|taken| taken.id == run.id).unwrap();
+    let again = store.plan_files(next.token(), &[found("y", 2)]).await;
+    assert_eq!(again.unwrap().unwrap(), ids[1..]);
+    let landing = open(store, &flow).await.remove(0);
+    assert_eq!(landing.state, FlowFileState::Landing);
+    assert_eq!(landing.hidden, Some(second.hidden.clone()));
+    assert!(store.is_landing(&second.hidden).await.unwrap());
+    let publication = Publication {
+        landed: Some(second.hidden.clone()),
+        ..ledger::publication(home, file, account, "/y")
+    };
+    assert!(store.publish(&publication).await.unwrap().is_some());
+    assert!(open(store, &flow).await.is_empty());
+    let begun = store.begin_file(next.token(), ids[1], b"y", time(9_705));
+    assert_eq!(begun.await.unwrap(), Some(false), "it has landed");
     store
-        .end_run(held, &end(RunState::Done, None, 9_703))
+        .end_run(next.token(), &end(RunState::Done, None, 9_706))
         .await
         .unwrap()
         .unwrap();
