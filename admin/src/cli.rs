@@ -5,6 +5,7 @@
 pub(crate) mod event;
 pub(crate) mod expect;
 pub(crate) mod flow;
+pub(crate) mod host_key;
 pub(crate) mod integration;
 pub(crate) mod kit;
 mod number;
@@ -22,6 +23,7 @@ use layover_retention::Keep;
 use crate::cli::event::EventCommand;
 use crate::cli::expect::ExpectCommand;
 use crate::cli::flow::FlowCommand;
+use crate::cli::host_key::HostKeyCommand;
 use crate::cli::integration::{ApplyArgs, IntegrationCommand, LocationCommand, SecretsCommand};
 use crate::cli::kit::KitArgs;
 use crate::cli::retention::{OperatorCommand, RetentionCommand};
@@ -77,6 +79,9 @@ pub(crate) enum Command {
     /// Who may log in, from where, and what they may do
     #[command(subcommand)]
     Account(AccountCommand),
+    /// The SSH keys by which partners know this server, and their rotation
+    #[command(subcommand)]
+    HostKey(HostKeyCommand),
     /// Stored files
     #[command(subcommand)]
     File(FileCommand),

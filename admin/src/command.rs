@@ -16,6 +16,7 @@ mod file;
 mod flow;
 mod folder;
 mod hold;
+mod host_key;
 mod integration;
 mod journal;
 mod key;
@@ -77,6 +78,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         }
         Command::Account(AccountCommand::Kit(arguments)) => kit::run(&mut context, arguments).await,
         Command::Account(command) => account::run(&mut context, command).await,
+        Command::HostKey(command) => host_key::run(&mut context, command).await,
         Command::File(command) => file::run(&mut context, command).await,
         Command::Operator(command) => operator::run(&mut context, command).await,
         Command::Retention(command) => retention::run(&mut context, command).await,

@@ -488,6 +488,14 @@ impl CliError {
             Self::NotHealthy { .. } => "`layover check`, and the log of `layover serve`",
             Self::UntilIsPast { .. } => "give a date to come",
             Self::NoSigningKey | Self::NotMadeYet { .. } => "start `layover serve` once",
+            Self::HostKey(HostKeyError::Last { .. }) => {
+                "add another and serve it first: layover host-key add --algorithm ecdsa --serve"
+            }
+            Self::HostKey(HostKeyError::Unknown { .. }) => "`layover host-key list` shows them",
+            Self::HostKey(HostKeyError::NamedBySettings) => {
+                "put the new key's file behind the old one in [sftp] host_keys: of one algorithm the \
+                 first is shown, and kits have both"
+            }
             Self::NothingServed { .. } => {
                 "layover account set NAME --protocols ftps,sftp, or switch it on ([ftps] \
                  explicit_enabled, implicit_enabled; [sftp] enabled)"

@@ -7,9 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use layover_config::{Host, Settings};
-use layover_server::{
-    Addresses, PublicAddresses, existing_host_keys, generated_key_paths, load_user_cas,
-};
+use layover_server::{Addresses, HostKeySet, PublicAddresses, load_user_cas};
 use rustix::fs::{Access, CWD, Mode, OFlags, ResolveFlags, access, openat2};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
@@ -106,35 +104,36 @@ pub(super) fn host_keys(settings: &Settings) -> Finding {
     if !settings.sftp.enabled {
         return Finding::ready(WHAT, "not needed: SFTP is switched off");
     }
-    let missing: Vec<_> = generated_key_paths(&settings.data_dir, &settings.sftp)
-        .into_iter()
-        .filter(|path| !path.exists())
-        .map(|path| path.display().to_string())
-        .collect();
-    match existing_host_keys(&settings.data_dir, &settings.sftp) {
-        Err(error) => Finding::not_ready(
-            WHAT,
-            with_causes(&error),
-            "correct it; never replace it lightly: partners pin it",
-        ),
-        Ok(keys) => {
-            if let Some((key, mode)) = keys.iter().find_map(|key| Some((key, key.loose_mode()?))) {
-                return Finding::not_ready(
-                    WHAT,
-                    format!("{} is open to other users (mode {mode:o})", key.source()),
-                    "chmod 600 on the key file",
-                );
-            }
-            let mut found: Vec<_> = keys.iter().map(|key| key.fingerprint()).collect();
-            if !missing.is_empty() {
-                found.push(format!(
-                    "will be made at the first start: {}",
-                    missing.join(", ")
-                ));
-            }
-            Finding::ready(WHAT, found.join(", "))
+    let set = match HostKeySet::read(&settings.data_dir, &settings.sftp) {
+        Ok(set) => set,
+        Err(error) => {
+            return Finding::not_ready(
+                WHAT,
+                with_causes(&error),
+                "correct it; never replace it lightly: partners pin it",
+            );
         }
+    };
+    if let Some((key, mode)) = set.served().find_map(|key| Some((key, key.loose_mode()?))) {
+        return Finding::not_ready(
+            WHAT,
+            format!("{} is open to other users (mode {mode:o})", key.source()),
+            "chmod 600 on the key file",
+        );
     }
+    let mut found: Vec<_> = set.served().map(|key| key.fingerprint()).collect();
+    if !set.missing().is_empty() {
+        let missing: Vec<_> = set
+            .missing()
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        found.push(format!(
+            "will be made at the first start: {}",
+            missing.join(", ")
+        ));
+    }
+    Finding::ready(WHAT, found.join(", "))
 }
 
 /// Nothing, when no authority is to be trusted.
