@@ -10,6 +10,7 @@ pub(crate) mod integration;
 pub(crate) mod kit;
 mod number;
 pub(crate) mod retention;
+pub(crate) mod server;
 
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ use crate::cli::host_key::HostKeyCommand;
 use crate::cli::integration::{ApplyArgs, IntegrationCommand, LocationCommand, SecretsCommand};
 use crate::cli::kit::KitArgs;
 use crate::cli::retention::{OperatorCommand, RetentionCommand};
+use crate::cli::server::CompletionShell;
 use crate::value::{
     AccountOrPath, KeepOrDefault, KeepOrNone, Moment, NewUntil, ReuseOrDefault, SizeOrNone,
     VirtualPathArg,
@@ -125,6 +127,17 @@ pub(crate) enum Command {
     /// What was transferred in the last days: requests, success, volume
     #[command(subcommand)]
     Stats(StatsCommand),
+    /// Print the script that completes this command line in a shell
+    Completions {
+        /// The shell
+        shell: CompletionShell,
+    },
+    /// Write a manual page for each command
+    Man {
+        /// Directory for the pages: empty, or not there yet
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -22,6 +22,7 @@ mod journal;
 mod key;
 mod kit;
 mod location;
+mod manual;
 mod operator;
 mod permission;
 mod retention;
@@ -50,6 +51,8 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Retention(RetentionCommand::Verify { file, public_key }) => {
             return evidence::verify_file(&file, &public_key, json);
         }
+        Command::Completions { shell } => return manual::completions(shell),
+        Command::Man { out } => return manual::pages(&out, json),
         Command::Serve { demo: false } => return serve::run(config.as_deref()).await,
         Command::Serve { demo: true } => return demo::run(config.as_deref()).await,
         Command::Check => return check::run(config.as_deref(), json).await,
@@ -63,7 +66,10 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
     };
     let mut context = Context::of_a_tool(config.as_deref(), json, new_data)?;
     match command {
-        Command::Serve { .. } | Command::Check => Ok(()),
+        Command::Serve { .. }
+        | Command::Check
+        | Command::Completions { .. }
+        | Command::Man { .. } => Ok(()),
         Command::Backup(arguments) => backup::backup(&mut context, arguments).await,
         Command::Restore(arguments) => backup::restore(&mut context, arguments).await,
         Command::Status { health } => status::run(&mut context, health).await,

@@ -22,5 +22,6 @@ mod integrations;
 mod journal;
 mod kit;
 mod manifests;
+mod manual;
 mod place;
 mod rules;
