@@ -14,6 +14,9 @@ use crate::error::with_causes;
 
 const WHAT: &str = "TLS certificate";
 
+/// The first of the days on which its end is told of as an event.
+const RENEWED_WITHIN_DAYS: u64 = 30;
+
 /// The TLS certificate; one of our own is made at the first start.
 pub(super) fn certificate(settings: &Settings, now: Timestamp) -> Vec<Finding> {
     if !settings.ftps.is_served() {
@@ -42,6 +45,11 @@ pub(super) fn certificate(settings: &Settings, now: Timestamp) -> Vec<Finding> {
             let print = &found.fingerprint;
             findings.push(match found.warning(now) {
                 Some(warning) => Finding::notice(WHAT, format!("{print}: {warning}"), "renew it"),
+                None if found.days_left(now) < RENEWED_WITHIN_DAYS => Finding::notice(
+                    WHAT,
+                    format!("{print}, {}", valid_for(&found, now)),
+                    "renew it: an authority may take weeks, and partners who pin it, too",
+                ),
                 None => Finding::ready(WHAT, format!("{print}, {}", valid_for(&found, now))),
             });
             findings.extend(
