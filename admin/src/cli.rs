@@ -28,7 +28,7 @@ use crate::cli::host_key::HostKeyCommand;
 use crate::cli::integration::{ApplyArgs, IntegrationCommand, LocationCommand, SecretsCommand};
 use crate::cli::kit::KitArgs;
 use crate::cli::retention::{OperatorCommand, RetentionCommand};
-use crate::cli::server::CompletionShell;
+use crate::cli::server::{CompletionShell, ServerCertificateCommand};
 use crate::value::{
     AccountOrPath, KeepOrDefault, KeepOrNone, Moment, NewUntil, ReuseOrDefault, SizeOrNone,
     VirtualPathArg,
@@ -84,6 +84,9 @@ pub(crate) enum Command {
     /// The SSH keys by which partners know this server, and their rotation
     #[command(subcommand)]
     HostKey(HostKeyCommand),
+    /// The TLS certificate by which partners know this server
+    #[command(subcommand)]
+    Certificate(ServerCertificateCommand),
     /// Stored files
     #[command(subcommand)]
     File(FileCommand),

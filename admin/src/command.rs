@@ -7,6 +7,7 @@ mod backup;
 mod certificate;
 mod check;
 mod clock;
+mod csr;
 mod demo;
 mod entity;
 mod event;
@@ -70,6 +71,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         | Command::Check
         | Command::Completions { .. }
         | Command::Man { .. } => Ok(()),
+        Command::Certificate(command) => csr::run(&mut context, command),
         Command::Backup(arguments) => backup::backup(&mut context, arguments).await,
         Command::Restore(arguments) => backup::restore(&mut context, arguments).await,
         Command::Status { health } => status::run(&mut context, health).await,

@@ -47,8 +47,9 @@ pub use outbound::{OutboundError, surroundings};
 pub use public_address::{PublicAddressError, PublicAddresses};
 pub use signals::{Request, Signals};
 pub use tls_certificate::{
-    TlsCertificateError, TlsCertificateState, generated_path as generated_tls_certificate_path,
-    load as load_tls_certificate, read as read_tls_certificate, read_certificates, trust_anchor,
+    TlsCertificateError, TlsCertificateState, certificate_request,
+    generated_path as generated_tls_certificate_path, load as load_tls_certificate,
+    read as read_tls_certificate, read_certificates, trust_anchor,
 };
 pub use user_ca::{UserCaFileError, load as load_user_cas};
 pub use work::{SWEEP_BUDGET, SWEEP_JOB};

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use layover_config::{SecretError, SecretRef};
 use layover_ftps::{
     Certificate, Identity, IdentityFault, IdentityWarning, Tls, Validity, self_signed,
+    signing_request,
 };
 use layover_retention::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,23 @@ pub fn read_certificates(file: &Path) -> Result<Vec<Certificate>, TlsCertificate
         .map_err(|source| TlsCertificateError::Unreadable { source })?;
     Certificate::from_pem(&text).map_err(|source| TlsCertificateError::NotCertificates {
         file: file.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+/// A signing request (PKCS #10, PEM) by the key at this place, for these names.
+///
+/// # Errors
+/// When the key cannot be read or used, or a name cannot stand in a certificate.
+pub fn certificate_request(
+    key: &SecretRef,
+    names: &[String],
+) -> Result<String, TlsCertificateError> {
+    let text = key
+        .resolve()
+        .map_err(|source| TlsCertificateError::Unreadable { source })?;
+    signing_request(&text, names).map_err(|source| TlsCertificateError::NoRequest {
+        key: key.clone(),
         source: Box::new(source),
     })
 }
@@ -297,6 +315,14 @@ pub enum TlsCertificateError {
         /// Where the key lies.
         key: SecretRef,
         /// What is wrong.
+        source: Box<IdentityFault>,
+    },
+    /// No signing request can be made.
+    #[error("no signing request can be made with the key `{key}`")]
+    NoRequest {
+        /// Where the key lies.
+        key: SecretRef,
+        /// Why.
         source: Box<IdentityFault>,
     },
     /// A certificate cannot be made.

@@ -45,4 +45,5 @@ mod publishing;
 mod refusals;
 mod rename;
 mod statistics;
+mod tls_certificate;
 mod transfers;

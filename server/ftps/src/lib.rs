@@ -28,5 +28,5 @@ pub use passive::{AnnouncedAddress, AnnouncedRule, PortSurvey};
 pub use server::{ActiveMode, Entry, Options, Server};
 pub use tls::{
     Certificate, Identity, IdentityFault, IdentityWarning, MinVersion, Tls, TlsOptions, Validity,
-    self_signed,
+    self_signed, signing_request,
 };

@@ -46,7 +46,9 @@ use tokio_rustls::server::TlsStream;
 
 pub use certificate::Certificate;
 pub(crate) use fault::HandshakeFault;
-pub use identity::{Identity, IdentityFault, IdentityWarning, Validity, self_signed};
+pub use identity::{
+    Identity, IdentityFault, IdentityWarning, Validity, self_signed, signing_request,
+};
 pub(crate) use records::Fault;
 pub(crate) use stream::{Halt, RecordStream};
 

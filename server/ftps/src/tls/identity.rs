@@ -276,6 +276,12 @@ pub enum IdentityFault {
         /// What its maker says.
         source: rcgen::Error,
     },
+    /// A signing request could not be made.
+    #[error("a signing request cannot be made")]
+    RequestNotMade {
+        /// What its maker says.
+        source: rcgen::Error,
+    },
     /// The time of day is outside the calendar of certificates.
     #[error("a self-signed certificate cannot be dated: the clock shows the year {year}")]
     ClockOff {
@@ -299,6 +305,26 @@ fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, IdentityFault> {
 fn is_encrypted(text: &[u8]) -> bool {
     let heading = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
     text.windows(heading.len()).any(|part| part == heading)
+}
+
+/// A signing request (PKCS #10) by the first key of a PEM text, for these names: host
+/// names or addresses, the first one the subject's. As PEM.
+///
+/// # Errors
+/// When the key cannot be used, or a name cannot stand in a certificate.
+pub fn signing_request(key: &[u8], names: &[String]) -> Result<String, IdentityFault> {
+    let made = |source| IdentityFault::RequestNotMade { source };
+    let key = KeyPair::try_from(&private_key(key)?).map_err(made)?;
+    let mut params = CertificateParams::new(names).map_err(made)?;
+    params.distinguished_name = DistinguishedName::new();
+    if let Some(first) = names.first() {
+        let name = DnType::CommonName;
+        params.distinguished_name.push(name, first.as_str());
+    }
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let request = params.serialize_request(&key).map_err(made)?;
+    request.pem().map_err(made)
 }
 
 /// SHA-256 of a certificate, in lower-case hexadecimal digits.
