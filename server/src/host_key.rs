@@ -209,11 +209,19 @@ pub enum HostKeyError {
         /// The key.
         sha256: String,
     },
-    /// A retired key comes back only as a new one.
-    #[error("the host key {sha256} is retired")]
-    Retired {
-        /// The key.
+    /// A file of the list was replaced.
+    #[error("the host key at `{key}` is not {sha256}")]
+    Other {
+        /// Where it lies.
+        key: SecretRef,
+        /// The key that should be there.
         sha256: String,
+    },
+    /// By the list no client could connect.
+    #[error("by the list of host keys `{}` none is served", path.display())]
+    NoneServed {
+        /// The file.
+        path: PathBuf,
     },
     /// Without it no client could connect.
     #[error("the host key {sha256} is the only one that is served")]

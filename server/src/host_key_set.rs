@@ -30,6 +30,15 @@ const LOCK_NAME: &str = "host_keys.lock";
 /// Keys that a server has, retired ones too: more is a mistake, or somebody's script.
 const MAX_HOST_KEYS: usize = 64;
 
+/// What becomes of a key of the list that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Damaged {
+    /// It is an error: nothing is served by half.
+    Refuse,
+    /// It is an entry without its key, which can be retired.
+    Keep,
+}
+
 /// What a host key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -121,7 +130,7 @@ pub struct HostKeyEntry {
     pub since: Option<Timestamp>,
     /// Where it lies.
     pub source: SecretRef,
-    /// The key; none of a retired one.
+    /// None of a retired one, and while the list is changed of one that cannot be read.
     key: Option<HostKey>,
 }
 
@@ -137,10 +146,35 @@ impl HostKeyEntry {
         }
     }
 
-    /// The key; none of a retired one.
-    #[must_use]
-    pub fn key(&self) -> Option<&HostKey> {
-        self.key.as_ref()
+    fn without_key(record: &Record, source: SecretRef) -> Self {
+        Self {
+            algorithm: record.algorithm.clone(),
+            sha256: record.sha256.clone(),
+            state: record.state,
+            since: Some(record.since),
+            source,
+            key: None,
+        }
+    }
+
+    fn of_record(record: &Record, dir: &Path, damaged: Damaged) -> Result<Self, HostKeyError> {
+        let source = SecretRef::File(dir.join(&record.file));
+        if record.state == HostKeyState::Retired {
+            return Ok(Self::without_key(record, source));
+        }
+        match (HostKey::read(&source), damaged) {
+            (Ok(key), _) => Ok(Self::of(key, record.state, Some(record.since))),
+            (Err(_), Damaged::Keep) => Ok(Self::without_key(record, source)),
+            (Err(error), Damaged::Refuse) => Err(error),
+        }
+    }
+
+    /// Whether nobody needs to know of it any more: it is retired, and its file deleted.
+    fn is_gone(&self) -> bool {
+        let SecretRef::File(path) = &self.source else {
+            return false;
+        };
+        self.state == HostKeyState::Retired && path.try_exists().is_ok_and(|there| !there)
     }
 }
 
@@ -156,37 +190,33 @@ impl HostKeySet {
     /// Reads the keys; makes none.
     ///
     /// # Errors
-    /// When the list or a key that is in use cannot be read.
+    /// When the list or a key that is in use cannot be read, or the list leaves none to show.
     pub fn read(data_dir: &Path, settings: &Sftp) -> Result<Self, HostKeyError> {
         if !settings.host_keys.is_empty() {
             return Self::named(settings);
         }
-        let dir = data_dir.join(KEY_DIR_NAME);
-        let (mut entries, mut missing) = (Vec::new(), Vec::new());
-        let list = read_list(&dir)?.unwrap_or_default();
-        for record in &list.keys {
-            let source = SecretRef::File(dir.join(&record.file));
-            let since = Some(record.since);
-            entries.push(match record.state {
-                HostKeyState::Retired => HostKeyEntry {
-                    algorithm: record.algorithm.clone(),
-                    sha256: record.sha256.clone(),
-                    state: record.state,
-                    since,
-                    source,
-                    key: None,
-                },
-                state => HostKeyEntry::of(HostKey::read(&source)?, state, since),
-            });
+        let set = Self::listed(data_dir, settings, Damaged::Refuse)?;
+        if set.missing.is_empty() && set.served().next().is_none() {
+            let path = data_dir.join(KEY_DIR_NAME).join(LIST_NAME);
+            return Err(HostKeyError::NoneServed { path });
         }
+        Ok(set)
+    }
+
+    /// The keys of the list, and those beside it that the settings need.
+    fn listed(data_dir: &Path, settings: &Sftp, damaged: Damaged) -> Result<Self, HostKeyError> {
+        let dir = data_dir.join(KEY_DIR_NAME);
+        let list = read_list(&dir)?.unwrap_or_default();
+        let records = list.keys.iter();
+        let mut entries = records
+            .map(|record| HostKeyEntry::of_record(record, &dir, damaged))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut missing = Vec::new();
         for kind in HostKeyKind::needed(settings.algorithms) {
             // One that was retired is not made again.
             let algorithm = kind.algorithm();
-            if list
-                .keys
-                .iter()
-                .any(|key| key.algorithm == algorithm.as_str())
-            {
+            let mut records = list.keys.iter();
+            if records.any(|record| record.algorithm == algorithm.as_str()) {
                 continue;
             }
             let path = dir.join(kind.file_name());
@@ -243,6 +273,20 @@ impl HostKeySet {
             .filter_map(|entry| entry.key.as_ref())
     }
 
+    /// Drops what is gone; but the last of an algorithm tells that the settings' need of it
+    /// is no reason to make another.
+    fn forget_gone(&mut self) {
+        let entries = std::mem::take(&mut self.entries);
+        let (gone, kept): (Vec<_>, Vec<_>) = entries.into_iter().partition(HostKeyEntry::is_gone);
+        self.entries = kept;
+        for entry in gone {
+            let mut others = self.entries.iter();
+            if !others.any(|other| other.algorithm == entry.algorithm) {
+                self.entries.push(entry);
+            }
+        }
+    }
+
     fn find(&mut self, sha256: &str) -> Result<&mut HostKeyEntry, HostKeyError> {
         let entry = self.entries.iter_mut().find(|entry| entry.sha256 == sha256);
         entry.ok_or_else(|| HostKeyError::Unknown {
@@ -281,16 +325,23 @@ impl HostKeyChange {
             .open(&path)
             .and_then(|file| file.lock().map(|()| file))
             .map_err(|source| unwritable(&path, source))?;
-        let mut set = HostKeySet::read(data_dir, settings)?;
+        let mut set = HostKeySet::listed(data_dir, settings, Damaged::Keep)?;
         for entry in &mut set.entries {
             entry.since.get_or_insert(now);
         }
+        set.forget_gone();
         Ok(Self {
             dir,
             set,
             now,
             _lock: lock,
         })
+    }
+
+    /// The keys as they are going to be.
+    #[must_use]
+    pub fn set(&self) -> &HostKeySet {
+        &self.set
     }
 
     /// Makes a key, which is announced. Returns its fingerprint.
@@ -302,7 +353,8 @@ impl HostKeyChange {
         self.add(kind.file_name(), text.as_bytes())
     }
 
-    /// Takes over an OpenSSH private key, which is announced.
+    /// Takes over an OpenSSH private key, which is announced; also one that was retired, from
+    /// a backup perhaps.
     ///
     /// # Errors
     /// When it is none, has a passphrase, or is there already.
@@ -310,7 +362,9 @@ impl HostKeyChange {
         let source = SecretRef::File(file.to_owned());
         let key = HostKey::read(&source)?;
         let sha256 = key.sha256();
-        if self.set.entries.iter().any(|entry| entry.sha256 == sha256) {
+        let is_it = |entry: &HostKeyEntry| entry.sha256 == sha256;
+        let mut known = self.set.entries.iter();
+        if known.any(|entry| is_it(entry) && entry.state != HostKeyState::Retired) {
             return Err(HostKeyError::Known { sha256 });
         }
         let text = source
@@ -321,7 +375,11 @@ impl HostKeyChange {
             .replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
         // The parser wants the line end that a reference cuts off.
         let text = zeroize::Zeroizing::new([text.as_slice(), b"\n"].concat());
-        self.add(&format!("ssh_host_{kind}_key"), &text)
+        let added = self.add(&format!("ssh_host_{kind}_key"), &text)?;
+        self.set
+            .entries
+            .retain(|entry| !is_it(entry) || entry.state != HostKeyState::Retired);
+        Ok(added)
     }
 
     fn add(&mut self, name: &str, text: &[u8]) -> Result<HostKeyEntry, HostKeyError> {
@@ -350,21 +408,26 @@ impl HostKeyChange {
         Err(unwritable(&self.dir, io::ErrorKind::AlreadyExists.into()))
     }
 
-    /// From now on clients are shown this key; the one of its algorithm that they were
-    /// shown before is announced again, and returned.
+    /// From now on clients are shown this key, also a retired one whose file is still there;
+    /// the one of its algorithm that they were shown before is announced again, and returned.
     ///
     /// # Errors
-    /// When there is no such key, or it is retired.
+    /// When there is no such key, or it cannot be read.
     pub fn serve(&mut self, sha256: &str) -> Result<Option<HostKeyEntry>, HostKeyError> {
         let now = self.now;
         let entry = self.set.find(sha256)?;
-        match entry.state {
-            HostKeyState::Retired => {
-                let sha256 = entry.sha256.clone();
-                return Err(HostKeyError::Retired { sha256 });
+        if entry.key.is_none() {
+            let key = HostKey::read(&entry.source)?;
+            if key.sha256() != entry.sha256 {
+                return Err(HostKeyError::Other {
+                    key: entry.source.clone(),
+                    sha256: entry.sha256.clone(),
+                });
             }
-            HostKeyState::Served => return Ok(None),
-            HostKeyState::Announced => {}
+            entry.key = Some(key);
+        }
+        if entry.state == HostKeyState::Served {
+            return Ok(None);
         }
         let algorithm = entry.algorithm.clone();
         entry.state = HostKeyState::Served;
@@ -445,7 +508,10 @@ pub(crate) fn load(data_dir: &Path, settings: &Sftp) -> Result<Vec<HostKey>, Hos
 }
 
 fn make_missing(data_dir: &Path, settings: &Sftp) -> Result<(), HostKeyError> {
-    let set = HostKeySet::read(data_dir, settings)?;
+    if !settings.host_keys.is_empty() {
+        return Ok(());
+    }
+    let set = HostKeySet::listed(data_dir, settings, Damaged::Keep)?;
     for path in set.missing() {
         let kinds = HostKeyKind::needed(settings.algorithms).iter();
         let named = |kind: &&HostKeyKind| path.ends_with(kind.file_name());

@@ -1,6 +1,7 @@
 //! New SSH host keys while partners go on: announced, served, the old one retired.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use layover_tests::account::{Account, PASSWORD};
@@ -94,6 +95,14 @@ fn a_key_of_another_algorithm_takes_over_while_partners_go_on(engine: Engine) {
 
     layover.admin(&["host-key", "serve", &new]);
     until_offered(&layover, &[ED25519, ECDSA]);
+    let refused = layover.run(&["host-key", "retire", &old]).expect_code(1);
+    for words in ["partner came by no other", "account kit", "--force"] {
+        assert!(refused.stderr.contains(words), "`{words}`: {refused}");
+    }
+    assert_eq!(
+        Offer::of(layover.sftp_address()).host_keys,
+        [ED25519, ECDSA]
+    );
     // Who knows the old one alone goes on with it; who was told of the new one may take it.
     before.sftp("ls\n").expect_ok();
     assert_eq!(last_key(&layover), old);
@@ -141,6 +150,112 @@ fn a_key_of_another_algorithm_takes_over_while_partners_go_on(engine: Engine) {
 }
 
 #[test]
+fn a_key_that_partners_need_is_retired_by_force_and_comes_back() {
+    let (layover, account) = serve(Engine::Sqlite);
+    let partner = Partner::with_kit(&layover, account, "kit");
+    partner.sftp("ls\n").expect_ok();
+    let old = keys(&layover)[0].0.clone();
+    // Without an account, nobody's offer would be answered.
+    layover.account("other").add();
+    let arguments = ["host-key", "add", "--algorithm", "ecdsa", "--serve"];
+    assert_eq!(layover.json(&arguments)["state"], "served");
+    until_offered(&layover, &[ED25519, ECDSA]);
+    layover.run(&["host-key", "retire", &old]).expect_code(1);
+    layover.admin(&["account", "disable", "partner"]);
+    layover.admin(&["host-key", "retire", &old]);
+    until_offered(&layover, &[ECDSA]);
+    layover.admin(&["host-key", "serve", &old]);
+    layover.admin(&["account", "enable", "partner"]);
+    until_offered(&layover, &[ED25519, ECDSA]);
+    partner.sftp("ls\n").expect_ok();
+    layover.admin(&["host-key", "retire", &old, "--force"]);
+    until_offered(&layover, &[ECDSA]);
+    let refused = partner.sftp("ls\n");
+    assert!(
+        refused.stderr.contains("Host key verification failed"),
+        "{refused}"
+    );
+    layover.admin(&["host-key", "serve", &old]);
+    until_offered(&layover, &[ED25519, ECDSA]);
+    partner.sftp("ls\n").expect_ok();
+}
+
+/// As `ssh-keygen -l` shows it.
+fn fingerprint(key: &Path) -> String {
+    let mut list = Command::new("ssh-keygen");
+    list.arg("-lf").arg(key);
+    let listed = process::run(&mut list, b"", PATIENCE).expect_ok().stdout;
+    listed.split(' ').nth(1).expect("a fingerprint").to_owned()
+}
+
+fn generate(place: &Path, name: &str, kind: &[&str]) -> PathBuf {
+    let path = place.join(name);
+    let mut make = Command::new("ssh-keygen");
+    make.args(["-q", "-N", "", "-t"]).args(kind).arg("-f");
+    process::run(make.arg(&path), b"", PATIENCE).expect_ok();
+    path
+}
+
+#[test]
+fn strict_clients_take_each_algorithm_of_the_keys_that_settings_name() {
+    let place = tempfile::TempDir::with_prefix("layover-keys-").expect("make a folder");
+    let make = |name: &str, kind: &[&str]| generate(place.path(), name, kind);
+    let (ed25519, next) = (make("a", &["ed25519"]), make("b", &["ed25519"]));
+    let ecdsa = make("c", &["ecdsa", "-b", "256"]);
+    let rsa = make("d", &["rsa", "-b", "3072"]);
+    let named = [&ed25519, &next, &ecdsa, &rsa].map(|path| path.display().to_string());
+    let layover = Setup::new(Engine::Sqlite)
+        .set("sftp", "host_keys", &format!("{named:?}"))
+        .prepare();
+    let account = layover.account("partner").password(PASSWORD).add();
+    layover.start();
+    let states: Vec<_> = keys(&layover).into_iter().map(|(_, state)| state).collect();
+    assert_eq!(states, ["served", "announced", "served", "served"]);
+    let partner = Partner::with_kit(&layover, account, "kit");
+    for path in [&ed25519, &next, &ecdsa, &rsa] {
+        let public = fs::read_to_string(path.with_extension("pub")).expect("read the key");
+        let [kind, key] = [0, 1].map(|column| public.split(' ').nth(column).expect("a column"));
+        assert!(
+            partner
+                .file("known_hosts")
+                .contains(&format!("{kind} {key}")),
+            "{public}"
+        );
+    }
+    for (algorithms, shown) in [
+        ("ssh-ed25519", &ed25519),
+        ("ecdsa-sha2-nistp256", &ecdsa),
+        ("rsa-sha2-512", &rsa),
+        ("rsa-sha2-256", &rsa),
+        ("rsa-sha2-256,ecdsa-sha2-nistp256,ssh-ed25519", &rsa),
+        ("ecdsa-sha2-nistp256,ssh-ed25519", &ecdsa),
+        ("-ssh-ed25519,ecdsa-sha2-*", &rsa),
+    ] {
+        let option = format!("HostKeyAlgorithms={algorithms}");
+        partner.sftp_with(&["-o", &option], "ls\n").expect_ok();
+        assert_eq!(last_key(&layover), fingerprint(shown), "{algorithms}");
+    }
+    let change = layover.run(&["host-key", "add", "--algorithm", "ed25519"]);
+    let change = change.expect_code(1);
+    assert!(change.stderr.contains("[sftp] host_keys"), "{change}");
+    let unsaid = layover.run(&["host-key", "readiness"]).expect_code(1);
+    assert!(unsaid.stderr.contains("--retiring"), "{unsaid}");
+    let retiring = fingerprint(&ed25519);
+    let told = layover.json(&["host-key", "readiness", "--retiring", &retiring]);
+    assert_eq!(told["accounts"][0]["ready"], true, "{told}");
+    // The file that a setting names holds another key from now on.
+    let unfinished = place.path().join("unfinished");
+    fs::copy(&next, &unfinished).expect("copy");
+    fs::rename(&unfinished, &ed25519).expect("rename");
+    layover.hang_up();
+    wait::until("the other key", PATIENCE, || {
+        let by = ["-o", "HostKeyAlgorithms=ssh-ed25519"];
+        partner.sftp_with(&by, "ls\n").expect_ok();
+        (last_key(&layover) == fingerprint(&next)).then_some(())
+    });
+}
+
+#[test]
 fn a_key_of_the_same_algorithm_takes_its_place_and_the_kit_trusts_both() {
     let (layover, account) = serve(Engine::Sqlite);
     layover.admin(&["host-key", "add", "--algorithm", "ed25519"]);
@@ -178,11 +293,6 @@ fn keys_that_cannot_be_read_change_nothing_and_are_told_of() {
         fs::write(&unfinished, content).expect("write");
         fs::rename(&unfinished, &key).expect("rename");
     };
-    let hang_up = || {
-        let mut kill = Command::new("kill");
-        kill.args(["-HUP", &layover.pid().to_string()]);
-        process::run(&mut kill, b"", PATIENCE).expect_ok();
-    };
     let told = |count: usize| {
         wait::until("an entry", PATIENCE, || {
             let mut entries = layover.rows(&["journal", "--kind", "system"]);
@@ -195,7 +305,7 @@ fn keys_that_cannot_be_read_change_nothing_and_are_told_of() {
             Some(text) => put(text.as_bytes()),
             None => fs::remove_file(&key).expect("remove the key"),
         }
-        hang_up();
+        layover.hang_up();
         let entries = told(number + 1);
         let last = entries.last().expect("an entry");
         assert_eq!(last["outcome"], "failed", "{last}");
@@ -205,7 +315,7 @@ fn keys_that_cannot_be_read_change_nothing_and_are_told_of() {
     }
     assert!(layover.log().contains("the SSH host keys in use stay"));
     put(&good);
-    hang_up();
+    layover.hang_up();
     wait::until("the keys to be good again", PATIENCE, || {
         layover.log().contains("can be used again").then_some(())
     });

@@ -33,12 +33,6 @@ fn certificate(layover: &Layover) -> Value {
     layover.json(&["status"])["server"]["tls_certificate"].clone()
 }
 
-fn hang_up(layover: &Layover) {
-    let mut kill = Command::new("kill");
-    kill.args(["-HUP", &layover.pid().to_string()]);
-    process::run(&mut kill, b"", PATIENCE).expect_ok();
-}
-
 #[test]
 fn an_authority_signs_the_key_in_use_and_a_broken_file_changes_nothing() {
     let place = tempfile::TempDir::with_prefix("layover-authority-").expect("make a folder");
@@ -120,7 +114,7 @@ fn an_authority_signs_the_key_in_use_and_a_broken_file_changes_nothing() {
     .expect_ok();
     fs::copy(file("server.pem"), file("first.pem")).expect("keep the first");
     fs::write(file("server.pem"), "half a certif").expect("damage the file");
-    hang_up(&layover);
+    layover.hang_up();
     wait::until("the fault to be told", PATIENCE, || {
         (certificate(&layover)["fault"] != Value::Null).then_some(())
     });
@@ -129,7 +123,7 @@ fn an_authority_signs_the_key_in_use_and_a_broken_file_changes_nothing() {
     assert!(layover.log().contains("the certificate in use stays"));
 
     fs::copy(file("signed.pem"), file("server.pem")).expect("install the signed one");
-    hang_up(&layover);
+    layover.hang_up();
     wait::until("the signed certificate", PATIENCE, || {
         let now = certificate(&layover);
         (now["fault"] == Value::Null && now["fingerprint"] != first).then_some(())

@@ -20,11 +20,13 @@ pub(crate) enum HostKeyCommand {
     Retire {
         /// As `host-key list` shows it (SHA256:...)
         fingerprint: String,
+        /// Also while accounts came by no other key: they will not find their way
+        #[arg(long)]
+        force: bool,
     },
     /// By which key each account came, and who would not find his way without one of them
     Readiness {
-        /// The key that is to be retired [default: the one that has been shown for the longest
-        /// time]
+        /// The key that is to be retired [default: the oldest one]
         #[arg(long, value_name = "FINGERPRINT")]
         retiring: Option<String>,
     },

@@ -45,7 +45,9 @@ pub(super) async fn run(context: &mut Context, command: HostKeyCommand) -> Resul
         HostKeyCommand::List => Ok(()),
         HostKeyCommand::Add(arguments) => add(context, &depot, arguments).await,
         HostKeyCommand::Serve { fingerprint } => serve(context, &depot, &fingerprint).await,
-        HostKeyCommand::Retire { fingerprint } => retire(context, &depot, &fingerprint).await,
+        HostKeyCommand::Retire { fingerprint, force } => {
+            retire(context, &depot, &fingerprint, force).await
+        }
         HostKeyCommand::Readiness { retiring } => {
             readiness::show(context, &depot, retiring.as_deref()).await
         }
@@ -143,9 +145,22 @@ fn served_text(served: &HostKeyEntry, replaced: Option<&HostKeyEntry>) -> String
     }
 }
 
-async fn retire(context: &mut Context, depot: &Depot, fingerprint: &str) -> Result<(), CliError> {
+async fn retire(
+    context: &mut Context,
+    depot: &Depot,
+    fingerprint: &str,
+    force: bool,
+) -> Result<(), CliError> {
     let mut change = begin(context)?;
     let retired = change.retire(fingerprint)?;
+    // The change waits for the answer: it is a file's lock, and no server waits for that.
+    let lost = readiness::lost_without(depot, change.set(), &retired.sha256).await?;
+    if !lost.is_empty() && !force {
+        return Err(CliError::HostKeyInUse {
+            sha256: retired.sha256,
+            accounts: lost,
+        });
+    }
     change.finish()?;
     note(context, depot, "host-key.retire", &retired, None).await?;
     let sentence = format!(

@@ -18,6 +18,7 @@ mod expectations;
 mod files;
 mod flows;
 mod holds;
+mod host_keys;
 mod integrations;
 mod journal;
 mod kit;

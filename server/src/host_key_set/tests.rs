@@ -186,11 +186,123 @@ fn of_one_algorithm_one_key_is_served_and_the_other_can_take_its_place_again() {
     change(dir.path(), |change| {
         change.retire(&new.sha256).map(drop).unwrap()
     });
-    change(dir.path(), |change| {
-        let refused = change.serve(&new.sha256);
-        assert!(matches!(refused, Err(HostKeyError::Retired { .. })));
-    });
     assert_eq!(load(dir.path(), &modern()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_retired_key_comes_back_while_its_file_is_there_and_from_a_copy_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = load(dir.path(), &modern()).unwrap()[0].sha256();
+    let new = change(dir.path(), |change| {
+        let new = change.make(HostKeyKind::Ed25519).unwrap();
+        change.serve(&new.sha256).unwrap();
+        change.retire(&old).unwrap();
+        new
+    });
+    let served = || load(dir.path(), &modern()).unwrap()[0].sha256();
+    assert_eq!(served(), new.sha256);
+    change(dir.path(), |change| change.serve(&old).map(drop).unwrap());
+    assert_eq!(served(), old);
+    change(dir.path(), |change| {
+        change.serve(&new.sha256).unwrap();
+        change.retire(&old).map(drop).unwrap();
+    });
+    let copy = dir.path().join("copy");
+    fs::rename(key_path(dir.path()), &copy).unwrap();
+    // Another key at its place is not it.
+    let stranger = fresh(&Algorithm::Ed25519).unwrap();
+    write_once(&key_path(dir.path()), stranger.as_bytes()).unwrap();
+    change(dir.path(), |change| {
+        let other = change.serve(&old);
+        assert!(matches!(other, Err(HostKeyError::Other { .. })));
+    });
+    fs::remove_file(key_path(dir.path())).unwrap();
+    let again = change(dir.path(), |change| change.take_over(&copy).unwrap());
+    assert_eq!(
+        (again.sha256, again.state),
+        (old.clone(), HostKeyState::Announced)
+    );
+    let expected = ["ssh-ed25519 served", "ssh-ed25519 announced"];
+    assert_eq!(states(dir.path(), &modern()), expected);
+    change(dir.path(), |change| change.serve(&old).map(drop).unwrap());
+    assert_eq!(served(), old);
+}
+
+#[test]
+fn what_is_retired_and_deleted_is_forgotten_but_for_the_last_of_its_algorithm() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = load(dir.path(), &modern()).unwrap()[0].sha256();
+    change(dir.path(), |change| {
+        let second = change.make(HostKeyKind::Ed25519).unwrap();
+        change.make(HostKeyKind::Ed25519).unwrap();
+        let ecdsa = change.make(HostKeyKind::Ecdsa).unwrap();
+        change.serve(&ecdsa.sha256).unwrap();
+        for print in [&old, &second.sha256] {
+            change.retire(print).unwrap();
+        }
+    });
+    let count = || {
+        let set = HostKeySet::read(dir.path(), &modern()).unwrap();
+        set.entries().len()
+    };
+    assert_eq!(count(), 4);
+    fs::remove_file(key_path(dir.path())).unwrap();
+    assert_eq!(count(), 4, "a look changes nothing");
+    change(dir.path(), |_| ());
+    assert_eq!(count(), 3, "one that is there stays");
+    let third = change(dir.path(), |change| {
+        let entries = change.set().entries().iter();
+        let announced = entries.filter(|one| one.state == HostKeyState::Announced);
+        let print = announced.map(|one| one.sha256.clone()).next().unwrap();
+        change.retire(&print).unwrap()
+    });
+    let keys = dir.path().join(KEY_DIR_NAME);
+    fs::remove_file(keys.join("ssh_host_ed25519_key-2")).unwrap();
+    assert_eq!(
+        third.source,
+        SecretRef::File(keys.join("ssh_host_ed25519_key-3"))
+    );
+    fs::remove_file(keys.join("ssh_host_ed25519_key-3")).unwrap();
+    change(dir.path(), |_| ());
+    assert_eq!(count(), 2);
+    assert_eq!(load(dir.path(), &modern()).unwrap().len(), 1);
+    assert!(!key_path(dir.path()).exists(), "none is made again");
+}
+
+#[test]
+fn an_announced_key_that_cannot_be_read_is_an_error_until_it_is_retired() {
+    let dir = tempfile::tempdir().unwrap();
+    load(dir.path(), &modern()).unwrap();
+    let new = change(dir.path(), |change| {
+        change.make(HostKeyKind::Ecdsa).unwrap()
+    });
+    let SecretRef::File(path) = &new.source else {
+        panic!("{new:?}");
+    };
+    fs::write(path, "damaged").unwrap();
+    let refused = HostKeySet::read(dir.path(), &modern()).unwrap_err();
+    assert!(
+        matches!(&refused, HostKeyError::NotAKey { key, .. } if *key == new.source),
+        "{refused}"
+    );
+    change(dir.path(), |change| {
+        change.serve(&new.sha256).unwrap_err();
+        change.retire(&new.sha256).map(drop).unwrap();
+    });
+    let expected = ["ssh-ed25519 served", "ecdsa-sha2-nistp256 retired"];
+    assert_eq!(states(dir.path(), &modern()), expected);
+}
+
+#[test]
+fn a_list_that_leaves_no_key_to_show_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    load(dir.path(), &modern()).unwrap();
+    change(dir.path(), |_| ());
+    let list = dir.path().join("keys/host_keys.json");
+    let text = fs::read_to_string(&list).unwrap();
+    fs::write(&list, text.replace("served", "announced")).unwrap();
+    let refused = load(dir.path(), &modern()).unwrap_err();
+    assert!(matches!(refused, HostKeyError::NoneServed { .. }));
 }
 
 #[test]

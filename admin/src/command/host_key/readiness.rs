@@ -1,7 +1,10 @@
 //! `layover host-key readiness`: by which host key each account came over SFTP, as the
 //! journal has it.
 
-use layover_depot::{Account, Depot, JournalEntry, MAX_LAST_LOGINS, Protocol};
+use layover_config::Settings;
+use layover_depot::{
+    Account, AccountName, Depot, EntityName, JournalEntry, MAX_LAST_LOGINS, Protocol,
+};
 use layover_retention::Timestamp;
 use layover_server::{HostKeyEntry, HostKeyError, HostKeySet, HostKeyState};
 use serde::Serialize;
@@ -21,8 +24,8 @@ struct ReadinessView {
 
 #[derive(Debug, Serialize)]
 struct AccountReadiness {
-    account: String,
-    entity: String,
+    account: AccountName,
+    entity: EntityName,
     /// Over SFTP, among the newest logins of the account.
     last_login_at: Option<Timestamp>,
     /// What the client says of itself.
@@ -43,6 +46,15 @@ struct KeyUse {
     last_login_at: Timestamp,
 }
 
+impl KeyUse {
+    fn shown(&self) -> String {
+        match &self.algorithm {
+            Some(algorithm) => format!("{algorithm} {}", self.fingerprint),
+            None => self.fingerprint.clone(),
+        }
+    }
+}
+
 pub(super) async fn show(
     context: &mut Context,
     depot: &Depot,
@@ -52,18 +64,10 @@ pub(super) async fn show(
     let set = HostKeySet::read(&settings.data_dir, &settings.sftp)?;
     let retiring = match retiring {
         Some(named) => known(&set, named)?,
-        None => longest_served(&set).ok_or(CliError::NotMadeYet {
-            what: "SSH host key",
-        })?,
+        None => oldest(&set, settings)?,
     };
     let retiring = retiring.sha256.clone();
-    let mut accounts = Vec::new();
-    for account in depot.registry().list_accounts().await? {
-        if account.enabled && account.protocols.contains(Protocol::Sftp) {
-            let logins = depot.journal().last_logins(&account.name).await?;
-            accounts.push(of_account(&account, &logins, &set, &retiring));
-        }
-    }
+    let mut accounts = accounts(depot, &set, &retiring).await?;
     // Whom somebody must call comes first.
     accounts.sort_by_key(|account| match account.ready {
         Some(false) => 0,
@@ -91,17 +95,50 @@ fn known<'a>(set: &'a HostKeySet, named: &str) -> Result<&'a HostKeyEntry, CliEr
     })?)
 }
 
-/// The key that has been shown for the longest time: one that nobody served by a command has
-/// been there from the start.
-fn longest_served(set: &HostKeySet) -> Option<&HostKeyEntry> {
-    let served = set.entries().iter();
-    served
-        .filter(|entry| entry.state == HostKeyState::Served)
-        .min_by_key(|entry| entry.since)
+/// The list has the keys in the order in which they came; a setting, in another.
+fn oldest<'a>(set: &'a HostKeySet, settings: &Settings) -> Result<&'a HostKeyEntry, CliError> {
+    let in_use = |entry: &&HostKeyEntry| entry.state != HostKeyState::Retired;
+    if !settings.sftp.host_keys.is_empty() && set.entries().len() > 1 {
+        return Err(CliError::WhichHostKey);
+    }
+    let oldest = set.entries().iter().find(in_use);
+    oldest.ok_or(CliError::NotMadeYet {
+        what: "SSH host key",
+    })
+}
+
+/// The accounts that came by this key, and by none of those that stay.
+pub(super) async fn lost_without(
+    depot: &Depot,
+    set: &HostKeySet,
+    retiring: &str,
+) -> Result<Vec<AccountName>, CliError> {
+    let accounts = accounts(depot, set, retiring).await?.into_iter();
+    let lost = accounts.filter(|account| {
+        let mut keys = account.keys.iter();
+        account.ready == Some(false) && keys.any(|key| key.fingerprint == retiring)
+    });
+    Ok(lost.map(|account| account.account).collect())
+}
+
+/// Those that may come over SFTP.
+async fn accounts(
+    depot: &Depot,
+    set: &HostKeySet,
+    retiring: &str,
+) -> Result<Vec<AccountReadiness>, CliError> {
+    let mut accounts = Vec::new();
+    for account in depot.registry().list_accounts().await? {
+        if account.enabled && account.protocols.contains(Protocol::Sftp) {
+            let logins = depot.journal().last_logins(&account.name).await?;
+            accounts.push(of_account(account, &logins, set, retiring));
+        }
+    }
+    Ok(accounts)
 }
 
 fn of_account(
-    account: &Account,
+    account: Account,
     logins: &[JournalEntry],
     set: &HostKeySet,
     retiring: &str,
@@ -124,7 +161,10 @@ fn of_account(
         let mut entries = set.entries().iter();
         let of_ours = entries.find(|key| key.sha256 == fingerprint);
         keys.push(KeyUse {
-            algorithm: of_ours.map(|key| key.algorithm.clone()),
+            algorithm: match of_ours {
+                Some(key) => Some(key.algorithm.clone()),
+                None => text(entry, "host_key"),
+            },
             state: of_ours.map(|key| key.state),
             fingerprint,
             last_login_at: entry.at,
@@ -138,8 +178,8 @@ fn of_account(
             )
     };
     AccountReadiness {
-        account: account.name.to_string(),
-        entity: account.entity.to_string(),
+        account: account.name,
+        entity: account.entity,
         last_login_at: newest.map(|entry| entry.at),
         client: newest.and_then(|entry| text(entry, "client")),
         ready: (!keys.is_empty()).then(|| keys.iter().any(stays)),
@@ -160,7 +200,7 @@ fn table(accounts: &[AccountReadiness]) -> Table {
             Cell::from(account.account.as_str()),
             Cell::from(account.entity.as_str()),
             Cell::or_dash(account.last_login_at),
-            Cell::or_dash(account.keys.first().map(|key| key.fingerprint.as_str())),
+            Cell::or_dash(account.keys.first().map(KeyUse::shown)),
             Cell::or_dash(account.client.as_deref()),
         ]);
     }
