@@ -7,7 +7,6 @@ mod backup;
 mod certificate;
 mod check;
 mod clock;
-mod csr;
 mod demo;
 mod entity;
 mod event;
@@ -29,6 +28,7 @@ mod permission;
 mod retention;
 mod secrets;
 mod serve;
+mod server_certificate;
 mod session;
 mod stats;
 mod status;
@@ -71,7 +71,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         | Command::Check
         | Command::Completions { .. }
         | Command::Man { .. } => Ok(()),
-        Command::Certificate(command) => csr::run(&mut context, command),
+        Command::Certificate(command) => server_certificate::run(&mut context, command).await,
         Command::Backup(arguments) => backup::backup(&mut context, arguments).await,
         Command::Restore(arguments) => backup::restore(&mut context, arguments).await,
         Command::Status { health } => status::run(&mut context, health).await,

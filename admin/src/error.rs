@@ -508,6 +508,16 @@ impl CliError {
             Self::HostKey(HostKeyError::TooMany { .. }) => {
                 "delete the files of retired keys (`layover host-key list` shows them), then try again"
             }
+            Self::TlsCertificate(TlsCertificateError::NamedBySettings { chain, key }) => {
+                return Some(format!(
+                    "put the chain into `{}` and its key into `{key}`: a running server takes both \
+                     over within a minute, or at SIGHUP",
+                    chain.display()
+                ));
+            }
+            Self::TlsCertificate(TlsCertificateError::ForNoKey { .. }) => {
+                "give the authority a request for one of them: layover certificate csr --out FILE"
+            }
             Self::HostKeyInUse { .. } => {
                 "see `layover host-key readiness` and send them new kits (layover account kit NAME \
                  --out DIR); --force retires it although they will not find their way"

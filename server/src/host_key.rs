@@ -157,6 +157,30 @@ pub(crate) fn write_once(path: &Path, text: &[u8]) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Puts another text in the place of a file of this user alone: a temporary file, fsync, a
+/// rename, fsync of the folder. Whoever reads sees the one or the other, whole.
+pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let unfinished = path.with_extension(format!("{}.new", std::process::id()));
+    let written = (|| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&unfinished)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    })();
+    if let Err(error) = written {
+        let _ = fs::remove_file(&unfinished);
+        return Err(error);
+    }
+    File::open(dir)?.sync_all()
+}
+
 /// Why there is no host key.
 #[derive(Debug, thiserror::Error)]
 pub enum HostKeyError {

@@ -9,7 +9,7 @@
 //! and nothing here changes them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use russh::keys::Algorithm;
 use russh::keys::ssh_key::EcdsaCurve;
 use serde::{Deserialize, Serialize};
 
-use crate::host_key::{HostKey, HostKeyError, KEY_DIR_NAME, fresh, write_once};
+use crate::host_key::{HostKey, HostKeyError, KEY_DIR_NAME, fresh, replace, write_once};
 
 /// What stands in [`KEY_DIR_NAME`] of the keys there.
 const LIST_NAME: &str = "host_keys.json";
@@ -490,7 +490,10 @@ impl HostKeyChange {
             keys: keys.collect(),
         };
         let path = self.dir.join(LIST_NAME);
-        replace(&path, &list).map_err(|source| unwritable(&path, source))?;
+        let written = serde_json::to_vec_pretty(&list).map_err(io::Error::from);
+        written
+            .and_then(|text| replace(&path, &[&text, b"\n".as_slice()].concat()))
+            .map_err(|source| unwritable(&path, source))?;
         Ok(self.set)
     }
 }
@@ -541,24 +544,6 @@ fn read_list(dir: &Path) -> Result<Option<List>, HostKeyError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unusable(error)),
     }
-}
-
-/// Whole or not at all.
-fn replace(path: &Path, list: &List) -> io::Result<()> {
-    let unfinished = path.with_extension("json.new");
-    let mut text = serde_json::to_vec_pretty(list)?;
-    text.push(b'\n');
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)?;
-    file.write_all(&text)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    File::open(dir)?.sync_all()
 }
 
 fn unwritable(path: &Path, source: io::Error) -> HostKeyError {

@@ -26,6 +26,7 @@ mod outbound;
 mod public_address;
 mod signals;
 mod tls_certificate;
+mod tls_request;
 mod unwritten;
 mod user_ca;
 mod work;
@@ -47,9 +48,12 @@ pub use outbound::{OutboundError, surroundings};
 pub use public_address::{PublicAddressError, PublicAddresses};
 pub use signals::{Request, Signals};
 pub use tls_certificate::{
-    TlsCertificateError, TlsCertificateState, certificate_request,
-    generated_path as generated_tls_certificate_path, load as load_tls_certificate,
-    read as read_tls_certificate, read_certificates, trust_anchor,
+    TlsCertificateError, TlsCertificateState, generated_path as generated_tls_certificate_path,
+    load as load_tls_certificate, read as read_tls_certificate, read_certificates, trust_anchor,
+};
+pub use tls_request::{
+    CertificateRequest, CertifiedKey, Installed, install_certificate, next_key_path,
+    request_certificate,
 };
 pub use user_ca::{UserCaFileError, load as load_user_cas};
 pub use work::{SWEEP_BUDGET, SWEEP_JOB};

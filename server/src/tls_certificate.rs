@@ -13,16 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use layover_config::{SecretError, SecretRef};
 use layover_ftps::{
     Certificate, Identity, IdentityFault, IdentityWarning, Tls, Validity, self_signed,
-    signing_request,
 };
 use layover_retention::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::host_key::write_once;
+use crate::host_key::{KEY_DIR_NAME, write_once};
 use crate::jobs::chain as with_causes;
-
-/// Folder of the keys below `data_dir`.
-const KEY_DIR_NAME: &str = "keys";
 
 /// The file of the certificate that the server makes for itself.
 const GENERATED_NAME: &str = "ftps.pem";
@@ -54,23 +50,6 @@ pub fn read_certificates(file: &Path) -> Result<Vec<Certificate>, TlsCertificate
         .map_err(|source| TlsCertificateError::Unreadable { source })?;
     Certificate::from_pem(&text).map_err(|source| TlsCertificateError::NotCertificates {
         file: file.to_owned(),
-        source: Box::new(source),
-    })
-}
-
-/// A signing request (PKCS #10, PEM) by the key at this place, for these names.
-///
-/// # Errors
-/// When the key cannot be read or used, or a name cannot stand in a certificate.
-pub fn certificate_request(
-    key: &SecretRef,
-    names: &[String],
-) -> Result<String, TlsCertificateError> {
-    let text = key
-        .resolve()
-        .map_err(|source| TlsCertificateError::Unreadable { source })?;
-    signing_request(&text, names).map_err(|source| TlsCertificateError::NoRequest {
-        key: key.clone(),
         source: Box::new(source),
     })
 }
@@ -324,6 +303,24 @@ pub enum TlsCertificateError {
         key: SecretRef,
         /// Why.
         source: Box<IdentityFault>,
+    },
+    /// A certificate is the settings' business.
+    #[error("[ftps] certificate names the TLS certificate: it is changed there")]
+    NamedBySettings {
+        /// Where its chain lies.
+        chain: PathBuf,
+        /// Where its key lies.
+        key: SecretRef,
+    },
+    /// A certificate is for another key.
+    #[error(
+        "the certificate in `{}` is neither for the key in use nor for one that waits for its \
+         certificate",
+        file.display()
+    )]
+    ForNoKey {
+        /// The file.
+        file: PathBuf,
     },
     /// A certificate cannot be made.
     #[error("a TLS certificate cannot be made")]

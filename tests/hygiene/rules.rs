@@ -117,6 +117,7 @@ const RULES: &[Rule] = &[
             "server/src/host_key.rs",
             "server/src/host_key_set.rs",
             "server/src/tls_certificate.rs",
+            "server/src/tls_request.rs",
             "server/src/address_file.rs",
             "server/src/user_ca.rs",
             // Which start of the machine this is.

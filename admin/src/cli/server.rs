@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use layover_config::Host;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CompletionShell {
@@ -13,8 +14,13 @@ pub(crate) enum CompletionShell {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ServerCertificateCommand {
-    /// Write a signing request (PKCS #10) for the key in use, for an authority of your own
+    /// Write a signing request (PKCS #10) for an authority of your own
     Csr(CsrArgs),
+    /// Take over what the authority gave back, in the place of the server's own certificate
+    Install {
+        /// The certificate and its chain (PEM)
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -22,8 +28,12 @@ pub(crate) struct CsrArgs {
     /// The file, which must not exist yet
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// Name or address that the certificate is to bear; repeatable [default: [server]
+    /// Host name or address that the certificate is to bear; repeatable [default: [server]
     /// public_name, and names of [ftps] public_address]
-    #[arg(long, value_name = "DNS")]
-    pub(crate) name: Vec<String>,
+    #[arg(long, value_name = "HOST")]
+    pub(crate) name: Vec<Host>,
+    /// For a new key, which waits in the data directory until its certificate is installed;
+    /// otherwise for the key in use
+    #[arg(long)]
+    pub(crate) new_key: bool,
 }

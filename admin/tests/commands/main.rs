@@ -26,3 +26,4 @@ mod manifests;
 mod manual;
 mod place;
 mod rules;
+mod server_certificate;

@@ -3,10 +3,11 @@
 
 use std::fs;
 
-use layover_config::{Host, SecretRef, Settings};
+use layover_config::{SecretRef, Settings};
 use layover_retention::Timestamp;
 use layover_server::{TlsCertificateState, generated_tls_certificate_path, read_tls_certificate};
 
+use super::super::server_certificate::names;
 use super::super::status::valid_for;
 use super::Finding;
 use super::host::{FOREIGN_ACCESS, mode};
@@ -62,22 +63,6 @@ pub(super) fn certificate(settings: &Settings, now: Timestamp) -> Vec<Finding> {
     }
     findings.extend(key_file(&key));
     findings
-}
-
-/// What partners are told to connect to, and where it is set.
-fn names(settings: &Settings) -> Vec<(&'static str, String)> {
-    let mut names = vec![(
-        "[server] public_name",
-        settings.server.public_name.to_string(),
-    )];
-    for rule in settings.ftps.public_address.rules() {
-        if let Host::Name(name) = &rule.address
-            && !names.iter().any(|(_, known)| known == name)
-        {
-            names.push(("[ftps] public_address", name.clone()));
-        }
-    }
-    names
 }
 
 fn not_borne(setting: &str, name: &str) -> Finding {

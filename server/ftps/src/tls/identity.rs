@@ -282,6 +282,12 @@ pub enum IdentityFault {
         /// What its maker says.
         source: rcgen::Error,
     },
+    /// A signing request has too many names.
+    #[error("a signing request bears at most {most} names")]
+    TooManyNames {
+        /// The limit.
+        most: usize,
+    },
     /// The time of day is outside the calendar of certificates.
     #[error("a self-signed certificate cannot be dated: the clock shows the year {year}")]
     ClockOff {
@@ -290,7 +296,7 @@ pub enum IdentityFault {
     },
 }
 
-fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, IdentityFault> {
+pub(super) fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, IdentityFault> {
     match PrivateKeyDer::from_pem_slice(text) {
         Ok(key) => Ok(key),
         Err(PemError::NoItemsFound) if is_encrypted(text) => Err(IdentityFault::KeyEncrypted),
@@ -305,26 +311,6 @@ fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, IdentityFault> {
 fn is_encrypted(text: &[u8]) -> bool {
     let heading = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
     text.windows(heading.len()).any(|part| part == heading)
-}
-
-/// A signing request (PKCS #10) by the first key of a PEM text, for these names: host
-/// names or addresses, the first one the subject's. As PEM.
-///
-/// # Errors
-/// When the key cannot be used, or a name cannot stand in a certificate.
-pub fn signing_request(key: &[u8], names: &[String]) -> Result<String, IdentityFault> {
-    let made = |source| IdentityFault::RequestNotMade { source };
-    let key = KeyPair::try_from(&private_key(key)?).map_err(made)?;
-    let mut params = CertificateParams::new(names).map_err(made)?;
-    params.distinguished_name = DistinguishedName::new();
-    if let Some(first) = names.first() {
-        let name = DnType::CommonName;
-        params.distinguished_name.push(name, first.as_str());
-    }
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let request = params.serialize_request(&key).map_err(made)?;
-    request.pem().map_err(made)
 }
 
 /// SHA-256 of a certificate, in lower-case hexadecimal digits.
