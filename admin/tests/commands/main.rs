@@ -22,6 +22,7 @@ mod host_keys;
 mod integrations;
 mod journal;
 mod kit;
+mod machine;
 mod manifests;
 mod manual;
 mod place;

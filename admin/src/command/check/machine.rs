@@ -37,12 +37,16 @@ const RANDOM: &str = "/dev/random";
 /// Whether the kernel has random numbers yet: until then a key cannot be made, and a start
 /// would wait.
 pub(super) fn entropy() -> Finding {
+    entropy_of(Path::new(RANDOM))
+}
+
+fn entropy_of(device: &Path) -> Finding {
     const WHAT: &str = "random numbers";
     let no_wait = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags(no_wait)
-        .open(RANDOM);
+        .open(device);
     match opened.and_then(|mut file| file.read_exact(&mut [0])) {
         Ok(()) => Finding::ready(WHAT, "the kernel has them"),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Finding::not_ready(
@@ -52,7 +56,7 @@ pub(super) fn entropy() -> Finding {
         ),
         Err(error) => Finding::notice(
             WHAT,
-            format!("{RANDOM}: {error}"),
+            format!("{}: {error}", device.display()),
             "whether the kernel has random numbers cannot be seen; a sandbox should have the device",
         ),
     }
@@ -60,9 +64,13 @@ pub(super) fn entropy() -> Finding {
 
 /// Whether something keeps the clock right. Files are deleted by it.
 pub(super) async fn clock() -> Finding {
-    const WHAT: &str = "clock";
     let told = told_by_programs().await;
     let told = told.or_else(|| Path::new(SET_BY_TIMESYNCD).exists().then_some(true));
+    synchronised(told, is_in_container())
+}
+
+fn synchronised(told: Option<bool>, is_in_container: bool) -> Finding {
+    const WHAT: &str = "clock";
     match told {
         Some(true) => Finding::ready(WHAT, "synchronised"),
         Some(false) => Finding::notice(
@@ -71,7 +79,7 @@ pub(super) async fn clock() -> Finding {
             "systemctl enable --now systemd-timesyncd, or install chrony; then see that it can \
              reach its servers",
         ),
-        None if is_in_container() => Finding::ready(
+        None if is_in_container => Finding::ready(
             WHAT,
             "a container's clock is its host's: see there that it is synchronised",
         ),
@@ -206,6 +214,39 @@ mod tests {
         assert_eq!(of_chronyc("506 Cannot talk to daemon"), None);
     }
 
+    #[test]
+    fn random_numbers_are_there_or_waited_for_or_cannot_be_seen() {
+        assert_eq!(entropy().state, State::Ready);
+        let place = tempfile::tempdir().unwrap();
+        let absent = entropy_of(&place.path().join("absent"));
+        assert_eq!(absent.state, State::Notice);
+        // A pipe that somebody holds and writes nothing into would be waited for, as well.
+        let pipe = place.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).unwrap();
+        let mut held = OpenOptions::new();
+        let held = held.read(true).write(true).open(&pipe).unwrap();
+        let empty = entropy_of(&pipe);
+        assert_eq!(empty.state, State::NotReady, "{empty:?}");
+        assert!(empty.next_step.unwrap().contains("virtio-rng"));
+        drop(held);
+    }
+
+    #[test]
+    fn what_keeps_the_clock_right_is_judged() {
+        for (told, is_in_container, state) in [
+            (Some(true), false, State::Ready),
+            (Some(false), false, State::Notice),
+            (Some(false), true, State::Notice),
+            (None, true, State::Ready),
+            (None, false, State::Notice),
+        ] {
+            let found = synchronised(told, is_in_container);
+            assert_eq!(found.state, state, "{found:?}");
+            assert_eq!(found.next_step.is_some(), state != State::Ready);
+        }
+    }
+
     #[tokio::test]
     async fn a_program_that_is_not_there_says_nothing() {
         assert_eq!(output_of("no-such-program", &[]).await, None);
@@ -234,8 +275,10 @@ mod tests {
     #[test]
     fn homes_and_data_on_one_disk_are_one_line_before_they_are_there() {
         let place = tempfile::tempdir().unwrap();
-        let mut settings = Settings::default();
-        settings.data_dir = place.path().join("data");
+        let mut settings = Settings {
+            data_dir: place.path().join("data"),
+            ..Settings::default()
+        };
         settings.storage.homes = place.path().join("data/homes");
         let found = disks(&settings);
         assert_eq!(found.len(), 1);
