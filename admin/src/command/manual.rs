@@ -50,6 +50,10 @@ pub(super) fn pages(dir: &Path, json: bool) -> Result<(), CliError> {
 
 fn all_pages() -> Result<Vec<NewText>, CliError> {
     let mut command = Cli::command().disable_help_subcommand(true);
+    if let Some(behind) = command.get_after_help().map(ToString::to_string) {
+        // Lines of a page run together, unless one is empty.
+        command = command.after_help(behind.replace('\n', "\n\n"));
+    }
     // Gives commands their whole names: layover-account-add.
     command.build();
     let mut pages = Vec::new();
@@ -62,14 +66,28 @@ fn add_pages(command: &clap::Command, pages: &mut Vec<NewText>) -> Result<(), Cl
     let mut text = Vec::new();
     page.render(&mut text)
         .map_err(|source| CliError::Output { source })?;
-    pages.push(NewText {
-        name: page.get_filename(),
-        text: String::from_utf8_lossy(&text).into_owned(),
-    });
+    let name = page.get_filename();
+    let text = titled(&name, &String::from_utf8_lossy(&text));
+    pages.push(NewText { name, text });
     for child in command.get_subcommands() {
         add_pages(child, pages)?;
     }
     Ok(())
+}
+
+/// The page with a title line of ours: for want of a date, its maker would have the command's
+/// name taken for one, and pages made twice should be the same.
+fn titled(file: &str, page: &str) -> String {
+    let name = file.trim_end_matches(".1").to_uppercase();
+    let version = env!("CARGO_PKG_VERSION");
+    let title = format!(".TH \"{name}\" 1 \"\" \"Layover {version}\" \"Layover\"");
+    let lines = page.lines().map(|line| match line.starts_with(".TH ") {
+        true => title.as_str(),
+        false => line.trim_end(),
+    });
+    let mut text = lines.collect::<Vec<_>>().join("\n");
+    text.push('\n');
+    text
 }
 
 #[cfg(test)]
@@ -94,6 +112,13 @@ mod tests {
             "layover-host-key-add.1",
         ] {
             assert!(names.contains(&name), "{name}");
+        }
+        for page in &pages {
+            let titles = page.text.lines().filter(|line| line.starts_with(".TH "));
+            assert_eq!(titles.count(), 1, "{}", page.name);
+            for part in [".SH NAME", ".SH SYNOPSIS", ".SH DESCRIPTION"] {
+                assert!(page.text.contains(part), "{}: {part}", page.name);
+            }
         }
     }
 }
