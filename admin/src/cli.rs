@@ -5,10 +5,12 @@
 pub(crate) mod event;
 pub(crate) mod expect;
 pub(crate) mod flow;
+pub(crate) mod host_key;
 pub(crate) mod integration;
 pub(crate) mod kit;
 mod number;
 pub(crate) mod retention;
+pub(crate) mod server;
 
 use std::path::PathBuf;
 
@@ -22,9 +24,11 @@ use layover_retention::Keep;
 use crate::cli::event::EventCommand;
 use crate::cli::expect::ExpectCommand;
 use crate::cli::flow::FlowCommand;
+use crate::cli::host_key::HostKeyCommand;
 use crate::cli::integration::{ApplyArgs, IntegrationCommand, LocationCommand, SecretsCommand};
 use crate::cli::kit::KitArgs;
 use crate::cli::retention::{OperatorCommand, RetentionCommand};
+use crate::cli::server::{CompletionShell, ServerCertificateCommand};
 use crate::value::{
     AccountOrPath, KeepOrDefault, KeepOrNone, Moment, NewUntil, ReuseOrDefault, SizeOrNone,
     VirtualPathArg,
@@ -77,6 +81,12 @@ pub(crate) enum Command {
     /// Who may log in, from where, and what they may do
     #[command(subcommand)]
     Account(AccountCommand),
+    /// The SSH keys by which partners know this server, and their rotation
+    #[command(subcommand)]
+    HostKey(HostKeyCommand),
+    /// The TLS certificate by which partners know this server
+    #[command(subcommand)]
+    Certificate(ServerCertificateCommand),
     /// Stored files
     #[command(subcommand)]
     File(FileCommand),
@@ -120,6 +130,17 @@ pub(crate) enum Command {
     /// What was transferred in the last days: requests, success, volume
     #[command(subcommand)]
     Stats(StatsCommand),
+    /// Print the script that completes this command line in a shell
+    Completions {
+        /// The shell
+        shell: CompletionShell,
+    },
+    /// Write a manual page for each command
+    Man {
+        /// Directory for the pages: empty, or not there yet
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

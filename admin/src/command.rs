@@ -16,16 +16,19 @@ mod file;
 mod flow;
 mod folder;
 mod hold;
+mod host_key;
 mod integration;
 mod journal;
 mod key;
 mod kit;
 mod location;
+mod manual;
 mod operator;
 mod permission;
 mod retention;
 mod secrets;
 mod serve;
+mod server_certificate;
 mod session;
 mod stats;
 mod status;
@@ -49,6 +52,8 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Retention(RetentionCommand::Verify { file, public_key }) => {
             return evidence::verify_file(&file, &public_key, json);
         }
+        Command::Completions { shell } => return manual::completions(shell),
+        Command::Man { out } => return manual::pages(&out, json),
         Command::Serve { demo: false } => return serve::run(config.as_deref()).await,
         Command::Serve { demo: true } => return demo::run(config.as_deref()).await,
         Command::Check => return check::run(config.as_deref(), json).await,
@@ -62,7 +67,11 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
     };
     let mut context = Context::of_a_tool(config.as_deref(), json, new_data)?;
     match command {
-        Command::Serve { .. } | Command::Check => Ok(()),
+        Command::Serve { .. }
+        | Command::Check
+        | Command::Completions { .. }
+        | Command::Man { .. } => Ok(()),
+        Command::Certificate(command) => server_certificate::run(&mut context, command).await,
         Command::Backup(arguments) => backup::backup(&mut context, arguments).await,
         Command::Restore(arguments) => backup::restore(&mut context, arguments).await,
         Command::Status { health } => status::run(&mut context, health).await,
@@ -77,6 +86,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         }
         Command::Account(AccountCommand::Kit(arguments)) => kit::run(&mut context, arguments).await,
         Command::Account(command) => account::run(&mut context, command).await,
+        Command::HostKey(command) => host_key::run(&mut context, command).await,
         Command::File(command) => file::run(&mut context, command).await,
         Command::Operator(command) => operator::run(&mut context, command).await,
         Command::Retention(command) => retention::run(&mut context, command).await,

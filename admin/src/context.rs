@@ -115,6 +115,11 @@ impl Context {
         }
     }
 
+    /// Refuses data of another user: what this one wrote there the server could not read.
+    pub(crate) fn own_data(&self) -> Result<(), CliError> {
+        own_data(&self.settings.data_dir)
+    }
+
     /// What integrations are used with.
     pub(crate) fn surroundings(&self) -> Result<Surroundings, CliError> {
         let clock = Arc::clone(&self.clock);

@@ -291,6 +291,16 @@ pub(crate) enum CliError {
     Interrupted { stays: String },
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
+    #[error(
+        "{} came by no other host key than {sha256}",
+        listed_accounts(accounts)
+    )]
+    HostKeyInUse {
+        sha256: String,
+        accounts: Vec<AccountName>,
+    },
+    #[error("[sftp] host_keys names several host keys, and not which of them is to go")]
+    WhichHostKey,
     #[error(transparent)]
     TlsCertificate(#[from] TlsCertificateError),
     #[error(transparent)]
@@ -492,6 +502,35 @@ impl CliError {
             Self::NotHealthy { .. } => "`layover check`, and the log of `layover serve`",
             Self::UntilIsPast { .. } => "give a date to come",
             Self::NoSigningKey | Self::NotMadeYet { .. } => "start `layover serve` once",
+            Self::HostKey(HostKeyError::Last { .. }) => {
+                "add another and serve it first: layover host-key add --algorithm ecdsa --serve"
+            }
+            Self::HostKey(HostKeyError::Unknown { .. }) => "`layover host-key list` shows them",
+            Self::HostKey(HostKeyError::ListUnusable { .. }) => {
+                "restore it from a backup, or remove it: the keys that the settings need are used then"
+            }
+            Self::HostKey(HostKeyError::TooMany { .. }) => {
+                "delete the files of retired keys (`layover host-key list` shows them), then try again"
+            }
+            Self::TlsCertificate(TlsCertificateError::NamedBySettings { chain, key }) => {
+                return Some(format!(
+                    "put the chain into `{}` and its key into `{key}`: a running server takes both \
+                     over within a minute, or at SIGHUP",
+                    chain.display()
+                ));
+            }
+            Self::TlsCertificate(TlsCertificateError::ForNoKey { .. }) => {
+                "give the authority a request for one of them: layover certificate csr --out FILE"
+            }
+            Self::HostKeyInUse { .. } => {
+                "see `layover host-key readiness` and send them new kits (layover account kit NAME \
+                 --out DIR); --force retires it although they will not find their way"
+            }
+            Self::WhichHostKey => "say it: --retiring FINGERPRINT",
+            Self::HostKey(HostKeyError::NamedBySettings) => {
+                "put the new key's file behind the old one in [sftp] host_keys: of one algorithm the \
+                 first is shown, and kits have both"
+            }
             Self::NothingServed { .. } => {
                 "layover account set NAME --protocols ftps,sftp, or switch it on ([ftps] \
                  explicit_enabled, implicit_enabled; [sftp] enabled)"
@@ -559,6 +598,21 @@ fn known(locations: &[LocationName]) -> String {
     }
     let names: Vec<_> = locations.iter().map(LocationName::as_str).collect();
     format!("; it has {}", names.join(", "))
+}
+
+/// Names of accounts that a sentence has.
+const ACCOUNTS_NAMED: usize = 10;
+
+fn listed_accounts(accounts: &[AccountName]) -> String {
+    let named = accounts
+        .iter()
+        .take(ACCOUNTS_NAMED)
+        .map(AccountName::as_str);
+    let named = named.collect::<Vec<_>>().join(", ");
+    match accounts.len().saturating_sub(ACCOUNTS_NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
 
 fn listed_fields(errors: &[FieldError]) -> String {

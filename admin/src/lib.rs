@@ -14,6 +14,7 @@ mod credentials;
 mod error;
 mod manifest;
 mod new_file;
+mod new_folder;
 mod output;
 mod password;
 mod value;

@@ -28,7 +28,7 @@ pub use settings::{
 pub use types::choice::{Algorithms, Checksum, Fsync, LogFormat, MinTls, SessionReuse};
 pub use types::count::{Count, MAX_COUNT};
 pub use types::database_url::DatabaseUrl;
-pub use types::host::Host;
+pub use types::host::{Host, NotAHost};
 pub use types::label::{Label, LogLevel};
 pub use types::network::Networks;
 pub use types::port::{Port, PortRange};

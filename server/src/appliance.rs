@@ -29,7 +29,9 @@ use crate::endings::{EndingBoard, Endings};
 use crate::events::{EventMaker, HookSender};
 use crate::expectations::{ExpectationWatch, LOOKS_AT_ONCE};
 use crate::flows::{BRING_BACK_EVERY, FlowRunner, PRUNE_EVERY};
-use crate::host_key::{self, HostKey, HostKeyError};
+use crate::host_key::{HostKey, HostKeyError};
+use crate::host_key_set::{self, HostKeySet};
+use crate::host_key_watch::HostKeyWatch;
 use crate::jobs::{Job, JobBoard, JobStatus, drive};
 use crate::limits::raise_open_files;
 use crate::listener::{Admitted, BindError, Door, Listener, Wanted};
@@ -44,7 +46,7 @@ use crate::tls_certificate::{Renewal, TlsCertificateError, TlsCertificateState};
 use crate::user_ca::{self, UserCaFileError};
 use crate::work::{
     Adopt, HashContents, Heartbeat, PartialSweep, Prune, PublicAddressWatch, Recover, Refresh,
-    RollUp, Seal, Sweep, SweepCounts, WarnUncollected, WatchCertificate, WatchRoom,
+    RollUp, Seal, Sweep, SweepCounts, WarnUncollected, WatchCertificate, WatchHostKeys, WatchRoom,
 };
 
 /// How long running transfers may take to finish after the first stop signal.
@@ -98,6 +100,8 @@ pub struct Appliance {
     host_key_fingerprints: Vec<String>,
     certificate_watch: Option<Arc<CertificateWatch>>,
     endings: Arc<EndingBoard>,
+    /// None where SFTP is switched off.
+    host_key_watch: Option<Arc<HostKeyWatch>>,
     board: Arc<JobBoard>,
     sweeps: Arc<SweepCounts>,
     stop: Stop,
@@ -283,7 +287,7 @@ impl Appliance {
         // What can be refused without data comes before data are made.
         let authorities = user_ca::load(&settings.sftp.trusted_user_ca_keys)?;
         if settings.sftp.enabled {
-            host_key::existing(&settings.data_dir, &settings.sftp)?;
+            HostKeySet::read(&settings.data_dir, &settings.sftp)?;
         }
         let public_addresses = match settings.ftps.is_served() {
             true => Some(PublicAddresses::look_up(&settings.ftps.public_address).await?),
@@ -324,10 +328,10 @@ impl Appliance {
             public_addresses,
         } = found;
         let host_keys = match settings.sftp.enabled {
-            true => host_key::load(&settings.data_dir, &settings.sftp)?,
+            true => host_key_set::load(&settings.data_dir, &settings.sftp)?,
             false => Vec::new(),
         };
-        let host_key_fingerprints = host_keys.iter().map(HostKey::fingerprint).collect();
+        let host_key_fingerprints: Vec<_> = host_keys.iter().map(HostKey::fingerprint).collect();
         let ftps = public_addresses
             .as_ref()
             .map(|addresses| FtpsParts::prepare(settings, clock, addresses))
@@ -378,6 +382,21 @@ impl Appliance {
             let (depot, clock) = (depot.clone(), Arc::clone(clock));
             CertificateWatch::new(renewal, depot, clock, Arc::clone(&address_file))
         });
+        let sftp = listeners.sftp.map(|listener| {
+            let options = sftp_options(settings, host_keys, Arc::clone(clock));
+            let (soft, hard) = (stop.soft.clone(), stop.hard.clone());
+            let server = layover_sftp::Server::new(depot.clone(), options, soft, hard);
+            (listener, server)
+        });
+        let host_key_watch = sftp.as_ref().map(|(_, server)| {
+            Arc::new(HostKeyWatch::new(
+                (settings.data_dir.clone(), settings.sftp.clone()),
+                server.clone(),
+                host_key_fingerprints.clone(),
+                depot.clone(),
+                Arc::clone(clock),
+            ))
+        });
         let appliance = Self {
             depot: depot.clone(),
             clock: Arc::clone(clock),
@@ -386,6 +405,7 @@ impl Appliance {
             host_key_fingerprints,
             certificate_watch: watch.map(Arc::new),
             endings: Arc::default(),
+            host_key_watch,
             board: Arc::new(JobBoard::default()),
             sweeps: Arc::default(),
             stop,
@@ -404,8 +424,8 @@ impl Appliance {
         if let Some(addresses) = public_addresses.filter(PublicAddresses::has_names) {
             appliance.run_job(PublicAddressWatch(addresses));
         }
-        if let Some(listener) = listeners.sftp {
-            appliance.serve_sftp(settings, listener, host_keys);
+        if let Some((listener, server)) = sftp {
+            appliance.serve_sftp(settings, listener, server);
         }
         if let Some(listener) = listeners.console {
             appliance.serve_console(settings, listener);
@@ -473,13 +493,22 @@ impl Appliance {
         self.stop.hard.cancel();
     }
 
-    /// Answers a SIGHUP: a renewed TLS certificate is taken over now instead of
-    /// within a minute; accounts and networks are always current; settings and host
-    /// keys need a restart.
+    /// Answers a SIGHUP: a renewed TLS certificate and other SSH host keys are taken over
+    /// now instead of at the next look; accounts and networks are always current; settings
+    /// need a restart.
     pub async fn reload(&self) {
         tracing::info!(
-            "SIGHUP: the TLS certificate is looked at; restart to take over changed settings or host keys"
+            "SIGHUP: the TLS certificate and the SSH host keys are looked at; restart to take over \
+             changed settings"
         );
+        if let Some(watch) = &self.host_key_watch
+            && let Err(error) = watch.look().await
+        {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "SIGHUP: the look at the SSH host keys cannot be journalled yet"
+            );
+        }
         if let Some(watch) = &self.certificate_watch
             && let Err(error) = watch.look().await
         {
@@ -539,6 +568,9 @@ impl Appliance {
         });
         if let Some(watch) = &self.certificate_watch {
             self.run_job(WatchCertificate(Arc::clone(watch)));
+        }
+        if let Some(watch) = &self.host_key_watch {
+            self.run_job(WatchHostKeys(Arc::clone(watch)));
         }
         self.run_job(Prune {
             depot: depot(),
@@ -662,13 +694,7 @@ impl Appliance {
         }
     }
 
-    fn serve_sftp(&self, settings: &Settings, listener: Listener, host_keys: Vec<HostKey>) {
-        let server = layover_sftp::Server::new(
-            self.depot.clone(),
-            sftp_options(settings, host_keys, Arc::clone(&self.clock)),
-            self.stop.soft.clone(),
-            self.stop.hard.clone(),
-        );
+    fn serve_sftp(&self, settings: &Settings, listener: Listener, server: layover_sftp::Server) {
         let connections = self.stop.connection_tasks.clone();
         let door = self.door(&settings.sftp.proxy_protocol_from);
         let accept = listener.accept_until(door, self.stop.soft.clone(), move |admitted| {

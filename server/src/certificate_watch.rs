@@ -1,34 +1,25 @@
 //! Looks at the TLS certificate's place, and tells what it finds: the journal, and
 //! who asks for the status.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use layover_depot::{Depot, JournalKind, Outcome, StoreError};
-use layover_retention::{Clock, Timestamp};
-use serde_json::{Map, Value};
+use layover_depot::{Depot, Outcome, StoreError};
+use layover_retention::Clock;
+use serde_json::Map;
 
 use crate::address_file::AddressFile;
 use crate::tls_certificate::{Looked, Renewal};
+use crate::unwritten::{Note, Notes};
 
 /// The entry of another certificate, or of one that cannot be used.
 const ACTION: &str = "certificate.renew";
 
-/// What is to be journalled.
-#[derive(Debug)]
-struct Entry {
-    at: Timestamp,
-    outcome: Outcome,
-    detail: Map<String, Value>,
-}
-
 /// The watch over one certificate.
 pub(crate) struct CertificateWatch {
     pub(crate) renewal: Renewal,
-    pub(crate) depot: Depot,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) address_file: Arc<AddressFile>,
-    /// What the database did not take yet, in order.
-    unwritten: Mutex<Vec<Entry>>,
+    clock: Arc<dyn Clock>,
+    address_file: Arc<AddressFile>,
+    notes: Notes,
 }
 
 impl CertificateWatch {
@@ -40,10 +31,9 @@ impl CertificateWatch {
     ) -> Self {
         Self {
             renewal,
-            depot,
             clock,
             address_file,
-            unwritten: Mutex::default(),
+            notes: Notes::new(depot, ACTION),
         }
     }
 
@@ -86,43 +76,11 @@ impl CertificateWatch {
             self.address_file
                 .change(|addresses| addresses.tls_certificate = Some(state));
         }
-        self.journal(entry.map(|(outcome, detail)| Entry {
+        let note = entry.map(|(outcome, detail)| Note {
             at: now,
             outcome,
             detail,
-        }))
-        .await
-    }
-
-    async fn journal(&self, entry: Option<Entry>) -> Result<(), StoreError> {
-        let mut left = self.take_unwritten();
-        left.extend(entry);
-        let mut left = left.into_iter();
-        while let Some(entry) = left.next() {
-            let journal = self.depot.journal();
-            let Entry {
-                at,
-                outcome,
-                detail,
-            } = &entry;
-            let kind = JournalKind::System;
-            let noted = journal
-                .note(*at, kind, ACTION, *outcome, detail.clone())
-                .await;
-            if let Err(error) = noted {
-                let mut unwritten = self
-                    .unwritten
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                unwritten.splice(0..0, [entry].into_iter().chain(left));
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    fn take_unwritten(&self) -> Vec<Entry> {
-        let unwritten = self.unwritten.lock();
-        std::mem::take(&mut unwritten.unwrap_or_else(PoisonError::into_inner))
+        });
+        self.notes.write(note).await
     }
 }

@@ -1,5 +1,4 @@
-//! The server's SSH host keys: made at the first start that needs them, kept for
-//! ever.
+//! An SSH host key: read, made, written. Which ones there are, `host_key_set.rs` knows.
 //!
 //! A partner pins the host key, so a new one looks like an attack. The key is
 //! therefore written whole or not at all, never replaced, and a file that
@@ -10,44 +9,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use layover_config::{Algorithms, PemSource, SecretError, SecretRef, Sftp};
+use layover_config::{SecretError, SecretRef};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use russh::keys::ssh_key::{EcdsaCurve, LineEnding};
+use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
+use zeroize::Zeroizing;
 
 /// Folder of the keys below `data_dir`.
-const KEY_DIR_NAME: &str = "keys";
-
-/// A host key that the server makes for itself.
-struct Generated {
-    /// Its file below [`KEY_DIR_NAME`], as OpenSSH names it.
-    name: &'static str,
-    algorithm: Algorithm,
-}
-
-const ED25519: Generated = Generated {
-    name: "ssh_host_ed25519_key",
-    algorithm: Algorithm::Ed25519,
-};
-
-/// For clients without Ed25519. An RSA key would reach some more, but russh
-/// signs with the `rsa` crate, whose private-key operations leak their timing
-/// (RUSTSEC-2023-0071).
-const ECDSA: Generated = Generated {
-    name: "ssh_host_ecdsa_key",
-    algorithm: Algorithm::Ecdsa {
-        curve: EcdsaCurve::NistP256,
-    },
-};
-
-/// The keys that `algorithms` need, the preferred one first.
-fn generated(algorithms: Algorithms) -> &'static [Generated] {
-    match algorithms {
-        Algorithms::Modern => &[ED25519],
-        Algorithms::Compatible => &[ED25519, ECDSA],
-    }
-}
+pub(crate) const KEY_DIR_NAME: &str = "keys";
 
 /// Permissions that a private key's file must not have: group and others.
 const FOREIGN_ACCESS: u32 = 0o077;
@@ -110,8 +80,25 @@ impl HostKey {
         self.key
     }
 
+    /// Says in the log what is to be said against it.
+    pub(crate) fn warn(&self) {
+        if let Some(mode) = self.loose_mode() {
+            tracing::warn!(
+                "the host key at {} is open to other users (mode {mode:o}); run chmod 600 on it",
+                self.source
+            );
+        }
+        if self.key.algorithm().is_rsa() {
+            tracing::warn!(
+                "the host key at {} is RSA: how long its signatures take tells something of it \
+                 (RUSTSEC-2023-0071); use ed25519 or ECDSA where partners can",
+                self.source
+            );
+        }
+    }
+
     /// Reads an OpenSSH private key without passphrase.
-    fn read(source: &SecretRef) -> Result<Self, HostKeyError> {
+    pub(crate) fn read(source: &SecretRef) -> Result<Self, HostKeyError> {
         let source = source.clone();
         let text = source
             .resolve()
@@ -132,84 +119,16 @@ impl HostKey {
     }
 }
 
-/// The keys that a server with these settings has: those that `[sftp] host_keys`
-/// names, or the generated ones. Makes nothing; one that is not there yet is left
-/// out.
-///
-/// # Errors
-/// When a key cannot be read.
-pub fn existing(data_dir: &Path, settings: &Sftp) -> Result<Vec<HostKey>, HostKeyError> {
-    if !settings.host_keys.is_empty() {
-        let own = settings.host_keys.iter().map(PemSource::reference);
-        return own.map(HostKey::read).collect();
-    }
-    let mut keys = Vec::new();
-    for path in generated_key_paths(data_dir, settings) {
-        if is_there(&path)? {
-            keys.push(HostKey::read(&SecretRef::File(path))?);
-        }
-    }
-    Ok(keys)
-}
-
-/// As [`existing`], but makes the generated keys that are needed and not there.
-pub(crate) fn load(data_dir: &Path, settings: &Sftp) -> Result<Vec<HostKey>, HostKeyError> {
-    if settings.host_keys.is_empty() {
-        let paths = generated_key_paths(data_dir, settings);
-        for (path, key) in paths.iter().zip(generated(settings.algorithms)) {
-            if !is_there(path)? {
-                make(path, &key.algorithm)?;
-                tracing::info!(file.path = %path.display(), "made the SSH host key {}", path.display());
-            }
-        }
-    }
-    let keys = existing(data_dir, settings)?;
-    for key in &keys {
-        if let Some(mode) = key.loose_mode() {
-            tracing::warn!(
-                "the host key at {} is open to other users (mode {mode:o}); run chmod 600 on it",
-                key.source()
-            );
-        }
-        if key.key.algorithm().is_rsa() {
-            tracing::warn!(
-                "the host key at {} is RSA: how long its signatures take tells something of it \
-                 (RUSTSEC-2023-0071); use ed25519 or ECDSA where partners can",
-                key.source()
-            );
-        }
-    }
-    Ok(keys)
-}
-
-/// Where the generated keys lie that these settings need, whether they are there
-/// or not; none when the operator names keys.
-#[must_use]
-pub fn generated_key_paths(data_dir: &Path, settings: &Sftp) -> Vec<PathBuf> {
-    if !settings.host_keys.is_empty() {
-        return Vec::new();
-    }
-    generated(settings.algorithms)
-        .iter()
-        .map(|key| data_dir.join(KEY_DIR_NAME).join(key.name))
-        .collect()
-}
-
-fn is_there(path: &Path) -> Result<bool, HostKeyError> {
-    path.try_exists().map_err(|source| unwritable(path, source))
-}
-
-/// Writes a fresh key.
-fn make(path: &Path, algorithm: &Algorithm) -> Result<(), HostKeyError> {
-    let mut seed = zeroize::Zeroizing::new([0_u8; 32]);
+/// A fresh private key in OpenSSH's form.
+pub(crate) fn fresh(algorithm: &Algorithm) -> Result<Zeroizing<String>, HostKeyError> {
+    let mut seed = Zeroizing::new([0_u8; 32]);
     getrandom::fill(seed.as_mut()).map_err(|source| HostKeyError::NoRandomness { source })?;
-    let text = PrivateKey::random(&mut StdRng::from_seed(*seed), algorithm.clone())
+    PrivateKey::random(&mut StdRng::from_seed(*seed), algorithm.clone())
         .and_then(|mut key| {
             key.set_comment("layover");
             key.to_openssh(LineEnding::LF)
         })
-        .map_err(|source| HostKeyError::NotEncoded { source })?;
-    write_once(path, text.as_bytes()).map_err(|source| unwritable(path, source))
+        .map_err(|source| HostKeyError::NotEncoded { source })
 }
 
 /// Writes a secret that nobody has written yet: a temporary file, fsync, a link to
@@ -238,11 +157,28 @@ pub(crate) fn write_once(path: &Path, text: &[u8]) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-fn unwritable(path: &Path, source: io::Error) -> HostKeyError {
-    HostKeyError::Unwritable {
-        path: path.to_owned(),
-        source,
+/// Puts another text in the place of a file of this user alone: a temporary file, fsync, a
+/// rename, fsync of the folder. Whoever reads sees the one or the other, whole.
+pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let unfinished = path.with_extension(format!("{}.new", std::process::id()));
+    let written = (|| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&unfinished)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    })();
+    if let Err(error) = written {
+        let _ = fs::remove_file(&unfinished);
+        return Err(error);
     }
+    File::open(dir)?.sync_all()
 }
 
 /// Why there is no host key.
@@ -274,7 +210,56 @@ pub enum HostKeyError {
         /// What the encoder says.
         source: russh::keys::ssh_key::Error,
     },
-    /// A fresh key cannot be stored.
+    /// The list of keys cannot be read.
+    #[error("the list of host keys `{}` cannot be used", path.display())]
+    ListUnusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The keys are the settings' business.
+    #[error("[sftp] host_keys names the host keys: they are changed there")]
+    NamedBySettings,
+    /// There is no key of this fingerprint.
+    #[error("there is no host key `{sha256}`")]
+    Unknown {
+        /// As it was given.
+        sha256: String,
+    },
+    /// The key is there already.
+    #[error("the host key {sha256} is there already")]
+    Known {
+        /// The key.
+        sha256: String,
+    },
+    /// A file of the list was replaced.
+    #[error("the host key at `{key}` is not {sha256}")]
+    Other {
+        /// Where it lies.
+        key: SecretRef,
+        /// The key that should be there.
+        sha256: String,
+    },
+    /// By the list no client could connect.
+    #[error("by the list of host keys `{}` none is served", path.display())]
+    NoneServed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Without it no client could connect.
+    #[error("the host key {sha256} is the only one that is served")]
+    Last {
+        /// The key.
+        sha256: String,
+    },
+    /// There are enough.
+    #[error("there are {most} host keys already, retired ones included")]
+    TooMany {
+        /// The limit.
+        most: usize,
+    },
+    /// A key or the list of keys cannot be stored.
     #[error("the host key `{}` cannot be made", path.display())]
     Unwritable {
         /// The file.
@@ -288,116 +273,4 @@ pub enum HostKeyError {
         /// What it says.
         source: getrandom::Error,
     },
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use layover_config::Settings;
-
-    use super::*;
-
-    fn sftp(text: &str) -> Sftp {
-        Settings::parse(&format!("[sftp]\n{text}"), "test", std::iter::empty())
-            .unwrap()
-            .sftp
-    }
-
-    fn modern() -> Sftp {
-        sftp("")
-    }
-
-    fn key_path(dir: &Path) -> PathBuf {
-        generated_key_paths(dir, &modern()).remove(0)
-    }
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o7777
-    }
-
-    #[test]
-    fn the_key_is_made_once_for_the_owner_only_and_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = load(dir.path(), &modern()).unwrap();
-        let second = load(dir.path(), &modern()).unwrap();
-        assert_eq!(first[0].fingerprint(), second[0].fingerprint());
-        assert!(first[0].fingerprint().starts_with("ssh-ed25519 SHA256:"));
-        assert_eq!(mode(&key_path(dir.path())), 0o600);
-        assert_eq!(mode(&dir.path().join(KEY_DIR_NAME)), 0o700);
-        assert_eq!(
-            fs::read_dir(dir.path().join(KEY_DIR_NAME)).unwrap().count(),
-            1
-        );
-        assert_eq!(first[0].loose_mode(), None);
-    }
-
-    #[test]
-    fn a_key_open_to_others_is_noticed_and_still_used() {
-        let dir = tempfile::tempdir().unwrap();
-        load(dir.path(), &modern()).unwrap();
-        let path = key_path(dir.path());
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert_eq!(
-            load(dir.path(), &modern()).unwrap()[0].loose_mode(),
-            Some(0o640)
-        );
-    }
-
-    #[test]
-    fn a_damaged_key_is_an_error_and_not_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        load(dir.path(), &modern()).unwrap();
-        let path = key_path(dir.path());
-        fs::write(&path, "damaged").unwrap();
-        assert!(matches!(
-            load(dir.path(), &modern()),
-            Err(HostKeyError::NotAKey { .. })
-        ));
-        assert_eq!(fs::read(&path).unwrap(), b"damaged");
-    }
-
-    #[test]
-    fn a_key_that_came_meanwhile_is_not_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = load(dir.path(), &modern()).unwrap();
-        make(&key_path(dir.path()), &Algorithm::Ed25519).unwrap();
-        let second = existing(dir.path(), &modern()).unwrap();
-        assert_eq!(second[0].fingerprint(), first[0].fingerprint());
-    }
-
-    #[test]
-    fn own_keys_are_used_instead_and_none_is_made() {
-        let dir = tempfile::tempdir().unwrap();
-        let other = tempfile::tempdir().unwrap();
-        let own = load(other.path(), &modern()).unwrap();
-        let with_keys =
-            |path: &Path| sftp(&format!("host_keys = [{:?}]\n", path.display().to_string()));
-        let loaded = load(dir.path(), &with_keys(&key_path(other.path()))).unwrap();
-        assert_eq!(loaded[0].fingerprint(), own[0].fingerprint());
-        assert!(!key_path(dir.path()).exists());
-        let missing = with_keys(&dir.path().join("missing"));
-        assert!(matches!(
-            load(dir.path(), &missing),
-            Err(HostKeyError::Unreadable { .. })
-        ));
-    }
-
-    #[test]
-    fn compatible_makes_an_ecdsa_key_beside_and_modern_does_not_offer_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let compatible = sftp("algorithms = \"compatible\"");
-        let alone = load(dir.path(), &modern()).unwrap();
-        assert_eq!(existing(dir.path(), &compatible).unwrap().len(), 1);
-        let both = load(dir.path(), &compatible).unwrap();
-        let prints: Vec<_> = both.iter().map(HostKey::fingerprint).collect();
-        assert_eq!(prints[0], alone[0].fingerprint());
-        assert!(prints[1].starts_with("ecdsa-sha2-nistp256 SHA256:"));
-        let paths = generated_key_paths(dir.path(), &compatible);
-        assert_eq!(mode(&paths[1]), 0o600);
-        let again = load(dir.path(), &compatible).unwrap();
-        assert_eq!(again[1].fingerprint(), prints[1]);
-        assert_eq!(load(dir.path(), &modern()).unwrap().len(), 1);
-        assert!(paths[1].exists());
-    }
 }

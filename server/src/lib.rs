@@ -15,6 +15,8 @@ mod events;
 mod expectations;
 mod flows;
 mod host_key;
+mod host_key_set;
+mod host_key_watch;
 mod jobs;
 mod limits;
 mod listener;
@@ -25,6 +27,8 @@ mod pace;
 mod public_address;
 mod signals;
 mod tls_certificate;
+mod tls_request;
+mod unwritten;
 mod user_ca;
 mod work;
 
@@ -32,7 +36,8 @@ pub use address_file::{ADDRESS_FILE_NAME, Addresses};
 pub use appliance::{Appliance, SOFT_STOP_LIMIT, StartError};
 pub use clock::{ClockEvent, SystemClock, TimeSource};
 pub use clock_watch::resume_clock;
-pub use host_key::{HostKey, HostKeyError, existing as existing_host_keys, generated_key_paths};
+pub use host_key::{HostKey, HostKeyError};
+pub use host_key_set::{HostKeyChange, HostKeyEntry, HostKeyKind, HostKeySet, HostKeyState};
 pub use jobs::JobStatus;
 pub use listener::BindError;
 pub use logging::{LogStartError, start as start_logging};
@@ -46,6 +51,10 @@ pub use signals::{Request, Signals};
 pub use tls_certificate::{
     TlsCertificateError, TlsCertificateState, generated_path as generated_tls_certificate_path,
     load as load_tls_certificate, read as read_tls_certificate, read_certificates, trust_anchor,
+};
+pub use tls_request::{
+    CertificateRequest, CertifiedKey, Installed, install_certificate, next_key_path,
+    request_certificate,
 };
 pub use user_ca::{UserCaFileError, load as load_user_cas};
 pub use work::{SWEEP_BUDGET, SWEEP_JOB};

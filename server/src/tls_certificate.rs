@@ -17,11 +17,8 @@ use layover_ftps::{
 use layover_retention::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::host_key::write_once;
+use crate::host_key::{KEY_DIR_NAME, write_once};
 use crate::jobs::chain as with_causes;
-
-/// Folder of the keys below `data_dir`.
-const KEY_DIR_NAME: &str = "keys";
 
 /// The file of the certificate that the server makes for itself.
 const GENERATED_NAME: &str = "ftps.pem";
@@ -298,6 +295,32 @@ pub enum TlsCertificateError {
         key: SecretRef,
         /// What is wrong.
         source: Box<IdentityFault>,
+    },
+    /// No signing request can be made.
+    #[error("no signing request can be made with the key `{key}`")]
+    NoRequest {
+        /// Where the key lies.
+        key: SecretRef,
+        /// Why.
+        source: Box<IdentityFault>,
+    },
+    /// A certificate is the settings' business.
+    #[error("[ftps] certificate names the TLS certificate: it is changed there")]
+    NamedBySettings {
+        /// Where its chain lies.
+        chain: PathBuf,
+        /// Where its key lies.
+        key: SecretRef,
+    },
+    /// A certificate is for another key.
+    #[error(
+        "the certificate in `{}` is neither for the key in use nor for one that waits for its \
+         certificate",
+        file.display()
+    )]
+    ForNoKey {
+        /// The file.
+        file: PathBuf,
     },
     /// A certificate cannot be made.
     #[error("a TLS certificate cannot be made")]

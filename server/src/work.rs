@@ -10,6 +10,7 @@ use layover_retention::{ChainName, Clock, SweepReport, Timestamp, sweep};
 
 use crate::certificate_watch::CertificateWatch;
 use crate::clock::SystemClock;
+use crate::host_key_watch::HostKeyWatch;
 use crate::jobs::{Job, JobFailure, Next};
 use crate::public_address::PublicAddresses;
 
@@ -57,6 +58,10 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// How often the certificate's file is read. Those who renew certificates do it days
 /// before the old one ends.
 const CERTIFICATE_WATCH_EVERY: Duration = Duration::from_secs(60);
+
+/// How often the host keys are read: what `layover host-key` changes takes effect within
+/// 5 s, as every change does.
+const HOST_KEY_WATCH_EVERY: Duration = Duration::from_secs(4);
 
 /// How often the names of `[ftps] public_address` are looked up: those whose address
 /// changes at all live by DNS records of a few minutes.
@@ -465,6 +470,24 @@ impl Job for WatchCertificate {
 
     fn period(&self) -> Duration {
         CERTIFICATE_WATCH_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        self.0.look().await?;
+        Ok(Next::WhenDue)
+    }
+}
+
+/// Looks whether the host keys are others.
+pub(crate) struct WatchHostKeys(pub(crate) Arc<HostKeyWatch>);
+
+impl Job for WatchHostKeys {
+    fn name(&self) -> &'static str {
+        "host-key-watch"
+    }
+
+    fn period(&self) -> Duration {
+        HOST_KEY_WATCH_EVERY
     }
 
     async fn run_once(&mut self) -> Result<Next, JobFailure> {

@@ -14,7 +14,7 @@ use layover_tests::wait::PATIENCE;
 use layover_tests::{Engine, Layover, Setup, on_both_engines, tree};
 
 /// What a partner was sent, and what it knows beside it.
-struct Partner {
+pub(crate) struct Partner {
     kit: PathBuf,
     /// A home with nothing but what the kit tells to put there.
     home: PathBuf,
@@ -22,8 +22,9 @@ struct Partner {
 }
 
 impl Partner {
-    fn with_kit(layover: &Layover, account: Account) -> Self {
-        let kit = account.client_dir.join("kit");
+    /// With a kit of this moment, in a directory of this name.
+    pub(crate) fn with_kit(layover: &Layover, account: Account, name: &str) -> Self {
+        let kit = account.client_dir.join(name);
         let out = kit.to_string_lossy().into_owned();
         layover.admin(&["account", "kit", &account.name, "--out", &out]);
         let home = account.client_dir.join("home");
@@ -31,7 +32,7 @@ impl Partner {
         Self { kit, home, account }
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         fs::read_to_string(self.kit.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
@@ -45,9 +46,13 @@ impl Partner {
         command
     }
 
-    fn sftp(&self, commands: &str) -> Ran {
+    pub(crate) fn sftp(&self, commands: &str) -> Ran {
+        self.sftp_with(&[], commands)
+    }
+
+    pub(crate) fn sftp_with(&self, options: &[&str], commands: &str) -> Ran {
         let mut command = self.command("sftp");
-        command.args(["-F", "ssh_config", "-b", "-"]);
+        command.args(["-F", "ssh_config", "-b", "-"]).args(options);
         let key = self.account.key.private();
         command.args(["-o", &format!("IdentityFile={}", key.display())]);
         process::run(command.arg("partner"), commands.as_bytes(), PATIENCE)
@@ -104,7 +109,7 @@ fn serve(engine: Engine) -> (Layover, Partner) {
         .prepare();
     let account = layover.account("partner").password(PASSWORD).add();
     layover.start();
-    let partner = Partner::with_kit(&layover, account);
+    let partner = Partner::with_kit(&layover, account, "kit");
     (layover, partner)
 }
 
@@ -160,7 +165,7 @@ fn clients_with_the_kit_refuse_another_server() {
         .prepare();
     let stranger = other.account("partner").password(PASSWORD).add();
     other.start();
-    let theirs = Partner::with_kit(&other, stranger);
+    let theirs = Partner::with_kit(&other, stranger, "kit");
     // What the other server would have to be, at the place of this one.
     let port = layover.sftp_address().port();
     let port_there = other.sftp_address().port();
@@ -304,7 +309,7 @@ fn the_readme_tells_ports_addresses_fingerprints_and_the_retention_rule() {
         "x",
     ]);
     let name = account.name.clone();
-    let partner = Partner::with_kit(&layover, account);
+    let partner = Partner::with_kit(&layover, account, "kit");
     let readme = partner.file("README.txt");
     let told = layover.json(&["status"]);
     let print = told["server"]["tls_certificate"]["fingerprint"]

@@ -115,7 +115,9 @@ const RULES: &[Rule] = &[
             // The data directory: lock, node id, host keys, the address file.
             "server/depot/src/data_dir.rs",
             "server/src/host_key.rs",
+            "server/src/host_key_set.rs",
             "server/src/tls_certificate.rs",
+            "server/src/tls_request.rs",
             "server/src/address_file.rs",
             "server/src/user_ca.rs",
             // Which start of the machine this is.

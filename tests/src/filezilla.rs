@@ -73,6 +73,9 @@ impl Display {
         let stdout = File::create(&told).expect("create the display's file");
         let (width, height) = DISPLAY;
         let server = Command::new("Xvfb")
+            // By default it begins anew when its last client has gone: xdotool, that looked for
+            // a window, while FileZilla was about to come.
+            .arg("-noreset")
             .args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0"])
             .arg(format!("{width}x{height}x24"))
             .stdin(Stdio::null())

@@ -328,11 +328,20 @@ impl Layover {
 
     /// Asks the server to stop with SIGTERM and returns at once.
     pub fn ask_to_stop(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Has the server look with SIGHUP at what is looked at while it runs; returns at once.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid())
             .ok()
             .and_then(Pid::from_raw)
             .expect("a process id");
-        kill_process(pid, Signal::TERM).expect("send SIGTERM");
+        kill_process(pid, signal).expect("send a signal");
     }
 
     /// Waits for the server's end.

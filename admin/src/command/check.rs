@@ -4,6 +4,7 @@
 mod flows;
 mod host;
 mod kept;
+mod machine;
 mod passive;
 mod tls;
 
@@ -112,6 +113,9 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
     findings.extend(host::public_address(settings).await);
     findings.extend(tls::certificate(settings, clock.now()));
     findings.push(host::descriptors(settings.gate.max_connections.get()));
+    findings.push(machine::entropy());
+    findings.push(machine::clock().await);
+    findings.extend(machine::disks(settings));
     findings.push(retention(settings));
     findings.extend(kept.findings);
 }

@@ -2,7 +2,6 @@
 
 mod clients;
 mod facts;
-mod folder;
 mod readme;
 
 use serde::Serialize;
@@ -12,12 +11,13 @@ use crate::cli::kit::KitArgs;
 use crate::client_line::Entry;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::new_folder::{self, NewText};
 
 #[derive(Debug, Serialize)]
 struct KitView {
     account: String,
     directory: String,
-    files: Vec<&'static str>,
+    files: Vec<String>,
     host: String,
     /// These are `null` where the account cannot come that way.
     sftp_port: Option<u16>,
@@ -33,6 +33,8 @@ struct KitView {
 struct HostKeyView {
     algorithm: String,
     fingerprint: String,
+    /// Whether clients are shown it now, or are going to be.
+    shown: bool,
 }
 
 pub(super) async fn run(context: &mut Context, arguments: KitArgs) -> Result<(), CliError> {
@@ -42,7 +44,7 @@ pub(super) async fn run(context: &mut Context, arguments: KitArgs) -> Result<(),
     let kit = gathered?;
     let mut files = vec![readme::file(&kit)];
     files.extend(clients::files(&kit));
-    folder::write(&arguments.out, &files)?;
+    new_folder::write(&arguments.out, &files)?;
     let view = view(&kit, &arguments, &files);
     let sentence = format!(
         "connection kit of account `{}` written to {}: {}",
@@ -54,14 +56,14 @@ pub(super) async fn run(context: &mut Context, arguments: KitArgs) -> Result<(),
     Ok(())
 }
 
-fn view(kit: &Kit, arguments: &KitArgs, files: &[folder::KitFile]) -> KitView {
+fn view(kit: &Kit, arguments: &KitArgs, files: &[NewText]) -> KitView {
     let port = |entry| kit.door(entry).map(|one| one.door.port);
     let print = |fingerprint: &String| format!("SHA256:{fingerprint}");
     let next = kit.tls.as_ref().and_then(|tls| tls.next.as_ref());
     KitView {
         account: kit.account.name.to_string(),
         directory: arguments.out.display().to_string(),
-        files: files.iter().map(|file| file.name).collect(),
+        files: files.iter().map(|file| file.name.clone()).collect(),
         host: kit.host.clone(),
         sftp_port: port(Entry::Sftp),
         ftps_port: port(Entry::Explicit),
@@ -72,6 +74,7 @@ fn view(kit: &Kit, arguments: &KitArgs, files: &[folder::KitFile]) -> KitView {
             .map(|key| HostKeyView {
                 algorithm: key.algorithm.clone(),
                 fingerprint: key.sha256.clone(),
+                shown: key.is_shown,
             })
             .collect(),
         tls_certificate: kit.tls.as_ref().map(|tls| print(&tls.fingerprint)),

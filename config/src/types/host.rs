@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use crate::schema::Setting;
 use crate::value::{Value, quoted};
@@ -48,6 +49,19 @@ impl fmt::Display for Host {
             Self::Address(address) => address.fmt(f),
             Self::Name(name) => f.pad(name),
         }
+    }
+}
+
+/// Why a text is no [`Host`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("neither a host name such as files.example.com nor an address")]
+pub struct NotAHost;
+
+impl FromStr for Host {
+    type Err = NotAHost;
+
+    fn from_str(text: &str) -> Result<Self, NotAHost> {
+        Self::parse(text).ok_or(NotAHost)
     }
 }
 

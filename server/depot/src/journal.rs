@@ -15,7 +15,9 @@ use serde_json::{Map, Value};
 use crate::ledger::Replaced;
 use crate::path_texts::in_texts_or_null;
 use crate::store::{Store, StoreError};
-use crate::{Actor, HomeName, IntegrationName, NodeId, Protocol, SessionId, VirtualPath};
+use crate::{
+    AccountName, Actor, HomeName, IntegrationName, NodeId, Protocol, SessionId, VirtualPath,
+};
 
 /// Most entries that one query returns; more are had with `after_id`.
 pub const MAX_JOURNAL_PAGE: usize = 10_000;
@@ -341,6 +343,9 @@ pub struct JournalFilter {
     pub limit: usize,
 }
 
+/// Logins of an account that are looked at: a busy partner's of some days.
+pub const MAX_LAST_LOGINS: usize = 1_000;
+
 /// The door to the journal. Clones are the same journal.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -373,6 +378,18 @@ impl Journal {
         newest: u64,
     ) -> Result<Option<i64>, StoreError> {
         self.store.before_newest(filter, newest).await
+    }
+
+    /// The newest successful logins of the account of this name, newest first, at most
+    /// [`MAX_LAST_LOGINS`].
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn last_logins(
+        &self,
+        account: &AccountName,
+    ) -> Result<Vec<JournalEntry>, StoreError> {
+        self.store.last_logins(account, MAX_LAST_LOGINS).await
     }
 
     /// Entries behind the place `after` in the chain, at most `limit`, in the order of

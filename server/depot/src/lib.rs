@@ -139,7 +139,7 @@ pub use integration::{
 };
 pub use journal::{
     Follower, Journal, JournalEntry, JournalFilter, JournalKind, JournalPlace, MAX_JOURNAL_PAGE,
-    Outcome, UnknownWord,
+    MAX_LAST_LOGINS, Outcome, UnknownWord,
 };
 pub use ledger::FileState;
 pub use names::{

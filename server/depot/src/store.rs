@@ -332,6 +332,7 @@ macro_rules! store_doors {
             read views::retention_status(now: Timestamp) -> RetentionStatus;
             read views::ledger_figures(now: Timestamp) -> LedgerFigures;
             read views::count_stored() -> u64;
+            read journal::last_logins(account: &AccountName, newest: usize) -> Vec<JournalEntry>;
             read moves::longest_paths_below(home: HomeId, dir: &VirtualPath) -> Vec<VirtualPath>;
             write jobs::note_job(name: &str, run: &JobRun) -> ();
             read jobs::last_run(name: &str) -> Option<JobRun>;

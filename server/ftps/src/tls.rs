@@ -25,6 +25,7 @@ mod client;
 mod fault;
 mod identity;
 mod records;
+mod request;
 mod resumption;
 mod stream;
 mod turns;
@@ -48,6 +49,7 @@ pub use certificate::Certificate;
 pub(crate) use fault::HandshakeFault;
 pub use identity::{Identity, IdentityFault, IdentityWarning, Validity, self_signed};
 pub(crate) use records::Fault;
+pub use request::{MAX_REQUEST_NAMES, fresh_key, signing_request};
 pub(crate) use stream::{Halt, RecordStream};
 
 use client::AnyClient;

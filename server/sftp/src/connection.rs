@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use layover_depot::{
     ConnectionSlot, Depot, FirstProof, LoginAttempt, LoginError, Proof, Protocol, RefusedOffers,
@@ -15,12 +16,13 @@ use layover_retention::Clock;
 use russh::client::GexParams;
 use russh::kex::dh::groups::DhGroup;
 use russh::keys::PrivateKey;
-use russh::keys::ssh_key::{Certificate, PublicKey};
+use russh::keys::ssh_key::{Certificate, HashAlg, PublicKey};
 use russh::server::{
     Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, PublicKeyOffer, Response,
     Session as SshSession, VerifiedPublicKey,
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
+use serde_json::{Map, Value};
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -69,11 +71,43 @@ impl fmt::Debug for Options {
     }
 }
 
+/// What new connections are shown.
+struct Shown {
+    config: Arc<Config>,
+    /// Algorithm and fingerprint of each host key.
+    host_keys: Vec<(String, String)>,
+}
+
+impl Shown {
+    fn new(host_keys: Vec<PrivateKey>, algorithms: Algorithms) -> Self {
+        let prints = host_keys.iter().map(|key| {
+            let print = key.fingerprint(HashAlg::Sha256).to_string();
+            (key.algorithm().as_str().to_owned(), print)
+        });
+        Self {
+            host_keys: prints.collect(),
+            config: Arc::new(transport::config(host_keys, algorithms)),
+        }
+    }
+
+    /// Of the key that signs by this name: RSA has several (RFC 8332 s.3).
+    fn fingerprint(&self, name: &str) -> Option<&str> {
+        let algorithm = match name {
+            "rsa-sha2-256" | "rsa-sha2-512" => "ssh-rsa",
+            name => name,
+        };
+        let mut keys = self.host_keys.iter();
+        let (_, print) = keys.find(|(known, _)| known == algorithm)?;
+        Some(print)
+    }
+}
+
 /// Serves SFTP connections. Clones are the same server.
 #[derive(Clone)]
 pub struct Server {
     depot: Depot,
-    config: Arc<Config>,
+    algorithms: Algorithms,
+    shown: Arc<ArcSwap<Shown>>,
     patience: Patience,
     clock: Arc<dyn Clock>,
     soft: CancellationToken,
@@ -103,11 +137,22 @@ impl Server {
                 idle: options.idle_timeout,
                 stall: options.stall_timeout,
             },
-            config: Arc::new(transport::config(options.host_keys, options.algorithms)),
+            algorithms: options.algorithms,
+            shown: Arc::new(ArcSwap::from_pointee(Shown::new(
+                options.host_keys,
+                options.algorithms,
+            ))),
             clock: options.clock,
             soft,
             hard,
         }
+    }
+
+    /// Connections that begin from now on are shown these host keys, at least one; those
+    /// that are there keep theirs, also when they exchange keys again.
+    pub fn show_host_keys(&self, host_keys: Vec<PrivateKey>) {
+        let shown = Shown::new(host_keys, self.algorithms);
+        self.shown.store(Arc::new(shown));
     }
 
     /// Serves one connection that the gate has admitted, to its end.
@@ -125,6 +170,7 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(peer.addr = %peer, "no TCP_NODELAY: {error}");
         }
+        let shown = self.shown.load_full();
         let activity = Arc::<Activity>::default();
         let handshake = Arc::<Handshake>::default();
         // Cuts this connection alone; the server's hard stop cuts it, too.
@@ -144,6 +190,7 @@ impl Server {
             offers: RefusedOffers::default(),
             tell: Some(tell),
             handshake: Arc::clone(&handshake),
+            shown: Arc::clone(&shown),
             context: ContextParts {
                 clock: Arc::clone(&self.clock),
                 activity: Arc::clone(&activity),
@@ -161,7 +208,7 @@ impl Server {
         let overdue = activity.overdue(self.patience);
         tokio::pin!(overdue);
         let started = tokio::select! {
-            started = russh::server::run_stream(Arc::clone(&self.config), watched, handler).boxed() => started,
+            started = russh::server::run_stream(Arc::clone(&shown.config), watched, handler).boxed() => started,
             overdue = &mut overdue => {
                 tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {}", overdue.as_str());
                 return;
@@ -320,6 +367,7 @@ struct Connection {
     /// Told at the end of a connection that did not log in.
     tell: Option<oneshot::Sender<RefusedOffers>>,
     handshake: Arc<Handshake>,
+    shown: Arc<Shown>,
     context: ContextParts,
 }
 
@@ -347,6 +395,18 @@ impl Connection {
         }
     }
 
+    /// What the handshake led to, for the journal, and by which of our keys: operators see
+    /// by it who knows a new one.
+    fn agreed(&self) -> Map<String, Value> {
+        let mut agreed = self.handshake.agreed();
+        let name = agreed.get("host_key").and_then(Value::as_str);
+        if let Some(print) = name.and_then(|name| self.shown.fingerprint(name)) {
+            let print = Value::from(print);
+            agreed.insert("host_key_fingerprint".to_owned(), print);
+        }
+        agreed
+    }
+
     /// A proof counts for the user that it was shown for (RFC 4252 s.5).
     fn speak_of(&mut self, user: &str) {
         self.first.take_if(|first| first.user() != user);
@@ -361,7 +421,7 @@ impl Connection {
             proof,
             first: self.first.as_deref().cloned(),
             client_version: self.handshake.client_version().map(ToOwned::to_owned),
-            detail: self.handshake.agreed(),
+            detail: self.agreed(),
         };
         // Boxed, as all that happens once: russh keeps the largest of these futures,
         // twice, as long as the connection lasts.

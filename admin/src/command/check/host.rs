@@ -7,9 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use layover_config::{Host, Settings};
-use layover_server::{
-    Addresses, PublicAddresses, existing_host_keys, generated_key_paths, load_user_cas,
-};
+use layover_server::{Addresses, HostKeySet, HostKeyState, PublicAddresses, load_user_cas};
 use rustix::fs::{Access, CWD, Mode, OFlags, ResolveFlags, access, openat2};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
@@ -106,35 +104,38 @@ pub(super) fn host_keys(settings: &Settings) -> Finding {
     if !settings.sftp.enabled {
         return Finding::ready(WHAT, "not needed: SFTP is switched off");
     }
-    let missing: Vec<_> = generated_key_paths(&settings.data_dir, &settings.sftp)
-        .into_iter()
-        .filter(|path| !path.exists())
-        .map(|path| path.display().to_string())
-        .collect();
-    match existing_host_keys(&settings.data_dir, &settings.sftp) {
-        Err(error) => Finding::not_ready(
-            WHAT,
-            with_causes(&error),
-            "correct it; never replace it lightly: partners pin it",
-        ),
-        Ok(keys) => {
-            if let Some((key, mode)) = keys.iter().find_map(|key| Some((key, key.loose_mode()?))) {
-                return Finding::not_ready(
-                    WHAT,
-                    format!("{} is open to other users (mode {mode:o})", key.source()),
-                    "chmod 600 on the key file",
-                );
-            }
-            let mut found: Vec<_> = keys.iter().map(|key| key.fingerprint()).collect();
-            if !missing.is_empty() {
-                found.push(format!(
-                    "will be made at the first start: {}",
-                    missing.join(", ")
-                ));
-            }
-            Finding::ready(WHAT, found.join(", "))
+    let set = match HostKeySet::read(&settings.data_dir, &settings.sftp) {
+        Ok(set) => set,
+        Err(error) => {
+            return Finding::not_ready(
+                WHAT,
+                with_causes(&error),
+                "correct it; never replace it lightly: partners pin it",
+            );
         }
+    };
+    let announced = set.in_state(HostKeyState::Announced);
+    let mut keys = set.served().chain(announced);
+    if let Some((key, mode)) = keys.find_map(|key| Some((key, key.loose_mode()?))) {
+        return Finding::not_ready(
+            WHAT,
+            format!("{} is open to other users (mode {mode:o})", key.source()),
+            "chmod 600 on the key file",
+        );
     }
+    let mut found: Vec<_> = set.served().map(|key| key.fingerprint()).collect();
+    if !set.missing().is_empty() {
+        let missing: Vec<_> = set
+            .missing()
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        found.push(format!(
+            "will be made at the first start: {}",
+            missing.join(", ")
+        ));
+    }
+    Finding::ready(WHAT, found.join(", "))
 }
 
 /// Nothing, when no authority is to be trusted.
@@ -266,13 +267,17 @@ pub(super) async fn public_address(settings: &Settings) -> Option<Finding> {
 }
 
 pub(super) fn descriptors(max_connections: usize) -> Finding {
+    // The server raises the soft limit to the hard one when it starts.
+    enough_descriptors(max_connections, getrlimit(Resource::Nofile).maximum)
+}
+
+fn enough_descriptors(max_connections: usize, limit: Option<u64>) -> Finding {
     const WHAT: &str = "open files";
     let needed = u64::try_from(max_connections)
         .unwrap_or(u64::MAX)
         .saturating_mul(DESCRIPTORS_PER_CONNECTION)
         .saturating_add(OWN_DESCRIPTORS);
-    // The server raises the soft limit to the hard one when it starts.
-    match getrlimit(Resource::Nofile).maximum {
+    match limit {
         Some(limit) if limit < needed => Finding::notice(
             WHAT,
             format!("the limit is {limit}; {max_connections} connections may need {needed}"),
@@ -363,6 +368,17 @@ mod tests {
 
     use super::super::State;
     use super::*;
+
+    #[test]
+    fn open_files_are_enough_or_the_limit_to_set_is_told() {
+        let needed = 10 * DESCRIPTORS_PER_CONNECTION + OWN_DESCRIPTORS;
+        assert_eq!(enough_descriptors(10, None).state, State::Ready);
+        assert_eq!(enough_descriptors(10, Some(needed)).state, State::Ready);
+        let short = enough_descriptors(10, Some(needed - 1));
+        assert_eq!(short.state, State::Notice);
+        let told = format!("ulimit -n {needed} (LimitNOFILE={needed})");
+        assert!(short.next_step.unwrap().contains(&told));
+    }
 
     #[test]
     fn a_directory_that_can_be_made_is_ready_and_is_not_made() {

@@ -3,16 +3,20 @@
 
 use std::fs;
 
-use layover_config::{Host, SecretRef, Settings};
+use layover_config::{SecretRef, Settings};
 use layover_retention::Timestamp;
 use layover_server::{TlsCertificateState, generated_tls_certificate_path, read_tls_certificate};
 
+use super::super::server_certificate::names;
 use super::super::status::valid_for;
 use super::Finding;
 use super::host::{FOREIGN_ACCESS, mode};
 use crate::error::with_causes;
 
 const WHAT: &str = "TLS certificate";
+
+/// The first of the days on which its end is told of as an event.
+const RENEWED_WITHIN_DAYS: u64 = 30;
 
 /// The TLS certificate; one of our own is made at the first start.
 pub(super) fn certificate(settings: &Settings, now: Timestamp) -> Vec<Finding> {
@@ -42,6 +46,11 @@ pub(super) fn certificate(settings: &Settings, now: Timestamp) -> Vec<Finding> {
             let print = &found.fingerprint;
             findings.push(match found.warning(now) {
                 Some(warning) => Finding::notice(WHAT, format!("{print}: {warning}"), "renew it"),
+                None if found.days_left(now) < RENEWED_WITHIN_DAYS => Finding::notice(
+                    WHAT,
+                    format!("{print}, {}", valid_for(&found, now)),
+                    "renew it: an authority may take weeks, and partners who pin it, too",
+                ),
                 None => Finding::ready(WHAT, format!("{print}, {}", valid_for(&found, now))),
             });
             findings.extend(
@@ -54,22 +63,6 @@ pub(super) fn certificate(settings: &Settings, now: Timestamp) -> Vec<Finding> {
     }
     findings.extend(key_file(&key));
     findings
-}
-
-/// What partners are told to connect to, and where it is set.
-fn names(settings: &Settings) -> Vec<(&'static str, String)> {
-    let mut names = vec![(
-        "[server] public_name",
-        settings.server.public_name.to_string(),
-    )];
-    for rule in settings.ftps.public_address.rules() {
-        if let Host::Name(name) = &rule.address
-            && !names.iter().any(|(_, known)| known == name)
-        {
-            names.push(("[ftps] public_address", name.clone()));
-        }
-    }
-    names
 }
 
 fn not_borne(setting: &str, name: &str) -> Finding {

@@ -4,8 +4,8 @@
 use base64::Engine as _;
 
 use super::facts::{Kit, KitDoor, Proof};
-use super::folder::KitFile;
 use crate::client_line::{Entry, Trust};
+use crate::new_folder::NewText;
 
 /// The TLS certificates that clients trust.
 pub(super) const CERTIFICATES: &str = "tls-certificate.pem";
@@ -19,7 +19,7 @@ pub(super) const LFTP_BOOKMARKS: &str = "lftp/bookmarks";
 pub(super) const CURL: &str = "curl.txt";
 
 /// The files, of what the account may use.
-pub(super) fn files(kit: &Kit) -> Vec<KitFile> {
+pub(super) fn files(kit: &Kit) -> Vec<NewText> {
     let mut files = vec![
         file(WINSCP, winscp(kit)),
         file(LFTP_RC, lftp_rc(kit)),
@@ -41,8 +41,11 @@ pub(super) fn files(kit: &Kit) -> Vec<KitFile> {
     files
 }
 
-fn file(name: &'static str, text: String) -> KitFile {
-    KitFile { name, text }
+fn file(name: &str, text: String) -> NewText {
+    NewText {
+        name: name.to_owned(),
+        text,
+    }
 }
 
 /// What OpenSSH and lftp call this connection: in a `Host` line and in a bookmark, `@` would

@@ -9,7 +9,7 @@ use layover_depot::{
 };
 use layover_retention::{Keep, Timestamp};
 use layover_server::{
-    Addresses, PublicAddresses, existing_host_keys, ftps_certificate,
+    Addresses, HostKey, HostKeySet, HostKeyState, PublicAddresses, ftps_certificate,
     generated_tls_certificate_path, read_certificates, read_tls_certificate, session_reuse,
     trust_anchor,
 };
@@ -73,6 +73,8 @@ pub(super) struct KitHostKey {
     pub(super) sha256: String,
     /// As `known_hosts` has it behind the host.
     pub(super) line: String,
+    /// Whether clients are shown it now.
+    pub(super) is_shown: bool,
 }
 
 /// The TLS certificate.
@@ -325,20 +327,24 @@ async fn addresses(account: &Account, settings: &Settings) -> Result<Vec<IpAddr>
 }
 
 fn host_keys(settings: &Settings) -> Result<Vec<KitHostKey>, CliError> {
-    let keys = existing_host_keys(&settings.data_dir, &settings.sftp)?;
+    let set = HostKeySet::read(&settings.data_dir, &settings.sftp)?;
+    let told = |key: &HostKey, is_shown| {
+        Ok::<_, CliError>(KitHostKey {
+            algorithm: key.algorithm(),
+            sha256: key.sha256(),
+            line: key.public_line()?,
+            is_shown,
+        })
+    };
+    let served = set.served().map(|key| told(key, true));
+    let announced = set.in_state(HostKeyState::Announced);
+    let announced = announced.map(|key| told(key, false));
+    let keys: Vec<_> = served.chain(announced).collect::<Result<_, _>>()?;
     if keys.is_empty() {
         let what = "SSH host key";
         return Err(CliError::NotMadeYet { what });
     }
-    keys.iter()
-        .map(|key| {
-            Ok(KitHostKey {
-                algorithm: key.algorithm(),
-                sha256: key.sha256(),
-                line: key.public_line()?,
-            })
-        })
-        .collect()
+    Ok(keys)
 }
 
 fn tls(settings: &Settings, host: &str, arguments: &KitArgs) -> Result<KitTls, CliError> {

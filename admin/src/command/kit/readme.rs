@@ -7,15 +7,15 @@ use super::clients::{
     CERTIFICATES, CURL, FILEZILLA, KNOWN_HOSTS, SSH_CONFIG, WINSCP, alias, bookmark, site,
 };
 use super::facts::{Kit, KitDoor, KitTls, Proof, login_keys};
-use super::folder::KitFile;
 use crate::client_line::Entry;
+use crate::new_folder::NewText;
 
 pub(super) const README: &str = "README.txt";
 
 /// Characters of a line.
 const WIDTH: usize = 78;
 
-pub(super) fn file(kit: &Kit) -> KitFile {
+pub(super) fn file(kit: &Kit) -> NewText {
     let mut text = Text::default();
     opening(kit, &mut text);
     where_to(kit, &mut text);
@@ -24,8 +24,8 @@ pub(super) fn file(kit: &Kit) -> KitFile {
     retention(kit, &mut text);
     fingerprints(kit, &mut text);
     clients(kit, &mut text);
-    KitFile {
-        name: README,
+    NewText {
+        name: README.to_owned(),
         text: text.0,
     }
 }
@@ -54,6 +54,11 @@ impl Text {
 
     fn item(&mut self, words: &str) {
         self.wrapped(words, "* ", "  ");
+    }
+
+    /// What is typed, below an item.
+    fn command(&mut self, line: &str) {
+        self.line(&format!("      {line}"));
     }
 
     fn wrapped(&mut self, words: &str, first: &str, rest: &str) {
@@ -325,9 +330,22 @@ fn fingerprints(kit: &Kit, text: &mut Text) {
         let rows: Vec<_> = kit
             .host_keys
             .iter()
-            .map(|key| ["SSH".to_owned(), key.algorithm.clone(), key.sha256.clone()])
+            .map(|key| {
+                let when = match key.is_shown {
+                    true => "SSH",
+                    false => "SSH, to come",
+                };
+                [when.to_owned(), key.algorithm.clone(), key.sha256.clone()]
+            })
             .collect();
         text.table(&rows);
+        if kit.host_keys.iter().any(|key| !key.is_shown) {
+            text.paragraph(&format!(
+                "We are going to change to a key that is marked as to come. {KNOWN_HOSTS} has all of \
+                 them. A client that remembers but one key of each kind (FileZilla, PuTTY) asks \
+                 again then: compare."
+            ));
+        }
     }
     if let Some(tls) = &kit.tls {
         certificates(tls, text);
@@ -381,17 +399,16 @@ fn clients(kit: &Kit, text: &mut Text) {
             true => format!(" Name your key in {SSH_CONFIG}, if it is not one of the usual files."),
             false => String::new(),
         };
+        text.item("OpenSSH, in this directory:");
+        text.command(&format!("sftp -F {SSH_CONFIG} {name}"));
         text.item(&format!(
-            "OpenSSH, in this directory: sftp -F {SSH_CONFIG} {name} . Or add {SSH_CONFIG} to \
-             ~/.ssh/config (without its line UserKnownHostsFile) and {KNOWN_HOSTS} to \
-             ~/.ssh/known_hosts.{key}"
+            "Or add {SSH_CONFIG} to ~/.ssh/config (without its line UserKnownHostsFile) and \
+             {KNOWN_HOSTS} to ~/.ssh/known_hosts.{key}"
         ));
     }
     if let Some(entry) = any {
-        text.item(&format!(
-            "lftp, in this directory: LFTP_HOME=lftp lftp {} ; all names are in lftp/bookmarks.",
-            bookmark(kit, entry)
-        ));
+        text.item("lftp, in this directory (all names are in lftp/bookmarks):");
+        text.command(&format!("LFTP_HOME=lftp lftp {}", bookmark(kit, entry)));
     }
     let in_filezilla = |one: &&KitDoor| one.door.entry == Entry::Sftp || one.proof.is_by_password();
     if let Some(one) = kit.doors.iter().find(in_filezilla) {
@@ -400,10 +417,11 @@ fn clients(kit: &Kit, text: &mut Text) {
             site(kit, one.door.entry)
         ));
     }
-    text.item(&format!(
-        "WinSCP, in this directory: WinSCP.exe /ini={WINSCP} . It keeps what you change there; \
-         importing the file would replace all of your own settings."
-    ));
+    text.item(
+        "WinSCP, in this directory (it keeps there what you change; to import the file would \
+         replace all of your own settings):",
+    );
+    text.command(&format!("WinSCP.exe /ini={WINSCP}"));
     text.item(&format!("curl: the lines of {CURL}."));
     if has_ftps {
         text.heading("7. FTPS in detail");

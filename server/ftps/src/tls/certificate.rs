@@ -6,6 +6,7 @@ use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 use super::identity::{Binary, IdentityFault, Validity, fingerprint};
+use super::provider;
 
 /// A certificate without its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Certificate {
                 not_before: at(parsed.validity().not_before.timestamp()),
                 not_after: at(parsed.validity().not_after.timestamp()),
             },
-            is_self_signed: parsed.subject().as_raw() == parsed.issuer().as_raw(),
+            is_self_signed: signed_itself(der, &parsed),
             is_version_3: parsed.version() == X509Version::V3,
         })
     }
@@ -79,9 +80,30 @@ impl Certificate {
         self.is_version_3
     }
 
-    /// Whether it says that it issued itself: who trusts it needs no other.
+    /// Whether it is signed with its own key: who trusts it needs no other.
     #[must_use]
     pub fn is_self_signed(&self) -> bool {
         self.is_self_signed
     }
+}
+
+/// The names alone do not tell: an authority's and its customer's may be the same.
+fn signed_itself(der: &CertificateDer<'_>, parsed: &X509Certificate<'_>) -> bool {
+    if parsed.subject().as_raw() != parsed.issuer().as_raw() {
+        return false;
+    }
+    let Ok(certificate) = webpki::EndEntityCert::try_from(der) else {
+        return false;
+    };
+    let (message, signature) = (
+        parsed.tbs_certificate.as_ref(),
+        &parsed.signature_value.data,
+    );
+    let provider = provider();
+    let mut algorithms = provider.signature_verification_algorithms.all.iter();
+    algorithms.any(|algorithm| {
+        certificate
+            .verify_signature(*algorithm, message, signature)
+            .is_ok()
+    })
 }

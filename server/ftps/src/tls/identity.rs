@@ -276,6 +276,18 @@ pub enum IdentityFault {
         /// What its maker says.
         source: rcgen::Error,
     },
+    /// A signing request could not be made.
+    #[error("a signing request cannot be made")]
+    RequestNotMade {
+        /// What its maker says.
+        source: rcgen::Error,
+    },
+    /// A signing request has too many names.
+    #[error("a signing request bears at most {most} names")]
+    TooManyNames {
+        /// The limit.
+        most: usize,
+    },
     /// The time of day is outside the calendar of certificates.
     #[error("a self-signed certificate cannot be dated: the clock shows the year {year}")]
     ClockOff {
@@ -284,7 +296,7 @@ pub enum IdentityFault {
     },
 }
 
-fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, IdentityFault> {
+pub(super) fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, IdentityFault> {
     match PrivateKeyDer::from_pem_slice(text) {
         Ok(key) => Ok(key),
         Err(PemError::NoItemsFound) if is_encrypted(text) => Err(IdentityFault::KeyEncrypted),

@@ -6,7 +6,7 @@ use layover_retention::Timestamp;
 
 use super::{Conn, Step, StoreError, run};
 use crate::journal::{JournalEntry, JournalFilter, MAX_JOURNAL_PAGE, NewEntry};
-use crate::{SessionId, VirtualPath};
+use crate::{AccountName, SessionId, VirtualPath};
 
 type EntryColumns = (
     i64,
@@ -143,6 +143,25 @@ pub(crate) async fn journal_page(
     .bind(places.home)
     .bind(places.home_detail)
     .bind(integration_detail(filter))
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(entry).collect()
+}
+
+/// The newest logins of the account of this name, newest first.
+pub(crate) async fn last_logins(
+    conn: &mut Conn,
+    account: &AccountName,
+    newest: usize,
+) -> Result<Vec<JournalEntry>, StoreError> {
+    let rows: Vec<EntryColumns> = sqlx::query_as(
+        "SELECT id, at_us, kind, action, outcome, account, entity, peer, protocol, session_id, \
+         path, size_bytes, duration_ms, node_id, detail FROM journal \
+         WHERE action = 'login' AND outcome = 'ok' AND account = $1 \
+         ORDER BY at_us DESC, id DESC LIMIT $2",
+    )
+    .bind(account.as_str())
+    .bind(i64::try_from(newest).unwrap_or(i64::MAX))
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(entry).collect()

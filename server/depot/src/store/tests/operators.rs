@@ -374,6 +374,21 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
     store.append(&refused).await.unwrap();
     let used = store.account_use().await.unwrap();
     assert_eq!(used[&account].last_login_at, Some(time(102)));
+    let later = NewEntry {
+        at: time(104),
+        ..entry("login").account("visitor")
+    };
+    store.append(&later).await.unwrap();
+    store
+        .append(&entry("login").account("other"))
+        .await
+        .unwrap();
+    let visitor = name("visitor");
+    for (newest, times) in [(5, &[time(104), time(102)][..]), (1, &[time(104)])] {
+        let logins = store.last_logins(&visitor, newest).await.unwrap();
+        let found: Vec<_> = logins.iter().map(|login| login.at).collect();
+        assert_eq!(found, times);
+    }
     assert_eq!(used[&account].used_bytes, 0);
 
     let before = store.generation().await.unwrap();

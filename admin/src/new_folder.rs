@@ -1,5 +1,5 @@
-//! The directory that a kit is written to: empty, or made here. What somebody else put
-//! there is never touched.
+//! A directory of files that a command writes: it is empty before, or made here. What
+//! somebody else put there is never touched.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 
 use crate::error::CliError;
 
-/// One file of a kit: its name, which may have a folder before it, and its text.
+/// One of the files: its name, which may have a folder before it, and its text.
 #[derive(Debug)]
-pub(super) struct KitFile {
-    pub(super) name: &'static str,
-    pub(super) text: String,
+pub(crate) struct NewText {
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
 /// Writes all files, or none.
-pub(super) fn write(dir: &Path, files: &[KitFile]) -> Result<(), CliError> {
+pub(crate) fn write(dir: &Path, files: &[NewText]) -> Result<(), CliError> {
     let mut made = Made::default();
     match write_into(dir, files, &mut made) {
         Ok(()) => Ok(()),
@@ -46,7 +46,7 @@ impl Made {
     }
 }
 
-fn write_into(dir: &Path, files: &[KitFile], made: &mut Made) -> Result<(), CliError> {
+fn write_into(dir: &Path, files: &[NewText], made: &mut Made) -> Result<(), CliError> {
     let fault = |file: &Path, source| CliError::ExportFile {
         file: file.to_owned(),
         source,
@@ -58,7 +58,7 @@ fn write_into(dir: &Path, files: &[KitFile], made: &mut Made) -> Result<(), CliE
             return Err(CliError::NotEmpty { dir });
         }
     }
-    for KitFile { name, text } in files {
+    for NewText { name, text } in files {
         let path = dir.join(name);
         if let Some(folder) = path.parent() {
             make(folder, made).map_err(|source| fault(folder, source))?;
@@ -94,15 +94,15 @@ mod tests {
 
     use super::*;
 
-    fn files() -> [KitFile; 2] {
-        [("README.txt", "words"), ("lftp/rc", "settings")].map(|(name, text)| KitFile {
-            name,
+    fn files() -> [NewText; 2] {
+        [("README.txt", "words"), ("lftp/rc", "settings")].map(|(name, text)| NewText {
+            name: name.to_owned(),
             text: text.to_owned(),
         })
     }
 
     #[test]
-    fn a_kit_goes_into_a_directory_that_is_empty_or_new() {
+    fn files_go_into_a_directory_that_is_empty_or_new() {
         let place = tempfile::tempdir().unwrap();
         write(place.path(), &files()).unwrap();
         let new = place.path().join("new");
@@ -128,13 +128,13 @@ mod tests {
     }
 
     #[test]
-    fn half_a_kit_is_taken_away_again() {
+    fn half_of_it_is_taken_away_again() {
         let place = tempfile::tempdir().unwrap();
         let dir = place.path().join("kit");
         let mut files = Vec::from(files());
         // The same name twice: the second cannot be made.
-        files.push(KitFile {
-            name: "README.txt",
+        files.push(NewText {
+            name: "README.txt".to_owned(),
             text: String::new(),
         });
         write(&dir, &files).unwrap_err();
