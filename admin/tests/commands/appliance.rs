@@ -116,6 +116,19 @@ fn a_server_is_seen_while_it_runs_and_stops_in_order() {
 }
 
 #[test]
+fn health_is_asked_of_the_listeners_where_the_console_is_switched_off() {
+    let place = Place::with_account();
+    let mut command = place.command(&["serve"]);
+    command.env("LAYOVER__CONSOLE__ENABLED", "false");
+    let server = Server::spawn(command);
+    assert_eq!(place.json(&["status", "--health"])["running"], true);
+    assert_eq!(server.stop().0, Some(0));
+    place
+        .run(&["status", "--health"])
+        .refused(1, "no server is running");
+}
+
+#[test]
 fn a_second_server_on_the_same_data_is_refused_and_the_first_goes_on() {
     let place = Place::with_account();
     let _server = Server::start(&place, &["serve"]);
