@@ -22,6 +22,7 @@ mod logging;
 mod options;
 mod outbound;
 mod public_address;
+mod service_manager;
 mod signals;
 mod tls_certificate;
 mod user_ca;
@@ -41,6 +42,7 @@ pub use options::{
 };
 pub use outbound::{OutboundError, surroundings};
 pub use public_address::{PublicAddressError, PublicAddresses};
+pub use service_manager::{ServiceState, tell_service_manager};
 pub use signals::{Request, Signals};
 pub use tls_certificate::{
     TlsCertificateError, TlsCertificateState, generated_path as generated_tls_certificate_path,

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use layover_config::Settings;
-use layover_server::{Appliance, Request, Signals, SystemClock};
+use layover_server::{
+    Appliance, Request, ServiceState, Signals, SystemClock, tell_service_manager,
+};
 
 use crate::context::load;
 use crate::error::CliError;
@@ -17,6 +19,7 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), CliError> {
     let appliance = start(settings, &clock).await?;
     let mut out = Output::stdout(false);
     announce(&mut out, &appliance)?;
+    tell_service_manager(ServiceState::Ready);
     // It serves: that a hint cannot be given ends nothing.
     let accounts = appliance.depot().registry().list_accounts().await;
     if accounts.is_ok_and(|accounts| accounts.is_empty()) {
@@ -67,6 +70,7 @@ pub(super) async fn until_stopped(appliance: &Appliance, signals: &mut Signals) 
                 Request::Stop if asked => appliance.hard_stop(),
                 Request::Stop => {
                     asked = true;
+                    tell_service_manager(ServiceState::Stopping);
                     appliance.soft_stop();
                 }
             },

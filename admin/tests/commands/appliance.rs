@@ -2,8 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -126,6 +128,28 @@ fn health_is_asked_of_the_listeners_where_the_console_is_switched_off() {
     place
         .run(&["status", "--health"])
         .refused(1, "no server is running");
+}
+
+#[test]
+fn a_server_that_a_service_manager_started_tells_it_that_it_is_ready_and_that_it_stops() {
+    let place = Place::with_account();
+    let folder = tempfile::tempdir().expect("make a folder");
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("bind");
+    let patience = Some(Duration::from_secs(60));
+    socket.set_read_timeout(patience).expect("set a time-out");
+    let told = || {
+        let mut message = [0; 64];
+        let length = socket.recv(&mut message).expect("receive");
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    };
+    let mut command = place.command(&["serve"]);
+    command.env("NOTIFY_SOCKET", &path).stderr(Stdio::null());
+    let server = Server::spawn(command);
+    assert_eq!(told(), "READY=1");
+    assert_eq!(place.json(&["status", "--health"])["running"], true);
+    assert_eq!(server.stop().0, Some(0));
+    assert_eq!(told(), "STOPPING=1");
 }
 
 #[test]
