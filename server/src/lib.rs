@@ -21,6 +21,7 @@ mod listener;
 mod logging;
 mod options;
 mod outbound;
+mod privileged_ports;
 mod public_address;
 mod service_manager;
 mod signals;
@@ -41,6 +42,7 @@ pub use options::{
     retention_rule, session_reuse,
 };
 pub use outbound::{OutboundError, surroundings};
+pub use privileged_ports::take_up_privileged_ports;
 pub use public_address::{PublicAddressError, PublicAddresses};
 pub use service_manager::{ServiceState, tell_service_manager};
 pub use signals::{Request, Signals};
