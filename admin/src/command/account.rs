@@ -2,7 +2,7 @@
 
 use layover_depot::{
     Account, AccountChange, AccountName, CertificateUse, Enabled, EntityName, NewAccount,
-    NewNetwork, Protocols, Registry, Rights, Secret,
+    NewEntity, NewNetwork, Protocols, Registry, Rights, Secret,
 };
 use serde::Serialize;
 
@@ -143,6 +143,9 @@ async fn add(
             until: None,
         })
         .collect();
+    if arguments.new_entity {
+        ensure_entity(context, registry, &arguments.entity).await?;
+    }
     let account = registry
         .add_account(
             &context.actor,
@@ -184,6 +187,24 @@ async fn add(
         tell_password(context, document.generated_password.as_deref())?;
         tell_what_is_missing(context, &document.account, Credentials::of(&account))?;
     }
+    Ok(())
+}
+
+/// Makes the entity with the appliance's own keep, unless it is there.
+async fn ensure_entity(
+    context: &Context,
+    registry: &Registry,
+    name: &EntityName,
+) -> Result<(), CliError> {
+    let entities = registry.list_entities().await?;
+    if entities.iter().any(|entity| entity.name == *name) {
+        return Ok(());
+    }
+    let entity = NewEntity {
+        name: name.clone(),
+        keep: None,
+    };
+    registry.add_entity(&context.actor, &entity).await?;
     Ok(())
 }
 
