@@ -18,6 +18,10 @@ use crate::output::{Cell, Fields, Table, Tone};
 use crate::password;
 use crate::value::ByteSize;
 
+/// What makes the first account, and its entity with it.
+pub(super) const ADD_THE_FIRST: &str =
+    "layover account add NAME --entity ENTITY --new-entity --allow CIDR --generate-password";
+
 /// What `account add` and `account password --generate` print as JSON: the only
 /// place where a password is ever shown.
 #[derive(Debug, Serialize)]
@@ -310,9 +314,7 @@ async fn list(
     }
     let nothing = match entity {
         Some(entity) => format!("entity `{entity}` has no accounts"),
-        None => "no accounts; create the first: layover entity add ENTITY, then \
-                 layover account add NAME --entity ENTITY --allow CIDR --generate-password"
-            .to_owned(),
+        None => format!("no accounts; create the first: {ADD_THE_FIRST}"),
     };
     context.out.list(&views, &table, &nothing)?;
     Ok(())

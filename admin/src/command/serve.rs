@@ -8,6 +8,7 @@ use layover_server::{
     Appliance, Request, ServiceState, Signals, SystemClock, tell_service_manager,
 };
 
+use super::account::ADD_THE_FIRST;
 use crate::context::load;
 use crate::error::CliError;
 use crate::output::Output;
@@ -24,8 +25,7 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), CliError> {
     let accounts = appliance.depot().registry().list_accounts().await;
     if accounts.is_ok_and(|accounts| accounts.is_empty()) {
         out.line("There are no accounts yet. Create the first one:")?;
-        out.line("  layover entity add ENTITY")?;
-        out.line("  layover account add NAME --entity ENTITY --allow CIDR --generate-password")?;
+        out.line(&format!("  {ADD_THE_FIRST}"))?;
     }
     until_stopped(&appliance, &mut signals).await;
     Ok(())
