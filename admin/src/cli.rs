@@ -316,6 +316,9 @@ pub(crate) struct AccountAdd {
     /// The entity it belongs to
     #[arg(long)]
     pub(crate) entity: EntityName,
+    /// Create the entity, too, when there is none of that name
+    #[arg(long)]
+    pub(crate) new_entity: bool,
     /// Network it may log in from, e.g. 192.0.2.0/24, 2001:db8::7 or `any`; repeatable
     #[arg(long, value_name = "CIDR")]
     pub(crate) allow: Vec<Network>,

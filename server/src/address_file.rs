@@ -23,6 +23,10 @@ pub const ADDRESS_FILE_NAME: &str = "addresses.json";
 pub struct Addresses {
     /// Process id of the server.
     pub pid: u32,
+    /// When that process began, in clock ticks since the machine's start; `None`
+    /// where /proc does not say.
+    #[serde(default)]
+    pub process_began: Option<u64>,
     /// The node's name in the database.
     pub node: String,
     /// Version of the executable.
@@ -67,6 +71,7 @@ impl Addresses {
     ) -> Self {
         Self {
             pid: std::process::id(),
+            process_began: process_began(std::process::id()),
             node,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: started_at.to_string(),
@@ -117,10 +122,13 @@ impl Addresses {
             .map_err(io::Error::from)
     }
 
-    /// Whether the process that wrote the file is alive (as far as its number
-    /// tells: numbers are reused).
+    /// Whether the process that wrote the file is alive. Its number alone does not
+    /// tell: in a container every server is process 1.
     #[must_use]
     pub fn process_is_alive(&self) -> bool {
+        if self.process_began.is_some() {
+            return process_began(self.pid) == self.process_began;
+        }
         let Ok(pid) = i32::try_from(self.pid) else {
             return false;
         };
@@ -131,6 +139,16 @@ impl Addresses {
             )
         })
     }
+}
+
+/// When a process began, in clock ticks since the machine's start; `None` when there
+/// is no such process.
+fn process_began(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // proc_pid_stat(5): the name, in brackets, may itself contain any; the state follows
+    // as field 3, and what is wanted is field 22.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(22 - 3)?.parse().ok()
 }
 
 /// The written file; removed by [`Self::remove`], or at the latest when dropped.
@@ -198,5 +216,46 @@ impl AddressFile {
 impl Drop for AddressFile {
     fn drop(&mut self) {
         self.remove();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_this_process() -> Addresses {
+        let nowhere = Listening {
+            sftp: None,
+            ftps: None,
+            ftps_implicit: None,
+            console: None,
+        };
+        let at = "2026-11-22T08:00:00Z".parse().unwrap();
+        Addresses::of_this_process("node-1".to_owned(), at, nowhere, None)
+    }
+
+    #[test]
+    fn another_process_of_the_same_number_is_not_the_server() {
+        let ours = of_this_process();
+        assert!(ours.process_is_alive());
+        let earlier = Addresses {
+            process_began: ours.process_began.map(|began| began - 1),
+            ..ours
+        };
+        assert!(!earlier.process_is_alive());
+    }
+
+    #[test]
+    fn without_the_moment_of_its_beginning_the_number_decides() {
+        let ours = Addresses {
+            process_began: None,
+            ..of_this_process()
+        };
+        assert!(ours.process_is_alive());
+        let gone = Addresses {
+            pid: 0x3fff_ffff,
+            ..ours
+        };
+        assert!(!gone.process_is_alive());
     }
 }

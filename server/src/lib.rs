@@ -24,7 +24,9 @@ mod logging;
 mod options;
 mod outbound;
 mod pace;
+mod privileged_ports;
 mod public_address;
+mod service_manager;
 mod signals;
 mod tls_certificate;
 mod tls_request;
@@ -46,7 +48,9 @@ pub use options::{
     retention_rule, session_reuse,
 };
 pub use outbound::{OutboundError, surroundings};
+pub use privileged_ports::take_up_privileged_ports;
 pub use public_address::{PublicAddressError, PublicAddresses};
+pub use service_manager::{ServiceState, tell_service_manager};
 pub use signals::{Request, Signals};
 pub use tls_certificate::{
     TlsCertificateError, TlsCertificateState, generated_path as generated_tls_certificate_path,

@@ -2,7 +2,7 @@
 
 use layover_depot::{
     Account, AccountChange, AccountName, CertificateUse, Enabled, EntityName, NewAccount,
-    NewNetwork, Protocols, Registry, Rights, Secret,
+    NewEntity, NewNetwork, Protocols, Registry, Rights, Secret,
 };
 use serde::Serialize;
 
@@ -17,6 +17,10 @@ use crate::error::CliError;
 use crate::output::{Cell, Fields, Table, Tone};
 use crate::password;
 use crate::value::ByteSize;
+
+/// What makes the first account, and its entity with it.
+pub(super) const ADD_THE_FIRST: &str =
+    "layover account add NAME --entity ENTITY --new-entity --allow CIDR --generate-password";
 
 /// What `account add` and `account password --generate` print as JSON: the only
 /// place where a password is ever shown.
@@ -143,6 +147,9 @@ async fn add(
             until: None,
         })
         .collect();
+    if arguments.new_entity {
+        ensure_entity(context, registry, &arguments.entity).await?;
+    }
     let account = registry
         .add_account(
             &context.actor,
@@ -184,6 +191,24 @@ async fn add(
         tell_password(context, document.generated_password.as_deref())?;
         tell_what_is_missing(context, &document.account, Credentials::of(&account))?;
     }
+    Ok(())
+}
+
+/// Makes the entity with the appliance's own keep, unless it is there.
+async fn ensure_entity(
+    context: &Context,
+    registry: &Registry,
+    name: &EntityName,
+) -> Result<(), CliError> {
+    let entities = registry.list_entities().await?;
+    if entities.iter().any(|entity| entity.name == *name) {
+        return Ok(());
+    }
+    let entity = NewEntity {
+        name: name.clone(),
+        keep: None,
+    };
+    registry.add_entity(&context.actor, &entity).await?;
     Ok(())
 }
 
@@ -289,9 +314,7 @@ async fn list(
     }
     let nothing = match entity {
         Some(entity) => format!("entity `{entity}` has no accounts"),
-        None => "no accounts; create the first: layover entity add ENTITY, then \
-                 layover account add NAME --entity ENTITY --allow CIDR --generate-password"
-            .to_owned(),
+        None => format!("no accounts; create the first: {ADD_THE_FIRST}"),
     };
     context.out.list(&views, &table, &nothing)?;
     Ok(())

@@ -4,8 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use layover_config::Settings;
-use layover_server::{Appliance, Request, Signals, SystemClock};
+use layover_server::{
+    Appliance, Request, ServiceState, Signals, SystemClock, tell_service_manager,
+};
 
+use super::account::ADD_THE_FIRST;
 use crate::context::load;
 use crate::error::CliError;
 use crate::output::Output;
@@ -17,12 +20,12 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), CliError> {
     let appliance = start(settings, &clock).await?;
     let mut out = Output::stdout(false);
     announce(&mut out, &appliance)?;
+    tell_service_manager(ServiceState::Ready);
     // It serves: that a hint cannot be given ends nothing.
     let accounts = appliance.depot().registry().list_accounts().await;
     if accounts.is_ok_and(|accounts| accounts.is_empty()) {
         out.line("There are no accounts yet. Create the first one:")?;
-        out.line("  layover entity add ENTITY")?;
-        out.line("  layover account add NAME --entity ENTITY --allow CIDR --generate-password")?;
+        out.line(&format!("  {ADD_THE_FIRST}"))?;
     }
     until_stopped(&appliance, &mut signals).await;
     Ok(())
@@ -67,6 +70,7 @@ pub(super) async fn until_stopped(appliance: &Appliance, signals: &mut Signals) 
                 Request::Stop if asked => appliance.hard_stop(),
                 Request::Stop => {
                     asked = true;
+                    tell_service_manager(ServiceState::Stopping);
                     appliance.soft_stop();
                 }
             },

@@ -1,22 +1,19 @@
 //! `layover status`: is a server running here, and what does it hold.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+mod health;
 
-use layover_depot::{DiskRoom, RetentionStatus, timer};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use layover_depot::{DiskRoom, RetentionStatus};
 use layover_retention::Timestamp;
 use layover_server::{Addresses, TlsCertificateState};
 use serde::Serialize;
-use tokio::net::TcpStream;
 
 use super::clock::{self, ClockView};
 use super::retention::{add_disks, add_status};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Fields, Tone};
-
-/// How long a healthy server may take to accept a connection of this machine.
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// A file that is overdue by this many sweep periods means that the sweep does
 /// not work.
@@ -133,19 +130,8 @@ async fn tell_health(context: &mut Context, view: &StatusView) -> Result<(), Cli
     let Some(server) = &view.server else {
         return unhealthy("no server is running here".to_owned());
     };
-    if server.stopping {
-        return unhealthy("it is stopping".to_owned());
-    }
-    for (name, address) in server.entries() {
-        let Some(address) = address else {
-            continue;
-        };
-        let at = from_this_machine(address);
-        match timer::timeout(CONNECT_LIMIT, TcpStream::connect(at)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return unhealthy(format!("{name} on {at} does not accept: {error}")),
-            Err(_) => return unhealthy(format!("{name} on {at} does not accept in time")),
-        }
+    if let Err(reason) = health::ask(server).await {
+        return unhealthy(reason);
     }
     let period_s = context.settings.retention.sweep_every.as_secs();
     let overdue_s = view.retention.oldest_overdue_s;

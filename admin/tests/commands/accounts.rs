@@ -22,6 +22,23 @@ fn an_entity_is_added_listed_and_removed() {
 }
 
 #[test]
+fn one_command_makes_an_account_and_its_entity() {
+    let place = Place::new();
+    let first = ["account", "add", "first", "--entity", "acme"];
+    place.run(&first).refused(1, "`acme`");
+    place.run(&[&first[..], &["--new-entity"]].concat()).ok();
+    let second = ["account", "add", "second", "--entity", "acme"];
+    place.run(&[&second[..], &["--new-entity"]].concat()).ok();
+    let entity = place.json(&["entity", "show", "acme"]);
+    assert_eq!(entity["accounts"], json!(["first", "second"]));
+    assert_eq!(entity["keep"], json!(null));
+    assert_eq!(
+        place.json(&["entity", "list"]).as_array().map(Vec::len),
+        Some(1)
+    );
+}
+
+#[test]
 fn the_keep_of_an_entity_is_shown_changed_and_given_back() {
     let place = Place::with_account();
     let set = place.json(&["entity", "set", "acme", "--keep", "3d"]);

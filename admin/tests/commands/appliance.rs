@@ -2,8 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -116,6 +118,41 @@ fn a_server_is_seen_while_it_runs_and_stops_in_order() {
 }
 
 #[test]
+fn health_is_asked_of_the_listeners_where_the_console_is_switched_off() {
+    let place = Place::with_account();
+    let mut command = place.command(&["serve"]);
+    command.env("LAYOVER__CONSOLE__ENABLED", "false");
+    let server = Server::spawn(command);
+    assert_eq!(place.json(&["status", "--health"])["running"], true);
+    assert_eq!(server.stop().0, Some(0));
+    place
+        .run(&["status", "--health"])
+        .refused(1, "no server is running");
+}
+
+#[test]
+fn a_server_that_a_service_manager_started_tells_it_that_it_is_ready_and_that_it_stops() {
+    let place = Place::with_account();
+    let folder = tempfile::tempdir().expect("make a folder");
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("bind");
+    let patience = Some(Duration::from_secs(60));
+    socket.set_read_timeout(patience).expect("set a time-out");
+    let told = || {
+        let mut message = [0; 64];
+        let length = socket.recv(&mut message).expect("receive");
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    };
+    let mut command = place.command(&["serve"]);
+    command.env("NOTIFY_SOCKET", &path).stderr(Stdio::null());
+    let server = Server::spawn(command);
+    assert_eq!(told(), "READY=1");
+    assert_eq!(place.json(&["status", "--health"])["running"], true);
+    assert_eq!(server.stop().0, Some(0));
+    assert_eq!(told(), "STOPPING=1");
+}
+
+#[test]
 fn a_second_server_on_the_same_data_is_refused_and_the_first_goes_on() {
     let place = Place::with_account();
     let _server = Server::start(&place, &["serve"]);
@@ -142,8 +179,7 @@ fn commands_work_beside_a_running_server() {
 fn a_server_without_accounts_says_how_to_make_the_first() {
     let place = Place::new();
     let mut server = Server::start(&place, &["serve"]);
-    let told = server.read_to("layover account add");
-    assert!(told.contains("layover entity add"), "{told}");
+    server.read_to("layover account add NAME --entity ENTITY --new-entity");
 }
 
 #[test]

@@ -431,6 +431,7 @@ mod tests {
         assert_eq!(states(None), [free, taken, free, free]);
         let ours = Addresses {
             pid: std::process::id(),
+            process_began: None,
             node: "n".to_owned(),
             version: "0".to_owned(),
             started_at: String::new(),

@@ -12,6 +12,7 @@ use layover_depot::{
 };
 use layover_retention::{Clock, Timestamp};
 
+use super::super::account::ADD_THE_FIRST;
 use super::host::writable;
 use super::{Finding, flows};
 use crate::context::open_as;
@@ -165,7 +166,7 @@ async fn accounts(
         return Ok(vec![Finding::notice(
             WHAT,
             "there are none",
-            "layover entity add ENTITY; layover account add NAME --entity ENTITY --allow CIDR --generate-password",
+            ADD_THE_FIRST,
         )]);
     }
     let now = clock.now();

@@ -117,6 +117,7 @@ mod tests {
     fn server(pid: u32) -> Addresses {
         Addresses {
             pid,
+            process_began: None,
             node: "n".to_owned(),
             version: "0".to_owned(),
             started_at: String::new(),
