@@ -130,7 +130,7 @@ impl<W: Write> Output<W> {
     pub(crate) fn done(&mut self, document: &impl Serialize, sentence: &str) -> io::Result<()> {
         match self.form {
             Form::Json => self.document(document),
-            Form::Terminal { .. } | Form::Plain => self.line(sentence),
+            Form::Terminal { .. } | Form::Plain => self.line(&printable(sentence)),
         }
     }
 
@@ -522,6 +522,7 @@ fn is_unprintable(letter: char) -> bool {
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
                 | '\u{feff}'
+                | '\u{e0000}'..='\u{e007f}'
         )
 }
 
@@ -585,6 +586,14 @@ mod tests {
         let mut table = Table::new(["NAME", "NETWORK"]);
         table.row([Cell::from("one"), Cell::toned("any", Tone::Alarm)]);
         table
+    }
+
+    #[test]
+    fn what_was_done_moves_no_cursor_whatever_a_partner_calls_his_files() {
+        let sentence = "first: esc\u{1b}]0;P\u{7} is there\nsecond: \u{202e}\u{e0041}";
+        let text = printed(Form::Plain, |out| out.done(&1, sentence).unwrap());
+        let shown = "first: esc\\u{1b}]0;P\\u{7} is there\nsecond: \\u{202e}\\u{e0041}\n";
+        assert_eq!(text, shown);
     }
 
     #[test]

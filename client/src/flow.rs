@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_depot::{
-    ClaimedRun, Courier, Depot, FileKey, FlowDefinition, FlowDirection, FlowRuns, RUN_LEASE,
-    RunLost, RunReport, RunState, SourceFacts, timer,
+    ClaimedRun, Courier, Depot, FileKey, FlowDefinition, FlowDirection, FlowRuns,
+    LONGEST_RETRY_WAIT, RUN_LEASE, RunLost, RunReport, RunState, SourceFacts, timer,
 };
 use layover_retention::{Clock, Timestamp};
 
@@ -136,11 +136,18 @@ impl Engine {
     async fn end_early(&self, run: &ClaimedRun, fault: &RunFault) -> Result<(), RunLost> {
         let flow = &run.definition;
         let failed = self.runs.failed_before(run).await?;
-        // What waits for arrivals alone would wait for ever: nothing else makes it run.
+        // What waits for arrivals alone would wait for ever: nothing else makes it run. So it
+        // is also tried when somebody must do something first, and seldom, since partners
+        // lock accounts that knock too often.
         let waits_for_arrivals = flow.rules.on_arrival && flow.schedule_cron.is_none();
-        let again = fault.permanence() == Permanence::Transient
-            && (failed < u32::from(flow.rules.retries) || waits_for_arrivals);
-        let again_at = again.then(|| self.again_at(flow, failed + 1));
+        let is_tried = failed < u32::from(flow.rules.retries) || waits_for_arrivals;
+        let again_at = match fault.permanence() {
+            Permanence::Transient if is_tried => Some(self.again_at(flow, failed + 1)),
+            Permanence::Permanent if waits_for_arrivals => {
+                Some(self.clock.0.now().saturating_add(LONGEST_RETRY_WAIT))
+            }
+            Permanence::Transient | Permanence::Permanent => None,
+        };
         tracing::warn!(
             flow = %flow.name,
             run = run.id.0,
@@ -208,6 +215,11 @@ impl Engine {
         tally.report.sources_left = self
             .finish_sources(run, place, connection.remote(), &open)
             .await?;
+        // What has come in the place of a file whose source is settled now is new.
+        let open = match open.iter().any(|file| file.source_pending) {
+            true => self.runs.open_files(&flow.name).await?,
+            false => open,
+        };
         let moment = run.local_moment();
         let now = self.clock.0.now();
         let census = match run.is_census_due(now) {

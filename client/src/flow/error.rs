@@ -35,6 +35,11 @@ pub(super) enum RunFault {
         entity: String,
         other: String,
     },
+    #[error(
+        "its folder for files that were moved or given up, `{folder}`, is the one they come from: \
+         layover flow set {flow} --help"
+    )]
+    AsideIsSource { flow: String, folder: String },
     #[error("the folder there cannot be a path: {0}")]
     Path(#[from] RemotePathError),
     #[error("a partner's suffix for unfinished files cannot be used")]
@@ -75,6 +80,7 @@ impl RunFault {
             | Self::NoLocation { .. }
             | Self::WrongDirection { .. }
             | Self::OtherEntity { .. }
+            | Self::AsideIsSource { .. }
             | Self::Path(_)
             | Self::Suffix
             | Self::Registry(_)

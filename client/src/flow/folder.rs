@@ -92,7 +92,7 @@ impl Place {
         }
         let keys = PgpKeys::prepare(registry, &integration, &engine.surroundings).await?;
         let partner = Partner::prepare(registry, integration, &engine.surroundings).await?;
-        Ok(Self {
+        let place = Self {
             partner,
             keys,
             visit,
@@ -101,7 +101,40 @@ impl Place {
             location,
             partial,
             direction: flow.direction,
-        })
+        };
+        place.check_aside(flow)?;
+        Ok(place)
+    }
+
+    /// What is moved into the folder that a flow takes from is found there again. (For a
+    /// location only this tells: it may have been another folder when the flow was made.)
+    fn check_aside(&self, flow: &FlowDefinition) -> Result<(), RunFault> {
+        let rules = &flow.rules;
+        let system = self.partner.system();
+        let parts = |path: &[u8]| -> Vec<Vec<u8>> {
+            let parts = path.split(|byte| system.separates(*byte));
+            parts
+                .filter(|part| !part.is_empty())
+                .map(<[u8]>::to_vec)
+                .collect()
+        };
+        for folder in [&rules.move_to, &rules.dead_letter].into_iter().flatten() {
+            let is_source = match self.direction {
+                FlowDirection::Download => self
+                    .folder_there(folder.as_str())
+                    .is_some_and(|there| parts(there.as_bytes()) == parts(self.folder.as_bytes())),
+                FlowDirection::Upload => {
+                    self.folder_here(folder.as_str()).as_ref() == Some(&self.home)
+                }
+            };
+            if is_source {
+                return Err(RunFault::AsideIsSource {
+                    flow: flow.name.to_string(),
+                    folder: folder.as_str().to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// A file of the folder there.

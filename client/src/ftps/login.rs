@@ -161,7 +161,8 @@ async fn identify(control: &mut Control, options: &FtpsOptions) -> Result<(), Re
     if reply.is_positive() {
         return Ok(());
     }
-    Err(refused(step, &reply))
+    // Some servers repeat what they were sent, and what they say is told and kept.
+    Err(refused(step, &reply.without(options.password.expose())))
 }
 
 /// PBSZ and PROT (RFC 4217 s.9): data connections are protected, too.

@@ -20,7 +20,32 @@ pub(super) struct Reply {
     pub(super) lines: Vec<Vec<u8>>,
 }
 
+/// What stands in the place of a secret that a server repeated.
+const HIDDEN: &[u8] = b"***";
+
 impl Reply {
+    /// The same without these bytes, wherever they stand.
+    pub(super) fn without(&self, secret: &[u8]) -> Self {
+        let clean = |line: &Vec<u8>| {
+            let mut kept = Vec::with_capacity(line.len());
+            let mut rest = line.as_slice();
+            while let Some(first) = rest.first() {
+                if !secret.is_empty() && rest.starts_with(secret) {
+                    kept.extend_from_slice(HIDDEN);
+                    rest = rest.get(secret.len()..).unwrap_or_default();
+                } else {
+                    kept.push(*first);
+                    rest = rest.get(1..).unwrap_or_default();
+                }
+            }
+            kept
+        };
+        Self {
+            code: self.code,
+            lines: self.lines.iter().map(clean).collect(),
+        }
+    }
+
     /// 1xx: another reply follows.
     pub(super) fn is_preliminary(&self) -> bool {
         (100..200).contains(&self.code)

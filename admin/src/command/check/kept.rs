@@ -163,11 +163,7 @@ async fn accounts(
     const WHAT: &str = "accounts";
     let accounts = depot.registry().list_accounts().await?;
     if accounts.is_empty() {
-        return Ok(vec![Finding::notice(
-            WHAT,
-            "there are none",
-            ADD_THE_FIRST,
-        )]);
+        return Ok(vec![Finding::notice(WHAT, "there are none", ADD_THE_FIRST)]);
     }
     let now = clock.now();
     let enabled = || accounts.iter().filter(|account| account.enabled);

@@ -307,9 +307,15 @@ async fn move_there(
         remote.make_dir(folder).await?;
     }
     let mut last: Option<RemoteError> = None;
-    for number in 0..=MAX_OTHER_NAMES {
+    // A file that comes each day under the same name: its numbers end one day, and names
+    // that nobody has had do not.
+    let random = getrandom::u64().unwrap_or(0);
+    for number in 0..=MAX_OTHER_NAMES.saturating_add(1) {
         let name = match number {
             0 => name.to_vec(),
+            number if number > MAX_OTHER_NAMES => {
+                [name, format!(".{random:016x}").as_bytes()].concat()
+            }
             number => [name, format!(".{number}").as_bytes()].concat(),
         };
         let to = folder.join(system, &crate::path::RemoteName::new(system, &name)?)?;

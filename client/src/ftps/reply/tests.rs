@@ -126,3 +126,18 @@ proptest! {
         prop_assert_eq!(reply, read(bytes).unwrap());
     }
 }
+
+#[test]
+fn what_a_server_repeats_of_a_secret_is_hidden() {
+    let reply = Reply {
+        code: 530,
+        lines: vec![b"you sent PASS xyzxyz, xyz".to_vec(), b"bye".to_vec()],
+    };
+    let clean = reply.without(b"xyz");
+    assert_eq!(
+        clean.lines,
+        [b"you sent PASS ******, ***".to_vec(), b"bye".to_vec()]
+    );
+    assert_eq!(reply.without(b""), reply);
+    assert_eq!(reply.without(b"another"), reply);
+}

@@ -248,6 +248,9 @@ pub enum FlowFault {
         "a folder that files are moved to is named without . and ..: `done`, or from the root on `/done`"
     )]
     Aside,
+    /// It would find its own again.
+    #[error("a folder that files are moved to is another than the one they come from")]
+    AsideIsSource,
 }
 
 impl FlowDefinition {
@@ -269,6 +272,28 @@ impl FlowDefinition {
             Some(folder) => AfterSuccess::Move(folder.clone()),
             None if deletes => AfterSuccess::Delete,
             None => AfterSuccess::Keep,
+        }
+    }
+
+    /// Whether this is where the flow takes its files from: what is moved there would be
+    /// found again. A location's folder is known only when the flow runs.
+    fn takes_from(&self, folder: &FlowFolder) -> bool {
+        let parts = |path: &str| -> Vec<String> {
+            let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+            parts.map(ToOwned::to_owned).collect()
+        };
+        let is_absolute = folder.as_str().starts_with('/');
+        if !is_absolute {
+            return parts(folder.as_str()).is_empty();
+        }
+        match (self.direction, &self.target, self.home()) {
+            (FlowDirection::Download, FlowTarget::Path(source), _) => {
+                parts(source.as_str()) == parts(folder.as_str())
+            }
+            (FlowDirection::Upload, _, Some(home)) => {
+                parts(&home.folder.to_string()) == parts(folder.as_str())
+            }
+            (FlowDirection::Download | FlowDirection::Upload, ..) => false,
         }
     }
 
@@ -310,6 +335,13 @@ impl FlowDefinition {
                     .flatten()
                     .any(|folder| climbs(folder.as_str())),
                 FlowFault::Aside,
+            ),
+            (
+                [&rules.move_to, &rules.dead_letter]
+                    .into_iter()
+                    .flatten()
+                    .any(|folder| self.takes_from(folder)),
+                FlowFault::AsideIsSource,
             ),
         ];
         let found = faults.into_iter().find(|(is_so, _)| *is_so);
@@ -396,7 +428,19 @@ mod tests {
     #[test]
     fn what_does_not_go_together_is_refused() {
         type Change = fn(&mut FlowDefinition);
-        let cases: [(Change, FlowFault); 6] = [
+        let cases: [(Change, FlowFault); 8] = [
+            (
+                |flow| flow.rules.move_to = "/in//claims/".parse().ok(),
+                FlowFault::AsideIsSource,
+            ),
+            (
+                |flow| {
+                    flow.direction = FlowDirection::Upload;
+                    flow.local = "alice:/out".parse().unwrap();
+                    flow.rules.dead_letter = "/out".parse().ok();
+                },
+                FlowFault::AsideIsSource,
+            ),
             (
                 |flow| flow.rules.on_arrival = true,
                 FlowFault::ArrivalOfDownload,

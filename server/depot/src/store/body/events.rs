@@ -11,6 +11,7 @@ use super::{Conn, StoreError, deliveries, following, journal};
 use crate::EntityId;
 use crate::event::{About, Event, EventFilter, EventId, EventKind, MAX_EVENT_PAGE, NewEvent, Told};
 use crate::journal::{Follower, NewEntry};
+use crate::path_texts::PathTexts;
 
 /// So many refused logins of an account within this time are told...
 const REFUSALS: i64 = 5;
@@ -169,6 +170,12 @@ async fn event_of(
                 }
                 (None, Some(home)) => home.clone(),
                 (None, None) => return Ok(None),
+            };
+            // Two names that are not UTF-8 may look the same as text.
+            let texts = PathTexts::from(path);
+            let path = match texts.path_hex {
+                Some(hex) => format!("hex:{hex}"),
+                None => texts.path,
             };
             let subject = format!("file:{name}:{path}");
             detail.insert("home".to_owned(), name.into());
