@@ -9,6 +9,7 @@
 
 mod authentication;
 mod backup;
+mod bans;
 mod collisions;
 mod courier;
 mod events;
