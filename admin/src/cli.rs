@@ -125,6 +125,9 @@ pub(crate) enum Command {
     /// Who is logged in
     #[command(subcommand)]
     Session(SessionCommand),
+    /// Who is shut out: for refused logins, or by you
+    #[command(subcommand)]
+    Ban(BanCommand),
     /// What happened: transfers, logins, administration, deletions
     Journal(JournalArgs),
     /// What was transferred in the last days: requests, success, volume
@@ -577,6 +580,31 @@ pub(crate) enum SessionCommand {
     Kill {
         /// As `session list` shows it
         id: SessionId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BanCommand {
+    /// List who is banned
+    List,
+    /// Shut an address or network out; sessions that are logged in go on
+    Add {
+        /// e.g. 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64
+        #[arg(value_name = "CIDR")]
+        network: Network,
+        /// Why, e.g. a ticket number
+        #[arg(long)]
+        reason: String,
+        /// Until when: 30d (from now), 2027-01-31 (the end of that day, UTC) or
+        /// 2027-01-31T18:00:00Z [default: until it is lifted]
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+        until: Option<Moment>,
+    },
+    /// Lift a ban, whoever made it, and forget the refused logins behind it
+    Lift {
+        /// As `ban list` shows it
+        #[arg(value_name = "CIDR")]
+        network: Network,
     },
 }
 

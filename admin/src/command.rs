@@ -4,6 +4,7 @@ mod account;
 mod allow;
 mod apply;
 mod backup;
+mod ban;
 mod certificate;
 mod check;
 mod clock;
@@ -103,6 +104,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Apply(arguments) => apply::apply(&mut context, arguments).await,
         Command::Export => apply::export(&mut context).await,
         Command::Session(command) => session::run(&mut context, command).await,
+        Command::Ban(command) => ban::run(&mut context, command).await,
         Command::Stats(command) => stats::run(&mut context, command).await,
         Command::Journal(arguments) => journal::run(&mut context, arguments).await,
     }

@@ -148,6 +148,10 @@ section! {
         max_connections: Count = Count::new_static::<2_000>(),
         /// Connections at once from one address.
         max_connections_per_address: Count = Count::new_static::<64>(),
+        /// Connections at once from one network: a /24 of IPv4, a /48 of IPv6.
+        max_connections_per_network: Count = Count::new_static::<1_000>(),
+        /// New connections of one address within a minute.
+        connection_rate: Count = Count::new_static::<600>(),
         /// Connections at once that have not logged in.
         max_half_open: Count = Count::new_static::<256>(),
         /// Time until a connection must have logged in.
@@ -160,6 +164,8 @@ section! {
         ban_score: Count = Count::new_static::<15>(),
         /// How long it is banned.
         ban_for: Span = Span::new_static::<1_800>(),
+        /// Networks whose failed logins ban nobody, as those of a monitor.
+        never_ban: Networks = Networks::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use layover_config::{
     Algorithms, Checksum, Fsync, MinTls, Networks, SecretError, SecretRef, SessionReuse, Settings,
     Span,
 };
-use layover_depot::{Balancers, GateOptions, Network, Role};
+use layover_depot::{Balancers, BanRules, GateOptions, Network, Role};
 use layover_ftps::{
     ActiveMode, AnnouncedAddress, Identity, MinVersion, PortSurvey, Tls, TlsOptions,
 };
@@ -98,7 +98,14 @@ pub fn depot_options(
             deny: settings.gate.deny.iter().map(Network::Block).collect(),
             max_connections: settings.gate.max_connections.get(),
             max_connections_per_address: settings.gate.max_connections_per_address.get(),
+            max_connections_per_network: settings.gate.max_connections_per_network.get(),
+            connection_rate: settings.gate.connection_rate.get(),
             max_half_open: settings.gate.max_half_open.get(),
+            bans: BanRules {
+                score: settings.gate.ban_score.get(),
+                span: settings.gate.ban_for.as_duration(),
+                never: settings.gate.never_ban.iter().map(Network::Block).collect(),
+            },
         },
         hardened: settings.outbound.hardened,
         clock,

@@ -54,6 +54,11 @@ impl Setup {
             .set("ftps", "implicit_port", "0")
             .set("console", "listen", "\"127.0.0.1:0\"")
             .set("retention", "sweep_every", "\"1s\"")
+            // Who tests refusals is not to be shut out for them, nor who opens thousands of
+            // connections from the one address there is.
+            .set("gate", "ban_score", "1000000")
+            .set("gate", "connection_rate", "1000000")
+            .set("gate", "max_connections_per_network", "1000000")
     }
 
     /// Sets one key of `layover.toml`; `value` is written as TOML.

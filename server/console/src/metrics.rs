@@ -122,6 +122,11 @@ fn connections(text: &mut Exposition, told: &Told<'_>) {
         "Of them, those that have not logged in.",
         count(told.occupancy.half_open),
     );
+    single(
+        "layover_bans",
+        "Addresses and networks that are banned.",
+        count(told.occupancy.bans),
+    );
     let help = "Connections that were closed before the banner.";
     text.family("layover_connections_refused_total", Kind::Counter, help);
     for reason in AdmitRefused::ALL {

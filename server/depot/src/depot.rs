@@ -31,6 +31,9 @@ use crate::{EndReason, Gate, Journal, NodeId, Registry, Shelf, StoreError, VfsEr
 /// latest, even when nothing in the database changed.
 const FULL_REFRESH_EVERY: u32 = 3;
 
+/// Scores and bans that are over are forgotten after so many refreshes.
+const FORGET_EVERY: u32 = 300;
+
 /// How long [`Depot::close`] waits for work that outlives its session.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
@@ -196,6 +199,8 @@ struct Inner {
     adopter: tokio::sync::Mutex<Adopter>,
     /// The generation that the gate knows; -1 before the first refresh.
     generation: AtomicI64,
+    /// The last refresh failed.
+    refresh_failed: AtomicBool,
     refreshes: AtomicU32,
     /// Whether this process is among the nodes.
     joined: AtomicBool,
@@ -341,6 +346,7 @@ impl Depot {
                     .then(|| ContentHasher::new(Arc::clone(&holdings))),
                 adopter: tokio::sync::Mutex::new(Adopter::new(Arc::clone(&holdings))),
                 generation: AtomicI64::new(-1),
+                refresh_failed: AtomicBool::new(false),
                 refreshes: AtomicU32::new(0),
                 joined: AtomicBool::new(false),
                 told_some: AtomicBool::new(false),
@@ -571,18 +577,38 @@ impl Depot {
     /// for the gate, sessions that must end, and what the others may do now. A server does so every second.
     ///
     /// # Errors
-    /// The database is away: the gate goes on with what it knew (G02).
+    /// The database is away: the gate goes on with what it knew, and from the second time on
+    /// lets only those in from whose addresses somebody has logged in (G02).
     pub async fn refresh(&self) -> Result<Refresh, StoreError> {
+        let refreshed = self.take_over().await;
+        let failed_before = self
+            .inner
+            .refresh_failed
+            .swap(refreshed.is_err(), Ordering::AcqRel);
+        if refreshed.is_err() && failed_before {
+            self.inner.gate.set_blind();
+        }
+        refreshed
+    }
+
+    async fn take_over(&self) -> Result<Refresh, StoreError> {
         let inner = &self.inner;
         let store = &inner.holdings.store;
         let generation = store.generation().await?;
-        let changed = inner.generation.load(Ordering::Acquire) != generation;
+        inner.gate.count_lingered().await?;
+        let was_blind = inner.refresh_failed.load(Ordering::Acquire);
+        let changed = inner.generation.load(Ordering::Acquire) != generation || was_blind;
         let round = inner.refreshes.fetch_add(1, Ordering::AcqRel);
         if !changed && !round.is_multiple_of(FULL_REFRESH_EVERY) {
             return Ok(Refresh::default());
         }
         let now = inner.holdings.now();
         inner.gate.set_networks(store.live_networks(now).await?);
+        inner.gate.set_bans(store.bans(now).await?);
+        if round.is_multiple_of(FORGET_EVERY) {
+            store.forget_offenders(inner.gate.scores_end()).await?;
+            store.forget_bans(now).await?;
+        }
         inner
             .gate
             .set_account_authorities(store.has_authorities().await?);

@@ -7,6 +7,7 @@
 //! the same answer after the same work; the journal gets the reason (G01, G03).
 
 mod admission;
+mod bans;
 mod live;
 mod notes;
 mod proof;
@@ -16,10 +17,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
+use layover_retention::Timestamp;
 use serde_json::{Map, Value};
 
 use admission::Admission;
 pub use admission::{AdmitRefused, ConnectionSlot, GateOptions, Occupancy};
+pub use bans::{Ban, BanRules};
+pub(crate) use bans::{MAX_BANS, Offence};
 pub(crate) use live::LiveSessions;
 use proof::{Factor, Shown, fingerprint};
 pub use proof::{FirstProof, Proof};
@@ -204,7 +208,8 @@ impl Gate {
     /// # Errors
     /// [`AdmitRefused`]: close the connection without a byte.
     pub fn admit(&self, peer: IpAddr) -> Result<ConnectionSlot, AdmitRefused> {
-        let admitted = self.admission.admit(normalise_ip(peer));
+        let now = self.holdings.now();
+        let admitted = self.admission.admit(normalise_ip(peer), now);
         if let Err(why) = &admitted {
             self.holdings.counters.refused_connection(*why);
         }
@@ -220,7 +225,72 @@ impl Gate {
     /// How many connections there are.
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
-        self.admission.occupancy()
+        self.admission.occupancy(self.holdings.now())
+    }
+
+    /// Who is banned, from now on.
+    pub(crate) fn set_bans(&self, bans: Vec<Ban>) {
+        self.admission.set_bans(bans);
+    }
+
+    /// The database does not answer: strangers stay out until it does (G02).
+    pub(crate) fn set_blind(&self) {
+        self.admission.set_blind();
+    }
+
+    /// When scores of before this time are nothing any more.
+    pub(crate) fn scores_end(&self) -> Timestamp {
+        self.holdings
+            .now()
+            .saturating_sub(self.admission.rules().span)
+    }
+
+    /// Counts those who held a place long and never logged in.
+    ///
+    /// # Errors
+    /// The database is away: those are not counted.
+    pub(crate) async fn count_lingered(&self) -> Result<(), StoreError> {
+        for peer in self.admission.take_lingered() {
+            self.count(peer, bans::NO_LOGIN, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the journal of a failure and counts it; whoever failed too often is shut out
+    /// at once here, and within a second on the other nodes.
+    async fn count(
+        &self,
+        peer: IpAddr,
+        weight_milli: i64,
+        entry: Option<&NewEntry>,
+    ) -> Result<(), StoreError> {
+        let store = &self.holdings.store;
+        let rules = self.admission.rules();
+        if rules.spares(peer) {
+            return match entry {
+                Some(entry) => store.append(entry).await,
+                None => Ok(()),
+            };
+        }
+        let offence = Offence {
+            network: bans::party(peer),
+            weight_milli,
+            rules: rules.clone(),
+            now: self.holdings.now(),
+            node: self.holdings.node.clone(),
+        };
+        let Some(ban) = store.note_offence(entry, &offence).await? else {
+            return Ok(());
+        };
+        tracing::warn!(
+            peer.addr = %peer,
+            network = %ban.network,
+            until = ban.until.map(tracing::field::display),
+            "banned: {}",
+            ban.reason
+        );
+        self.admission.add_ban(ban);
+        Ok(())
     }
 
     /// What the accounts' networks are from now on.
@@ -710,6 +780,7 @@ impl Gate {
             }
         };
         self.live.add(&session, attempt.protocol, peer);
+        self.admission.know(peer, self.holdings.now());
         Ok(session)
     }
 
@@ -734,9 +805,7 @@ impl Gate {
             reason = %reason,
             "login refused"
         );
-        self.holdings
-            .store
-            .append(&entry)
+        self.count(peer, bans::weight(&reason), Some(&entry))
             .await
             .map_err(|source| LoginError::Unavailable { source })?;
         Err(LoginError::Refused)

@@ -117,8 +117,8 @@ pub use flow::{
     UnmovedFile, WhyLost,
 };
 pub use gate::{
-    AdmitRefused, ConnectionSlot, FirstProof, Gate, GateOptions, LoginAttempt, LoginError,
-    Occupancy, Proof, RefusedOffers,
+    AdmitRefused, Ban, BanRules, ConnectionSlot, FirstProof, Gate, GateOptions, LoginAttempt,
+    LoginError, Occupancy, Proof, RefusedOffers,
 };
 pub use hold::{Hold, HoldApproval, HoldId, HoldScope, HoldState, MAX_HOLD_DAYS};
 pub use holdings::{Direction, Moving};

@@ -2,6 +2,7 @@
 //! transaction with its audit event, and running servers notice it within
 //! seconds.
 
+mod bans;
 mod belongings;
 mod clocks;
 mod error;

@@ -46,6 +46,7 @@ use crate::flow::{
     ClaimedRun, FileDone, FileFailed, FileKey, FlowFile, FlowFileId, FlowRun, FlowRunId,
     FlowStanding, FoundFile, LandingRun, RunPlan, RunTaker, RunToken, SourceFacts,
 };
+use crate::gate::{Ban, Offence};
 use crate::hold::{Approving, Hold, HoldId, NewHold, Signed};
 use crate::integration::{FlowDefinition, Integration};
 use crate::journal::{Follower, JournalEntry, JournalFilter, JournalPlace, NewEntry};
@@ -298,6 +299,13 @@ macro_rules! store_doors {
             write sessions::beat(node: &NodeId, now: Timestamp) -> ();
             write sessions::end_node(node: &NodeId) -> ();
             read sessions::generation() -> i64;
+
+            read bans::bans(now: Timestamp) -> Vec<Ban>;
+            write bans::note_offence(entry: Option<&NewEntry>, offence: &Offence) -> Option<Ban>;
+            single bans::forget_offenders(before: Timestamp) -> u64;
+            single bans::forget_bans(now: Timestamp) -> u64;
+            judge bans::add_ban(ban: &Ban, entry: &NewEntry) -> Option<()>;
+            judge bans::lift_ban(network: &Network, now: Timestamp, entry: &NewEntry) -> Option<()>;
 
             single journal::append(entry: &NewEntry) -> ();
             write journal::append_all(entries: &[NewEntry]) -> ();

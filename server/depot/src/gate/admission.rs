@@ -4,9 +4,27 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use layover_retention::Timestamp;
+
+use super::bans::{Ban, BanBoard, BanRules, Shut, party};
 use crate::Network;
+use crate::timer::Stopwatch;
+
+/// A peer that stays so long without a login has held a place that others wait for.
+const LINGERS: Duration = Duration::from_secs(10);
+
+/// Such peers that wait to be counted; further ones go free.
+const MAX_LINGERED: usize = 1_000;
+
+/// In which time an address may open [`GateOptions::connection_rate`] connections.
+const RATE_PER: Duration = Duration::from_secs(60);
+
+/// Addresses whose pace is remembered. Beyond that those are forgotten whose bucket is the
+/// emptiest: an attacker with so many addresses is held by the other limits.
+const MAX_PACES: usize = 50_000;
 
 /// The gate's settings.
 #[derive(Clone, Debug)]
@@ -20,8 +38,14 @@ pub struct GateOptions {
     pub max_connections: usize,
     /// Connections from one address.
     pub max_connections_per_address: usize,
+    /// Connections from one network: a /24 of IPv4, a /48 of IPv6.
+    pub max_connections_per_network: usize,
+    /// New connections from one address within a minute, and at once.
+    pub connection_rate: usize,
     /// Connections that have not logged in.
     pub max_half_open: usize,
+    /// Who is shut out for refused logins.
+    pub bans: BanRules,
 }
 
 /// Why a connection gets no banner.
@@ -30,6 +54,15 @@ pub enum AdmitRefused {
     /// On the deny list.
     #[error("the address is denied")]
     Denied,
+    /// Banned, for refused logins or by an operator.
+    #[error("the address is banned")]
+    Banned,
+    /// The database is away, and nobody has logged in from the address.
+    #[error("the database is away, and the address is not known")]
+    Unknown,
+    /// Connections from the address come too fast.
+    #[error("connections from the address come too fast")]
+    TooFast,
     /// No account, or not the appliance, allows the address.
     #[error("no account may log in from the address")]
     NotAllowed,
@@ -39,6 +72,9 @@ pub enum AdmitRefused {
     /// The address has as many as it may.
     #[error("the address has too many connections")]
     FullForAddress,
+    /// The network has as many as it may.
+    #[error("the network has too many connections")]
+    FullForNetwork,
     /// Too many connections have not logged in.
     #[error("too many connections have not logged in yet")]
     FullHalfOpen,
@@ -46,11 +82,15 @@ pub enum AdmitRefused {
 
 impl AdmitRefused {
     /// All reasons.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::Denied,
+        Self::Banned,
+        Self::Unknown,
+        Self::TooFast,
         Self::NotAllowed,
         Self::Full,
         Self::FullForAddress,
+        Self::FullForNetwork,
         Self::FullHalfOpen,
     ];
 
@@ -59,9 +99,13 @@ impl AdmitRefused {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Denied => "denied",
+            Self::Banned => "banned",
+            Self::Unknown => "unknown",
+            Self::TooFast => "too_fast",
             Self::NotAllowed => "not_allowed",
             Self::Full => "full",
             Self::FullForAddress => "full_for_address",
+            Self::FullForNetwork => "full_for_network",
             Self::FullHalfOpen => "full_half_open",
         }
     }
@@ -76,6 +120,8 @@ pub struct Occupancy {
     pub half_open: usize,
     /// Addresses they come from.
     pub addresses: usize,
+    /// Addresses and networks that are banned.
+    pub bans: usize,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +129,81 @@ struct Counts {
     connections: usize,
     half_open: usize,
     by_address: HashMap<IpAddr, usize>,
+    by_network: HashMap<Network, usize>,
+    paces: Paces,
+    /// Who stayed long and never logged in.
+    lingered: Vec<IpAddr>,
+}
+
+/// How full an address' bucket is: it fills with each connection and empties with time.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    filled_milli: u64,
+    at: Stopwatch,
+}
+
+impl Pace {
+    fn filled_now(&self, rate: u64) -> u64 {
+        let elapsed = u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let per_ms = u64::try_from(RATE_PER.as_millis()).unwrap_or(u64::MAX);
+        let emptied = elapsed.saturating_mul(rate).saturating_mul(1_000) / per_ms;
+        self.filled_milli.saturating_sub(emptied)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Paces {
+    by_address: HashMap<IpAddr, Pace>,
+}
+
+impl Paces {
+    /// Whether one more of this address is not too fast; it counts then.
+    fn take(&mut self, peer: IpAddr, rate: usize) -> bool {
+        let rate = rate as u64;
+        let filled = match self.by_address.get(&peer) {
+            Some(pace) => pace.filled_now(rate),
+            None => 0,
+        };
+        let filled = filled.saturating_add(1_000);
+        if filled > rate.saturating_mul(1_000) {
+            return false;
+        }
+        if self.by_address.len() >= MAX_PACES {
+            self.forget(rate);
+        }
+        let pace = Pace {
+            filled_milli: filled,
+            at: Stopwatch::start(),
+        };
+        self.by_address.insert(peer, pace);
+        true
+    }
+
+    /// Those first whose buckets are empty; half of them at least, so that it is rare.
+    fn forget(&mut self, rate: u64) {
+        self.by_address.retain(|_, pace| pace.filled_now(rate) > 0);
+        if self.by_address.len() < MAX_PACES / 2 {
+            return;
+        }
+        let mut filled: Vec<_> = self
+            .by_address
+            .values()
+            .map(|pace| pace.filled_now(rate))
+            .collect();
+        filled.sort_unstable();
+        let middle = filled.get(filled.len() / 2).copied().unwrap_or(0);
+        self.by_address
+            .retain(|_, pace| pace.filled_now(rate) > middle);
+    }
+}
+
+/// What of an address one provider's customer usually has.
+fn network_of(peer: IpAddr) -> Network {
+    let block = match peer {
+        IpAddr::V4(v4) => ipnet::Ipv4Net::new(v4, 24).map(|net| ipnet::IpNet::V4(net.trunc())),
+        IpAddr::V6(v6) => ipnet::Ipv6Net::new(v6, 48).map(|net| ipnet::IpNet::V6(net.trunc())),
+    };
+    block.map_or_else(|_| party(peer), Network::Block)
 }
 
 #[derive(Debug)]
@@ -90,11 +211,16 @@ struct Shared {
     options: GateOptions,
     networks: ArcSwap<Vec<Network>>,
     counts: Mutex<Counts>,
+    board: Mutex<BanBoard>,
 }
 
 impl Shared {
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn board(&self) -> MutexGuard<'_, BanBoard> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,6 +236,7 @@ pub struct ConnectionSlot {
     shared: Arc<Shared>,
     peer: IpAddr,
     half_open: bool,
+    since: Stopwatch,
 }
 
 impl Admission {
@@ -119,6 +246,7 @@ impl Admission {
                 options,
                 networks: ArcSwap::default(),
                 counts: Mutex::default(),
+                board: Mutex::default(),
             }),
         }
     }
@@ -127,17 +255,52 @@ impl Admission {
         self.shared.networks.store(Arc::new(networks));
     }
 
-    pub(super) fn occupancy(&self) -> Occupancy {
+    /// When an address is shut out.
+    pub(super) fn rules(&self) -> &BanRules {
+        &self.shared.options.bans
+    }
+
+    /// Who is banned, from now on; the database has answered.
+    pub(super) fn set_bans(&self, bans: Vec<Ban>) {
+        self.shared.board().set(bans);
+    }
+
+    pub(super) fn add_ban(&self, ban: Ban) {
+        self.shared.board().add(ban);
+    }
+
+    /// The database does not answer: only known addresses come in, until bans are set.
+    pub(super) fn set_blind(&self) {
+        self.shared.board().set_blind();
+    }
+
+    /// Somebody has logged in from there.
+    pub(super) fn know(&self, peer: IpAddr, now: Timestamp) {
+        self.shared.board().know(peer, now);
+    }
+
+    /// Who stayed long without a login since this was asked last.
+    pub(super) fn take_lingered(&self) -> Vec<IpAddr> {
+        std::mem::take(&mut self.shared.counts().lingered)
+    }
+
+    pub(super) fn occupancy(&self, now: Timestamp) -> Occupancy {
+        let bans = self.shared.board().count(now);
         let counts = self.shared.counts();
         Occupancy {
             connections: counts.connections,
             half_open: counts.half_open,
             addresses: counts.by_address.len(),
+            bans,
         }
     }
 
     /// `peer` is normalised.
-    pub(super) fn admit(&self, peer: IpAddr) -> Result<ConnectionSlot, AdmitRefused> {
+    pub(super) fn admit(
+        &self,
+        peer: IpAddr,
+        now: Timestamp,
+    ) -> Result<ConnectionSlot, AdmitRefused> {
         let options = &self.shared.options;
         let in_list = |list: &[Network]| list.iter().any(|network| network.contains(peer));
         if in_list(&options.deny) {
@@ -148,6 +311,11 @@ impl Admission {
         if !allowed {
             return Err(AdmitRefused::NotAllowed);
         }
+        let judged = self.shared.board().judge(peer, &options.bans, now);
+        judged.map_err(|shut| match shut {
+            Shut::Banned => AdmitRefused::Banned,
+            Shut::Unknown => AdmitRefused::Unknown,
+        })?;
         let mut counts = self.shared.counts();
         if counts.connections >= options.max_connections {
             return Err(AdmitRefused::Full);
@@ -156,17 +324,27 @@ impl Admission {
         if from_address >= options.max_connections_per_address {
             return Err(AdmitRefused::FullForAddress);
         }
+        let network = network_of(peer);
+        let from_network = counts.by_network.get(&network).copied().unwrap_or(0);
+        if from_network >= options.max_connections_per_network {
+            return Err(AdmitRefused::FullForNetwork);
+        }
         if counts.half_open >= options.max_half_open {
             return Err(AdmitRefused::FullHalfOpen);
+        }
+        if !counts.paces.take(peer, options.connection_rate) {
+            return Err(AdmitRefused::TooFast);
         }
         counts.connections += 1;
         counts.half_open += 1;
         counts.by_address.insert(peer, from_address + 1);
+        counts.by_network.insert(network, from_network + 1);
         drop(counts);
         Ok(ConnectionSlot {
             shared: Arc::clone(&self.shared),
             peer,
             half_open: true,
+            since: Stopwatch::start(),
         })
     }
 }
@@ -192,6 +370,16 @@ impl Drop for ConnectionSlot {
         counts.connections -= 1;
         if self.half_open {
             counts.half_open -= 1;
+            if self.since.elapsed() >= LINGERS && counts.lingered.len() < MAX_LINGERED {
+                counts.lingered.push(self.peer);
+            }
+        }
+        let network = network_of(self.peer);
+        if let Some(from_network) = counts.by_network.get_mut(&network) {
+            *from_network -= 1;
+            if *from_network == 0 {
+                counts.by_network.remove(&network);
+            }
         }
         if let Some(from_address) = counts.by_address.get_mut(&self.peer) {
             *from_address -= 1;
@@ -206,6 +394,8 @@ impl Drop for ConnectionSlot {
 mod tests {
     use super::*;
 
+    const NOW: Timestamp = Timestamp::from_micros(0);
+
     fn networks(list: &[&str]) -> Vec<Network> {
         list.iter()
             .map(|network| network.parse().unwrap())
@@ -218,7 +408,14 @@ mod tests {
             deny: networks(deny),
             max_connections: 4,
             max_connections_per_address: 2,
+            max_connections_per_network: 3,
+            connection_rate: 100,
             max_half_open: 3,
+            bans: BanRules {
+                score: 1,
+                span: Duration::from_secs(1),
+                never: Vec::new(),
+            },
         });
         admission.set_networks(networks(union));
         admission
@@ -231,18 +428,18 @@ mod tests {
     #[test]
     fn only_addresses_that_some_account_allows_get_in() {
         let gate = admission(&[], &["10.0.0.9"], &["10.0.0.0/8"]);
-        assert!(gate.admit(ip("10.0.0.1")).is_ok());
+        assert!(gate.admit(ip("10.0.0.1"), NOW).is_ok());
         assert_eq!(
-            gate.admit(ip("10.0.0.9")).unwrap_err(),
+            gate.admit(ip("10.0.0.9"), NOW).unwrap_err(),
             AdmitRefused::Denied
         );
         assert_eq!(
-            gate.admit(ip("11.0.0.1")).unwrap_err(),
+            gate.admit(ip("11.0.0.1"), NOW).unwrap_err(),
             AdmitRefused::NotAllowed
         );
         gate.set_networks(networks(&[]));
         assert_eq!(
-            gate.admit(ip("10.0.0.1")).unwrap_err(),
+            gate.admit(ip("10.0.0.1"), NOW).unwrap_err(),
             AdmitRefused::NotAllowed
         );
     }
@@ -250,9 +447,9 @@ mod tests {
     #[test]
     fn a_global_allow_list_narrows_what_accounts_allow() {
         let gate = admission(&["10.1.0.0/16"], &[], &["any"]);
-        assert!(gate.admit(ip("10.1.0.1")).is_ok());
+        assert!(gate.admit(ip("10.1.0.1"), NOW).is_ok());
         assert_eq!(
-            gate.admit(ip("10.2.0.1")).unwrap_err(),
+            gate.admit(ip("10.2.0.1"), NOW).unwrap_err(),
             AdmitRefused::NotAllowed
         );
     }
@@ -261,22 +458,87 @@ mod tests {
     #[test]
     fn every_limit_holds_just_below_and_just_above() {
         let gate = admission(&[], &[], &["any"]);
-        let mut first = gate.admit(ip("10.0.0.1")).unwrap();
-        let second = gate.admit(ip("10.0.0.1")).unwrap();
+        let mut first = gate.admit(ip("10.0.0.1"), NOW).unwrap();
+        let second = gate.admit(ip("10.0.0.1"), NOW).unwrap();
         assert_eq!(
-            gate.admit(ip("10.0.0.1")).unwrap_err(),
+            gate.admit(ip("10.0.0.1"), NOW).unwrap_err(),
             AdmitRefused::FullForAddress
         );
-        let third = gate.admit(ip("10.0.0.2")).unwrap();
+        let third = gate.admit(ip("10.0.0.2"), NOW).unwrap();
         assert_eq!(
-            gate.admit(ip("10.0.0.3")).unwrap_err(),
+            gate.admit(ip("10.0.0.3"), NOW).unwrap_err(),
             AdmitRefused::FullHalfOpen
         );
         first.logged_in();
         first.logged_in();
-        let fourth = gate.admit(ip("10.0.0.3")).unwrap();
-        assert_eq!(gate.admit(ip("10.0.0.4")).unwrap_err(), AdmitRefused::Full);
+        let fourth = gate.admit(ip("10.0.0.3"), NOW).unwrap();
+        assert_eq!(
+            gate.admit(ip("10.0.0.4"), NOW).unwrap_err(),
+            AdmitRefused::Full
+        );
         drop((first, second, third, fourth));
-        assert_eq!(gate.occupancy(), Occupancy::default());
+        assert_eq!(gate.occupancy(NOW), Occupancy::default());
+    }
+
+    #[test]
+    fn one_network_cannot_take_all_places() {
+        let gate = admission(&[], &[], &["any"]);
+        let held: Vec<_> = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+            .map(|peer| {
+                let mut slot = gate.admit(ip(peer), NOW).unwrap();
+                slot.logged_in();
+                slot
+            })
+            .into();
+        assert_eq!(
+            gate.admit(ip("10.0.0.4"), NOW).unwrap_err(),
+            AdmitRefused::FullForNetwork
+        );
+        assert!(gate.admit(ip("10.0.1.4"), NOW).is_ok());
+        drop(held);
+        assert!(gate.admit(ip("10.0.0.4"), NOW).is_ok());
+        assert_eq!(gate.occupancy(NOW), Occupancy::default());
+        assert!(gate.shared.counts().by_network.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_comes_too_fast_waits() {
+        let gate = admission(&[], &[], &["any"]);
+        for _ in 0..100 {
+            assert!(gate.admit(ip("10.0.0.1"), NOW).is_ok());
+        }
+        let refused = gate.admit(ip("10.0.0.1"), NOW).unwrap_err();
+        assert_eq!(refused, AdmitRefused::TooFast);
+        assert!(gate.admit(ip("10.0.0.2"), NOW).is_ok());
+        // A hundred a minute: one in 600 ms.
+        crate::timer::sleep(Duration::from_millis(599)).await;
+        assert!(gate.admit(ip("10.0.0.1"), NOW).is_err());
+        crate::timer::sleep(Duration::from_millis(1)).await;
+        assert!(gate.admit(ip("10.0.0.1"), NOW).is_ok());
+        assert!(gate.admit(ip("10.0.0.1"), NOW).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn paces_of_no_more_addresses_are_kept_than_there_is_room_for() {
+        let mut paces = Paces::default();
+        for number in 0..u32::try_from(MAX_PACES).unwrap() + 10 {
+            assert!(paces.take(IpAddr::from(number.to_be_bytes()), 10));
+            assert!(paces.by_address.len() <= MAX_PACES);
+        }
+    }
+
+    // G04: who holds a place without a login is counted for it.
+    #[tokio::test(start_paused = true)]
+    async fn g04_who_stays_long_without_a_login_is_told_of() {
+        let gate = admission(&[], &[], &["any"]);
+        let quick = gate.admit(ip("10.0.0.1"), NOW).unwrap();
+        let slow = gate.admit(ip("10.0.0.2"), NOW).unwrap();
+        let mut partner = gate.admit(ip("10.0.1.3"), NOW).unwrap();
+        partner.logged_in();
+        drop(quick);
+        crate::timer::sleep(LINGERS).await;
+        drop((slow, partner));
+        assert_eq!(gate.take_lingered(), [ip("10.0.0.2")]);
+        assert!(gate.take_lingered().is_empty());
     }
 }

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::bans::{NO_LOGIN, POINT, weight};
 use super::{Gate, LoginError, Reason, RefusedOffers};
 use crate::figures::Ending;
 use crate::journal::{JournalKind, NewEntry, Outcome};
@@ -32,7 +33,7 @@ impl Gate {
         if let Some(reason) = &reason {
             entry = entry.with("reason", reason.as_str());
         }
-        self.note_of(entry, &user, reason.as_deref()).await
+        self.note_of(entry, &user, reason.as_deref(), POINT).await
     }
 
     /// Tells the journal of a name that came over FTP without TLS, which is refused
@@ -45,7 +46,8 @@ impl Gate {
         let entry = self
             .refused(peer, Protocol::Ftps, "none")
             .with("reason", reason.as_str());
-        self.note_of(entry, user, Some(&reason)).await
+        let weight_milli = weight(&Reason::WithoutTls);
+        self.note_of(entry, user, Some(&reason), weight_milli).await
     }
 
     /// Tells the journal of a TLS client certificate that no handshake could use: its
@@ -62,7 +64,7 @@ impl Gate {
         let entry = self
             .refused(peer, protocol, "certificate")
             .with("reason", reason);
-        self.append(&entry).await
+        self.append(&entry, NO_LOGIN).await
     }
 
     /// Tells the journal of a peer whose TLS never came to be, though it tried: its
@@ -77,7 +79,7 @@ impl Gate {
         reason: &str,
     ) -> Result<(), LoginError> {
         let entry = self.refused(peer, protocol, "none").with("reason", reason);
-        self.append(&entry).await
+        self.append(&entry, NO_LOGIN).await
     }
 
     fn refused(&self, peer: IpAddr, protocol: Protocol, method: &'static str) -> NewEntry {
@@ -98,6 +100,7 @@ impl Gate {
         entry: NewEntry,
         user: &str,
         reason: Option<&str>,
+        weight_milli: i64,
     ) -> Result<(), LoginError> {
         let row = self.look_up(user).await?;
         let mut entry = entry.account(user);
@@ -111,14 +114,17 @@ impl Gate {
             reason,
             "login refused"
         );
-        self.append(&entry).await
+        self.append(&entry, weight_milli).await
     }
 
-    async fn append(&self, entry: &NewEntry) -> Result<(), LoginError> {
+    async fn append(&self, entry: &NewEntry, weight_milli: i64) -> Result<(), LoginError> {
         if self.holdings.room.refuses() {
             return Ok(());
         }
-        let appended = self.holdings.store.append(entry).await;
+        let appended = match entry.peer {
+            Some(peer) => self.count(peer, weight_milli, Some(entry)).await,
+            None => self.holdings.store.append(entry).await,
+        };
         appended.map_err(|source| LoginError::Unavailable { source })
     }
 }

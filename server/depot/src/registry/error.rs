@@ -318,6 +318,15 @@ pub enum RegistryError {
     /// The reason is too long.
     #[error("a reason has at most {MAX_REASON_BYTES} bytes and no control characters")]
     BadReason,
+    /// Nobody would get in.
+    #[error("`any` would keep everybody out; name the network")]
+    BanOfAll,
+    /// The network is not banned.
+    #[error("{network} is not banned; see: layover ban list")]
+    UnknownBan {
+        /// What was asked for.
+        network: Network,
+    },
     /// Nobody is logged in under this number.
     #[error("there is no session {id}; see: layover session list")]
     UnknownSession {

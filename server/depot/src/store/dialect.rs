@@ -72,6 +72,7 @@ const STEPS: &[(i64, &str, &str)] = &[
         "deliveries",
         include_str!("../../migrations/0013_deliveries.sql"),
     ),
+    (14, "bans", include_str!("../../migrations/0014_bans.sql")),
 ];
 
 /// The last schema step.

@@ -48,6 +48,8 @@ pub(super) const TABLES: &[&str] = &[
     "deliveries",
     "daily_transfers",
     "rolled_up",
+    "offenders",
+    "bans",
 ];
 
 /// What a column holds.

@@ -9,6 +9,7 @@
 
 mod authentication;
 mod backup;
+mod bans;
 mod clocks;
 mod collisions;
 mod courier;

@@ -24,8 +24,8 @@ use crate::world::{PASSWORD, World, at, keep, options, postgres_database, worlds
 /// step"); those before step 7 from the schema as it was then, with the rows and
 /// columns of a later one that it had, step 8 from step 7, step 9 from step 8 with an
 /// integration and a flow that its own `layover apply` wrote, step 10 from step 9 with a run
-/// of that flow, step 11 from step 10 with a hook and an event for it, step 12 from
-/// step 11. In it are [`FILES`], three accounts with the password of all tests and a
+/// of that flow, step 11 from step 10 with a hook and an event for it, steps 12 and 13 from
+/// the one before. In it are [`FILES`], three accounts with the password of all tests and a
 /// removed one, an interrupted upload, live sessions and the journal; from step 7 on certificates, a hold on
 /// `/in/orders.csv` and a rule for `/in`.
 struct Kept {
@@ -94,6 +94,11 @@ const KEPT: &[Kept] = &[
         step: 12,
         sqlite: include_str!("../fixtures/sqlite-12.sql"),
         postgresql: include_str!("../fixtures/postgresql-12.sql"),
+    },
+    Kept {
+        step: 13,
+        sqlite: include_str!("../fixtures/sqlite-13.sql"),
+        postgresql: include_str!("../fixtures/postgresql-13.sql"),
     },
 ];
 

@@ -5,6 +5,7 @@
 //! transaction where it writes.
 
 mod accounts;
+mod bans;
 mod belongings;
 mod certificates;
 mod chain_check;
@@ -79,6 +80,7 @@ use crate::flow::{
     ClaimedRun, FileDone, FileFailed, FileKey, FlowFile, FlowFileId, FlowRun, FlowRunId,
     FlowStanding, FoundFile, LandingRun, RunPlan, RunTaker, RunToken, SourceFacts,
 };
+use crate::gate::{Ban, Offence};
 use crate::hold::{Approving, Hold, HoldId, NewHold, Signed};
 use crate::integration::{FlowDefinition, Integration};
 use crate::journal::{Follower, JournalEntry, JournalFilter, JournalPlace, NewEntry};
