@@ -1,16 +1,27 @@
 //! Flows, as operators change them and look at them. `apply` (`integrations.rs`) writes
-//! the definitions.
+//! the definitions, together with the integrations that they need.
 
+use super::integrations::{Applied, Refusal, definition_differences, told};
 use super::{Doing, Existing, Registry, RegistryError};
 use crate::account::Actor;
 use crate::flow::{FlowFile, FlowFileId, FlowRun, FlowRunId, FlowStanding};
-use crate::integration::{Difference, FlowDefinition, ZoneName};
+use crate::integration::{
+    Difference, FlowDefinition, FlowTarget, Integration, WantedIntegration, ZoneName,
+};
 use crate::recover::SILENT_AFTER;
 use crate::store::FlowWrite;
-use crate::{EntityName, FlowName, HomeId, VirtualPath};
+use crate::{EntityName, FlowName, HomeId, IntegrationName, VirtualPath};
 
 /// Flows that a refusal names.
 const MAX_NAMED: usize = 5;
+
+/// What flows would become.
+#[derive(Default)]
+pub(super) struct PlannedFlows {
+    pub(super) applied: Vec<Applied>,
+    pub(super) writes: Vec<FlowWrite>,
+    pub(super) refused: Vec<Refusal>,
+}
 
 impl Registry {
     /// Every flow, by name, with its schedule.
@@ -19,6 +30,14 @@ impl Registry {
     /// `Store`.
     pub async fn list_flows(&self) -> Result<Vec<FlowStanding>, RegistryError> {
         Ok(self.holdings.store.flows(None).await?)
+    }
+
+    /// Flows as they were applied, by name.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn flow_definitions(&self) -> Result<Vec<FlowDefinition>, RegistryError> {
+        Ok(self.holdings.store.flow_definitions().await?)
     }
 
     /// A flow.
@@ -184,8 +203,61 @@ impl Registry {
         Ok(store.set_entity_zone(entity.id, zone, now, &entry).await?)
     }
 
+    /// What becomes of each of these flows, given the integrations that there are and those
+    /// that are wanted.
+    pub(super) async fn plan_flows(
+        &self,
+        actor: &Actor,
+        flows: &[FlowDefinition],
+        (all, wanted): (&[Integration], &[WantedIntegration]),
+    ) -> Result<PlannedFlows, RegistryError> {
+        let known = self.flow_definitions().await?;
+        let mut planned = PlannedFlows::default();
+        for flow in flows {
+            let refusal = |error| Refusal {
+                what: "flow",
+                name: flow.name.to_string(),
+                error,
+            };
+            let is_there = |name: &IntegrationName| {
+                all.iter().any(|one| one.spec.name == *name)
+                    || wanted.iter().any(|one| one.spec.name == *name)
+            };
+            if !is_there(&flow.partner) {
+                planned.refused.push(refusal(RegistryError::FlowPartner {
+                    flow: flow.name.clone(),
+                    partner: flow.partner.clone(),
+                }));
+            }
+            planned
+                .refused
+                .extend(wrong_place(flow, wanted, all).map(refusal));
+            let before = known.iter().find(|one| one.name == flow.name);
+            let differences = definition_differences(before, flow);
+            let is_new = before.is_none();
+            if !differences.is_empty() {
+                let action = if is_new { "flow.add" } else { "flow.set" };
+                let entry = self.entry(actor, action).with("flow", flow.name.as_str());
+                let entity = entity_of(&flow.partner, wanted, all);
+                let entry = told(entry, &differences);
+                match self.flow_write(flow, entity, entry).await {
+                    Ok(write) => planned.writes.push(write),
+                    Err(RegistryError::Store(error)) => return Err(error.into()),
+                    Err(error) => planned.refused.push(refusal(error)),
+                }
+            }
+            planned.applied.push(Applied {
+                what: "flow",
+                name: flow.name.to_string(),
+                is_new,
+                differences,
+            });
+        }
+        Ok(planned)
+    }
+
     /// What is written of a flow that is as an operator wants it.
-    pub(super) async fn flow_write(
+    async fn flow_write(
         &self,
         flow: &FlowDefinition,
         entity: Option<&EntityName>,
@@ -250,4 +322,56 @@ impl Registry {
         let found = self.holdings.store.home(&account.home).await?;
         Ok(found.map(|(id, _)| (id, home.folder)))
     }
+}
+
+/// The entity of an integration, as it is to be.
+fn entity_of<'a>(
+    name: &IntegrationName,
+    wanted: &'a [WantedIntegration],
+    all: &'a [Integration],
+) -> Option<&'a EntityName> {
+    let wanted = wanted.iter().map(|one| &one.spec);
+    let specs = wanted.chain(all.iter().map(|one| &one.spec));
+    let mut specs = specs.filter(|spec| spec.name == *name);
+    specs.next().map(|spec| &spec.entity)
+}
+
+/// Whether a flow's location is for the other way, or not there at all; a flow that is
+/// disabled may wait for it.
+fn wrong_place(
+    flow: &FlowDefinition,
+    wanted: &[WantedIntegration],
+    all: &[Integration],
+) -> Option<RegistryError> {
+    let FlowTarget::Location(location) = &flow.target else {
+        return None;
+    };
+    let wanted = wanted.iter().find(|one| one.spec.name == flow.partner);
+    let found = all.iter().find(|one| one.spec.name == flow.partner);
+    let is_for = match wanted.and_then(|one| one.locations.as_ref()) {
+        Some(locations) => {
+            let mut locations = locations.iter();
+            locations
+                .find(|one| one.name == *location)
+                .map(|one| one.direction)
+        }
+        None => found
+            .and_then(|one| one.location(location))
+            .map(|one| one.direction),
+    };
+    let Some(is_for) = is_for else {
+        // Without the integration that is told, and enough.
+        let is_missing = flow.enabled && (wanted.is_some() || found.is_some());
+        return is_missing.then(|| RegistryError::UnknownLocation {
+            name: flow.partner.clone(),
+            location: location.clone(),
+        });
+    };
+    (!is_for.is_for(flow.direction)).then(|| RegistryError::FlowDirection {
+        flow: flow.name.clone(),
+        direction: flow.direction,
+        partner: flow.partner.clone(),
+        location: location.clone(),
+        is_for,
+    })
 }

@@ -1,26 +1,26 @@
-//! Integrations, locations, host keys and flows. Every change is made to the
+//! Integrations, locations and host keys, and `apply`. Every change is made to the
 //! version that was looked at, all of a command's in one transaction; what
-//! differs is what the journal keeps.
+//! differs is what the journal keeps. Secrets are in `secrets.rs`, flows in `flows.rs`.
 
 mod draft;
+mod secrets;
 
 use serde_json::Value;
 
 use self::draft::Draft;
 pub(super) use self::draft::{definition_differences, difference, told};
 use super::expectations::Expecting;
-use super::vault::Vault;
 use super::{Registry, RegistryError};
 use crate::account::Actor;
 use crate::expectation::ExpectationDefinition;
 use crate::integration::{
-    Credential, Difference, FieldError, FlowDefinition, FlowTarget, GivenSecret, HostKeyProof,
-    Integration, IntegrationProtocol, IntegrationSpec, KeptSecret, MAX_HOST_KEYS, MAX_LOCATIONS,
-    MAX_SECRET_BYTES, SecretForm, SecretPurpose, SecretSlot, WantedIntegration, WantedLocation,
+    Difference, FieldError, FlowDefinition, FlowTarget, GivenSecret, HostKeyProof, Integration,
+    IntegrationProtocol, IntegrationSpec, MAX_HOST_KEYS, MAX_LOCATIONS, WantedIntegration,
+    WantedLocation,
 };
 use crate::journal::NewEntry;
-use crate::store::{ExpectationWrite, FlowWrite, IntegrationWrite, SecretRow};
-use crate::{EntityName, FlowName, IntegrationName, LocationName, Secret};
+use crate::store::{ExpectationWrite, FlowWrite, IntegrationWrite};
+use crate::{FlowName, IntegrationName, LocationName};
 
 /// Whether what is there may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,46 +152,9 @@ impl Registry {
                 }),
             }
         }
-        let known = self.flow_definitions().await?;
-        let mut flow_writes = Vec::new();
-        for flow in flows {
-            let refusal = |error| Refusal {
-                what: "flow",
-                name: flow.name.to_string(),
-                error,
-            };
-            let is_there = |name: &IntegrationName| {
-                all.iter().any(|one| one.spec.name == *name)
-                    || wanted.iter().any(|one| one.spec.name == *name)
-            };
-            if !is_there(&flow.partner) {
-                refused.push(refusal(RegistryError::FlowPartner {
-                    flow: flow.name.clone(),
-                    partner: flow.partner.clone(),
-                }));
-            }
-            refused.extend(wrong_place(flow, wanted, &all).map(refusal));
-            let before = known.iter().find(|one| one.name == flow.name);
-            let differences = definition_differences(before, flow);
-            let is_new = before.is_none();
-            if !differences.is_empty() {
-                let action = if is_new { "flow.add" } else { "flow.set" };
-                let entry = self.entry(actor, action).with("flow", flow.name.as_str());
-                let entity = entity_of(&flow.partner, wanted, &all);
-                let entry = told(entry, &differences);
-                match self.flow_write(flow, entity, entry).await {
-                    Ok(write) => flow_writes.push(write),
-                    Err(RegistryError::Store(error)) => return Err(error.into()),
-                    Err(error) => refused.push(refusal(error)),
-                }
-            }
-            applied.push(Applied {
-                what: "flow",
-                name: flow.name.to_string(),
-                is_new,
-                differences,
-            });
-        }
+        let flows = self.plan_flows(actor, flows, (&all, wanted)).await?;
+        applied.extend(flows.applied);
+        refused.extend(flows.refused);
         let mut expectation_writes = Vec::new();
         let planned = self
             .plan_expectations(actor, expectations, (&all, wanted))
@@ -213,7 +176,7 @@ impl Registry {
             return Ok(Err(refused));
         }
         if doing == Doing::Really {
-            self.commit(&writes, &flow_writes, &expectation_writes)
+            self.commit(&writes, &flows.writes, &expectation_writes)
                 .await?;
         }
         Ok(Ok(applied))
@@ -482,96 +445,6 @@ impl Registry {
             .map(drop)
     }
 
-    /// Takes a key pair of ours into use: the partner gets `public`. The key before
-    /// it is tried as well until the new one is confirmed.
-    ///
-    /// # Errors
-    /// `UnknownIntegration`, `NoSuchSecret`, `RotationUnderWay`, those of sealing, `Store`.
-    pub async fn install_key(
-        &self,
-        actor: &Actor,
-        name: &IntegrationName,
-        purpose: SecretPurpose,
-        private: Secret,
-        public: &str,
-        unconfirmed: Existing,
-    ) -> Result<Integration, RegistryError> {
-        let mut draft = Draft::of(self.integration(name).await?);
-        let current = draft.after.secret(purpose, SecretSlot::Current).cloned();
-        let previous = draft.after.secret(purpose, SecretSlot::Previous).is_some();
-        if previous && unconfirmed == Existing::Refuse {
-            return Err(RegistryError::RotationUnderWay {
-                name: name.clone(),
-                purpose,
-            });
-        }
-        let vault = Vault::for_sealing(&self.holdings.store, &self.data_dir).await?;
-        let (mut row, _) = self.seal(&draft, &vault, purpose, private)?;
-        row.kept.public = Some(public.to_owned());
-        // Nobody had a key before the first one: there is nothing to overlap with.
-        row.kept.confirmed_at = current.is_none().then_some(self.holdings.now());
-        draft
-            .after
-            .secrets
-            .retain(|one| one.purpose != purpose || (previous && one.slot == SecretSlot::Previous));
-        if let (Some(current), false) = (current, previous) {
-            draft.after.secrets.push(KeptSecret {
-                slot: SecretSlot::Previous,
-                ..current
-            });
-        }
-        draft.after.secrets.push(row.kept.clone());
-        draft.tell(purpose.as_str(), None, Some(first_line(public)));
-        draft.sealed.push(row);
-        self.finish(actor, "integration.key.rotate", draft).await?;
-        self.integration(name).await
-    }
-
-    /// The partner has the new key: the one before it is forgotten.
-    ///
-    /// # Errors
-    /// `UnknownIntegration`, `NothingToConfirm`, `IntegrationChanged`, `Store`.
-    pub async fn confirm_key(
-        &self,
-        actor: &Actor,
-        name: &IntegrationName,
-        purpose: SecretPurpose,
-    ) -> Result<(), RegistryError> {
-        let mut draft = Draft::of(self.integration(name).await?);
-        let now = self.holdings.now();
-        let waits = |one: &&mut KeptSecret| {
-            one.purpose == purpose && one.slot == SecretSlot::Current && one.confirmed_at.is_none()
-        };
-        let Some(current) = draft.after.secrets.iter_mut().find(waits) else {
-            return Err(RegistryError::NothingToConfirm {
-                name: name.clone(),
-                purpose,
-            });
-        };
-        current.confirmed_at = Some(now);
-        let public = current.public.as_deref().map(first_line);
-        draft
-            .after
-            .secrets
-            .retain(|one| one.purpose != purpose || one.slot == SecretSlot::Current);
-        draft.tell(
-            purpose.as_str(),
-            None,
-            Some("confirmed".to_owned()).or(public),
-        );
-        self.finish(actor, "integration.key.confirm", draft)
-            .await
-            .map(drop)
-    }
-
-    /// Flows as they were applied, by name.
-    ///
-    /// # Errors
-    /// `Store`.
-    pub async fn flow_definitions(&self) -> Result<Vec<FlowDefinition>, RegistryError> {
-        Ok(self.holdings.store.flow_definitions().await?)
-    }
-
     fn integration_entry(
         &self,
         actor: &Actor,
@@ -597,142 +470,6 @@ impl Registry {
         if protocol != IntegrationProtocol::Sftp {
             draft.after.host_keys.clear();
         }
-    }
-
-    async fn give_secrets(
-        &self,
-        draft: &mut Draft,
-        given: &[GivenSecret],
-        doing: Doing,
-    ) -> Result<(), RegistryError> {
-        for one in given {
-            let (name, protocol) = (draft.name().clone(), draft.after.spec.protocol);
-            if !one.purpose.is_of(protocol) {
-                return Err(RegistryError::NoSuchSecret {
-                    name,
-                    protocol,
-                    purpose: one.purpose,
-                });
-            }
-            self.give_secret(draft, one, doing).await?;
-        }
-        Ok(())
-    }
-
-    async fn give_secret(
-        &self,
-        draft: &mut Draft,
-        given: &GivenSecret,
-        doing: Doing,
-    ) -> Result<(), RegistryError> {
-        let purpose = given.purpose;
-        let was = draft.after.secret(purpose, SecretSlot::Current).cloned();
-        let row = match &given.credential {
-            None => None,
-            Some(Credential::Reference(reference)) => {
-                let form = SecretForm::Reference(reference.clone());
-                if was.as_ref().is_some_and(|was| was.form == form) {
-                    return Ok(());
-                }
-                Some(SecretRow {
-                    kept: self.kept(purpose, form)?,
-                    sealed: None,
-                })
-            }
-            Some(Credential::Value(value)) => {
-                if !(1..=MAX_SECRET_BYTES).contains(&value.expose().len()) {
-                    return Err(RegistryError::SecretSize { purpose });
-                }
-                if let Some(was) = &was
-                    && self.is_the_same(was, value).await?
-                {
-                    return Ok(());
-                }
-                if doing == Doing::DryRun {
-                    let form = SecretForm::Sealed {
-                        key_id: "-".to_owned(),
-                    };
-                    Some(SecretRow {
-                        kept: self.kept(purpose, form)?,
-                        sealed: None,
-                    })
-                } else {
-                    let vault = Vault::for_sealing(&self.holdings.store, &self.data_dir).await?;
-                    Some(self.seal(draft, &vault, purpose, value.clone())?.0)
-                }
-            }
-        };
-        if was.is_none() && row.is_none() {
-            return Ok(());
-        }
-        let told = |kept: &KeptSecret| match kept.form {
-            SecretForm::Reference(_) => kept.told(),
-            SecretForm::Sealed { .. } => "sealed".to_owned(),
-        };
-        let (from, to) = (
-            was.as_ref().map(told),
-            row.as_ref().map(|row| told(&row.kept)),
-        );
-        draft.tell(purpose.as_str(), from, to);
-        draft.after.secrets.retain(|one| one.purpose != purpose);
-        if let Some(row) = row {
-            draft.after.secrets.push(row.kept.clone());
-            draft.sealed.push(row);
-        }
-        Ok(())
-    }
-
-    /// Whether what is sealed is this value already.
-    async fn is_the_same(&self, kept: &KeptSecret, value: &Secret) -> Result<bool, RegistryError> {
-        if !matches!(kept.form, SecretForm::Sealed { .. }) {
-            return Ok(false);
-        }
-        Ok(match self.credential_of(kept).await? {
-            Some(Credential::Value(known)) => known.expose() == value.expose(),
-            _ => false,
-        })
-    }
-
-    fn kept(&self, purpose: SecretPurpose, form: SecretForm) -> Result<KeptSecret, RegistryError> {
-        Ok(KeptSecret {
-            handle: Vault::handle()?,
-            purpose,
-            slot: SecretSlot::Current,
-            form,
-            public: None,
-            created_at: self.holdings.now(),
-            confirmed_at: None,
-        })
-    }
-
-    fn seal(
-        &self,
-        draft: &Draft,
-        vault: &Vault,
-        purpose: SecretPurpose,
-        value: Secret,
-    ) -> Result<(SecretRow, String), RegistryError> {
-        if !purpose.is_of(draft.after.spec.protocol) {
-            return Err(RegistryError::NoSuchSecret {
-                name: draft.name().clone(),
-                protocol: draft.after.spec.protocol,
-                purpose,
-            });
-        }
-        let handle = Vault::handle()?;
-        let (sealed, key_id) = vault.seal(&handle, purpose, &value)?;
-        let form = SecretForm::Sealed {
-            key_id: key_id.clone(),
-        };
-        let kept = KeptSecret {
-            handle,
-            ..self.kept(purpose, form)?
-        };
-        let row = SecretRow {
-            kept,
-            sealed: Some(sealed),
-        };
-        Ok((row, key_id))
     }
 
     async fn finish(
@@ -829,58 +566,6 @@ impl Registry {
     }
 }
 
-/// The entity of an integration, as it is to be.
-fn entity_of<'a>(
-    name: &IntegrationName,
-    wanted: &'a [WantedIntegration],
-    all: &'a [Integration],
-) -> Option<&'a EntityName> {
-    let wanted = wanted.iter().map(|one| &one.spec);
-    let specs = wanted.chain(all.iter().map(|one| &one.spec));
-    let mut specs = specs.filter(|spec| spec.name == *name);
-    specs.next().map(|spec| &spec.entity)
-}
-
-/// Whether a flow's location is for the other way, or not there at all; a flow that is
-/// disabled may wait for it.
-fn wrong_place(
-    flow: &FlowDefinition,
-    wanted: &[WantedIntegration],
-    all: &[Integration],
-) -> Option<RegistryError> {
-    let FlowTarget::Location(location) = &flow.target else {
-        return None;
-    };
-    let wanted = wanted.iter().find(|one| one.spec.name == flow.partner);
-    let found = all.iter().find(|one| one.spec.name == flow.partner);
-    let is_for = match wanted.and_then(|one| one.locations.as_ref()) {
-        Some(locations) => {
-            let mut locations = locations.iter();
-            locations
-                .find(|one| one.name == *location)
-                .map(|one| one.direction)
-        }
-        None => found
-            .and_then(|one| one.location(location))
-            .map(|one| one.direction),
-    };
-    let Some(is_for) = is_for else {
-        // Without the integration that is told, and enough.
-        let is_missing = flow.enabled && (wanted.is_some() || found.is_some());
-        return is_missing.then(|| RegistryError::UnknownLocation {
-            name: flow.partner.clone(),
-            location: location.clone(),
-        });
-    };
-    (!is_for.is_for(flow.direction)).then(|| RegistryError::FlowDirection {
-        flow: flow.name.clone(),
-        direction: flow.direction,
-        partner: flow.partner.clone(),
-        location: location.clone(),
-        is_for,
-    })
-}
-
 fn wanted_locations(integration: &Integration) -> Vec<WantedLocation> {
     let locations = integration.locations.iter();
     locations
@@ -890,8 +575,4 @@ fn wanted_locations(integration: &Integration) -> Vec<WantedLocation> {
             direction: one.direction,
         })
         .collect()
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or("").to_owned()
 }
