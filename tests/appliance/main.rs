@@ -46,6 +46,6 @@ mod publishing;
 mod refusals;
 mod rename;
 mod statistics;
-mod tls_certificate;
 mod timing;
+mod tls_certificate;
 mod transfers;
