@@ -16,6 +16,7 @@ on_both_engines!(
     what_was_given_up_is_tried_again_when_it_changes_or_an_operator_says_so,
     three_lost_connections_in_a_row_end_a_run_and_fewer_do_not,
     a_flow_that_waits_for_arrivals_tries_each_hour_until_the_server_is_back,
+    a_flow_that_waits_for_arrivals_tries_each_hour_until_its_login_is_mended,
     a_file_that_is_replaced_while_it_is_sent_is_sent_too_before_it_goes,
 );
 
@@ -166,6 +167,63 @@ fn a_flow_that_waits_for_arrivals_tries_each_hour_until_the_server_is_back(engin
     });
     assert_eq!(ended(), 4);
     assert!(world.told("flow.dead_letter").is_empty());
+    calendar.stop();
+}
+
+/// Nothing else makes it run: an arrival that came meanwhile would lie there until it expires.
+fn a_flow_that_waits_for_arrivals_tries_each_hour_until_its_login_is_mended(engine: Engine) {
+    let Some(theirs) = server(sshd()) else {
+        return;
+    };
+    let ours = Setup::new(engine).prepare();
+    let alice = ours
+        .account("alice")
+        .password(layover_tests::account::PASSWORD)
+        .add();
+    theirs.introduce(&ours, &[]);
+    let world = World {
+        ours,
+        alice,
+        theirs,
+    };
+    let there = world.there("box");
+    world.here("out");
+    let more = ["--on-arrival", "yes", "--retries", "0"];
+    world.add("relay", "upload", "box", "/out", &more);
+    let calendar = Calendar::start(&world.ours, Machine::real_time());
+    let all_of = |state: &str| {
+        let runs = world.history("relay");
+        runs.iter().filter(|run| run["state"] == state).count()
+    };
+    wait::until("the first run", LONG, || {
+        (all_of("done") == 1).then_some(())
+    });
+    let log_in_as = |user: &str| {
+        world
+            .ours
+            .admin(&["integration", "set", "partner", "--username", user]);
+    };
+    log_in_as("nobody-of-that-name");
+    let file = world.ours.scratch().join("order");
+    let sum = write_file(&file, 20_000, 3);
+    let content = fs::read(&file).expect("read it");
+    let address = calendar.address(Protocol::Sftp);
+    let mut partner = world.alice.partner_at(address, Protocol::Sftp);
+    partner.put(b"/out/order", &content).expect("put");
+    drop(partner);
+    for tries in 1..=2 {
+        wait::until("a run whose login is refused", LONG, || {
+            (all_of("failed") == tries).then_some(())
+        });
+        calendar.advance(Duration::from_secs(3_500));
+        assert_eq!(all_of("failed"), tries, "not before an hour has passed");
+        if tries == 2 {
+            log_in_as(world.theirs.username());
+        }
+        calendar.advance(Duration::from_secs(200));
+    }
+    let all = [("order".to_owned(), sum)].into();
+    wait_for(&there, &all);
     calendar.stop();
 }
 

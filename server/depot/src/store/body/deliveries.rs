@@ -8,6 +8,7 @@
 //! has two, nor none while something of it is due.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use layover_retention::Timestamp;
 use serde_json::{Map, Value};
@@ -16,9 +17,9 @@ use super::events::{EventColumns, broken, event_row};
 use super::files::bigint;
 use super::{Conn, StoreError, hooks, journal};
 use crate::event::{
-    ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryState, DeliveryTaker, DueDelivery,
-    DueHook, EventDelivery, EventId, EventKind, GIVE_UP_AFTER, GIVEN_UP_AT_ONCE, HookId,
-    MAX_EVENT_PAGE, NewEvent, Reach, SENT_AGAIN_AT_ONCE, Unreached,
+    ClaimedDelivery, DELIVERY_LEASE, DeliveryId, DeliveryOutcome, DeliveryState, DeliveryTaker,
+    DueDelivery, DueHook, EventDelivery, EventId, EventKind, GIVE_UP_AFTER, GIVEN_UP_AT_ONCE,
+    HookId, MAX_EVENT_PAGE, NewEvent, Reach, SENT_AGAIN_AT_ONCE, Unreached,
 };
 use crate::journal::{JournalKind, NewEntry, Outcome};
 use crate::{HookName, NodeId};
@@ -27,11 +28,25 @@ use crate::{HookName, NodeId};
 /// behind the head there is one for each account: where more read one file, more is told.
 const FOLD_LOOKS_AT: i64 = 16;
 
+/// Longer than any wait for another try (an hour, where a receiver asks for it), and the
+/// difference of two nodes' clocks.
+const FURTHEST_WAIT: Duration = Duration::from_secs(2 * 3_600);
+
 /// Who did something, in the details of its event.
 const WHO: [&str; 4] = ["account", "action", "integration", "flow"];
 
 /// The detail that says how many events before it are told with an event.
 const FOLDED: &str = "folded";
+
+/// What waits for a moment behind this one was written by a clock that was ahead: it is due.
+fn furthest_wait(now: Timestamp) -> i64 {
+    now.saturating_add(FURTHEST_WAIT).as_micros()
+}
+
+/// Likewise a lease.
+fn furthest_lease(now: Timestamp) -> i64 {
+    now.saturating_add(DELIVERY_LEASE * 2).as_micros()
+}
 
 /// Nobody else says who is a head of this hook until the transaction ends.
 async fn lock_hook(conn: &mut Conn, hook: i64) -> Result<(), StoreError> {
@@ -173,9 +188,12 @@ pub(crate) async fn hooks_due(conn: &mut Conn, now: Timestamp) -> Result<Vec<Due
     let rows: Vec<(i64, i64)> = sqlx::query_as(
         "SELECT h.id, h.version FROM hooks h WHERE h.enabled = 1 AND h.removed_at_us IS NULL \
          AND EXISTS (SELECT 1 FROM deliveries d WHERE d.hook_id = h.id AND d.is_head = 1 \
-         AND d.not_before_us <= $1 AND COALESCE(d.lease_until_us, 0) <= $1) ORDER BY h.id",
+         AND (d.not_before_us <= $1 OR d.not_before_us > $2) \
+         AND (COALESCE(d.lease_until_us, 0) <= $1 OR d.lease_until_us > $3)) ORDER BY h.id",
     )
     .bind(now.as_micros())
+    .bind(furthest_wait(now))
+    .bind(furthest_lease(now))
     .fetch_all(conn)
     .await?;
     let due = |(id, version)| DueHook {
@@ -198,12 +216,16 @@ pub(crate) async fn deliveries_due(
         "SELECT d.id, d.folded, v.id, v.at_us, v.kind, e.name, v.subject, v.detail \
          FROM deliveries d JOIN events v ON v.id = d.event_id \
          LEFT JOIN entities e ON e.id = v.entity_id \
-         WHERE d.hook_id = $1 AND d.is_head = 1 AND d.not_before_us <= $2 \
-         AND COALESCE(d.lease_until_us, 0) <= $2 ORDER BY d.not_before_us, d.event_id LIMIT $3",
+         WHERE d.hook_id = $1 AND d.is_head = 1 \
+         AND (d.not_before_us <= $2 OR d.not_before_us > $4) \
+         AND (COALESCE(d.lease_until_us, 0) <= $2 OR d.lease_until_us > $5) \
+         ORDER BY d.not_before_us, d.event_id LIMIT $3",
     )
     .bind(hook.0)
     .bind(now.as_micros())
     .bind(bigint(limit as u64))
+    .bind(furthest_wait(now))
+    .bind(furthest_lease(now))
     .fetch_all(conn)
     .await?;
     rows.into_iter()
@@ -239,13 +261,16 @@ pub(crate) async fn claim_deliveries(
     for due in due {
         let row: Option<(i64, i64)> = sqlx::query_as(
             "UPDATE deliveries SET token = token + 1, node_id = $2, lease_until_us = $3 \
-             WHERE id = $1 AND is_head = 1 AND not_before_us <= $4 \
-             AND COALESCE(lease_until_us, 0) <= $4 RETURNING token, attempts",
+             WHERE id = $1 AND is_head = 1 AND (not_before_us <= $4 OR not_before_us > $5) \
+             AND (COALESCE(lease_until_us, 0) <= $4 OR lease_until_us > $6) \
+             RETURNING token, attempts",
         )
         .bind(due.id.0)
         .bind(taker.node.as_str().to_owned())
         .bind(taker.lease_until.as_micros())
         .bind(taker.now.as_micros())
+        .bind(furthest_wait(taker.now))
+        .bind(furthest_lease(taker.now))
         .fetch_optional(&mut *conn)
         .await?;
         if let Some((token, attempts)) = row {

@@ -326,6 +326,37 @@ async fn whoever_tells_and_whoever_delivers_at_the_same_time_leave_no_subject_wi
     }
 }
 
+/// A clock that was ahead has been put right: nothing waits for what it wrote.
+#[tokio::test]
+async fn what_a_clock_wrote_that_was_ahead_is_due() {
+    const AHEAD: i64 = 10 * 86_400;
+    for (test, mut raw) in peopled().await {
+        let store = &test.store;
+        let hook = add(store, row("ahead", None, &[])).await.unwrap();
+        let (then, now) = (1_000 + AHEAD, 1_000);
+        let told = [
+            file("waits", "alice", then),
+            file("fails", "alice", then),
+            file("leased", "alice", then),
+        ];
+        assert_eq!(tell(store, &told, then).await, 3);
+        let claimed = claim(store, &HERE, hook, then, 3).await;
+        assert_eq!(claimed.len(), 3);
+        fail(store, &claimed[1], Reach::Answered { status: 400 }, then).await;
+        store
+            .release_deliveries(&HERE.id(), time(then))
+            .await
+            .unwrap();
+        let leased = claim(store, &THERE, hook, then, 1).await;
+        assert_eq!(leased.len(), 1);
+        assert_eq!(store.hooks_due(time(now)).await.unwrap().len(), 1);
+        let told = take_all(store, hook, now).await;
+        assert_eq!(told.len(), 3, "{told:?}");
+        raw.heads_are_right().await;
+        store_is_closed(test).await;
+    }
+}
+
 /// The last schema step without heads.
 const BEFORE_HEADS: i64 = 12;
 
