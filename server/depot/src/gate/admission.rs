@@ -464,16 +464,16 @@ mod tests {
             gate.admit(ip("10.0.0.1"), NOW).unwrap_err(),
             AdmitRefused::FullForAddress
         );
-        let third = gate.admit(ip("10.0.0.2"), NOW).unwrap();
+        let third = gate.admit(ip("10.0.2.2"), NOW).unwrap();
         assert_eq!(
-            gate.admit(ip("10.0.0.3"), NOW).unwrap_err(),
+            gate.admit(ip("10.0.3.3"), NOW).unwrap_err(),
             AdmitRefused::FullHalfOpen
         );
         first.logged_in();
         first.logged_in();
-        let fourth = gate.admit(ip("10.0.0.3"), NOW).unwrap();
+        let fourth = gate.admit(ip("10.0.3.3"), NOW).unwrap();
         assert_eq!(
-            gate.admit(ip("10.0.0.4"), NOW).unwrap_err(),
+            gate.admit(ip("10.0.4.4"), NOW).unwrap_err(),
             AdmitRefused::Full
         );
         drop((first, second, third, fourth));
