@@ -151,7 +151,7 @@ section! {
         /// Connections at once from one network: a /24 of IPv4, a /48 of IPv6.
         max_connections_per_network: Count = Count::new_static::<1_000>(),
         /// New connections of one address within a minute.
-        connection_rate: Count = Count::new_static::<600>(),
+        connection_rate: Count = Count::new_static::<6_000>(),
         /// Connections at once that have not logged in.
         max_half_open: Count = Count::new_static::<256>(),
         /// Time until a connection must have logged in.

@@ -1,6 +1,7 @@
 //! The store's own tests: one suite that calls every function, on SQLite, and
 //! on PostgreSQL where `LAYOVER_TEST_POSTGRES_URL` names a server.
 
+mod bans;
 mod chains;
 mod clocks;
 mod deliveries;
@@ -86,6 +87,7 @@ async fn store_suite(store: &Store) {
     operators::entities_and_accounts(store).await;
     operators::credentials_networks_and_permissions(store).await;
     operators::sessions_and_nodes(store).await;
+    bans::a_ban_from_its_first_point_to_its_end(store).await;
     operators::journal_and_jobs(store).await;
     operators::the_storage_of_the_homes(store).await;
     clocks::what_a_node_knows_of_its_clock(store).await;
@@ -157,6 +159,7 @@ store_doors!(names_of_doors);
 #[test]
 fn the_suite_calls_every_function() {
     let suite: String = [
+        include_str!("tests/bans.rs"),
         include_str!("tests/chains.rs"),
         include_str!("tests/clocks.rs"),
         include_str!("tests/deliveries.rs"),
