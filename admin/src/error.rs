@@ -155,7 +155,7 @@ pub(crate) enum CliError {
     MoreThanOneKey { file: PathBuf },
     #[error("`{}` contains no public key", file.display())]
     NoKey { file: PathBuf },
-    #[error("{until} is past: the network would never be allowed")]
+    #[error("{until} is past: it would never count")]
     UntilIsPast { until: Timestamp },
     #[error("account `{account}` does not exist, and the journal has nothing of it")]
     NothingOfAccount { account: AccountName },
@@ -503,7 +503,7 @@ impl CliError {
             Self::UntilIsPast { .. } => "give a date to come",
             Self::NoSigningKey | Self::NotMadeYet { .. } => "start `layover serve` once",
             Self::HostKey(HostKeyError::Last { .. }) => {
-                "add another and serve it first: layover host-key add --algorithm ecdsa --serve"
+                "serve another first: one that is announced (layover host-key list), or add one of another algorithm, and announce it to partners before you serve it"
             }
             Self::HostKey(HostKeyError::Unknown { .. }) => "`layover host-key list` shows them",
             Self::HostKey(HostKeyError::ListUnusable { .. }) => {

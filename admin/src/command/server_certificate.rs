@@ -136,7 +136,7 @@ async fn install(context: &mut Context, depot: &Depot, file: &Path) -> Result<()
     );
     context.out.done(&view, &sentence)?;
     if let Some(warning) = state.warning(now) {
-        note(&format!("warning: it {warning}"));
+        note(&format!("warning: {warning}"));
     }
     for (setting, name) in names(&context.settings) {
         if !installed.identity.bears(&name) {

@@ -32,7 +32,11 @@ impl Registry {
         until: Option<Timestamp>,
     ) -> Result<Ban, RegistryError> {
         require_reason(reason)?;
-        if network.is_any() {
+        let is_all = match network {
+            Network::Any => true,
+            Network::Block(block) => block.prefix_len() == 0,
+        };
+        if is_all {
             return Err(RegistryError::BanOfAll);
         }
         let ban = Ban {
@@ -56,13 +60,29 @@ impl Registry {
     /// Lifts a ban, whoever made it, and forgets the failures behind it.
     ///
     /// # Errors
-    /// `UnknownBan`, `Store`.
+    /// `UnknownBan`, `BannedWithin`, `Store`.
     pub async fn lift_ban(&self, actor: &Actor, network: &Network) -> Result<(), RegistryError> {
         let entry = self
             .entry(actor, "ban.lift")
             .with("network", network.to_string());
         let (store, now) = (&self.holdings.store, self.holdings.now());
-        let lifted = store.lift_ban(network, now, &entry).await?;
-        lifted.ok_or(RegistryError::UnknownBan { network: *network })
+        if store.lift_ban(network, now, &entry).await?.is_some() {
+            return Ok(());
+        }
+        let Network::Block(block) = network else {
+            return Err(RegistryError::BanOfAll);
+        };
+        let bans = store.bans(now).await?.into_iter();
+        let mut wider = bans.map(|ban| ban.network).filter(|ban| match ban {
+            Network::Any => true,
+            Network::Block(ban) => ban.contains(block),
+        });
+        Err(match wider.next() {
+            Some(wider) => RegistryError::BannedWithin {
+                network: *network,
+                wider,
+            },
+            None => RegistryError::UnknownBan { network: *network },
+        })
     }
 }

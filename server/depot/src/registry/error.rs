@@ -327,6 +327,14 @@ pub enum RegistryError {
         /// What was asked for.
         network: Network,
     },
+    /// It is not banned by itself.
+    #[error("{network} is banned as a part of {wider}: layover ban lift {wider}")]
+    BannedWithin {
+        /// What was asked for.
+        network: Network,
+        /// What is banned.
+        wider: Network,
+    },
     /// Nobody is logged in under this number.
     #[error("there is no session {id}; see: layover session list")]
     UnknownSession {

@@ -209,6 +209,10 @@ async fn operators_shut_out_and_let_in() {
         assert!(matches!(refused, Err(RegistryError::NoReason)));
         let refused = registry.add_ban(&actor(), Network::Any, "all", None).await;
         assert!(matches!(refused, Err(RegistryError::BanOfAll)));
+        let refused = registry
+            .add_ban(&actor(), network("0.0.0.0/0"), "all", None)
+            .await;
+        assert!(matches!(refused, Err(RegistryError::BanOfAll)));
         let end = world.clock.now().saturating_add(SPAN);
         let ban = registry
             .add_ban(&actor(), block, "ticket 7", Some(end))
@@ -229,6 +233,8 @@ async fn operators_shut_out_and_let_in() {
             (listed[0].reason.as_str(), listed[0].until),
             ("ticket 8", None)
         );
+        let part = registry.lift_ban(&actor(), &network("192.0.2.5")).await;
+        assert!(matches!(part, Err(RegistryError::BannedWithin { wider, .. }) if wider == block));
         registry.lift_ban(&actor(), &block).await.unwrap();
         depot.refresh().await.unwrap();
         assert_eq!(admits(depot, ip("192.0.2.15")), Ok(()));
