@@ -36,7 +36,7 @@ fn keys_are_listed_added_served_and_retired() {
     assert_eq!(again["state"], "served", "{again}");
     place
         .run(&["host-key", "retire", print])
-        .refused(1, "layover host-key add --algorithm ecdsa --serve");
+        .refused(1, "announce it to partners before you serve it");
     let keys = place.json(&["host-key", "list"]);
     let old = keys[0]["fingerprint"].as_str().unwrap();
     let told = place.json(&["host-key", "readiness"]);
