@@ -8,6 +8,7 @@
 
 mod admission;
 mod bans;
+mod counting;
 mod live;
 mod notes;
 mod proof;
@@ -17,7 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use layover_retention::Timestamp;
 use serde_json::{Map, Value};
 
 use admission::Admission;
@@ -226,71 +226,6 @@ impl Gate {
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
         self.admission.occupancy(self.holdings.now())
-    }
-
-    /// Who is banned, from now on.
-    pub(crate) fn set_bans(&self, bans: Vec<Ban>) {
-        self.admission.set_bans(bans);
-    }
-
-    /// The database does not answer: strangers stay out until it does (G02).
-    pub(crate) fn set_blind(&self) {
-        self.admission.set_blind();
-    }
-
-    /// When scores of before this time are nothing any more.
-    pub(crate) fn scores_end(&self) -> Timestamp {
-        self.holdings
-            .now()
-            .saturating_sub(self.admission.rules().span)
-    }
-
-    /// Counts those who held a place long and never logged in.
-    ///
-    /// # Errors
-    /// The database is away: those are not counted.
-    pub(crate) async fn count_lingered(&self) -> Result<(), StoreError> {
-        for peer in self.admission.take_lingered() {
-            self.count(peer, bans::NO_LOGIN, None).await?;
-        }
-        Ok(())
-    }
-
-    /// Tells the journal of a failure and counts it; whoever failed too often is shut out
-    /// at once here, and within a second on the other nodes.
-    async fn count(
-        &self,
-        peer: IpAddr,
-        weight_milli: i64,
-        entry: Option<&NewEntry>,
-    ) -> Result<(), StoreError> {
-        let store = &self.holdings.store;
-        let rules = self.admission.rules();
-        if rules.spares(peer) {
-            return match entry {
-                Some(entry) => store.append(entry).await,
-                None => Ok(()),
-            };
-        }
-        let offence = Offence {
-            network: bans::party(peer),
-            weight_milli,
-            rules: rules.clone(),
-            now: self.holdings.now(),
-            node: self.holdings.node.clone(),
-        };
-        let Some(ban) = store.note_offence(entry, &offence).await? else {
-            return Ok(());
-        };
-        tracing::warn!(
-            peer.addr = %peer,
-            network = %ban.network,
-            until = ban.until.map(tracing::field::display),
-            "banned: {}",
-            ban.reason
-        );
-        self.admission.add_ban(ban);
-        Ok(())
     }
 
     /// What the accounts' networks are from now on.
