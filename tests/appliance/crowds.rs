@@ -9,6 +9,7 @@ use layover_tests::account::PASSWORD;
 use layover_tests::ftps::Entry;
 use layover_tests::ftps::raw::{Ftps, NoData, Version, Way};
 use layover_tests::load::{allow_open_files, heavy};
+use layover_tests::proc::peak_kib;
 use layover_tests::skip::skip;
 use layover_tests::wait::{self, PATIENCE, Timer};
 use layover_tests::{Account, Engine, Layover, Setup};
@@ -180,7 +181,7 @@ fn many_logins(count: usize) {
     let mut times = times.into_inner().expect("no panic");
     times.sort();
     let at = |percent: usize| times[(times.len() - 1) * percent / 100];
-    let memory = peak_memory_mib(layover.pid());
+    let memory = peak_kib(layover.pid()) / 1024;
     println!(
         "{count} logins, {AT_ONCE} at a time, in {took:?} ({:.0}/s): median {:?}, 95 % {:?}, \
          slowest {:?}; at most {memory} MiB",
@@ -197,14 +198,4 @@ fn many_logins(count: usize) {
     wait::until("the sessions to end", Duration::from_secs(60), || {
         layover.rows(&["session", "list"]).is_empty().then_some(())
     });
-}
-
-/// The largest resident size that the process ever had.
-fn peak_memory_mib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1));
-    kib.and_then(|kib| kib.parse::<u64>().ok())
-        .expect("its peak")
-        / 1024
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use layover_tests::packet::{Body, frame, open, reply, request, status};
+use layover_tests::proc::resident_kib;
 use layover_tests::sftp::{Fault, settled};
 use layover_tests::wait::{self, PATIENCE};
 use layover_tests::{Account, Engine, Layover, Setup, on_both_engines};
@@ -318,19 +319,6 @@ fn s05_a_client_that_never_reads_is_held_back_and_loses_nothing() {
         assert_eq!(answer.kind, reply::DATA);
         assert_eq!(answer.body.len(), 4 + content.len());
     }
-}
-
-/// Resident memory of a process.
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("process status");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .expect("VmRSS");
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|number| number.parse().ok())
-        .expect("a number")
 }
 
 on_both_engines!(s07_a_client_that_dies_leaves_no_session_and_no_published_half);

@@ -1,8 +1,14 @@
 //! Starting, stopping, and the command line beside a running server.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use layover_tests::account::PASSWORD;
+use layover_tests::load::{allow_open_files, heavy};
 use layover_tests::packet::open;
+use layover_tests::skip::skip;
 use layover_tests::wait::{self, PATIENCE};
-use layover_tests::{Engine, Setup, on_both_engines};
+use layover_tests::{Engine, Partner, Protocol, Setup, on_both_engines};
 
 use crate::ledger;
 
@@ -48,6 +54,94 @@ fn sigterm_lets_a_transfer_finish(engine: Engine) {
     let stored = std::fs::read(layover.homes().join("partner/file")).expect("read");
     assert_eq!(stored, b"first half, second half");
     ledger::agrees_with_tree(&layover, "partner");
+}
+
+/// Half of them over each protocol, and half of those each way.
+const UNDER_WAY: usize = 200;
+
+#[test]
+fn sigterm_lets_two_hundred_transfers_finish() {
+    let _turn = heavy();
+    if let Err(why) = allow_open_files(4 * UNDER_WAY as u64 + 500) {
+        return skip(&why);
+    }
+    // Addresses of its own: servers of other tests have the same data ports.
+    let layover = Setup::new(Engine::Sqlite)
+        .set("ftps", "listen", "\"127.0.0.5\"")
+        .set("sftp", "listen", "\"127.0.0.5\"")
+        .set("gate", "max_connections_per_address", "5000")
+        .prepare();
+    let account = layover.account("partner").password(PASSWORD).add();
+    layover.start();
+    let large: Vec<u8> = (0..1_u32 << 20).flat_map(u32::to_be_bytes).collect();
+    let mut first = account.partner(&layover, Protocol::Sftp);
+    first.put(b"/large", &large).expect("put");
+    drop(first);
+    let transfers: Vec<(usize, Mutex<Box<dyn Partner>>)> = in_parallel(UNDER_WAY, |number| {
+        let protocol = [Protocol::Sftp, Protocol::Ftps][number % 2];
+        let mut partner = account.partner(&layover, protocol);
+        if is_upload(number) {
+            let path = format!("/{number}");
+            partner
+                .begin_upload(path.as_bytes(), b"first half, ")
+                .expect("begin");
+        } else {
+            let first = partner.begin_download(b"/large", 1_000).expect("begin");
+            assert_eq!(first, large[..1_000]);
+        }
+        (number, Mutex::new(partner))
+    });
+
+    let server = layover.sftp_address();
+    layover.ask_to_stop();
+    wait::until("new connections to be refused", PATIENCE, || {
+        layover_tests::ssh::Ssh::connect(server).err()
+    });
+    in_parallel(UNDER_WAY, |at| {
+        let (number, partner) = &transfers[at];
+        let mut partner = partner.lock().expect("no panic");
+        if is_upload(*number) {
+            let finished = partner.finish_upload(b"second half");
+            finished.unwrap_or_else(|why| panic!("upload {number}: {why:?}"));
+        } else {
+            let rest = partner.finish_download();
+            let rest = rest.unwrap_or_else(|why| panic!("download {number}: {why:?}"));
+            assert!(rest == large[1_000..], "download {number}");
+        }
+    });
+    drop(transfers);
+    let status = layover.wait_for_stop(PATIENCE);
+    assert!(status.success(), "{status}\n{}", layover.log());
+    for number in (0..UNDER_WAY).filter(|number| is_upload(*number)) {
+        let stored = std::fs::read(layover.homes().join(format!("partner/{number}")));
+        assert_eq!(stored.expect("read"), b"first half, second half");
+    }
+    assert_eq!(ledger::stored(&layover, "partner").len(), UNDER_WAY / 2 + 1);
+    ledger::agrees_with_tree(&layover, "partner");
+}
+
+fn is_upload(number: usize) -> bool {
+    number % 4 < 2
+}
+
+/// Does `job` so many times, by sixteen threads; what they made, in no order.
+fn in_parallel<T: Send>(count: usize, job: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let (next, made) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return;
+                    }
+                    let one = job(number);
+                    made.lock().expect("no panic").push(one);
+                }
+            });
+        }
+    });
+    made.into_inner().expect("no panic")
 }
 
 #[test]

@@ -88,6 +88,37 @@ impl Database {
     }
 }
 
+impl Database {
+    /// Ends every connection to a database on a server, and lets none in.
+    pub(crate) fn take_away(&self) {
+        let on_server = self.on_server.as_ref().expect("a database on a server");
+        let OnServer {
+            maintenance_url,
+            name,
+        } = on_server;
+        psql(
+            maintenance_url,
+            &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"),
+        );
+        psql(
+            maintenance_url,
+            &format!(
+                "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity \
+                 WHERE datname = '{name}'"
+            ),
+        );
+    }
+
+    /// Undoes [`Database::take_away`].
+    pub(crate) fn give_back(&self) {
+        let on_server = self.on_server.as_ref().expect("a database on a server");
+        psql(
+            &on_server.maintenance_url,
+            &format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", on_server.name),
+        );
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         if let Some(OnServer {

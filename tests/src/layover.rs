@@ -207,6 +207,16 @@ impl Layover {
         self.database.empty();
     }
 
+    /// Ends every connection to a database on a server, and lets none in: as if it were gone.
+    pub fn take_database_away(&self) {
+        self.database.take_away();
+    }
+
+    /// The database is there again, with what it had.
+    pub fn give_database_back(&self) {
+        self.database.give_back();
+    }
+
     /// Root of all homes.
     pub fn homes(&self) -> &Path {
         &self.homes

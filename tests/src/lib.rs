@@ -28,6 +28,7 @@ pub mod paramiko;
 pub mod partner;
 pub mod partner_ftps;
 pub mod partner_server;
+pub mod proc;
 pub mod process;
 pub mod rclone;
 pub mod receiver;

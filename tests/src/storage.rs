@@ -83,6 +83,62 @@ impl Drop for Tmpfs {
     }
 }
 
+/// An ext4 file system in a file, which fails as one on a disk does; unmounted when dropped.
+#[derive(Debug)]
+pub struct Disk {
+    image: PathBuf,
+    at: PathBuf,
+}
+
+impl Disk {
+    /// Makes one of `size_mib` in the file `image` and mounts it on `at`, which is made; the
+    /// refusal when that is not allowed.
+    pub fn mount(image: &Path, at: &Path, size_mib: u64) -> Result<Self, String> {
+        std::fs::create_dir_all(at).expect("make mount point");
+        let file = std::fs::File::create(image).expect("make image");
+        file.set_len(size_mib << 20).expect("size the image");
+        tool("mkfs.ext4", &["-q", "-F"], image).expect_ok();
+        let disk = Self {
+            image: image.to_owned(),
+            at: at.to_owned(),
+        };
+        let ran = disk.attach();
+        if ran.ok() {
+            Ok(disk)
+        } else {
+            Err(refusal(&ran))
+        }
+    }
+
+    fn attach(&self) -> Ran {
+        let image = self.image.to_string_lossy();
+        tool("mount", &["-o", "loop,errors=remount-ro", &image], &self.at)
+    }
+
+    /// What the kernel does after an error of the disk: nothing more is written, and what is open
+    /// for writing stays open.
+    pub fn fail(&self) {
+        tool("mount", &["-o", "remount,abort"], &self.at).expect_ok();
+        // The first attempt to write finds out.
+        std::fs::File::create(self.at.join("touched")).expect_err("nothing can be written");
+    }
+
+    /// Checks it and mounts it anew. Nobody has anything open on it.
+    pub fn repair(&self) {
+        tool("umount", &[], &self.at).expect_ok();
+        // e2fsck(8): 1 says that it corrected something.
+        let ran = tool("e2fsck", &["-f", "-y"], &self.image);
+        assert!(ran.code.is_some_and(|code| code <= 1), "{ran}");
+        self.attach().expect_ok();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        tool("umount", &["--lazy"], &self.at);
+    }
+}
+
 /// A file that nobody can delete until this is dropped.
 #[derive(Debug)]
 pub struct Undeletable {

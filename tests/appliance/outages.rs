@@ -1,0 +1,127 @@
+//! What the server rests on goes away while it serves, and comes back: nothing that was acknowledged
+//! is lost, and nothing is acknowledged that would be.
+
+use layover_tests::account::PASSWORD;
+use layover_tests::partner::Why;
+use layover_tests::skip::skip;
+use layover_tests::storage::Disk;
+use layover_tests::wait::{self, PATIENCE};
+use layover_tests::{Engine, Layover, Protocol, Setup, http, over_both_protocols};
+
+use crate::ledger;
+
+/// Whether `/health/ready` says so.
+fn is_ready(layover: &Layover) -> bool {
+    http::get(layover.console_address(), "/health/ready").status == 200
+}
+
+#[test]
+fn a_postgresql_that_goes_and_comes_back_loses_nothing_by_sftp() {
+    a_database_server_goes_and_comes_back(Protocol::Sftp);
+}
+
+#[test]
+fn a_postgresql_that_goes_and_comes_back_loses_nothing_by_ftps() {
+    a_database_server_goes_and_comes_back(Protocol::Ftps);
+}
+
+fn a_database_server_goes_and_comes_back(protocol: Protocol) {
+    if !Engine::Postgres.available() {
+        return;
+    }
+    let layover = Setup::new(Engine::Postgres).prepare();
+    let account = layover.account("partner").password(PASSWORD).add();
+    layover.start();
+    let mut partner = account.partner(&layover, protocol);
+    partner.put(b"/kept", b"kept content").expect("put");
+    let mut writer = account.partner(&layover, protocol);
+    writer
+        .begin_upload(b"/open", b"first half, ")
+        .expect("begin");
+
+    layover.take_database_away();
+    let refused = partner
+        .put(b"/new", b"content")
+        .expect_err("nobody would know of it");
+    assert_eq!(refused.why, Why::Other, "{refused:?}");
+    let refused = writer
+        .finish_upload(b"second half")
+        .expect_err("nobody would know of it");
+    assert_eq!(refused.why, Why::Other, "{refused:?}");
+    wait::until("health to tell", PATIENCE, || {
+        (!is_ready(&layover)).then_some(())
+    });
+    layover.run(&["status"]).expect_code(1);
+
+    layover.give_database_back();
+    wait::until("an upload to succeed", PATIENCE, || {
+        partner.put(b"/new", b"content").ok()
+    });
+    wait::until("health to be good", PATIENCE, || {
+        is_ready(&layover).then_some(())
+    });
+    assert_eq!(partner.get(b"/kept").expect("get"), b"kept content");
+    assert_eq!(partner.get(b"/new").expect("get"), b"content");
+    let mut late = account.partner(&layover, protocol);
+    late.put(b"/open", b"again").expect("put");
+    ledger::agrees_with_tree(&layover, "partner");
+    assert_eq!(ledger::stored(&layover, "partner").len(), 3);
+    layover.admin(&["journal", "verify"]);
+}
+
+/// Room for homes and data, in MiB.
+const DISK_MIB: u64 = 96;
+
+over_both_protocols!(
+    Sqlite:
+    a_disk_that_turns_read_only_loses_nothing_and_is_told_of,
+);
+
+fn a_disk_that_turns_read_only_loses_nothing_and_is_told_of(protocol: Protocol) {
+    let dir = tempfile::TempDir::with_prefix("layover-disk-").expect("make folder");
+    let at = dir.path().join("mount");
+    let disk = match Disk::mount(&dir.path().join("image"), &at, DISK_MIB) {
+        Ok(disk) => disk,
+        Err(why) => return skip(&why),
+    };
+    let layover = Setup::new(Engine::Sqlite)
+        .homes(&at.join("homes"))
+        .data_dir(&at.join("data"))
+        .prepare();
+    let account = layover.account("partner").password(PASSWORD).add();
+    layover.start();
+    let mut partner = account.partner(&layover, protocol);
+    partner.put(b"/kept", b"kept content").expect("put");
+    partner.put(b"/replaced", b"old").expect("put");
+
+    disk.fail();
+    for (what, outcome) in [
+        ("new", partner.put(b"/new", b"content")),
+        ("overwrite", partner.put(b"/replaced", b"new")),
+        ("remove", partner.remove(b"/kept")),
+        ("mkdir", partner.make_dir(b"/dir")),
+    ] {
+        let refused = outcome.expect_err(what);
+        assert_eq!(refused.why, Why::Other, "{what}: {refused:?}");
+    }
+    wait::until("health to tell", PATIENCE, || {
+        (!is_ready(&layover)).then_some(())
+    });
+    drop(partner);
+    layover.kill_9();
+    let ran = layover.run(&["serve"]).expect_code(1);
+    assert!(ran.stderr.to_lowercase().contains("read-only"), "{ran}");
+
+    disk.repair();
+    layover.start();
+    let mut partner = account.partner(&layover, protocol);
+    assert_eq!(partner.get(b"/kept").expect("get"), b"kept content");
+    assert_eq!(partner.get(b"/replaced").expect("get"), b"old");
+    partner.put(b"/new", b"content").expect("writable again");
+    ledger::agrees_with_tree(&layover, "partner");
+    assert_eq!(ledger::stored(&layover, "partner").len(), 3);
+    layover.admin(&["journal", "verify"]);
+    // The server before its disk: a mount that is in use stays.
+    drop(layover);
+    drop(disk);
+}
