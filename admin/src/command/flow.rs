@@ -385,6 +385,9 @@ async fn show(context: &mut Context, registry: &Registry, name: &FlowName) -> Re
     fields.add("enabled", super::view::yes_no(view.enabled));
     fields.add("runs", view.runs());
     fields.add("next", Cell::or_dash(view.next_due));
+    if let Some(retry) = view.next_retry {
+        fields.add("next retry", retry.to_string());
+    }
     fields.add("time zone", view.time_zone.as_str());
     fields.add("missed firings", view.catch_up);
     fields.add("files", view.files_text());

@@ -211,10 +211,13 @@ fn a_flow_that_waits_for_arrivals_tries_each_hour_until_its_login_is_mended(engi
     let mut partner = world.alice.partner_at(address, Protocol::Sftp);
     partner.put(b"/out/order", &content).expect("put");
     drop(partner);
+    let next_retry = || world.ours.json(&["flow", "show", "relay"])["next_retry"].clone();
+    assert!(next_retry().is_null());
     for tries in 1..=2 {
         wait::until("a run whose login is refused", LONG, || {
             (all_of("failed") == tries).then_some(())
         });
+        assert!(next_retry().is_string(), "an operator sees when");
         calendar.advance(Duration::from_secs(3_500));
         assert_eq!(all_of("failed"), tries, "not before an hour has passed");
         if tries == 2 {

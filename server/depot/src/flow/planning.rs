@@ -141,6 +141,7 @@ mod tests {
             version: 1,
             plan_from: None,
             next_due: Some(at("2026-11-20T08:00:00Z")),
+            next_retry: None,
             entity_zone: None,
         }
     }

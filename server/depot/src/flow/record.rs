@@ -215,6 +215,8 @@ pub struct FlowStanding {
     pub(crate) plan_from: Option<Timestamp>,
     /// When its schedule is due next.
     pub next_due: Option<Timestamp>,
+    /// When files that failed, or a run that could not begin, are tried again.
+    pub next_retry: Option<Timestamp>,
     /// The entity's zone, where it has one.
     pub entity_zone: Option<String>,
 }

@@ -183,15 +183,38 @@ pub(crate) async fn set_entity_zone(
     note_change(conn, entry).await
 }
 
-type StandingColumns = (String, i64, Option<i64>, Option<i64>, Option<String>);
+type StandingColumns = (
+    String,
+    i64,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+);
+
+/// In the order of [`StandingColumns`]; a condition on `f` and an order go behind it.
+macro_rules! standings_where {
+    ($rest:literal) => {
+        concat!(
+            "SELECT f.definition, f.version, f.plan_from_us, f.next_due_us, ",
+            "(SELECT r.not_before_us FROM flow_runs r ",
+            "WHERE r.flow = f.name AND r.state = 'due' AND r.cause = 'retry'), e.time_zone ",
+            "FROM flow_definitions f ",
+            "LEFT JOIN integrations i ON i.name = f.partner AND i.removed_at_us IS NULL ",
+            "LEFT JOIN entities e ON e.id = i.entity_id ",
+            $rest
+        )
+    };
+}
 
 fn standing(columns: StandingColumns) -> Result<FlowStanding, StoreError> {
-    let (definition, version, plan_from, next_due, entity_zone) = columns;
+    let (definition, version, plan_from, next_due, next_retry, entity_zone) = columns;
     Ok(FlowStanding {
         definition: definition_of(&definition)?,
         version,
         plan_from: plan_from.map(Timestamp::from_micros),
         next_due: next_due.map(Timestamp::from_micros),
+        next_retry: next_retry.map(Timestamp::from_micros),
         entity_zone,
     })
 }
@@ -201,13 +224,9 @@ pub(crate) async fn flows(
     conn: &mut Conn,
     name: Option<&FlowName>,
 ) -> Result<Vec<FlowStanding>, StoreError> {
-    let rows: Vec<StandingColumns> = sqlx::query_as(
-        "SELECT f.definition, f.version, f.plan_from_us, f.next_due_us, e.time_zone \
-         FROM flow_definitions f \
-         LEFT JOIN integrations i ON i.name = f.partner AND i.removed_at_us IS NULL \
-         LEFT JOIN entities e ON e.id = i.entity_id \
-         WHERE $1 = '' OR f.name = $1 ORDER BY f.name",
-    )
+    let rows: Vec<StandingColumns> = sqlx::query_as(standings_where!(
+        "WHERE $1 = '' OR f.name = $1 ORDER BY f.name"
+    ))
     .bind(name.map_or_else(String::new, ToString::to_string))
     .fetch_all(conn)
     .await?;
@@ -220,14 +239,10 @@ pub(crate) async fn flows_to_plan(
     now: Timestamp,
     limit: usize,
 ) -> Result<Vec<FlowStanding>, StoreError> {
-    let rows: Vec<StandingColumns> = sqlx::query_as(
-        "SELECT f.definition, f.version, f.plan_from_us, f.next_due_us, e.time_zone \
-         FROM flow_definitions f \
-         LEFT JOIN integrations i ON i.name = f.partner AND i.removed_at_us IS NULL \
-         LEFT JOIN entities e ON e.id = i.entity_id \
-         WHERE f.plan_from_us IS NOT NULL OR f.next_due_us <= $1 OR f.partner IS NULL \
-         ORDER BY f.name LIMIT $2",
-    )
+    let rows: Vec<StandingColumns> = sqlx::query_as(standings_where!(
+        "WHERE f.plan_from_us IS NOT NULL OR f.next_due_us <= $1 OR f.partner IS NULL \
+         ORDER BY f.name LIMIT $2"
+    ))
     .bind(now.as_micros())
     .bind(bigint(limit as u64))
     .fetch_all(conn)
