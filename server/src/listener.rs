@@ -14,6 +14,7 @@ use layover_depot::{
     AcceptTroubles, Acceptor, AdmitRefused, Balancers, ConnectionSlot, Depot, Proxied,
     ProxyHeaderFault, normalise_ip, read_proxy_header,
 };
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,13 @@ const REFUSALS_EVERY: Duration = Duration::from_secs(60);
 
 /// Connections of balancers whose header is being waited for, at each port.
 const MAX_AWAITED_HEADERS: usize = 1024;
+
+/// A peer that is gone without a word is found out by this: silence, then so many questions
+/// without an answer, in two minutes at most. It also keeps the control connection of a long
+/// transfer alive in a NAT's table.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
 
 /// Why a port could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +78,14 @@ impl Listener {
             source,
         };
         let socket = TcpListener::bind(address).await.map_err(failed)?;
+        // Linux gives it to every connection that comes in here.
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE_AFTER)
+            .with_interval(KEEPALIVE_EVERY)
+            .with_retries(KEEPALIVE_PROBES);
+        SockRef::from(&socket)
+            .set_tcp_keepalive(&keepalive)
+            .map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         Ok(Self { socket, address })
     }
@@ -226,5 +242,26 @@ impl Refusals {
                 since: Some(Stopwatch::start()),
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_comes_in_is_asked_now_and_then_whether_he_is_there() {
+        let wanted = Wanted {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            setting: "[sftp] port",
+        };
+        let listener = Listener::bind(wanted).await.unwrap();
+        let _client = TcpStream::connect(listener.address()).await.unwrap();
+        let (accepted, _) = listener.into_socket().accept().await.unwrap();
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), KEEPALIVE_AFTER);
+        assert_eq!(accepted.tcp_keepalive_interval().unwrap(), KEEPALIVE_EVERY);
+        assert_eq!(accepted.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
     }
 }

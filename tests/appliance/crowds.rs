@@ -22,6 +22,7 @@ const HANDS: usize = 16;
 fn serve(setup: Setup) -> (Layover, Account) {
     let setup = setup
         .set("gate", "max_connections", "5000")
+        .set("gate", "max_half_open", "5000")
         .set("gate", "max_connections_per_address", "5000")
         .set("gate", "stall_timeout", "\"10m\"");
     let layover = setup.prepare();

@@ -146,6 +146,7 @@ over_both_protocols!(
     a_locked_database_refuses_in_time_and_loses_nothing,
     a_database_that_is_locked_for_a_moment_costs_only_time,
     a_database_removed_under_the_server_is_noticed_and_nothing_is_acknowledged,
+    g02_who_waits_in_vain_for_a_locked_database_is_not_banned_for_it,
 );
 
 /// Another process that keeps SQLite's write lock until this is dropped.
@@ -245,6 +246,34 @@ fn a_database_that_is_locked_for_a_moment_costs_only_time(protocol: Protocol) {
     });
     ledger::agrees_with_tree(&layover, "partner");
     assert!(ledger::stored(&layover, "partner").contains_key("/file"));
+}
+
+/// A login that our own database keeps waiting holds its place for no fault of the partner's.
+fn g02_who_waits_in_vain_for_a_locked_database_is_not_banned_for_it(protocol: Protocol) {
+    let layover = Setup::new(Engine::Sqlite)
+        .set("gate", "ban_score", "1")
+        .prepare();
+    let account = layover.account("partner").password(PASSWORD).add();
+    layover.start();
+    let lock = WriteLock::take(&layover);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let tried = account.try_partner_at(protocol.address(&layover), protocol);
+                tried.map(drop).expect_err("the database is locked");
+            });
+        }
+    });
+    drop(lock);
+    let mut partner = wait::until("a login", PATIENCE, || {
+        let tried = account.try_partner_at(protocol.address(&layover), protocol);
+        tried.ok()
+    });
+    // What is to be counted is counted each second.
+    wait::let_pass(std::time::Duration::from_secs(3));
+    partner.put(b"/file", b"content").expect("put");
+    account.partner(&layover, protocol);
+    assert!(layover.rows(&["ban", "list"]).is_empty());
 }
 
 /// SQLite would go on with a removed file, and everything acknowledged since be lost.

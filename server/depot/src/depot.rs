@@ -31,6 +31,9 @@ use crate::{EndReason, Gate, Journal, NodeId, Registry, Shelf, StoreError, VfsEr
 /// latest, even when nothing in the database changed.
 const FULL_REFRESH_EVERY: u32 = 3;
 
+/// How long a ban that is over is kept: another node's clock may be behind ours.
+const ENDED_BANS_STAY: Duration = Duration::from_secs(86_400);
+
 /// Scores and bans that are over are forgotten after so many refreshes.
 const FORGET_EVERY: u32 = 300;
 
@@ -588,14 +591,16 @@ impl Depot {
         if refreshed.is_err() && failed_before {
             self.inner.gate.set_blind();
         }
-        refreshed
+        let refreshed = refreshed?;
+        // What fails here leaves the gate as it is: it has just learnt who is banned.
+        self.inner.gate.count_lingered().await?;
+        Ok(refreshed)
     }
 
     async fn take_over(&self) -> Result<Refresh, StoreError> {
         let inner = &self.inner;
         let store = &inner.holdings.store;
         let generation = store.generation().await?;
-        inner.gate.count_lingered().await?;
         let was_blind = inner.refresh_failed.load(Ordering::Acquire);
         let changed = inner.generation.load(Ordering::Acquire) != generation || was_blind;
         let round = inner.refreshes.fetch_add(1, Ordering::AcqRel);
@@ -607,7 +612,9 @@ impl Depot {
         inner.gate.set_bans(store.bans(now).await?);
         if round.is_multiple_of(FORGET_EVERY) {
             store.forget_offenders(inner.gate.scores_end()).await?;
-            store.forget_bans(now).await?;
+            store
+                .forget_bans(now.saturating_sub(ENDED_BANS_STAY))
+                .await?;
         }
         inner
             .gate

@@ -138,6 +138,17 @@ enum Reason {
     ChangedMeanwhile,
     #[error("plain FTP: the client did not ask for TLS")]
     WithoutTls,
+    #[error("the address is banned")]
+    Banned,
+}
+
+/// Characters of a name that the log repeats; the journal has more of it.
+const MAX_LOGGED_NAME_CHARS: usize = 128;
+
+/// A name as the log repeats it, which whoever sent it may have made as long as a packet.
+fn logged(user: &str) -> String {
+    let cut: String = user.chars().take(MAX_LOGGED_NAME_CHARS).collect();
+    cut.escape_debug().to_string()
 }
 
 /// Keys that one connection offered in vain.
@@ -296,7 +307,9 @@ impl Gate {
         if self.takes_certificates() {
             return Ok(Ok(()));
         }
-        let admitted = self.standing(row.as_ref(), peer, protocol, Factor::Key);
+        let admitted = self
+            .not_banned(peer)
+            .and_then(|()| self.standing(row.as_ref(), peer, protocol, Factor::Key));
         Ok(match (&row, admitted) {
             (Some(row), Ok(())) => self.check_key(&row.account, peer, blob),
             (_, Err(reason)) => Err(reason),
@@ -358,10 +371,13 @@ impl Gate {
         // that could log in with it, but the work is the same for all (G01).
         let factor = attempt.proof.factor();
         let admitted = self
-            .standing(row.as_ref(), peer, attempt.protocol, factor)
+            .not_banned(peer)
+            .and_then(|()| self.standing(row.as_ref(), peer, attempt.protocol, factor))
             .and_then(|()| self.certificate_came_first(row.as_ref(), &attempt, peer));
         let known = if admitted.is_ok() { row.as_ref() } else { None };
         let examined = self.examine(known, peer, &attempt.proof).await?;
+        // Those who guess at the same time wait for the same processors.
+        let examined = examined.and_then(|shown| self.not_banned(peer).map(|()| shown));
         match (admitted.and(examined), row) {
             (Ok(shown), Some(row)) => {
                 let mut attempt = attempt;
@@ -514,6 +530,14 @@ impl Gate {
         Err(LoginError::OneMore {
             first: Box::new(first),
         })
+    }
+
+    /// A ban also holds for connections that were there before it.
+    fn not_banned(&self, peer: IpAddr) -> Result<(), Reason> {
+        match self.admission.is_banned(peer, self.holdings.now()) {
+            true => Err(Reason::Banned),
+            false => Ok(()),
+        }
     }
 
     async fn look_up(&self, user: &str) -> Result<Option<LoginRow>, LoginError> {
@@ -734,7 +758,7 @@ impl Gate {
             entry = entry.entity(&row.account.entity);
         }
         tracing::info!(
-            account.name = %attempt.user.escape_debug(),
+            account.name = %logged(&attempt.user),
             peer.addr = %peer,
             outcome = "refused",
             reason = %reason,

@@ -71,11 +71,23 @@ async fn converse(
         journal_stranger(shared, peer, Stranger::ImplicitOnExplicit).await;
         return Ok(false);
     }
-    let mut is_noted = false;
+    let (mut is_noted, mut is_broken) = (false, false);
     for _ in 0..MAX_COMMANDS {
-        let line = wire.line().await?;
+        let line = match wire.line().await {
+            Ok(line) => line,
+            Err(lost) => {
+                is_broken |= matches!(lost, Lost::TooLong);
+                if is_broken && !is_noted {
+                    journal_stranger(shared, peer, Stranger::NoFtp).await;
+                }
+                return Err(lost);
+            }
+        };
         let reply = match command::parse(&line) {
-            Err(fault) => Reply::new(fault.code(), fault.to_string()),
+            Err(fault) => {
+                is_broken = true;
+                Reply::new(fault.code(), fault.to_string())
+            }
             Ok((_, Command::User(name))) => {
                 if !std::mem::replace(&mut is_noted, true) {
                     note_login(&name, peer, shared).await;
@@ -105,6 +117,9 @@ async fn converse(
         };
         wire.send(&reply).await?;
     }
+    if !is_noted {
+        journal_stranger(shared, peer, Stranger::NoFtp).await;
+    }
     wire.send(&Reply::new(421, "too many commands before AUTH TLS"))
         .await?;
     Ok(false)
@@ -119,14 +134,16 @@ const MAX_NOTED_NAME_CHARS: usize = 64;
 
 /// A client that is set to plain FTP: its partner asks the operator why nothing works.
 async fn note_login(name: &[u8], peer: SocketAddr, shared: &Shared) {
-    // Nobody has proved anything: what a stranger can write is bounded.
-    if !shared.strangers.take() {
-        return;
-    }
     let user = String::from_utf8_lossy(name);
     let user: String = user.trim().chars().take(MAX_NOTED_NAME_CHARS).collect();
     let gate = shared.depot.gate();
-    if let Err(error) = gate.note_without_tls(&user, peer.ip()).await {
+    // Nobody has proved anything: what a stranger can write is bounded.
+    let noted = match shared.strangers.take() {
+        true => gate.note_without_tls(&user, peer.ip()).await,
+        // Counted all the same.
+        false => gate.note_abuse(peer.ip()).await,
+    };
+    if let Err(error) = noted {
         let faults = shared.depot.faults();
         faults.unrecorded("a login without TLS could not be recorded", &error);
     }

@@ -227,18 +227,17 @@ impl Server {
 /// fails: why, the journal tells. Nobody has proved anything, so what strangers can have
 /// written is bounded.
 pub(crate) async fn journal_stranger(shared: &Shared, peer: SocketAddr, fault: Stranger<'_>) {
-    let Some((is_certificate, reason)) = fault.told() else {
-        return;
-    };
-    if !shared.strangers.take() {
-        return;
-    }
     let (gate, ip) = (shared.depot.gate(), peer.ip());
-    let noted = if is_certificate {
-        let noted = gate.note_unusable_certificate(ip, Protocol::Ftps, &reason);
-        noted.await
-    } else {
-        gate.note_failed_tls(ip, Protocol::Ftps, &reason).await
+    let noted = match fault.told() {
+        None if fault.is_abuse() => gate.note_abuse(ip).await,
+        None => return,
+        // Counted all the same.
+        Some(_) if !shared.strangers.take() => gate.note_abuse(ip).await,
+        Some((true, reason)) => {
+            let noted = gate.note_unusable_certificate(ip, Protocol::Ftps, &reason);
+            noted.await
+        }
+        Some((false, reason)) => gate.note_failed_tls(ip, Protocol::Ftps, &reason).await,
     };
     if let Err(error) = noted {
         let faults = shared.depot.faults();
@@ -251,15 +250,30 @@ pub(crate) async fn journal_stranger(shared: &Shared, peer: SocketAddr, fault: S
 pub(crate) enum Stranger<'a> {
     /// TLS from the first byte, on the port where AUTH TLS is expected.
     ImplicitOnExplicit,
+    /// Lines that are no commands, and no AUTH TLS behind them.
+    NoFtp,
     /// The TLS handshake failed.
     Handshake(&'a HandshakeFault),
 }
 
 impl Stranger<'_> {
+    /// Whether it spoke something else than the protocol; of that nobody is told.
+    fn is_abuse(self) -> bool {
+        match self {
+            Self::NoFtp => true,
+            Self::ImplicitOnExplicit => false,
+            Self::Handshake(fault) => matches!(
+                fault,
+                HandshakeFault::Plaintext | HandshakeFault::Broken { .. }
+            ),
+        }
+    }
+
     /// Whether it is about the peer's certificate, and the words for the journal; nothing
     /// of those who may just have gone, or never meant to speak TLS.
     fn told(self) -> Option<(bool, String)> {
         match self {
+            Self::NoFtp => None,
             Self::ImplicitOnExplicit => Some((false, IMPLICIT_ON_EXPLICIT.to_owned())),
             Self::Handshake(fault) => match fault {
                 HandshakeFault::ClientCertificate { .. } => Some((true, fault.to_string())),

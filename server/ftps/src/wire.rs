@@ -21,6 +21,9 @@ const READ_BYTES: usize = 1024;
 /// How long a peer may leave a reply unread.
 const REPLY_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long before it has logged in: its place is one of few (G04).
+const STRANGERS_REPLY_LIMIT: Duration = Duration::from_secs(10);
+
 /// How long a connection that we end may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -47,6 +50,7 @@ pub(crate) struct Wire<S> {
     stream: S,
     reader: LineReader,
     buffer: BytesMut,
+    reply_limit: Duration,
 }
 
 impl Wire<TcpStream> {
@@ -64,7 +68,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             stream,
             reader: LineReader::default(),
             buffer: BytesMut::new(),
+            reply_limit: STRANGERS_REPLY_LIMIT,
         }
+    }
+
+    /// Somebody is in, who may be slower.
+    pub(crate) fn logged_in(&mut self) {
+        self.reply_limit = REPLY_LIMIT;
     }
 
     /// The next command line. Nothing is lost when the future is dropped.
@@ -107,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// A piece of a long reply, encoded.
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Lost> {
-        let sent = timer::timeout(REPLY_LIMIT, async {
+        let sent = timer::timeout(self.reply_limit, async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         });

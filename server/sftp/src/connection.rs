@@ -220,6 +220,7 @@ impl Server {
             Ok(running) => running,
             Err(error) => {
                 tracing::debug!(peer.addr = %peer, "no SSH client: {error}");
+                self.count_abuse(peer, &error).boxed().await;
                 return;
             }
         };
@@ -238,6 +239,7 @@ impl Server {
                     match ended {
                         Err(error) if !activity.is_logged_in() => {
                             tell_of_failure(peer, &handshake, &error);
+                            self.count_abuse(peer, &error).boxed().await;
                         }
                         Err(error) => tracing::debug!(peer.addr = %peer, "connection ended: {error}"),
                         Ok(()) => {}
@@ -285,6 +287,39 @@ impl Server {
                 .boxed()
                 .await;
         }
+    }
+}
+
+impl Server {
+    /// Who speaks something else than SSH, or breaks it, is counted for it.
+    async fn count_abuse(&self, peer: SocketAddr, error: &russh::Error) {
+        if !is_abuse(error) {
+            return;
+        }
+        if let Err(error) = self.depot.gate().note_abuse(peer.ip()).await {
+            let faults = self.depot.faults();
+            faults.unrecorded("a broken connection could not be counted", &error);
+        }
+    }
+}
+
+/// Whether it is the peer's doing. Who just goes may be a health check, or have been cut off.
+fn is_abuse(error: &russh::Error) -> bool {
+    use std::io::ErrorKind;
+    match error {
+        russh::Error::IO(error) => matches!(
+            error.kind(),
+            ErrorKind::InvalidData | ErrorKind::InvalidInput
+        ),
+        russh::Error::Disconnect
+        | russh::Error::HUP
+        | russh::Error::SendError
+        | russh::Error::ConnectionTimeout
+        | russh::Error::KeepaliveTimeout
+        | russh::Error::InactivityTimeout
+        | russh::Error::Join(_)
+        | russh::Error::Elapsed(_) => false,
+        _ => true,
     }
 }
 
@@ -407,6 +442,13 @@ impl Connection {
         agreed
     }
 
+    /// From here on its outcome counts, and no longer its time.
+    fn asked(&mut self) {
+        if let Some(slot) = &mut self.slot {
+            slot.asked();
+        }
+    }
+
     /// A proof counts for the user that it was shown for (RFC 4252 s.5).
     fn speak_of(&mut self, user: &str) {
         self.first.take_if(|first| first.user() != user);
@@ -414,6 +456,7 @@ impl Connection {
 
     async fn login(&mut self, user: &str, proof: Proof) -> Result<Auth, russh::Error> {
         self.speak_of(user);
+        self.asked();
         let attempt = LoginAttempt {
             user: user.to_owned(),
             peer: self.peer.ip(),
@@ -535,6 +578,7 @@ impl Handler for Connection {
             };
             return self.login(user, proof).await;
         }
+        self.asked();
         let considered = self
             .depot
             .gate()

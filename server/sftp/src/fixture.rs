@@ -48,7 +48,7 @@ impl World {
                 max_connections_per_address: 10,
                 max_connections_per_network: usize::MAX,
                 connection_rate: 1_000_000,
-                max_half_open: 10,
+                max_half_open: 100,
                 bans: layover_depot::BanRules {
                     score: 1_000_000,
                     span: std::time::Duration::from_secs(1_800),

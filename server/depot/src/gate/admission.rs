@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use layover_retention::Timestamp;
 
-use super::bans::{Ban, BanBoard, BanRules, Shut, party};
+use super::bans::{Ban, BanBoard, BanRules, Shut, block_of, party};
 use crate::Network;
 use crate::timer::Stopwatch;
 
@@ -124,12 +124,54 @@ pub struct Occupancy {
     pub bans: usize,
 }
 
+/// Connections of a party, or of a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held {
+    all: usize,
+    half_open: usize,
+}
+
+/// Who has how many; who has none is not there.
+type Holders = HashMap<Network, Held>;
+
+fn held(holders: &Holders, whose: Network) -> Held {
+    holders.get(&whose).copied().unwrap_or_default()
+}
+
+fn change(holders: &mut Holders, whose: Network, change: impl Fn(&mut Held)) {
+    let held = holders.entry(whose).or_default();
+    change(held);
+    if *held == Held::default() {
+        holders.remove(&whose);
+    }
+}
+
+/// Places before the login, of which strangers can take no more than their shares (G04): the
+/// rest is for addresses from which somebody has logged in.
+#[derive(Clone, Copy, Debug)]
+struct HalfOpenShares {
+    strangers: usize,
+    of_one_address: usize,
+    of_one_network: usize,
+}
+
+impl HalfOpenShares {
+    /// Three quarters, a quarter, half.
+    const fn of(max_half_open: usize) -> Self {
+        Self {
+            strangers: max_half_open - max_half_open / 4,
+            of_one_address: max_half_open.div_ceil(4),
+            of_one_network: max_half_open.div_ceil(2),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Counts {
     connections: usize,
     half_open: usize,
-    by_address: HashMap<IpAddr, usize>,
-    by_network: HashMap<Network, usize>,
+    by_party: Holders,
+    by_network: Holders,
     paces: Paces,
     /// Who stayed long and never logged in.
     lingered: Vec<IpAddr>,
@@ -153,14 +195,14 @@ impl Pace {
 
 #[derive(Debug, Default)]
 struct Paces {
-    by_address: HashMap<IpAddr, Pace>,
+    by_party: HashMap<Network, Pace>,
 }
 
 impl Paces {
-    /// Whether one more of this address is not too fast; it counts then.
-    fn take(&mut self, peer: IpAddr, rate: usize) -> bool {
+    /// Whether one more of this party is not too fast; it counts then.
+    fn take(&mut self, party: Network, rate: usize) -> bool {
         let rate = rate as u64;
-        let filled = match self.by_address.get(&peer) {
+        let filled = match self.by_party.get(&party) {
             Some(pace) => pace.filled_now(rate),
             None => 0,
         };
@@ -168,42 +210,38 @@ impl Paces {
         if filled > rate.saturating_mul(1_000) {
             return false;
         }
-        if self.by_address.len() >= MAX_PACES {
+        if self.by_party.len() >= MAX_PACES {
             self.forget(rate);
         }
         let pace = Pace {
             filled_milli: filled,
             at: Stopwatch::start(),
         };
-        self.by_address.insert(peer, pace);
+        self.by_party.insert(party, pace);
         true
     }
 
     /// Those first whose buckets are empty; half of them at least, so that it is rare.
     fn forget(&mut self, rate: u64) {
-        self.by_address.retain(|_, pace| pace.filled_now(rate) > 0);
-        if self.by_address.len() < MAX_PACES / 2 {
+        self.by_party.retain(|_, pace| pace.filled_now(rate) > 0);
+        if self.by_party.len() < MAX_PACES / 2 {
             return;
         }
         let mut filled: Vec<_> = self
-            .by_address
+            .by_party
             .values()
             .map(|pace| pace.filled_now(rate))
             .collect();
         filled.sort_unstable();
         let middle = filled.get(filled.len() / 2).copied().unwrap_or(0);
-        self.by_address
+        self.by_party
             .retain(|_, pace| pace.filled_now(rate) > middle);
     }
 }
 
 /// What of an address one provider's customer usually has.
 fn network_of(peer: IpAddr) -> Network {
-    let block = match peer {
-        IpAddr::V4(v4) => ipnet::Ipv4Net::new(v4, 24).map(|net| ipnet::IpNet::V4(net.trunc())),
-        IpAddr::V6(v6) => ipnet::Ipv6Net::new(v6, 48).map(|net| ipnet::IpNet::V6(net.trunc())),
-    };
-    block.map_or_else(|_| party(peer), Network::Block)
+    block_of(peer, 24, 48)
 }
 
 #[derive(Debug)]
@@ -236,7 +274,19 @@ pub struct ConnectionSlot {
     shared: Arc<Shared>,
     peer: IpAddr,
     half_open: bool,
+    /// Somebody has tried to log in.
+    asked: bool,
     since: Stopwatch,
+}
+
+impl Counts {
+    /// Where a connection of `peer` is counted, and as whose.
+    fn holders(&mut self, peer: IpAddr) -> [(&mut Holders, Network); 2] {
+        [
+            (&mut self.by_party, party(peer)),
+            (&mut self.by_network, network_of(peer)),
+        ]
+    }
 }
 
 impl Admission {
@@ -290,7 +340,7 @@ impl Admission {
         Occupancy {
             connections: counts.connections,
             half_open: counts.half_open,
-            addresses: counts.by_address.len(),
+            addresses: counts.by_party.len(),
             bans,
         }
     }
@@ -311,41 +361,67 @@ impl Admission {
         if !allowed {
             return Err(AdmitRefused::NotAllowed);
         }
-        let judged = self.shared.board().judge(peer, &options.bans, now);
+        let board = self.shared.board();
+        let judged = board.judge(peer, &options.bans, now);
         judged.map_err(|shut| match shut {
             Shut::Banned => AdmitRefused::Banned,
             Shut::Unknown => AdmitRefused::Unknown,
         })?;
+        let is_known = board.knows(peer);
+        drop(board);
         let mut counts = self.shared.counts();
         if counts.connections >= options.max_connections {
             return Err(AdmitRefused::Full);
         }
-        let from_address = counts.by_address.get(&peer).copied().unwrap_or(0);
-        if from_address >= options.max_connections_per_address {
+        let (party, network) = (party(peer), network_of(peer));
+        let of_party = held(&counts.by_party, party);
+        if of_party.all >= options.max_connections_per_address {
             return Err(AdmitRefused::FullForAddress);
         }
-        let network = network_of(peer);
-        let from_network = counts.by_network.get(&network).copied().unwrap_or(0);
-        if from_network >= options.max_connections_per_network {
+        let of_network = held(&counts.by_network, network);
+        if of_network.all >= options.max_connections_per_network {
             return Err(AdmitRefused::FullForNetwork);
         }
-        if counts.half_open >= options.max_half_open {
+        let shares = HalfOpenShares::of(options.max_half_open);
+        let has_place = match is_known {
+            true => counts.half_open < options.max_half_open,
+            false => {
+                counts.half_open < shares.strangers
+                    && of_party.half_open < shares.of_one_address
+                    && of_network.half_open < shares.of_one_network
+            }
+        };
+        if !has_place {
             return Err(AdmitRefused::FullHalfOpen);
         }
-        if !counts.paces.take(peer, options.connection_rate) {
+        if !counts.paces.take(party, options.connection_rate) {
             return Err(AdmitRefused::TooFast);
         }
         counts.connections += 1;
         counts.half_open += 1;
-        counts.by_address.insert(peer, from_address + 1);
-        counts.by_network.insert(network, from_network + 1);
+        for (holders, whose) in counts.holders(peer) {
+            change(holders, whose, |held| {
+                held.all += 1;
+                held.half_open += 1;
+            });
+        }
         drop(counts);
         Ok(ConnectionSlot {
             shared: Arc::clone(&self.shared),
             peer,
             half_open: true,
+            asked: false,
             since: Stopwatch::start(),
         })
+    }
+
+    /// Whether `peer`, which may have been let in before, is banned by now.
+    pub(super) fn is_banned(&self, peer: IpAddr, now: Timestamp) -> bool {
+        let judged = self
+            .shared
+            .board()
+            .judge(peer, &self.shared.options.bans, now);
+        judged == Err(Shut::Banned)
     }
 }
 
@@ -356,36 +432,37 @@ impl ConnectionSlot {
         self.peer
     }
 
+    /// The peer asks to be let in. What comes of it counts, and no longer how long it takes:
+    /// that may be our own database's doing.
+    pub fn asked(&mut self) {
+        self.asked = true;
+    }
+
     /// The peer has logged in: its place among the half-open ones is free.
     pub fn logged_in(&mut self) {
         if std::mem::take(&mut self.half_open) {
-            self.shared.counts().half_open -= 1;
+            let mut counts = self.shared.counts();
+            counts.half_open -= 1;
+            for (holders, whose) in counts.holders(self.peer) {
+                change(holders, whose, |held| held.half_open -= 1);
+            }
         }
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let mut counts = self.shared.counts();
-        counts.connections -= 1;
-        if self.half_open {
-            counts.half_open -= 1;
-            if self.since.elapsed() >= LINGERS && counts.lingered.len() < MAX_LINGERED {
+        if self.half_open && !self.asked && self.since.elapsed() >= LINGERS {
+            let mut counts = self.shared.counts();
+            if counts.lingered.len() < MAX_LINGERED {
                 counts.lingered.push(self.peer);
             }
         }
-        let network = network_of(self.peer);
-        if let Some(from_network) = counts.by_network.get_mut(&network) {
-            *from_network -= 1;
-            if *from_network == 0 {
-                counts.by_network.remove(&network);
-            }
-        }
-        if let Some(from_address) = counts.by_address.get_mut(&self.peer) {
-            *from_address -= 1;
-            if *from_address == 0 {
-                counts.by_address.remove(&self.peer);
-            }
+        self.logged_in();
+        let mut counts = self.shared.counts();
+        counts.connections -= 1;
+        for (holders, whose) in counts.holders(self.peer) {
+            change(holders, whose, |held| held.all -= 1);
         }
     }
 }
@@ -410,7 +487,7 @@ mod tests {
             max_connections_per_address: 2,
             max_connections_per_network: 3,
             connection_rate: 100,
-            max_half_open: 3,
+            max_half_open: 8,
             bans: BanRules {
                 score: 1,
                 span: Duration::from_secs(1),
@@ -458,19 +535,13 @@ mod tests {
     #[test]
     fn every_limit_holds_just_below_and_just_above() {
         let gate = admission(&[], &[], &["any"]);
-        let mut first = gate.admit(ip("10.0.0.1"), NOW).unwrap();
+        let first = gate.admit(ip("10.0.0.1"), NOW).unwrap();
         let second = gate.admit(ip("10.0.0.1"), NOW).unwrap();
         assert_eq!(
             gate.admit(ip("10.0.0.1"), NOW).unwrap_err(),
             AdmitRefused::FullForAddress
         );
         let third = gate.admit(ip("10.0.2.2"), NOW).unwrap();
-        assert_eq!(
-            gate.admit(ip("10.0.3.3"), NOW).unwrap_err(),
-            AdmitRefused::FullHalfOpen
-        );
-        first.logged_in();
-        first.logged_in();
         let fourth = gate.admit(ip("10.0.3.3"), NOW).unwrap();
         assert_eq!(
             gate.admit(ip("10.0.4.4"), NOW).unwrap_err(),
@@ -478,6 +549,67 @@ mod tests {
         );
         drop((first, second, third, fourth));
         assert_eq!(gate.occupancy(NOW), Occupancy::default());
+    }
+
+    fn wide() -> Admission {
+        let mut options = admission(&[], &[], &["any"]).shared.options.clone();
+        options.max_connections = 100;
+        options.max_connections_per_address = 100;
+        options.max_connections_per_network = 100;
+        let admission = Admission::new(options);
+        admission.set_networks(networks(&["any"]));
+        admission
+    }
+
+    fn admit_all<const N: usize>(gate: &Admission, peers: [&str; N]) -> Vec<ConnectionSlot> {
+        peers.map(|peer| gate.admit(ip(peer), NOW).unwrap()).into()
+    }
+
+    // G04: of eight places before the login an address has two, a network four, and strangers
+    // six in all; IPv6 addresses of a /64 are one.
+    #[test]
+    fn g04_strangers_have_their_shares_of_the_places_before_the_login() {
+        const FULL: AdmitRefused = AdmitRefused::FullHalfOpen;
+        let gate = wide();
+        let refused = |peer: &str| gate.admit(ip(peer), NOW).unwrap_err();
+        let mut held = admit_all(&gate, ["10.0.0.1", "10.0.0.1"]);
+        assert_eq!(refused("10.0.0.1"), FULL);
+        held.extend(admit_all(&gate, ["10.0.0.2", "10.0.0.3"]));
+        assert_eq!(refused("10.0.0.4"), FULL);
+        held.extend(admit_all(&gate, ["2001:db8::1", "2001:db8::2"]));
+        assert_eq!(refused("2001:db8::3"), FULL, "of the address");
+        assert_eq!(refused("10.0.5.5"), FULL, "of all strangers");
+        // Who has logged in before finds a place, and takes none from strangers by staying.
+        gate.know(ip("10.0.0.4"), NOW);
+        let known = admit_all(&gate, ["10.0.0.4", "10.0.0.4"]);
+        assert_eq!(refused("10.0.0.4"), FULL, "of all");
+        drop(known);
+        held.pop().unwrap().logged_in();
+        let mut first = held.swap_remove(0);
+        first.logged_in();
+        first.logged_in();
+        assert!(gate.admit(ip("10.0.0.1"), NOW).is_ok());
+        assert!(gate.admit(ip("2001:db8::3"), NOW).is_ok());
+        drop((first, held));
+        assert_eq!(gate.occupancy(NOW), Occupancy::default());
+        assert!(gate.shared.counts().by_network.is_empty());
+        assert!(gate.shared.counts().by_party.is_empty());
+    }
+
+    #[test]
+    fn who_was_let_in_before_its_ban_is_known_to_be_banned() {
+        let gate = admission(&[], &[], &["any"]);
+        let _slot = gate.admit(ip("10.0.0.1"), NOW).unwrap();
+        assert!(!gate.is_banned(ip("10.0.0.1"), NOW));
+        gate.add_ban(Ban {
+            network: "10.0.0.1".parse().unwrap(),
+            owner: None,
+            reason: "test".to_owned(),
+            since: NOW,
+            until: None,
+        });
+        assert!(gate.is_banned(ip("10.0.0.1"), NOW));
+        assert!(!gate.is_banned(ip("10.0.0.2"), NOW));
     }
 
     #[test]
@@ -522,8 +654,8 @@ mod tests {
     async fn paces_of_no_more_addresses_are_kept_than_there_is_room_for() {
         let mut paces = Paces::default();
         for number in 0..u32::try_from(MAX_PACES).unwrap() + 10 {
-            assert!(paces.take(IpAddr::from(number.to_be_bytes()), 10));
-            assert!(paces.by_address.len() <= MAX_PACES);
+            assert!(paces.take(party(IpAddr::from(number.to_be_bytes())), 10));
+            assert!(paces.by_party.len() <= MAX_PACES);
         }
     }
 
@@ -535,9 +667,12 @@ mod tests {
         let slow = gate.admit(ip("10.0.0.2"), NOW).unwrap();
         let mut partner = gate.admit(ip("10.0.1.3"), NOW).unwrap();
         partner.logged_in();
+        // Its login waited for our database.
+        let mut waiting = gate.admit(ip("10.0.2.4"), NOW).unwrap();
+        waiting.asked();
         drop(quick);
         crate::timer::sleep(LINGERS).await;
-        drop((slow, partner));
+        drop((slow, partner, waiting));
         assert_eq!(gate.take_lingered(), [ip("10.0.0.2")]);
         assert!(gate.take_lingered().is_empty());
     }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::IpNet;
 use layover_retention::Timestamp;
 use serde::Serialize;
 
@@ -97,24 +97,36 @@ impl Ban {
     }
 }
 
+/// RFC 6052 s.2.1: behind these 96 bits stands an IPv4 address that came through a translator,
+/// which all of its clients share.
+const TRANSLATED_V4: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+
 /// What of an address is counted together.
 pub(crate) fn party(peer: IpAddr) -> Network {
-    match peer {
-        IpAddr::V4(_) => Network::Block(IpNet::from(peer)),
-        IpAddr::V6(v6) => Ipv6Net::new(v6, PREFIX_OF_ONE_V6)
-            .map_or(Network::Block(IpNet::from(peer)), |net| {
-                Network::Block(IpNet::V6(net.trunc()))
-            }),
-    }
+    block_of(peer, 32, PREFIX_OF_ONE_V6)
 }
 
-/// What a refused login weighs, in thousandths of a point. The names of accounts are what a
-/// stranger guesses first; a client without TLS is a partner's setting as often as a
-/// stranger's.
+/// The block around `peer` with a prefix of so many bits.
+pub(super) fn block_of(peer: IpAddr, v4_bits: u8, v6_bits: u8) -> Network {
+    let bits = match peer {
+        IpAddr::V4(_) => v4_bits,
+        IpAddr::V6(v6) if v6.segments().starts_with(&TRANSLATED_V4) => {
+            v4_bits.saturating_add(128 - 32)
+        }
+        IpAddr::V6(_) => v6_bits,
+    };
+    let block = IpNet::new(peer, bits).unwrap_or_else(|_| IpNet::from(peer));
+    Network::Block(block.trunc())
+}
+
+/// What a refused login weighs, in thousandths of a point: the same whatever the reason, or the
+/// moment of the ban would tell which accounts there are (G03). A client without TLS, which is
+/// refused whoever it names, is a partner's setting as often as a stranger's.
 pub(super) const fn weight(reason: &Reason) -> i64 {
     match reason {
-        Reason::UnknownAccount => 2 * POINT,
         Reason::WithoutTls => POINT / 2,
+        // It has what it deserves, and no ban is to follow another.
+        Reason::Banned => 0,
         _ => POINT,
     }
 }
@@ -163,6 +175,11 @@ impl BanBoard {
         }
     }
 
+    /// Whether somebody has logged in from there.
+    pub(super) fn knows(&self, peer: IpAddr) -> bool {
+        self.known.contains_key(&peer)
+    }
+
     pub(super) fn set_blind(&mut self) {
         self.is_blind = true;
     }
@@ -197,7 +214,7 @@ impl BanBoard {
         if by_party || by_address() || by_network() {
             return Err(Shut::Banned);
         }
-        match self.is_blind && !self.known.contains_key(&peer) {
+        match self.is_blind && !self.knows(peer) {
             true => Err(Shut::Unknown),
             false => Ok(()),
         }
@@ -257,6 +274,8 @@ mod tests {
     fn an_address_counts_for_itself_and_one_of_ipv6_for_its_network() {
         assert_eq!(party(ip("198.51.100.7")), network("198.51.100.7"));
         assert_eq!(party(ip("2001:db8:1:2:3::4")), network("2001:db8:1:2::/64"));
+        let translated = "64:ff9b::198.51.100.7";
+        assert_eq!(party(ip(translated)), network(translated));
     }
 
     #[test]

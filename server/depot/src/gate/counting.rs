@@ -56,7 +56,7 @@ impl Gate {
     ) -> Result<(), StoreError> {
         let store = &self.holdings.store;
         let rules = self.admission.rules();
-        if rules.spares(peer) {
+        if weight_milli == 0 || rules.spares(peer) {
             return match entry {
                 Some(entry) => store.append(entry).await,
                 None => Ok(()),

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::bans::{NO_LOGIN, POINT, weight};
-use super::{Gate, LoginError, Reason, RefusedOffers};
+use super::{Gate, LoginError, Reason, RefusedOffers, logged};
 use crate::figures::Ending;
 use crate::journal::{JournalKind, NewEntry, Outcome};
 use crate::network::normalise_ip;
@@ -25,6 +25,7 @@ impl Gate {
         let Some(user) = offers.user else {
             return Ok(());
         };
+        let weight_milli = offers.reason.as_ref().map_or(POINT, weight);
         let reason = offers.reason.map(|reason| reason.to_string());
         let mut entry = self
             .refused(peer, protocol, "publickey")
@@ -33,7 +34,8 @@ impl Gate {
         if let Some(reason) = &reason {
             entry = entry.with("reason", reason.as_str());
         }
-        self.note_of(entry, &user, reason.as_deref(), POINT).await
+        self.note_of(entry, &user, reason.as_deref(), weight_milli)
+            .await
     }
 
     /// Tells the journal of a name that came over FTP without TLS, which is refused
@@ -82,6 +84,19 @@ impl Gate {
         self.append(&entry, NO_LOGIN).await
     }
 
+    /// Counts a peer that spoke something else than the protocol, or broke it, and says
+    /// nothing: there may be very many.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn note_abuse(&self, peer: IpAddr) -> Result<(), LoginError> {
+        if self.holdings.room.refuses() {
+            return Ok(());
+        }
+        let counted = self.count(normalise_ip(peer), NO_LOGIN, None).await;
+        counted.map_err(|source| LoginError::Unavailable { source })
+    }
+
     fn refused(&self, peer: IpAddr, protocol: Protocol, method: &'static str) -> NewEntry {
         let now = self.holdings.now();
         let counters = &self.holdings.counters;
@@ -108,7 +123,7 @@ impl Gate {
             entry = entry.entity(&row.account.entity);
         }
         tracing::info!(
-            account.name = %user.escape_debug(),
+            account.name = %logged(user),
             peer.addr = entry.peer.map(tracing::field::display),
             outcome = "refused",
             reason,

@@ -106,12 +106,15 @@ impl ControlConnection {
             client_version: self.client.clone(),
             detail: self.agreed(),
         };
+        // From here on its outcome counts, and no longer its time.
+        self.slot.asked();
         self.shared.depot.gate().login(attempt).await
     }
 
     /// Somebody is in: the greeting, with this code.
     async fn enter(&mut self, session: Session, code: u16) -> Reply {
         self.slot.logged_in();
+        self.wire.logged_in();
         self.first = None;
         let owner = Owner {
             account: session.account().id,
