@@ -35,19 +35,43 @@ mod stats;
 mod status;
 mod view;
 
+use layover_config::Loaded;
+
 use crate::cli::integration::IntegrationCommand;
 use crate::cli::retention::RetentionCommand;
 use crate::cli::{AccountCommand, Cli, Command, DoctorCommand, EntityCommand};
-use crate::context::{Context, NewData};
+use crate::context::{Context, NewData, load};
 use crate::error::CliError;
 
-/// Does what the command line asks for.
-pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
+/// Reads the settings of a server and gives up what it does not need; `None` for every other
+/// command. There is one thread yet, and those that come inherit what it has.
+pub(crate) fn before_threads(cli: &Cli) -> Result<Option<Loaded>, CliError> {
+    let Command::Serve { demo } = cli.command else {
+        return Ok(None);
+    };
+    let config = cli.config.as_deref();
+    let loaded = match demo {
+        true => demo::settings(config)?,
+        false => load(config)?,
+    };
+    layover_server::harden_process();
+    layover_server::confine(&loaded.settings)?;
+    Ok(Some(loaded))
+}
+
+/// Does what the command line asks for, a server with the settings of [`before_threads`].
+pub(crate) async fn execute(cli: Cli, serving: Option<Loaded>) -> Result<(), CliError> {
     let Cli {
         config,
         json,
         command,
     } = cli;
+    if let Some(loaded) = serving {
+        return match command {
+            Command::Serve { demo: true } => demo::run(config.as_deref(), loaded).await,
+            _ => serve::run(loaded.settings).await,
+        };
+    }
     let command = match command {
         // Offline: neither settings nor data are looked at.
         Command::Retention(RetentionCommand::Verify { file, public_key }) => {
@@ -55,8 +79,6 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), CliError> {
         }
         Command::Completions { shell } => return manual::completions(shell),
         Command::Man { out } => return manual::pages(&out, json),
-        Command::Serve { demo: false } => return serve::run(config.as_deref()).await,
-        Command::Serve { demo: true } => return demo::run(config.as_deref()).await,
         Command::Check => return check::run(config.as_deref(), json).await,
         other => other,
     };

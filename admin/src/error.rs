@@ -19,7 +19,7 @@ use layover_depot::{
 use layover_retention::{Flaw, Timestamp};
 use layover_server::{
     BindError, HostKeyError, LogStartError, OptionsError, OutboundError, PublicAddressError,
-    StartError, TlsCertificateError,
+    SandboxError, StartError, TlsCertificateError,
 };
 
 use crate::manifest::Mistake;
@@ -113,6 +113,8 @@ pub(crate) enum CliError {
     },
     #[error("the server did not start")]
     Start(#[from] StartError),
+    #[error("the server did not start")]
+    Sandbox(#[from] SandboxError),
     #[error("the demo did not start")]
     DemoPort(#[source] BindError),
     #[error(transparent)]
@@ -416,6 +418,10 @@ impl CliError {
             Self::Open(error) | Self::Start(StartError::Open(error)) => step_of_open(error),
             Self::Database(_) | Self::Registry(RegistryError::Store(_)) => {
                 "look into the database's own log and `layover check`, then repeat the command"
+            }
+            Self::Sandbox(_) => {
+                "correct it, or set [server] sandbox (LAYOVER__SERVER__SANDBOX) to \"auto\", which \
+                 takes what there is; `layover check` says how that stands"
             }
             Self::Shelf(_) | Self::Start(_) | Self::Log(_) => {
                 "`layover check` says what is not as it must be"

@@ -51,6 +51,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return explain(error, &arguments),
     };
     layover_server::take_up_privileged_ports();
+    // What goes for the process comes before its threads, which get it from this one.
+    let serving = match command::before_threads(&cli) {
+        Ok(serving) => serving,
+        Err(error) => return report(&error),
+    };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.max(MIN_THREADS))
@@ -60,7 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(source) => return report(&CliError::Runtime { source }),
     };
-    match runtime.block_on(command::execute(cli)) {
+    match runtime.block_on(command::execute(cli, serving)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
     }

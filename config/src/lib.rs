@@ -25,7 +25,7 @@ pub use settings::{
     Console, Database, Ftps, Gate, Journal, Log, Outbound, Retention, Server, Settings, Sftp,
     Storage,
 };
-pub use types::choice::{Algorithms, Checksum, Fsync, LogFormat, MinTls, SessionReuse};
+pub use types::choice::{Algorithms, Checksum, Fsync, LogFormat, MinTls, Sandbox, SessionReuse};
 pub use types::count::{Count, MAX_COUNT};
 pub use types::database_url::DatabaseUrl;
 pub use types::host::{Host, NotAHost};

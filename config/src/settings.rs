@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::schema::section;
-use crate::types::choice::{Algorithms, Checksum, Fsync, LogFormat, MinTls, SessionReuse};
+use crate::types::choice::{Algorithms, Checksum, Fsync, LogFormat, MinTls, Sandbox, SessionReuse};
 use crate::types::count::Count;
 use crate::types::database_url::DatabaseUrl;
 use crate::types::host::Host;
@@ -46,6 +46,10 @@ section! {
         public_name: Host = Host::Name("localhost".to_owned()),
         /// Shown to operators, so that nobody mistakes a test system for the real one.
         environment: Label = Label::new_static("production"),
+        /// Whether the kernel (Landlock) keeps the server from writing outside of its folders
+        /// and from executing anything: "auto": as far as it can; "require": in full, or it
+        /// does not start; "off".
+        sandbox: Sandbox = Sandbox::Auto,
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use layover_retention::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::{SandboxReport, sandbox_report};
 use crate::tls_certificate::TlsCertificateState;
 
 /// The file's name below `data_dir`.
@@ -46,6 +47,9 @@ pub struct Addresses {
     /// The TLS certificate in use; `None` where FTPS is switched off.
     #[serde(default)]
     pub tls_certificate: Option<TlsCertificateState>,
+    /// What the kernel keeps it from.
+    #[serde(default)]
+    pub sandbox: Option<SandboxReport>,
     /// Whether it only lets running transfers finish.
     #[serde(default)]
     pub stopping: bool,
@@ -80,6 +84,7 @@ impl Addresses {
             ftps_implicit: listening.ftps_implicit,
             console: listening.console,
             tls_certificate,
+            sandbox: sandbox_report().cloned(),
             stopping: false,
         }
     }
@@ -123,12 +128,14 @@ impl Addresses {
     }
 
     /// Whether the process that wrote the file is alive. Its number alone does not
-    /// tell: in a container every server is process 1.
+    /// tell, in a container every server is process 1, but where /proc says no more.
     #[must_use]
     pub fn process_is_alive(&self) -> bool {
-        if self.process_began.is_some() {
-            return process_began(self.pid) == self.process_began;
+        let began = process_began(self.pid);
+        if self.process_began.is_some() && began.is_some() {
+            return began == self.process_began;
         }
+        // A server hides from other processes where /proc does (`hidepid`).
         let Ok(pid) = i32::try_from(self.pid) else {
             return false;
         };

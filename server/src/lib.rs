@@ -14,6 +14,7 @@ mod endings;
 mod events;
 mod expectations;
 mod flows;
+mod hardening;
 mod host_key;
 mod host_key_set;
 mod host_key_watch;
@@ -26,6 +27,7 @@ mod outbound;
 mod pace;
 mod privileged_ports;
 mod public_address;
+mod sandbox;
 mod service_manager;
 mod signals;
 mod tls_certificate;
@@ -38,6 +40,7 @@ pub use address_file::{ADDRESS_FILE_NAME, Addresses};
 pub use appliance::{Appliance, SOFT_STOP_LIMIT, StartError};
 pub use clock::{ClockEvent, SystemClock, TimeSource};
 pub use clock_watch::resume_clock;
+pub use hardening::{harden_process, warn_of_root};
 pub use host_key::{HostKey, HostKeyError};
 pub use host_key_set::{HostKeyChange, HostKeyEntry, HostKeyKind, HostKeySet, HostKeyState};
 pub use jobs::JobStatus;
@@ -50,6 +53,9 @@ pub use options::{
 pub use outbound::{OutboundError, surroundings};
 pub use privileged_ports::take_up_privileged_ports;
 pub use public_address::{PublicAddressError, PublicAddresses};
+pub use sandbox::{
+    SandboxError, SandboxReport, SandboxState, confine, look_at_sandbox, sandbox_report,
+};
 pub use service_manager::{ServiceState, tell_service_manager};
 pub use signals::{Request, Signals};
 pub use tls_certificate::{

@@ -25,6 +25,7 @@ mod ftps;
 mod ftps_clients;
 mod ftps_sequences;
 mod full_disk;
+mod hardening;
 mod holds;
 mod host_keys;
 mod incidents;

@@ -2,6 +2,7 @@
 //! and clocks may stand. Each rule is also shown a text that breaks it, so that it can fail.
 
 mod arrows;
+mod incidents;
 mod project;
 mod rules;
 mod rust_version;

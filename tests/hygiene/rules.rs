@@ -120,6 +120,9 @@ const RULES: &[Rule] = &[
             "server/src/tls_request.rs",
             "server/src/address_file.rs",
             "server/src/user_ca.rs",
+            // The folders that the process is kept in, and the mask for what it makes.
+            "server/src/sandbox.rs",
+            "server/src/hardening.rs",
             // Which start of the machine this is.
             "server/src/clock.rs",
             // What the operator names or asks about: settings, secrets, key files, the machine.

@@ -1,8 +1,10 @@
 //! The real executable under test, with a data directory, homes and a database of its own.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -34,6 +36,8 @@ pub struct Setup {
     data_dir: Option<PathBuf>,
     database: Option<Database>,
     sections: BTreeMap<String, BTreeMap<String, String>>,
+    user: Option<u32>,
+    environment: BTreeMap<String, OsString>,
 }
 
 impl Setup {
@@ -45,6 +49,8 @@ impl Setup {
             data_dir: None,
             database: None,
             sections: BTreeMap::new(),
+            user: None,
+            environment: BTreeMap::new(),
         };
         setup
             .set("sftp", "listen", "\"127.0.0.1\"")
@@ -82,6 +88,20 @@ impl Setup {
     #[must_use]
     pub fn data_dir(mut self, data_dir: &Path) -> Self {
         self.data_dir = Some(data_dir.to_owned());
+        self
+    }
+
+    /// Has the executable run as another user (and group) than the tests, which are root's.
+    #[must_use]
+    pub fn user(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// Sets a variable of the executable's environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.insert(name.to_owned(), value.into());
         self
     }
 
@@ -124,8 +144,13 @@ impl Setup {
         }
         let config = dir.path().join("layover.toml");
         fs::write(&config, text).expect("write layover.toml");
+        if let Some(user) = setup.user {
+            give_to(user, dir.path());
+        }
         Layover {
             engine: setup.engine,
+            user: setup.user,
+            environment: setup.environment,
             config,
             data_dir,
             homes,
@@ -141,6 +166,8 @@ impl Setup {
 #[derive(Debug)]
 pub struct Layover {
     engine: Engine,
+    user: Option<u32>,
+    environment: BTreeMap<String, OsString>,
     config: PathBuf,
     data_dir: PathBuf,
     homes: PathBuf,
@@ -438,9 +465,13 @@ impl Layover {
         }
         command
             .env("NO_COLOR", "1")
+            .envs(&self.environment)
             .arg("--config")
             .arg(&self.config)
             .current_dir(self.dir.path());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command
     }
 
@@ -464,6 +495,18 @@ impl Drop for Layover {
                 self.log_path().display(),
                 self.log()
             );
+        }
+    }
+}
+
+/// Makes a folder and all that lies in it another user's.
+fn give_to(user: u32, folder: &Path) {
+    std::os::unix::fs::chown(folder, Some(user), Some(user)).expect("change the owner");
+    for entry in fs::read_dir(folder).expect("list") {
+        let path = entry.expect("entry").path();
+        match path.is_dir() {
+            true => give_to(user, &path),
+            false => std::os::unix::fs::chown(&path, Some(user), Some(user)).expect("and here"),
         }
     }
 }

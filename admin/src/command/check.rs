@@ -6,7 +6,10 @@ mod host;
 mod kept;
 mod machine;
 mod passive;
+mod process;
 mod tls;
+
+pub(super) use machine::is_in_container;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -113,6 +116,8 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
     findings.extend(host::public_address(settings).await);
     findings.extend(tls::certificate(settings, clock.now()));
     findings.push(host::descriptors(settings.gate.max_connections.get()));
+    findings.push(process::user());
+    findings.push(process::sandbox(settings));
     findings.push(machine::entropy());
     findings.push(machine::clock().await);
     findings.extend(machine::disks(settings));

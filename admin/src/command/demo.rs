@@ -29,10 +29,15 @@ const RETENTION_VARIABLES: &str = "LAYOVER__RETENTION__";
 /// Name of the demo's entity and of its account.
 const DEMO_NAME: &str = "demo";
 
-pub(super) async fn run(config: Option<&Path>) -> Result<(), CliError> {
+/// The settings of the demo here.
+pub(super) fn settings(config: Option<&Path>) -> Result<Loaded, CliError> {
     let data_dir = std::path::absolute(demo_data_dir())
         .map_err(|source| CliError::WorkingDirectory { source })?;
-    let loaded = load_demo(config, &data_dir)?;
+    Ok(load_demo(config, &data_dir)?)
+}
+
+pub(super) async fn run(config: Option<&Path>, loaded: Loaded) -> Result<(), CliError> {
+    let data_dir = loaded.settings.data_dir.clone();
     let mut signals = take_over_signals()?;
     let clock = Arc::new(SystemClock::new());
     let tool = tool_line(config, &loaded)?;

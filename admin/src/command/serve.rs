@@ -1,6 +1,5 @@
 //! `layover serve`: the server in the foreground.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use layover_config::Settings;
@@ -9,12 +8,11 @@ use layover_server::{
 };
 
 use super::account::ADD_THE_FIRST;
-use crate::context::load;
+use super::check::is_in_container;
 use crate::error::CliError;
 use crate::output::Output;
 
-pub(super) async fn run(config: Option<&Path>) -> Result<(), CliError> {
-    let settings = load(config)?.settings;
+pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
     let mut signals = take_over_signals()?;
     let clock = Arc::new(SystemClock::new());
     let appliance = start(settings, &clock).await?;
@@ -37,6 +35,12 @@ pub(super) async fn start(
     clock: &Arc<SystemClock>,
 ) -> Result<Appliance, CliError> {
     layover_server::start_logging(&settings.log)?;
+    if let Some(report) = layover_server::sandbox_report() {
+        report.tell();
+    }
+    if !is_in_container() {
+        layover_server::warn_of_root();
+    }
     Ok(Appliance::start_watched(settings, Arc::clone(clock)).await?)
 }
 

@@ -73,6 +73,13 @@ pub(super) async fn run(context: &mut Context, health: bool) -> Result<(), CliEr
             fields.add("version", server.version.as_str());
             fields.add("node", server.node.as_str());
             fields.add("since", server.started_at.as_str());
+            if let Some(sandbox) = &server.sandbox {
+                let tone = match sandbox.is_in_force() {
+                    true => Tone::Good,
+                    false => Tone::Notice,
+                };
+                fields.add("sandbox", Cell::toned(sandbox.detail.as_str(), tone));
+            }
             for (name, at) in [
                 ("SFTP", server.sftp),
                 ("FTPS", server.ftps),

@@ -88,6 +88,18 @@ choice! {
 }
 
 choice! {
+    /// Whether the kernel keeps the server from writing outside of its folders.
+    Sandbox {
+        /// As far as it can.
+        Auto = "auto",
+        /// Not at all.
+        Off = "off",
+        /// In full, or the server does not start.
+        Require = "require",
+    }
+}
+
+choice! {
     /// How log lines look.
     LogFormat {
         /// One readable line for each event.

@@ -394,6 +394,12 @@ impl Depot {
         Ok(())
     }
 
+    /// The file of the database that a URL names; `None` where it is no SQLite.
+    #[must_use]
+    pub fn sqlite_file(database_url: &str) -> Option<std::path::PathBuf> {
+        Store::file(database_url)
+    }
+
     /// Whether a server runs on this data directory just now.
     #[must_use]
     pub fn is_serving(data_dir: &std::path::Path) -> bool {

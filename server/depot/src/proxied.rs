@@ -6,81 +6,17 @@
 //! the balancer say where he comes from. From everybody else none is read: what looks
 //! like one is what a peer said first, and no protocol of ours begins so (F17).
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+mod header;
+
+use std::net::IpAddr;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+pub use self::header::{MAX_HEADER_BYTES, Proxied, ProxyHeaderFault};
+
+use self::header::{HEADER_LIMIT, missing_bytes, parse};
 use crate::Network;
 use crate::timer;
-
-/// A balancer sends the header with the first segment; the document asks for three
-/// seconds at least, for one that was lost (s. 2).
-const HEADER_LIMIT: Duration = Duration::from_secs(10);
-
-/// Addresses need 52 bytes; the rest is for what balancers add to them (names of
-/// endpoints, what TLS they ended). We read none of that.
-pub const MAX_HEADER_BYTES: usize = 4096;
-
-/// The longest line of version 1, with its end (s. 2.1).
-const MAX_LINE_BYTES: usize = 107;
-
-/// Bytes of version 2 before what its length counts.
-const FIXED_BYTES: usize = 16;
-
-/// As long as version 2's signature; version 1 has no shorter line.
-const SIGNATURE_BYTES: usize = 12;
-
-/// The two ends of the connection that the balancer accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Proxied {
-    /// The client.
-    pub source: SocketAddr,
-    /// Where the client found the balancer.
-    pub destination: SocketAddr,
-}
-
-/// Why a balancer's connection is closed.
-#[derive(Debug, thiserror::Error)]
-pub enum ProxyHeaderFault {
-    /// It said nothing, or only half.
-    #[error("no PROXY header came within {} s", HEADER_LIMIT.as_secs())]
-    TimedOut,
-    /// It ended before the header did.
-    #[error("the connection ended within its PROXY header")]
-    Cut {
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// It began with something else.
-    #[error(
-        "no PROXY header: the address is in proxy_protocol_from, and what came first was {first}; \
-         is the protocol switched on at the balancer (send-proxy)?"
-    )]
-    Missing {
-        /// The first bytes, escaped.
-        first: String,
-    },
-    /// It is longer than any that we read.
-    #[error("the PROXY header is longer than {most} bytes")]
-    TooLong {
-        /// The limit.
-        most: usize,
-    },
-    /// It is none.
-    #[error("the PROXY header cannot be read: {why}")]
-    Malformed {
-        /// Why.
-        why: String,
-    },
-    /// It speaks of no TCP connection.
-    #[error("the PROXY header is about {of_what}, not about a TCP connection")]
-    NoTcp {
-        /// About what.
-        of_what: &'static str,
-    },
-}
 
 /// Which peers are balancers.
 #[derive(Clone, Debug, Default)]
@@ -112,122 +48,36 @@ impl Balancers {
 pub async fn read_proxy_header(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<Option<Proxied>, ProxyHeaderFault> {
-    let header = timer::timeout(HEADER_LIMIT, header(stream));
+    let header = timer::timeout(HEADER_LIMIT, whole_header(stream));
     let header = header
         .await
         .map_err(|timer::Elapsed| ProxyHeaderFault::TimedOut)??;
-    if header.starts_with(ppp::v2::PROTOCOL_PREFIX) {
-        version_2(&header)
-    } else {
-        version_1(&header)
-    }
+    parse(&header)
 }
 
 /// The bytes of one header.
-async fn header(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, ProxyHeaderFault> {
-    let mut header = vec![0; SIGNATURE_BYTES];
-    fill(stream, &mut header, 0).await?;
-    if header == ppp::v2::PROTOCOL_PREFIX {
-        header.resize(FIXED_BYTES, 0);
-        fill(stream, &mut header, SIGNATURE_BYTES).await?;
-        let length = match header.as_slice() {
-            [.., high, low] => usize::from(u16::from_be_bytes([*high, *low])),
-            _ => 0,
-        };
-        let whole = FIXED_BYTES.saturating_add(length);
-        if whole > MAX_HEADER_BYTES {
-            return Err(ProxyHeaderFault::TooLong {
-                most: MAX_HEADER_BYTES,
-            });
+async fn whole_header(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, ProxyHeaderFault> {
+    let mut header = Vec::new();
+    loop {
+        let missing = missing_bytes(&header)?;
+        if missing == 0 {
+            return Ok(header);
         }
-        header.resize(whole, 0);
-        fill(stream, &mut header, FIXED_BYTES).await?;
-        return Ok(header);
-    }
-    let prefix = format!("{} ", ppp::v1::PROTOCOL_PREFIX);
-    if !header.starts_with(prefix.as_bytes()) {
-        return Err(ProxyHeaderFault::Missing {
-            first: header.escape_ascii().to_string(),
-        });
-    }
-    // A byte at a time: what follows the line is the client's.
-    while !header.ends_with(b"\n") {
-        if header.len() >= MAX_LINE_BYTES {
-            return Err(ProxyHeaderFault::TooLong {
-                most: MAX_LINE_BYTES,
-            });
-        }
-        let byte = stream.read_u8().await;
-        header.push(byte.map_err(|source| ProxyHeaderFault::Cut { source })?);
-    }
-    Ok(header)
-}
-
-async fn fill(
-    stream: &mut (impl AsyncRead + Unpin),
-    header: &mut [u8],
-    from: usize,
-) -> Result<(), ProxyHeaderFault> {
-    let rest = header.get_mut(from..).unwrap_or_default();
-    let filled = stream.read_exact(rest).await;
-    filled
-        .map(|_| ())
-        .map_err(|source| ProxyHeaderFault::Cut { source })
-}
-
-fn version_1(header: &[u8]) -> Result<Option<Proxied>, ProxyHeaderFault> {
-    use ppp::v1::Addresses;
-    let header =
-        ppp::v1::Header::try_from(header).map_err(|error| ProxyHeaderFault::Malformed {
-            why: error.to_string(),
-        })?;
-    Ok(match header.addresses {
-        Addresses::Unknown => None,
-        Addresses::Tcp4(ends) => Some(Proxied {
-            source: SocketAddr::from((ends.source_address, ends.source_port)),
-            destination: SocketAddr::from((ends.destination_address, ends.destination_port)),
-        }),
-        Addresses::Tcp6(ends) => Some(Proxied {
-            source: SocketAddr::from((ends.source_address, ends.source_port)),
-            destination: SocketAddr::from((ends.destination_address, ends.destination_port)),
-        }),
-    })
-}
-
-fn version_2(header: &[u8]) -> Result<Option<Proxied>, ProxyHeaderFault> {
-    use ppp::v2::{Addresses, Command, Protocol};
-    let header =
-        ppp::v2::Header::try_from(header).map_err(|error| ProxyHeaderFault::Malformed {
-            why: error.to_string(),
-        })?;
-    if header.command == Command::Local {
-        return Ok(None);
-    }
-    if header.protocol == Protocol::Datagram {
-        return Err(ProxyHeaderFault::NoTcp {
-            of_what: "datagrams",
-        });
-    }
-    match header.addresses {
-        Addresses::Unspecified => Ok(None),
-        Addresses::IPv4(ends) => Ok(Some(Proxied {
-            source: SocketAddr::from((ends.source_address, ends.source_port)),
-            destination: SocketAddr::from((ends.destination_address, ends.destination_port)),
-        })),
-        Addresses::IPv6(ends) => Ok(Some(Proxied {
-            source: SocketAddr::from((ends.source_address, ends.source_port)),
-            destination: SocketAddr::from((ends.destination_address, ends.destination_port)),
-        })),
-        Addresses::Unix(_) => Err(ProxyHeaderFault::NoTcp {
-            of_what: "a Unix socket",
-        }),
+        let came = header.len();
+        header.resize(came.saturating_add(missing), 0);
+        let rest = header.get_mut(came..).unwrap_or_default();
+        let filled = stream.read_exact(rest).await;
+        filled.map_err(|source| ProxyHeaderFault::Cut { source })?;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use tokio::io::AsyncWriteExt as _;
 
+    use super::header::{FIXED_BYTES, MAX_LINE_BYTES};
     use super::*;
 
     /// What the client says after the header.

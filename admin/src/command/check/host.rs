@@ -440,6 +440,7 @@ mod tests {
             ftps_implicit: "127.0.0.1:2".parse().ok(),
             console: None,
             tls_certificate: None,
+            sandbox: None,
             stopping: false,
         };
         assert_eq!(states(Some(&ours)), [State::Ready; 4]);

@@ -137,7 +137,8 @@ async fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
     ran.status.success().then_some(text)
 }
 
-fn is_in_container() -> bool {
+/// Whether this process runs in a container.
+pub(crate) fn is_in_container() -> bool {
     let marked = CONTAINER_MARKS.iter().any(|mark| Path::new(mark).exists());
     marked || std::env::var_os("container").is_some()
 }

@@ -126,6 +126,7 @@ mod tests {
             ftps_implicit: None,
             console: None,
             tls_certificate: None,
+            sandbox: None,
             stopping: false,
         }
     }
