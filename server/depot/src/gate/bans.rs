@@ -115,6 +115,8 @@ pub(super) const fn weight(reason: &Reason) -> i64 {
     match reason {
         Reason::UnknownAccount => 2 * POINT,
         Reason::WithoutTls => POINT / 2,
+        // The proof was right.
+        Reason::TooManySessions(_) => 0,
         _ => POINT,
     }
 }

@@ -175,6 +175,8 @@ impl Download {
         let bytes = vfs.quick(move |_| file.read_at(offset, len)).await;
         let bytes = bytes.map_err(|error| VfsError::at(&self.path, error))?;
         self.moving.add(bytes.len() as u64);
+        let bandwidth = &self.session.inner.bandwidth;
+        bandwidth.take(Direction::Download, bytes.len() as u64);
         let end = offset.saturating_add(bytes.len() as u64);
         self.passed
             .lock()
