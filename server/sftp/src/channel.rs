@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use futures_util::future::OptionFuture;
 use layover_depot::{Direction, Session, timer};
 use layover_retention::Clock;
 use russh::server::Msg;
@@ -196,7 +197,9 @@ impl Dispatcher {
         purpose: &watch::Receiver<Purpose>,
     ) -> Result<Left, ChannelFault> {
         loop {
-            let ready = self.until_ready();
+            // Made, and boxed, only where something waits: idle channels are many.
+            let waits = !self.turns.is_empty();
+            let ready = OptionFuture::from(waits.then(|| self.until_ready().boxed()));
             tokio::select! {
                 message = from_client.wait(), if self.listens() => match message {
                     Some(ChannelMsg::Data { data }) => {
@@ -209,7 +212,7 @@ impl Dispatcher {
                     Some(ChannelMsg::Close) | None => return Ok(Left::Gone),
                     Some(_) => {}
                 },
-                () = ready, if !self.turns.is_empty() => self.resume_one().await?,
+                Some(()) = ready => self.resume_one().await?,
             }
         }
     }
