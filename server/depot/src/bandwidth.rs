@@ -24,15 +24,15 @@ const BURST: Duration = Duration::from_millis(125);
 /// Whoever waits looks again so often at least: for a limit that was changed meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// And so often at most.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(1);
+
 /// A limited transfer should move in so many pieces a second, none of them smaller than
 /// [`MIN_STRIDE_BYTES`].
 const STRIDES_PER_S: u64 = 8;
 
 /// See [`STRIDES_PER_S`].
 const MIN_STRIDE_BYTES: usize = 16 * 1024;
-
-/// And so often at most.
-const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(1);
 
 const NANOS_PER_S: i128 = 1_000_000_000;
 

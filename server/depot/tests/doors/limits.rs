@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use layover_depot::{
-    AccountChange, ByteRate, Depot, Direction, JournalKind, LimitsChange, LoginError, Outcome,
-    Proof, Secret, Session, SessionLimit, UploadMode,
+    AccountChange, ByteRate, Completion, Depot, Direction, JournalKind, LimitsChange, LoginError,
+    Outcome, Proof, Secret, Session, SessionLimit, UploadMode,
 };
 
 use crate::world::{PASSWORD, World, actor, at, attempt, keep, name, options, worlds};
@@ -129,6 +129,36 @@ async fn a_rate_counts_for_sessions_that_are_there() {
         for session in [session, again, stranger] {
             session.end("done").await;
         }
+        world.depot.close().await;
+    }
+}
+
+/// A checksum of a file, for one, reads all of it and sends nothing.
+#[tokio::test]
+async fn what_is_only_looked_at_takes_nothing_of_a_rate() {
+    for world in worlds().await {
+        let session = world.login("alice", PASSWORD).await.unwrap();
+        let mode = UploadMode::New { exclusive: false };
+        let permit = session.plan_upload(&at("/file"), mode).await.unwrap();
+        let upload = permit.begin().await.unwrap();
+        // A minute's worth, in one piece.
+        let content = Bytes::from(vec![0; 1 << 20]);
+        upload.write_at(0, content).await.unwrap();
+        upload.finish(Completion::Closed).await.unwrap();
+        let slow = LimitsChange {
+            download_rate: Some(ByteRate::new(16 * 1024).ok()),
+            ..LimitsChange::default()
+        };
+        limit(&world, slow).await;
+        let looked_at = session.open_to_read(&at("/file")).await.unwrap();
+        assert!(!looked_at.read_at(0, 1 << 20).await.unwrap().is_empty());
+        assert!(!session.is_held_back(Direction::Download));
+        looked_at.forget();
+        let sent = session.download(&at("/file")).await.unwrap();
+        sent.read_at(0, 1 << 20).await.unwrap();
+        assert!(session.is_held_back(Direction::Download));
+        sent.forget();
+        session.end("done").await;
         world.depot.close().await;
     }
 }
