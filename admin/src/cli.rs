@@ -30,8 +30,8 @@ use crate::cli::kit::KitArgs;
 use crate::cli::retention::{OperatorCommand, RetentionCommand};
 use crate::cli::server::{CompletionShell, ServerCertificateCommand};
 use crate::value::{
-    AccountOrPath, KeepOrDefault, KeepOrNone, Moment, NewUntil, ReuseOrDefault, SizeOrNone,
-    VirtualPathArg,
+    AccountOrPath, KeepOrDefault, KeepOrNone, Moment, NewUntil, RateOrNone, ReuseOrDefault,
+    SessionsOrNone, SizeOrNone, VirtualPathArg,
 };
 
 /// Hosted FTPS/SFTP server with enforced retention.
@@ -374,6 +374,17 @@ pub(crate) struct AccountTraits {
     /// Most bytes its home may hold, e.g. 10GiB, or `none`
     #[arg(long, value_name = "SIZE")]
     pub(crate) quota: Option<SizeOrNone>,
+    /// Most sessions it may have at a time, on all servers together, or `none`; who is
+    /// there stays
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) max_sessions: Option<SessionsOrNone>,
+    /// Most bytes a second that it may upload, all its sessions on one server together,
+    /// e.g. 10MiB, or `none`; counts for uploads that run, too
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub(crate) upload_rate: Option<RateOrNone>,
+    /// Most bytes a second that it may download, likewise
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub(crate) download_rate: Option<RateOrNone>,
     /// Must its FTPS data connections resume the TLS session of their control
     /// connection; `default` is [ftps] session_reuse
     #[arg(long, value_name = "auto|require|off|default")]

@@ -323,6 +323,8 @@ pub(crate) enum CliError {
     AuthorityUnknown { which: &'static str },
     #[error("`{}` is not empty", dir.display())]
     NotEmpty { dir: PathBuf },
+    #[error("the certificate in {} expired at {at}: nothing was installed", file.display())]
+    CertificateExpired { file: PathBuf, at: Timestamp },
     #[error("not everything is ready")]
     NotReady,
     #[error("the server is not healthy: {reason}")]
@@ -504,6 +506,9 @@ impl CliError {
             Self::NotAsExpected { .. } => {
                 "what it asks for: layover expect show NAME; what came of its days: layover expect \
                  history NAME"
+            }
+            Self::CertificateExpired { .. } => {
+                "ask the authority for one that is valid; --force installs it all the same"
             }
             Self::NotHealthy { .. } => "`layover check`, and the log of `layover serve`",
             Self::UntilIsPast { .. } => "give a date to come",

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use layover_depot::{
-    AccountName, NameError, PathError, PathTexts, SessionReuse, SessionReuseError, VirtualPath,
+    AccountName, ByteRate, ByteRateError, NameError, PathError, PathTexts, SessionLimit,
+    SessionLimitError, SessionReuse, SessionReuseError, VirtualPath,
 };
 use layover_retention::{Keep, Timestamp};
 
@@ -260,6 +261,52 @@ impl FromStr for SizeOrNone {
     }
 }
 
+/// Bytes a second, or no limit; `/s` may stand behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RateOrNone(pub(crate) Option<ByteRate>);
+
+/// Why a text is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RateError {
+    #[error("write a rate as bytes a second with a unit, such as 10MiB or 500kB, or `none`")]
+    NotARate,
+    #[error(transparent)]
+    OutOfBounds(#[from] ByteRateError),
+}
+
+impl FromStr for RateOrNone {
+    type Err = RateError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let bytes_per_s = match text.strip_suffix("/s").unwrap_or(text).parse::<ByteSize>() {
+            Ok(size) => size.0,
+            Err(ByteSizeError::Zero) => 0,
+            Err(ByteSizeError::TooLarge) => u64::MAX,
+            Err(ByteSizeError::NotASize) => return Err(RateError::NotARate),
+        };
+        Ok(Self(Some(ByteRate::new(bytes_per_s)?)))
+    }
+}
+
+/// A number of sessions, or no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionsOrNone(pub(crate) Option<SessionLimit>);
+
+impl FromStr for SessionsOrNone {
+    type Err = SessionLimitError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let sessions = text.parse().map_err(|_| SessionLimitError)?;
+        Ok(Self(Some(SessionLimit::new(sessions)?)))
+    }
+}
+
 /// The first word behind `file list`: an account, or with `--home` the path.
 /// No name of an account has a slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -436,6 +483,32 @@ mod tests {
         }
         for text in ["a:b", "alice:out/a", ":/a", "al ice:/a"] {
             assert!(text.parse::<FileSource>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_are_read_within_their_bounds_and_refused_with_what_to_do() {
+        let rate = |text: &str| text.parse::<RateOrNone>();
+        assert_eq!(rate("none"), Ok(RateOrNone(None)));
+        for text in ["16KiB", "16 KiB/s", "16384"] {
+            assert_eq!(rate(text), Ok(RateOrNone(ByteRate::new(16_384).ok())));
+        }
+        for (text, says) in [
+            ("0", "below 16KiB"),
+            ("16383", "below 16KiB"),
+            ("2TiB", "above 1TiB"),
+            ("99999999999TiB", "above 1TiB"),
+            ("-5", "bytes a second"),
+            ("fast", "bytes a second"),
+        ] {
+            let refused = rate(text).unwrap_err().to_string();
+            assert!(refused.contains(says), "{text}: {refused}");
+        }
+        let sessions = |text: &str| text.parse::<SessionsOrNone>();
+        assert_eq!(sessions("none"), Ok(SessionsOrNone(None)));
+        assert_eq!(sessions("3"), Ok(SessionsOrNone(SessionLimit::new(3).ok())));
+        for text in ["0", "-1", "100001", "many", ""] {
+            assert!(sessions(text).is_err(), "{text}");
         }
     }
 

@@ -6,12 +6,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use layover_depot::timer::Stopwatch;
 use layover_depot::{
-    AcceptTroubles, Acceptor, AdmitRefused, Balancers, ConnectionSlot, Depot, Proxied,
+    AcceptTroubles, Acceptor, AdmitRefused, Balancers, ConnectionSlot, Depot, FaultLog, Proxied,
     ProxyHeaderFault, normalise_ip, read_proxy_header,
 };
 use socket2::{SockRef, TcpKeepalive};
@@ -19,9 +18,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// Refused connections are summed up in the log no more often than this.
-const REFUSALS_EVERY: Duration = Duration::from_secs(60);
 
 /// Connections of balancers whose header is being waited for, at each port.
 const MAX_AWAITED_HEADERS: usize = 1024;
@@ -108,7 +104,7 @@ impl Listener {
     {
         let entrance = Arc::new(Entrance {
             door,
-            refusals: Mutex::new(Refusals::new()),
+            refusals: FaultLog::default(),
             serve,
         });
         let awaited = Arc::new(Semaphore::new(MAX_AWAITED_HEADERS));
@@ -155,7 +151,7 @@ pub(crate) struct Door {
 /// A door, and what is behind it.
 struct Entrance<F> {
     door: Door,
-    refusals: Mutex<Refusals>,
+    refusals: FaultLog,
     serve: F,
 }
 
@@ -168,6 +164,16 @@ enum Refusal {
     Header(#[from] ProxyHeaderFault),
     #[error("the load balancer has {MAX_AWAITED_HEADERS} connections without a PROXY header")]
     TooManyHeaders,
+}
+
+impl Refusal {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Admission(reason) => reason.as_str(),
+            Self::Header(_) => "header",
+            Self::TooManyHeaders => "too_many_headers",
+        }
+    }
 }
 
 impl<F: Fn(Admitted)> Entrance<F> {
@@ -191,9 +197,17 @@ impl<F: Fn(Admitted)> Entrance<F> {
         }
     }
 
+    /// A scan does not fill the log, and no reason hides another.
     fn refuse(&self, peer: SocketAddr, reason: &Refusal) {
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals.count(peer, reason);
+        tracing::debug!(peer.addr = %peer, outcome = "refused", "connection refused: {reason}");
+        if let Some(untold) = self.refusals.turn(reason.kind()) {
+            tracing::info!(
+                peer.addr = %peer,
+                outcome = "refused",
+                untold,
+                "connections are refused before the banner, the last from {peer}: {reason}"
+            );
+        }
     }
 }
 
@@ -209,42 +223,6 @@ pub(crate) struct Admitted {
     /// Its place within the limits; freed when dropped.
     pub(crate) slot: ConnectionSlot,
 }
-
-/// Counts refused connections, so that a scan does not fill the log.
-struct Refusals {
-    count: u64,
-    since: Option<Stopwatch>,
-}
-
-impl Refusals {
-    fn new() -> Self {
-        Self {
-            count: 0,
-            since: None,
-        }
-    }
-
-    fn count(&mut self, peer: SocketAddr, reason: &impl std::fmt::Display) {
-        tracing::debug!(peer.addr = %peer, outcome = "refused", "connection refused: {reason}");
-        self.count = self.count.saturating_add(1);
-        if self
-            .since
-            .is_none_or(|since| since.elapsed() >= REFUSALS_EVERY)
-        {
-            tracing::info!(
-                count = self.count,
-                peer.addr = %peer,
-                "{} connections refused before the banner; the last from {peer}: {reason}",
-                self.count
-            );
-            *self = Self {
-                count: 0,
-                since: Some(Stopwatch::start()),
-            };
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

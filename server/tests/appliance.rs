@@ -108,6 +108,7 @@ async fn add_account(appliance: &Appliance, name: &str) {
         publish_on_rename: false,
         collected_keep: None,
         session_reuse: None,
+        limits: layover_depot::AccountLimits::default(),
     };
     registry
         .add_account(&actor, &account)

@@ -20,6 +20,9 @@ pub(crate) enum ServerCertificateCommand {
     Install {
         /// The certificate and its chain (PEM)
         file: PathBuf,
+        /// Also one that has expired: clients that check certificates will refuse it
+        #[arg(long)]
+        force: bool,
     },
 }
 

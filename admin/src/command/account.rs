@@ -1,8 +1,9 @@
 //! `layover account`, except its keys, certificates, networks and permissions.
 
 use layover_depot::{
-    Account, AccountChange, AccountName, CertificateUse, Enabled, EntityName, NewAccount,
-    NewEntity, NewNetwork, Protocols, Registry, Rights, Secret,
+    Account, AccountChange, AccountLimits, AccountName, ByteRate, CertificateUse, Enabled,
+    EntityName, LimitsChange, NewAccount, NewEntity, NewNetwork, Protocols, Registry, Rights,
+    Secret,
 };
 use serde::Serialize;
 
@@ -10,7 +11,7 @@ use super::certificate::certificate_from_file;
 use super::key::keys_from_file;
 use super::permission::warn_of_read_only;
 use super::view::{AccountView, files_moved_text, yes_no};
-use crate::cli::{AccountAdd, AccountCommand, AccountSet};
+use crate::cli::{AccountAdd, AccountCommand, AccountSet, AccountTraits};
 use crate::context::Context;
 use crate::credentials::Credentials;
 use crate::error::CliError;
@@ -150,6 +151,7 @@ async fn add(
     if arguments.new_entity {
         ensure_entity(context, registry, &arguments.entity).await?;
     }
+    let limits = limits_wanted(&arguments.traits);
     let account = registry
         .add_account(
             &context.actor,
@@ -174,6 +176,11 @@ async fn add(
                 tolerant_completion: arguments.tolerant_completion,
                 publish_on_rename: arguments.publish_on_rename,
                 session_reuse: arguments.traits.session_reuse.and_then(|reuse| reuse.0),
+                limits: AccountLimits {
+                    max_sessions: limits.max_sessions.flatten(),
+                    upload_rate: limits.upload_rate.flatten(),
+                    download_rate: limits.download_rate.flatten(),
+                },
             },
         )
         .await?;
@@ -320,6 +327,13 @@ async fn list(
     Ok(())
 }
 
+fn rate_text(rate: Option<ByteRate>) -> String {
+    rate.map_or_else(
+        || "no limit".to_owned(),
+        |rate| format!("{}/s on each server", ByteSize(rate.bytes_per_s())),
+    )
+}
+
 fn state(view: &AccountView) -> Cell {
     if view.enabled {
         Cell::toned("enabled", Tone::Good)
@@ -358,6 +372,15 @@ async fn show(
             .map_or_else(|| "none".into(), |bytes| ByteSize(bytes).to_string()),
     );
     fields.add("used", ByteSize(view.used_bytes).to_string());
+    fields.add(
+        "most sessions",
+        view.max_sessions.map_or_else(
+            || "no limit".to_owned(),
+            |limit| format!("{limit} on all servers together"),
+        ),
+    );
+    fields.add("upload rate", rate_text(view.upload_bytes_per_s));
+    fields.add("download rate", rate_text(view.download_bytes_per_s));
     fields.add("read-only", yes_no(view.read_only));
     fields.add("tolerant completion", yes_no(view.tolerant_completion));
     fields.add("publish on rename", yes_no(view.publish_on_rename));
@@ -443,6 +466,7 @@ async fn set(
         && traits.collected_keep.is_none()
         && traits.quota.is_none()
         && traits.session_reuse.is_none()
+        && limits_wanted(&traits).is_empty()
         && read_only
             .or(tolerant_completion)
             .or(publish_on_rename)
@@ -453,6 +477,7 @@ async fn set(
         return Err(CliError::NothingToChange);
     }
     let change = AccountChange {
+        limits: limits_wanted(&traits),
         protocols: traits.protocols,
         auth: traits.auth,
         keep: traits
@@ -499,6 +524,14 @@ async fn set(
         warn_of_read_only(&name);
     }
     Ok(())
+}
+
+fn limits_wanted(traits: &AccountTraits) -> LimitsChange {
+    LimitsChange {
+        max_sessions: traits.max_sessions.map(|limit| limit.0),
+        upload_rate: traits.upload_rate.map(|rate| rate.0),
+        download_rate: traits.download_rate.map(|rate| rate.0),
+    }
 }
 
 async fn enable(

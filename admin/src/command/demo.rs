@@ -127,6 +127,7 @@ async fn prepare_account(depot: &Depot, password: &str) -> Result<(), CliError> 
         publish_on_rename: false,
         collected_keep: None,
         session_reuse: None,
+        limits: layover_depot::AccountLimits::default(),
     };
     registry.add_account(&actor, &account).await?;
     Ok(())

@@ -8,7 +8,7 @@ use layover_depot::{Depot, JournalKind, Outcome};
 use layover_retention::Timestamp;
 use layover_server::{
     CertificateRequest, CertifiedKey, Installed, generated_tls_certificate_path,
-    install_certificate, request_certificate,
+    install_certificate, read_certificates, request_certificate,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -26,7 +26,10 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     match command {
         ServerCertificateCommand::Csr(arguments) => csr(context, &arguments),
-        ServerCertificateCommand::Install { file } => {
+        ServerCertificateCommand::Install { file, force } => {
+            if !force {
+                refuse_expired(&file, context.clock.now())?;
+            }
             let depot = context.depot().await?;
             let done = install(context, &depot, &file).await;
             depot.close().await;
@@ -116,6 +119,18 @@ struct InstalledView {
     new_key: bool,
     /// Where the one before lies now; `null`: there was none.
     before: Option<String>,
+}
+
+/// What is no certificate at all is told by the installation.
+fn refuse_expired(file: &Path, now: Timestamp) -> Result<(), CliError> {
+    let chain = read_certificates(file).unwrap_or_default();
+    match chain.first().map(|own| own.validity().not_after) {
+        Some(at) if at <= now => Err(CliError::CertificateExpired {
+            file: file.to_owned(),
+            at,
+        }),
+        _ => Ok(()),
+    }
 }
 
 async fn install(context: &mut Context, depot: &Depot, file: &Path) -> Result<(), CliError> {

@@ -8,7 +8,8 @@ use crate::error::CliError;
 use crate::output::{Cell, Table};
 use crate::value::ByteSize;
 
-/// `upload /in/a 1.2 MiB, download /b 3.0 MiB of 7.0 MiB`; more than two are counted.
+/// `upload /in/a 1.2 MiB at 512.0 KiB/s, download /b 3.0 MiB of 7.0 MiB at 0 B/s`; more than
+/// two are counted.
 fn moves(moving: &[Moving]) -> String {
     const SHOWN: usize = 2;
     let mut all: Vec<_> = moving
@@ -22,8 +23,15 @@ fn moves(moving: &[Moving]) -> String {
             let size = file
                 .size_bytes
                 .map(|size| format!(" of {}", ByteSize(size)));
+            let rate = file
+                .bytes_per_s
+                .map(|rate| format!(" at {}/s", ByteSize(rate)));
             let (moved, size) = (ByteSize(file.moved_bytes), size.unwrap_or_default());
-            format!("{way} {} {moved}{size}", file.path)
+            format!(
+                "{way} {} {moved}{size}{}",
+                file.path,
+                rate.unwrap_or_default()
+            )
         })
         .collect();
     match moving.len().saturating_sub(SHOWN) {
@@ -43,7 +51,14 @@ pub(super) async fn run(context: &mut Context, command: SessionCommand) -> Resul
         SessionCommand::List => {
             let sessions = registry.list_sessions().await?;
             let mut table = Table::new([
-                "SESSION", "ACCOUNT", "PROTOCOL", "PEER", "NODE", "SINCE", "MOVES",
+                "SESSION",
+                "ACCOUNT",
+                "PROTOCOL",
+                "PEER",
+                "NODE",
+                "SINCE",
+                "SECURED BY",
+                "MOVES",
             ]);
             for session in &sessions {
                 table.row([
@@ -53,6 +68,7 @@ pub(super) async fn run(context: &mut Context, command: SessionCommand) -> Resul
                     Cell::from(session.peer.as_str()),
                     Cell::from(session.node.as_str()),
                     Cell::from(session.since.to_string()),
+                    Cell::or_dash(Some(&session.agreed).filter(|agreed| !agreed.is_empty())),
                     Cell::from(moves(&session.moving)),
                 ]);
             }

@@ -132,22 +132,41 @@ pub(super) fn running_server(data_dir: &std::path::Path) -> Result<Option<Addres
     Ok(addresses.filter(Addresses::process_is_alive))
 }
 
+/// The verdict, and what it goes by.
+#[derive(Debug, Serialize)]
+struct HealthView<'a> {
+    healthy: bool,
+    /// Why not.
+    reason: Option<&'a str>,
+    #[serde(flatten)]
+    status: &'a StatusView,
+}
+
 async fn tell_health(context: &mut Context, view: &StatusView) -> Result<(), CliError> {
-    let unhealthy = |reason: String| Err(CliError::NotHealthy { reason });
-    let Some(server) = &view.server else {
-        return unhealthy("no server is running here".to_owned());
+    let judged = judge_health(context, view).await;
+    let document = HealthView {
+        healthy: judged.is_ok(),
+        reason: judged.as_ref().err().map(String::as_str),
+        status: view,
     };
-    if let Err(reason) = health::ask(server).await {
-        return unhealthy(reason);
+    if judged.is_ok() || context.out.is_json() {
+        context.out.done(&document, "healthy")?;
     }
+    judged.map_err(|reason| CliError::NotHealthy { reason })
+}
+
+/// # Errors
+/// Why it is not healthy.
+async fn judge_health(context: &Context, view: &StatusView) -> Result<(), String> {
+    let server = view.server.as_ref().ok_or("no server is running here")?;
+    health::ask(server).await?;
     let period_s = context.settings.retention.sweep_every.as_secs();
     let overdue_s = view.retention.oldest_overdue_s;
     if overdue_s > period_s.saturating_mul(OVERDUE_PERIODS) {
-        return unhealthy(format!(
+        return Err(format!(
             "a file is overdue by {overdue_s} s: the sweep does not work"
         ));
     }
-    context.out.done(&view, "healthy")?;
     Ok(())
 }
 

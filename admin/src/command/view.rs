@@ -3,7 +3,8 @@
 use layover_config::Settings;
 use layover_depot::{
     Account, AccountUse, AllowedNetwork, AuthPolicy, AuthorizedCertificate, AuthorizedKey,
-    CertificateUse, FolderPermission, KeyUse, Network, PathTexts, Protocols, Rights, SessionReuse,
+    ByteRate, CertificateUse, FolderPermission, KeyUse, Network, PathTexts, Protocols, Rights,
+    SessionLimit, SessionReuse,
 };
 use layover_retention::{Keep, RetentionPolicy, Timestamp};
 use layover_server::session_reuse;
@@ -29,6 +30,11 @@ pub(super) struct AccountView {
     /// How long its files stay after they were first collected, if that is sooner.
     pub(super) collected_keep: Option<Keep>,
     pub(super) quota_bytes: Option<u64>,
+    /// On all servers together; `null` where there is no limit.
+    pub(super) max_sessions: Option<SessionLimit>,
+    /// All its sessions on one server together; `null` where there is no limit.
+    pub(super) upload_bytes_per_s: Option<ByteRate>,
+    pub(super) download_bytes_per_s: Option<ByteRate>,
     pub(super) read_only: bool,
     pub(super) tolerant_completion: bool,
     pub(super) publish_on_rename: bool,
@@ -68,6 +74,9 @@ impl AccountView {
             effective_keep_source: policy.source.as_str(),
             collected_keep: account.collected_keep,
             quota_bytes: account.quota_bytes,
+            max_sessions: account.limits.max_sessions,
+            upload_bytes_per_s: account.limits.upload_rate,
+            download_bytes_per_s: account.limits.download_rate,
             read_only: account.read_only,
             tolerant_completion: account.tolerant_completion,
             publish_on_rename: account.publish_on_rename,

@@ -174,6 +174,53 @@ fn an_account_shows_what_it_was_made_with() {
 }
 
 #[test]
+fn limits_are_set_shown_told_and_taken_away() {
+    let place = Place::new();
+    place.run(&["entity", "add", "acme"]).ok();
+    let bare = ["account", "add", "partner", "--entity", "acme"];
+    let limits = ["--max-sessions", "4", "--upload-rate", "10MiB"];
+    let added = place.json(&[&bare[..], &limits].concat());
+    assert_eq!(added["max_sessions"], 4);
+    assert_eq!(added["upload_bytes_per_s"], 10 << 20);
+    assert_eq!(added["download_bytes_per_s"], json!(null));
+    let told = |action: &str| {
+        let entries = place.json(&["journal", "--kind", "admin", "-n", "1"]);
+        let entry = entries.as_array().unwrap()[0].clone();
+        assert_eq!(entry["action"], action);
+        entry["detail"].clone()
+    };
+    assert_eq!(told("account.add")["upload_bytes_per_s"], 10 << 20);
+    let set = ["account", "set", "partner"];
+    let change = ["--download-rate", "1MiB/s", "--max-sessions", "none"];
+    let changed = place.json(&[&set[..], &change].concat());
+    assert_eq!(changed["max_sessions"], json!(null));
+    assert_eq!(changed["upload_bytes_per_s"], 10 << 20, "left alone");
+    assert_eq!(changed["download_bytes_per_s"], 1 << 20);
+    let entry = told("account.set");
+    assert_eq!(entry["max_sessions"], json!(null));
+    assert_eq!(entry["download_bytes_per_s"], 1 << 20);
+    assert_eq!(entry.get("upload_bytes_per_s"), None);
+    let shown = place.run(&["account", "show", "partner"]).ok().stdout;
+    assert!(shown.contains("10.0 MiB/s on each server"), "{shown}");
+    for (flag, value, reason) in [
+        ("--upload-rate", "0", "below 16KiB"),
+        ("--upload-rate", "-5", "bytes a second"),
+        ("--download-rate", "1KiB", "below 16KiB"),
+        ("--download-rate", "2TiB", "above 1TiB"),
+        ("--max-sessions", "0", "account disable"),
+        ("--max-sessions", "-1", "from 1 to 100000"),
+        ("--max-sessions", "100001", "from 1 to 100000"),
+    ] {
+        let refused = place.run(&[&set[..], &[flag, value]].concat());
+        refused.refused(2, reason);
+    }
+    assert_eq!(
+        place.json(&["account", "list"])[0]["max_sessions"],
+        json!(null)
+    );
+}
+
+#[test]
 fn session_reuse_is_the_accounts_own_or_the_appliances() {
     let place = Place::new();
     place.run(&["entity", "add", "acme"]).ok();

@@ -93,6 +93,10 @@ fn a_server_is_seen_while_it_runs_and_stops_in_order() {
     place
         .run(&["status", "--health"])
         .refused(1, "no server is running");
+    let unhealthy = place.run(&["status", "--health", "--json"]);
+    let verdict = unhealthy.refused(1, "no server is running").json();
+    assert_eq!(verdict["healthy"], false);
+    assert_eq!(verdict["reason"], "no server is running here");
 
     let server = Server::start(&place, &["serve"]);
     let status = place.json(&["status"]);
@@ -108,7 +112,10 @@ fn a_server_is_seen_while_it_runs_and_stops_in_order() {
         .unwrap()
         .to_owned();
     assert_ne!(port, "0");
-    assert_eq!(place.json(&["status", "--health"])["running"], true);
+    let healthy = place.json(&["status", "--health"]);
+    assert_eq!(healthy["running"], true);
+    assert_eq!(healthy["healthy"], true);
+    assert_eq!(healthy["reason"], Value::Null);
     assert!(place.data_dir().join("addresses.json").exists());
 
     let (code, _) = server.stop();

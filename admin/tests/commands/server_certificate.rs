@@ -1,5 +1,7 @@
 //! Signing requests for the server's certificate, and its installation.
 
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
 use crate::place::Place;
 
 #[test]
@@ -39,4 +41,20 @@ fn a_signing_request_needs_a_key_and_names_that_can_be() {
     place
         .run(&["certificate", "install", "a.csr"])
         .refused(1, "BEGIN CERTIFICATE");
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_installed_by_force_alone() {
+    let place = Place::with_account();
+    let mut params = CertificateParams::default();
+    params.not_after = date_time_ymd(2020, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let file = place.path().join("old.pem");
+    std::fs::write(&file, params.self_signed(&key).unwrap().pem()).unwrap();
+    let install = ["certificate", "install", "old.pem"];
+    let refused = place.run(&install).refused(1, "expired at 2020-01-01");
+    assert!(refused.stderr.contains("--force"), "{refused:?}");
+    // As far as any other: there is no key of ours that it is for.
+    let forced = place.run(&[&install[..], &["--force"]].concat());
+    assert!(!forced.refused(1, "old.pem").stderr.contains("expired at"));
 }

@@ -177,6 +177,7 @@ async fn add_account(depot: &Depot) -> Result<(), Fault> {
         publish_on_rename: false,
         collected_keep: None,
         session_reuse: None,
+        limits: layover_depot::AccountLimits::default(),
     };
     registry.add_account(&actor, &account).await?;
     Ok(())

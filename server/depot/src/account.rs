@@ -9,9 +9,10 @@ use crate::holdings::Moving;
 use crate::integration::ZoneName;
 use crate::path_texts::in_texts;
 use crate::{
-    AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedCertificate, AuthorizedKey,
-    EntityId, EntityName, FileId, FileState, FolderPermission, HomeName, NewCertificate, NewKey,
-    NewNetwork, Protocol, Protocols, Secret, SessionId, SessionReuse, VirtualPath,
+    AccountId, AccountLimits, AccountName, Agreed, AllowedNetwork, AuthPolicy,
+    AuthorizedCertificate, AuthorizedKey, EntityId, EntityName, FileId, FileState,
+    FolderPermission, HomeName, LimitsChange, NewCertificate, NewKey, NewNetwork, Protocol,
+    Protocols, Secret, SessionId, SessionReuse, VirtualPath,
 };
 
 /// Who changed something: an operator's name, for the journal.
@@ -104,6 +105,8 @@ pub struct Account {
     pub publish_on_rename: bool,
     /// FTPS: what data connections must prove, over what the appliance says.
     pub session_reuse: Option<SessionReuse>,
+    /// How much it may use at a time.
+    pub limits: AccountLimits,
     /// Whether a password is set.
     pub has_password: bool,
     /// When the operator created it.
@@ -154,6 +157,8 @@ pub struct NewAccount {
     pub publish_on_rename: bool,
     /// FTPS: what data connections must prove, over what the appliance says.
     pub session_reuse: Option<SessionReuse>,
+    /// How much it may use at a time.
+    pub limits: AccountLimits,
 }
 
 /// What to change; `None` leaves it as it is, `Some(None)` takes it away.
@@ -179,6 +184,8 @@ pub struct AccountChange {
     pub publish_on_rename: Option<bool>,
     /// FTPS: what data connections must prove.
     pub session_reuse: Option<Option<SessionReuse>>,
+    /// How much it may use at a time.
+    pub limits: LimitsChange,
 }
 
 /// Whether an account may log in.
@@ -205,6 +212,8 @@ pub struct LiveSession {
     pub node: String,
     /// Since when.
     pub since: Timestamp,
+    /// How it is secured; empty where a version before began it.
+    pub agreed: Agreed,
     /// What it moves, a few seconds ago; the oldest first.
     pub moving: Vec<Moving>,
 }

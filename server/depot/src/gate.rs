@@ -34,11 +34,12 @@ use crate::figures::Ending;
 use crate::holdings::{Holdings, HomeRef};
 use crate::journal::{JournalKind, NewEntry, Outcome};
 use crate::password::Passwords;
+use crate::recover::SILENT_AFTER;
 use crate::session::Login;
-use crate::store::{LoginRow, SessionStart, StoreError};
+use crate::store::{LoginRow, SessionBegun, SessionStart, StoreError};
 use crate::{
-    Account, AccountName, AuthPolicy, KeyUse, Network, Protocol, Secret, Session, SessionId,
-    VfsError, normalise_ip,
+    Account, AccountName, Agreed, AuthPolicy, KeyUse, Network, Protocol, Secret, Session,
+    SessionId, SessionLimit, VfsError, normalise_ip,
 };
 
 /// Somebody wants to log in.
@@ -136,6 +137,8 @@ enum Reason {
     ClientCertificate(#[from] ClientCertificateFault),
     #[error("account changed during the login")]
     ChangedMeanwhile,
+    #[error("the account has as many sessions as it may have ({0})")]
+    TooManySessions(SessionLimit),
     #[error("plain FTP: the client did not ask for TLS")]
     WithoutTls,
     #[error("the address is banned")]
@@ -692,6 +695,9 @@ impl Gate {
             protocol: attempt.protocol,
             peer,
             since: self.holdings.now(),
+            agreed: Agreed::among(&attempt.detail),
+            is_counted: row.account.limits.max_sessions.is_some(),
+            silent_before: self.holdings.now().saturating_sub(SILENT_AFTER),
         };
         let entry = self
             .entry(attempt, peer)
@@ -703,10 +709,16 @@ impl Gate {
             .begin_session(&start, &entry)
             .await
             .map_err(unavailable)?;
-        if begun.is_none() {
-            return self
-                .refuse(attempt, peer, Some(&row), Reason::ChangedMeanwhile)
-                .await;
+        let refused = match (begun, row.account.limits.max_sessions) {
+            (SessionBegun::Yes, _) => None,
+            (SessionBegun::TooMany, Some(limit)) => Some(Reason::TooManySessions(limit)),
+            // One that had no limit when it was looked up.
+            (SessionBegun::TooMany, None) | (SessionBegun::AccountGone, _) => {
+                Some(Reason::ChangedMeanwhile)
+            }
+        };
+        if let Some(reason) = refused {
+            return self.refuse(attempt, peer, Some(&row), reason).await;
         }
         let home = HomeRef {
             id: row.home,

@@ -44,6 +44,7 @@ pub(crate) use storage::{Elsewhere, needed_storage};
 
 use grounds::KnownGrounds;
 
+use crate::bandwidth::Bandwidths;
 use crate::fault_log::FaultLog;
 use crate::figures::Counters;
 use crate::ledger::{ApplianceKeep, Claimed};
@@ -89,6 +90,8 @@ pub(crate) struct Holdings {
     pub(crate) moving: MovingTable,
     /// What the uploads in progress hold, for the quota.
     pub(crate) growth: GrowthTable,
+    /// How fast accounts' files may move.
+    pub(crate) bandwidths: Bandwidths,
     /// Rows of uploads that are being written.
     pub(crate) beginnings: Beginnings,
     /// Hidden files that had no row when recovery last looked.
@@ -139,6 +142,7 @@ impl Holdings {
             live: LiveSet::default(),
             moving: MovingTable::default(),
             growth: GrowthTable::default(),
+            bandwidths: Bandwidths::default(),
             beginnings: Beginnings::default(),
             rowless: Mutex::default(),
             listings: Listings::default(),

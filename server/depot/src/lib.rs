@@ -10,10 +10,13 @@
 
 mod accept;
 mod account;
+mod account_limits;
 mod adopt;
+mod agreed;
 mod auth_policy;
 mod authorized_key;
 mod backup;
+mod bandwidth;
 mod certificate;
 mod chain_memory;
 mod client_certificate;
@@ -65,7 +68,12 @@ pub use account::{
     ForecastAccount, ForecastFile, ForecastQuestion, JobRun, LiveSession, NetworkAdded, NewAccount,
     NewEntity, NodeClock, RemovedWhat, RetentionStatus, StoredFile,
 };
+pub use account_limits::{
+    AccountLimits, ByteRate, ByteRateError, LimitsChange, MAX_BYTE_RATE, MAX_SESSION_LIMIT,
+    MIN_BYTE_RATE, SessionLimit, SessionLimitError,
+};
 pub use adopt::AdoptReport;
+pub use agreed::Agreed;
 pub use auth_policy::{AuthPolicy, AuthPolicyError};
 pub use authorized_key::{
     AuthorizedKey, KeyError, KeyFault, KeyUse, MAX_FROM_PATTERNS, MAX_KEYS_PER_ACCOUNT,

@@ -37,7 +37,8 @@ use crate::journal::NewEntry;
 use crate::password::Passwords;
 use crate::store::NewAccountRow;
 use crate::{
-    AccountName, EntityName, HomeName, MAX_CERTIFICATES_PER_ACCOUNT, MAX_KEYS_PER_ACCOUNT,
+    AccountName, ByteRate, EntityName, HomeName, LimitsChange, MAX_CERTIFICATES_PER_ACCOUNT,
+    MAX_KEYS_PER_ACCOUNT, SessionLimit,
 };
 
 /// Longest reason of a network or a rule, in bytes.
@@ -244,6 +245,7 @@ impl Registry {
             tolerant_completion: account.tolerant_completion,
             publish_on_rename: account.publish_on_rename,
             session_reuse: account.session_reuse,
+            limits: account.limits,
             password_hash,
             keys: account
                 .keys
@@ -278,6 +280,7 @@ impl Registry {
         if let Some(reuse) = account.session_reuse {
             entry = entry.with("session_reuse", reuse.as_str());
         }
+        entry = with_limits(entry, &LimitsChange::of(&account.limits));
         if self
             .holdings
             .store
@@ -410,6 +413,7 @@ fn describe(mut entry: NewEntry, change: &AccountChange) -> NewEntry {
     if let Some(quota) = change.quota_bytes {
         entry = entry.with("quota_bytes", quota);
     }
+    entry = with_limits(entry, &change.limits);
     for (name, value) in [
         ("read_only", change.read_only),
         ("tolerant_completion", change.tolerant_completion),
@@ -417,6 +421,21 @@ fn describe(mut entry: NewEntry, change: &AccountChange) -> NewEntry {
     ] {
         if let Some(value) = value {
             entry = entry.with(name, value);
+        }
+    }
+    entry
+}
+
+fn with_limits(mut entry: NewEntry, change: &LimitsChange) -> NewEntry {
+    if let Some(limit) = change.max_sessions {
+        entry = entry.with("max_sessions", limit.map(SessionLimit::get));
+    }
+    for (name, rate) in [
+        ("upload_bytes_per_s", change.upload_rate),
+        ("download_bytes_per_s", change.download_rate),
+    ] {
+        if let Some(rate) = rate {
+            entry = entry.with(name, rate.map(ByteRate::bytes_per_s));
         }
     }
     entry

@@ -39,6 +39,7 @@ pub use upload::{Completion, CopySource, MAX_COPY_BYTES, Upload, UploadOutcome, 
 use look::VisibleFile;
 use terms::Terms;
 
+use crate::bandwidth::Bandwidth;
 use crate::fault_log::FaultLog;
 use crate::figures::{Ended, Ending, TransferKind};
 use crate::holdings::{Direction, Holdings, HomeRef};
@@ -173,6 +174,7 @@ struct SessionInner {
     /// As it was at login: whose session it is. What it may do is in `terms`.
     account: Account,
     terms: Arc<ArcSwap<Terms>>,
+    bandwidth: Arc<Bandwidth>,
     home: HomeRef,
     caller: Caller,
     holdings: Arc<Holdings>,
@@ -187,6 +189,7 @@ struct SessionInner {
 pub(crate) struct SessionHandle {
     ended: watch::Sender<Option<EndReason>>,
     terms: Arc<ArcSwap<Terms>>,
+    bandwidth: Arc<Bandwidth>,
 }
 
 impl SessionHandle {
@@ -195,8 +198,10 @@ impl SessionHandle {
         self.ended.sender_count() <= 1
     }
 
-    /// From now on every verb that begins goes by these terms.
+    /// From now on every verb that begins goes by these terms, and what moves keeps to
+    /// their rates.
     pub(crate) fn set_terms(&self, terms: &Terms) {
+        self.bandwidth.set(&terms.limits);
         if **self.terms.load() != *terms {
             self.terms.store(Arc::new(terms.clone()));
         }
@@ -238,10 +243,19 @@ impl Session {
 
     async fn with(holdings: Arc<Holdings>, opening: Opening) -> Result<Session, VfsError> {
         holdings.make_home(&opening.home).await?;
+        let bandwidth = match opening.caller {
+            Caller::Partner { .. } => {
+                let limits = &opening.terms.limits;
+                holdings.bandwidths.of(opening.account.id, limits)
+            }
+            // The outbound engine's transfers are no partner's.
+            Caller::Courier => Arc::new(Bandwidth::unlimited()),
+        };
         Ok(Session {
             inner: Arc::new(SessionInner {
                 id: opening.id,
                 terms: Arc::new(ArcSwap::from_pointee(opening.terms)),
+                bandwidth,
                 account: opening.account,
                 home: opening.home,
                 caller: opening.caller,
@@ -258,6 +272,7 @@ impl Session {
         SessionHandle {
             ended: self.inner.ended.clone(),
             terms: Arc::clone(&self.inner.terms),
+            bandwidth: Arc::clone(&self.inner.bandwidth),
         }
     }
 
@@ -306,6 +321,32 @@ impl Session {
     #[must_use]
     pub fn quota_bytes(&self) -> Option<u64> {
         self.inner.terms().quota_bytes
+    }
+
+    /// Whether files of the account should not move on just now in this direction, because
+    /// of its limit of bytes a second. Costs no I/O, and without a limit next to nothing.
+    #[must_use]
+    pub fn is_held_back(&self, direction: Direction) -> bool {
+        !self.inner.bandwidth.wait(direction).is_zero()
+    }
+
+    /// Waits until files of the account may move on in this direction; at once without a
+    /// limit of bytes a second. What is moved meanwhile by others counts: ask again before each
+    /// piece. Nothing is lost when the future is dropped.
+    pub async fn go_ahead(&self, direction: Direction) {
+        while !self.go_ahead_soon(direction).await {}
+    }
+
+    /// As [`Session::go_ahead`], for a second at most; returns whether they may move on.
+    pub async fn go_ahead_soon(&self, direction: Direction) -> bool {
+        self.inner.bandwidth.go_ahead_soon(direction).await
+    }
+
+    /// The most bytes that should move at once in this direction: all where there is no
+    /// limit of bytes a second, else so few that what is moved looks steady.
+    #[must_use]
+    pub fn stride(&self, direction: Direction) -> usize {
+        self.inner.bandwidth.stride(direction)
     }
 
     /// How long a file stays that it uploads to the top of its home just now: for

@@ -69,7 +69,7 @@ use crate::{
 pub(crate) use dump::{Column, DumpError, DumpPart, Kind, TableRows};
 pub(crate) use rows::{
     AccountRow, ExpectationWrite, FlowWrite, IntegrationWrite, LoginRow, NewAccountRow,
-    OwnSessions, Resealed, RunEnd, SealedRow, SecretRow, SessionStart,
+    OwnSessions, Resealed, RunEnd, SealedRow, SecretRow, SessionBegun, SessionStart,
 };
 pub(crate) use steps::Value;
 
@@ -288,7 +288,7 @@ macro_rules! store_doors {
             read belongings::has_certificates() -> bool;
             read accounts::standing(accounts: &[AccountId]) -> Vec<AccountRow>;
 
-            judge sessions::begin_session(start: &SessionStart, entry: &NewEntry) -> Option<()>;
+            judge sessions::begin_session(start: &SessionStart, entry: &NewEntry) -> SessionBegun;
             write sessions::end_session(id: &SessionId, entries: &[NewEntry]) -> ();
             read sessions::list_sessions(silent_before: Timestamp) -> Vec<LiveSession>;
             judge sessions::kill_session(id: &SessionId, by: &str, entry: &NewEntry) -> Option<()>;

@@ -168,6 +168,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DataStream<S> {
         let _ = self.tls.cut().await;
     }
 
+    /// Waits for something else than the peer: not beyond the transfer's end, and no stall.
+    ///
+    /// # Errors
+    /// [`End::Cancelled`].
+    pub(crate) async fn pause(&self, until: impl Future<Output = ()>) -> Result<(), End> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(End::Cancelled),
+            () = until => Ok(()),
+        }
+    }
+
     /// Polls `step` until it is ready, the transfer is cancelled, or no byte moved for
     /// the stall limit.
     async fn watched<T>(

@@ -363,6 +363,7 @@ async fn depot(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Depot {
             publish_on_rename: false,
             collected_keep: None,
             session_reuse: None,
+            limits: layover_depot::AccountLimits::default(),
         };
         registry.add_account(&actor, &account).await.unwrap();
     }

@@ -6,7 +6,10 @@
 //! client's window has opened. So the task that empties the queue must never
 //! wait for the window (S01): replies go to the [`Outbox`], and a READ that
 //! finds no budget there waits aside, with whatever comes after it for the same
-//! handle, while all other handles go on.
+//! handle, while all other handles go on. So does a READ or WRITE that the account's
+//! limit of bytes a second holds back. Only a client that sends more data than
+//! [`MAX_HELD_BACK_BYTES`] ahead of its limit is not listened to for a while: what
+//! it waits for then is time, and never its own window.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +17,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use layover_depot::{Session, timer};
+use futures_util::future::OptionFuture;
+use layover_depot::{Direction, Session, timer};
 use layover_retention::Clock;
 use russh::server::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
@@ -26,6 +30,7 @@ use crate::codec::{self, Body, Frames, Garbled, Handle, Packet, Request};
 use crate::handles::{Handles, Open};
 use crate::outbox::{Outbox, OutboxError, SendEnd, send_all};
 use crate::requests::{Requests, Stopping};
+use crate::waiting::{Moves, Waiting};
 
 /// Requests that may wait for budget, over all handles; READs that follow one
 /// another count as one. OpenSSH's `sftp -R` allows 1,024 in any order.
@@ -33,6 +38,11 @@ pub(crate) const MAX_WAITING_REQUESTS: usize = 4096;
 
 /// Data of WRITE requests that wait behind a READ of the same handle, in bytes.
 const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
+
+/// Data of WRITE requests that the account's limit of bytes a second may make wait, in bytes: what
+/// 64 requests of 32 KiB hold, as `sftp` and others have on their way. Beyond it nothing more
+/// is taken from the client, so that TCP holds it back.
+const MAX_HELD_BACK_BYTES: usize = 2 * 1024 * 1024;
 
 /// How long a client may take to take the end of a channel.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -187,9 +197,11 @@ impl Dispatcher {
         purpose: &watch::Receiver<Purpose>,
     ) -> Result<Left, ChannelFault> {
         loop {
-            let budget = self.outbox.clone();
+            // Made, and boxed, only where something waits: idle channels are many.
+            let waits = !self.turns.is_empty();
+            let ready = OptionFuture::from(waits.then(|| self.until_ready().boxed()));
             tokio::select! {
-                message = from_client.wait() => match message {
+                message = from_client.wait(), if self.listens() => match message {
                     Some(ChannelMsg::Data { data }) => {
                         if *purpose.borrow() != Purpose::Sftp {
                             return Err(ChannelFault::NoSubsystem);
@@ -200,7 +212,63 @@ impl Dispatcher {
                     Some(ChannelMsg::Close) | None => return Ok(Left::Gone),
                     Some(_) => {}
                 },
-                () = budget.budget(), if !self.turns.is_empty() => self.resume_one().await?,
+                Some(()) = ready => self.resume_one().await?,
+            }
+        }
+    }
+
+    /// Whether what a request moves may move now.
+    fn may_go(&self, moves: Moves) -> bool {
+        let session = &self.context.session;
+        match moves {
+            Moves::Down => self.outbox.is_open() && !session.is_held_back(Direction::Download),
+            Moves::Up => !session.is_held_back(Direction::Upload),
+            Moves::Nothing => true,
+        }
+    }
+
+    /// What the requests move whose turn comes first, one of each handle.
+    fn oldest(&self) -> impl Iterator<Item = Moves> {
+        let waiting = self
+            .turns
+            .iter()
+            .map(|handle| self.handles.waiting(*handle));
+        waiting.filter_map(|waiting| waiting?.oldest())
+    }
+
+    /// Whether more is taken from the client just now.
+    fn listens(&self) -> bool {
+        self.waiting_bytes < MAX_HELD_BACK_BYTES
+            || !self.oldest().any(|moves| moves == Moves::Up)
+            || self.may_go(Moves::Up)
+    }
+
+    /// Resolves when [`Dispatcher::resume_one`] is worth a try.
+    fn until_ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (mut down, mut up, mut nothing) = (false, false, false);
+        for moves in self.oldest() {
+            match moves {
+                Moves::Down => down = true,
+                Moves::Up => up = true,
+                Moves::Nothing => nothing = true,
+            }
+        }
+        let pace = Pace {
+            session: self.context.session.clone(),
+            activity: Arc::clone(&self.context.activity),
+            deaf: (!self.listens()).then(|| self.outbox.clone()),
+        };
+        let outbox = self.outbox.clone();
+        async move {
+            let data = async {
+                outbox.budget().await;
+                pace.go_ahead(Direction::Download).await;
+            };
+            tokio::select! {
+                () = std::future::ready(()), if nothing => {}
+                () = data, if down => {}
+                () = pace.go_ahead(Direction::Upload), if up => {}
+                else => {}
             }
         }
     }
@@ -225,10 +293,10 @@ impl Dispatcher {
     }
 
     async fn accept(&mut self, mut request: Request) -> Result<(), ChannelFault> {
-        let lacks_budget = matches!(request.body, Body::Read { .. }) && !self.outbox.has_budget();
+        let must_wait = !self.may_go(Moves::by(&request.body));
         if let Some(handle) = handle_of(&request.body)
             && let Some(slot) = self.handles.get(Some(handle))
-            && (lacks_budget || !slot.waiting.is_empty())
+            && (must_wait || !slot.waiting.is_empty())
         {
             if slot.waiting.is_empty() {
                 self.turns.push_back(handle);
@@ -249,9 +317,14 @@ impl Dispatcher {
         self.answer(request).await
     }
 
-    /// Does the next waiting request of the handle whose turn it is.
+    /// Does the next waiting request of the first handle whose turn it is and that may go on.
     async fn resume_one(&mut self) -> Result<(), ChannelFault> {
-        let Some(handle) = self.turns.pop_front() else {
+        let ready = self.turns.iter().position(|handle| {
+            let waiting = self.handles.waiting(*handle);
+            let oldest = waiting.and_then(Waiting::oldest);
+            oldest.is_none_or(|moves| self.may_go(moves))
+        });
+        let Some(handle) = ready.and_then(|index| self.turns.remove(index)) else {
             return Ok(());
         };
         let Some(slot) = self.handles.get(Some(handle)) else {
@@ -275,9 +348,9 @@ impl Dispatcher {
         from_client: &mut ChannelReadHalf,
     ) -> Result<Left, ChannelFault> {
         while !self.turns.is_empty() {
-            let budget = self.outbox.clone();
+            let ready = self.until_ready();
             tokio::select! {
-                () = budget.budget() => self.resume_one().await?,
+                () = ready => self.resume_one().await?,
                 message = from_client.wait() => {
                     if matches!(message, Some(ChannelMsg::Close) | None) {
                         return Ok(Left::Gone);
@@ -341,6 +414,26 @@ impl Dispatcher {
         let open = self.handles.len();
         self.context.activity.open_changed(self.reported_open, open);
         self.reported_open = open;
+    }
+}
+
+/// Waits for the account's limit of bytes a second, and says so to whoever looks for
+/// transfers that stand still.
+struct Pace {
+    session: Session,
+    activity: Arc<Activity>,
+    /// The client is not listened to meanwhile; its replies wait here.
+    deaf: Option<Outbox>,
+}
+
+impl Pace {
+    async fn go_ahead(&self, direction: Direction) {
+        while !self.session.go_ahead_soon(direction).await {
+            self.activity.asked();
+            if let Some(outbox) = &self.deaf {
+                outbox.excuse();
+            }
+        }
     }
 }
 

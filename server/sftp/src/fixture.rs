@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use layover_depot::{
-    Actor, Depot, Fsync, GateOptions, LoginAttempt, Network, NewAccount, NewEntity, NewNetwork,
-    Options, Proof, Protocol, Protocols, Role, Secret, Session, VirtualPath, parse_authorized_keys,
+    AccountChange, Actor, ByteRate, Depot, Fsync, GateOptions, LimitsChange, LoginAttempt, Network,
+    NewAccount, NewEntity, NewNetwork, Options, Proof, Protocol, Protocols, Role, Secret, Session,
+    VirtualPath, parse_authorized_keys,
 };
 use layover_retention::{Keep, ManualClock};
 
@@ -87,6 +88,7 @@ impl World {
             publish_on_rename: false,
             collected_keep: None,
             session_reuse: None,
+            limits: layover_depot::AccountLimits::default(),
         };
         registry.add_account(&actor, &account).await.unwrap();
         depot.refresh().await.unwrap();
@@ -111,6 +113,26 @@ impl World {
             detail: serde_json::Map::new(),
         };
         self.depot.gate().login(attempt).await.unwrap()
+    }
+
+    /// How fast the account's files may move, in both directions, from now on.
+    pub(crate) async fn set_rates(&self, rate: Option<ByteRate>) {
+        let change = AccountChange {
+            limits: LimitsChange {
+                upload_rate: Some(rate),
+                download_rate: Some(rate),
+                ..LimitsChange::default()
+            },
+            ..AccountChange::default()
+        };
+        let registry = self.depot.registry();
+        let user = USER.parse().unwrap();
+        let actor = Actor::new("operator");
+        registry
+            .change_account(&actor, &user, &change)
+            .await
+            .unwrap();
+        self.depot.refresh().await.unwrap();
     }
 
     /// What a published file holds.

@@ -46,7 +46,8 @@ pub(crate) enum Open {
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) open: Open,
-    /// Requests that wait behind a READ without budget, oldest first. Later
+    /// Requests that wait behind a READ without budget, or behind one that the account's
+    /// limit of bytes a second holds back, oldest first. Later
     /// ones for the same handle wait too, so that their order stays.
     pub(crate) waiting: Waiting,
 }
@@ -85,6 +86,11 @@ impl Handles {
 
     pub(crate) fn get(&mut self, handle: Option<Handle>) -> Option<&mut Slot> {
         self.slots.get_mut(&handle?)
+    }
+
+    /// The requests for a handle that wait.
+    pub(crate) fn waiting(&self, handle: Handle) -> Option<&Waiting> {
+        self.slots.get(&handle).map(|slot| &slot.waiting)
     }
 
     /// What stands behind a handle; beside it, another may be looked at.

@@ -86,6 +86,8 @@ struct Shared {
     queued_bytes: AtomicUsize,
     /// Nobody sends any more.
     over: AtomicBool,
+    /// Counts times in which the client could not be heard, by our own doing.
+    excuses: AtomicUsize,
     sent: Notify,
 }
 
@@ -145,11 +147,21 @@ impl Outbox {
         self.queued_bytes() < DATA_BUDGET_BYTES
     }
 
-    /// Waits until [`Outbox::has_budget`], or until nobody sends any more.
+    /// Whether more file data need not wait: there is budget, or nobody sends any more.
+    pub(crate) fn is_open(&self) -> bool {
+        self.has_budget() || self.shared.over.load(Ordering::Acquire)
+    }
+
+    /// We did not listen to the client of late, so it could not open its window.
+    pub(crate) fn excuse(&self) {
+        self.shared.excuses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits until [`Outbox::is_open`].
     pub(crate) async fn budget(&self) {
         loop {
             let sent = self.shared.sent.notified();
-            if self.has_budget() || self.shared.over.load(Ordering::Acquire) {
+            if self.is_open() {
                 return;
             }
             sent.await;
@@ -252,17 +264,28 @@ impl Outgoing {
 }
 
 /// Sends every reply, in order, until the outbox is dropped or the channel is
-/// closed. A client that takes nothing for `stall_timeout` is given up.
+/// closed. A client that takes nothing for `stall_timeout` is given up, unless we did not
+/// listen to it meanwhile.
 pub(crate) async fn send_all(
     mut outgoing: Outgoing,
     channel: &ChannelWriteHalf<Msg>,
     stall_timeout: Duration,
 ) -> SendEnd {
     while let Some(Portion { bytes, cost }) = outgoing.next().await {
-        match timer::timeout(stall_timeout, channel.data_bytes(bytes)).await {
-            Ok(Ok(())) => outgoing.handed_over(cost),
-            Ok(Err(_)) => return SendEnd::Closed,
-            Err(_) => return SendEnd::Stalled,
+        let shared = Arc::clone(&outgoing.shared);
+        let sending = channel.data_bytes(bytes);
+        tokio::pin!(sending);
+        let sent = loop {
+            let excuses = shared.excuses.load(Ordering::Relaxed);
+            match timer::timeout(stall_timeout, &mut sending).await {
+                Ok(sent) => break sent,
+                Err(_) if shared.excuses.load(Ordering::Relaxed) != excuses => {}
+                Err(_) => return SendEnd::Stalled,
+            }
+        };
+        match sent {
+            Ok(()) => outgoing.handed_over(cost),
+            Err(_) => return SendEnd::Closed,
         }
     }
     SendEnd::Drained

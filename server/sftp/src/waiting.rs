@@ -1,4 +1,4 @@
-//! Requests that wait for budget, in little memory.
+//! Requests that wait for budget, or for the account's limit of bytes a second, in little memory.
 //!
 //! Some clients ask for a whole file at once: paramiko's prefetch sends a READ
 //! for every 32 KiB before it looks at the first reply, 327,680 of them for
@@ -51,6 +51,27 @@ enum Item {
     Other(Request),
 }
 
+/// What a request moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moves {
+    /// File data to the client.
+    Down,
+    /// File data from the client.
+    Up,
+    /// None.
+    Nothing,
+}
+
+impl Moves {
+    pub(crate) const fn by(body: &Body) -> Self {
+        match body {
+            Body::Read { .. } => Self::Down,
+            Body::Write { .. } => Self::Up,
+            _ => Self::Nothing,
+        }
+    }
+}
+
 /// The requests that wait for one handle, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting(VecDeque<Item>);
@@ -58,6 +79,14 @@ pub(crate) struct Waiting(VecDeque<Item>);
 impl Waiting {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// What the oldest request moves.
+    pub(crate) fn oldest(&self) -> Option<Moves> {
+        self.0.front().map(|item| match item {
+            Item::Reads(_) => Moves::Down,
+            Item::Other(request) => Moves::by(&request.body),
+        })
     }
 
     /// Adds a request behind all others; returns how many items are kept more

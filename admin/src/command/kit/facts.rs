@@ -374,6 +374,13 @@ fn tls(settings: &Settings, host: &str, arguments: &KitArgs) -> Result<KitTls, C
             _ => {}
         }
     }
+    if authorities.is_none() && current.is_none() {
+        note(
+            "warning: the TLS certificate is of an authority whose own certificate is not in this \
+             kit: clients take it only if they know the authority already; for one of your own give \
+             it with --ca FILE",
+        );
+    }
     let mut anchors = authorities.unwrap_or_default();
     for anchor in [current, next_anchor.flatten()].into_iter().flatten() {
         if !anchors.contains(&anchor) {

@@ -125,8 +125,8 @@ pub(super) fn block_of(peer: IpAddr, v4_bits: u8, v6_bits: u8) -> Network {
 pub(super) const fn weight(reason: &Reason) -> i64 {
     match reason {
         Reason::WithoutTls => POINT / 2,
-        // It has what it deserves, and no ban is to follow another.
-        Reason::Banned => 0,
+        // It has what it deserves, and no ban is to follow another. The other's proof was right.
+        Reason::Banned | Reason::TooManySessions(_) => 0,
         _ => POINT,
     }
 }

@@ -140,6 +140,7 @@ impl World {
             publish_on_rename: false,
             collected_keep: None,
             session_reuse: None,
+            limits: crate::AccountLimits::default(),
             password_hash: None,
             keys: Vec::new(),
             certificates: Vec::new(),

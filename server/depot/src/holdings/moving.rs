@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 
+use crate::timer::Stopwatch;
 use crate::{PathTexts, SessionId, VirtualPath};
 
 /// Transfers that one node tells of at most, the oldest first: more than anybody
@@ -50,6 +51,9 @@ pub struct Moving {
     pub moved_bytes: u64,
     /// Of so many; an upload does not say.
     pub size_bytes: Option<u64>,
+    /// How fast, over the few seconds before it was told; none: a version before told it.
+    #[serde(default)]
+    pub bytes_per_s: Option<u64>,
 }
 
 /// A moving file and whose it is, as the nodes tell each other.
@@ -81,6 +85,21 @@ struct Entry {
     direction: Direction,
     size_bytes: Option<u64>,
     moved: AtomicU64,
+    /// When it was told last, or began, and what had moved then.
+    before: Mutex<(Stopwatch, u64)>,
+}
+
+impl Entry {
+    /// What has moved so far, and how fast since this was asked last.
+    fn measure(&self) -> (u64, u64) {
+        let moved = self.moved.load(Ordering::Relaxed);
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, moved_before) = *before;
+        *before = (Stopwatch::start(), moved);
+        let bytes = u128::from(moved.saturating_sub(moved_before)).saturating_mul(1_000_000);
+        let rate = bytes / since.elapsed().as_micros().max(1);
+        (moved, u64::try_from(rate).unwrap_or(u64::MAX))
+    }
 }
 
 impl MovingTable {
@@ -107,12 +126,14 @@ impl MovingTable {
             direction,
             size_bytes,
             moved: AtomicU64::default(),
+            before: Mutex::new((Stopwatch::start(), 0)),
         });
         inner.files.insert(key, Arc::downgrade(&entry));
         MovingGuard(entry)
     }
 
-    /// What moves now, the oldest first, [`MAX_TOLD`] at most.
+    /// What moves now, the oldest first, [`MAX_TOLD`] at most; how fast, since this was
+    /// asked last.
     pub(crate) fn told(&self) -> Vec<Told> {
         // Let go of outside of the lock: the last to hold one takes it out of the map.
         let live: Vec<_> = {
@@ -120,14 +141,18 @@ impl MovingTable {
             let files = inner.files.values().filter_map(Weak::upgrade);
             files.take(MAX_TOLD).collect()
         };
-        let told = live.iter().map(|entry| Told {
-            session: entry.session.as_str().to_owned(),
-            file: Moving {
-                path: PathTexts::from(&entry.path),
-                direction: entry.direction,
-                moved_bytes: entry.moved.load(Ordering::Relaxed),
-                size_bytes: entry.size_bytes,
-            },
+        let told = live.iter().map(|entry| {
+            let (moved_bytes, bytes_per_s) = entry.measure();
+            Told {
+                session: entry.session.as_str().to_owned(),
+                file: Moving {
+                    path: PathTexts::from(&entry.path),
+                    direction: entry.direction,
+                    moved_bytes,
+                    size_bytes: entry.size_bytes,
+                    bytes_per_s: Some(bytes_per_s),
+                },
+            }
         });
         told.collect()
     }

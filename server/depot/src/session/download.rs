@@ -37,6 +37,8 @@ pub struct Download {
     arrived_at: Timestamp,
     /// Something was copied from it on the server.
     copied: AtomicBool,
+    /// What is read of it goes over the line; else it is looked at here alone.
+    is_sent: bool,
     running: Stopwatch,
     moving: MovingGuard,
     recorded: bool,
@@ -55,7 +57,10 @@ impl Session {
         match self.open_to_read(path).await {
             // What is refused, open_to_read has told of.
             Err(fault) if fault.is_of_the_name() => self.note_refusal("download", path, Err(fault)),
-            opened => opened,
+            opened => opened.map(|mut file| {
+                file.is_sent = true;
+                file
+            }),
         }
     }
 
@@ -106,6 +111,7 @@ impl Session {
                             .oldest_arrival()
                             .unwrap_or_else(|| self.inner.holdings.arriving_at()),
                         copied: AtomicBool::new(false),
+                        is_sent: false,
                         running: Stopwatch::start(),
                         recorded: false,
                         notes: Map::new(),
@@ -175,6 +181,10 @@ impl Download {
         let bytes = vfs.quick(move |_| file.read_at(offset, len)).await;
         let bytes = bytes.map_err(|error| VfsError::at(&self.path, error))?;
         self.moving.add(bytes.len() as u64);
+        if self.is_sent {
+            let bandwidth = &self.session.inner.bandwidth;
+            bandwidth.take(Direction::Download, bytes.len() as u64);
+        }
         let end = offset.saturating_add(bytes.len() as u64);
         self.passed
             .lock()

@@ -2,7 +2,7 @@
 //! operator changes it.
 
 use super::rights;
-use crate::{Account, FolderPermission, Right, SessionReuse, VirtualPath};
+use crate::{Account, AccountLimits, FolderPermission, Right, SessionReuse, VirtualPath};
 
 /// The changeable part of what a session may do. How long its files stay is
 /// not here: the ledger reads that when a file is published.
@@ -20,6 +20,8 @@ pub(crate) struct Terms {
     pub(crate) publish_on_rename: bool,
     /// FTPS: what data connections must prove, over what the appliance says.
     pub(crate) session_reuse: Option<SessionReuse>,
+    /// How much it may use at a time.
+    pub(crate) limits: AccountLimits,
 }
 
 impl Terms {
@@ -32,6 +34,7 @@ impl Terms {
             tolerant_completion: account.tolerant_completion,
             publish_on_rename: account.publish_on_rename,
             session_reuse: account.session_reuse,
+            limits: account.limits,
         }
     }
 

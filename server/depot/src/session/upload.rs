@@ -193,6 +193,8 @@ impl Upload {
         parts.session.check_running()?;
         let length = bytes.len() as u64;
         let admitted = parts.admit_write(offset, length)?;
+        let inner = &parts.session.inner;
+        inner.bandwidth.take(Direction::Upload, length);
         let (offset, makes_hole) = (admitted.offset, admitted.makes_hole);
         let mut guard = admitted.guard;
         let file = Arc::clone(&parts.file);
@@ -235,9 +237,10 @@ impl Upload {
         let file = Arc::clone(&parts.file);
         let len = len.min(MAX_IO_BYTES);
         let bytes = parts.vfs().quick(move |_| file.read_at(offset, len)).await;
-        bytes
-            .map(Bytes::from)
-            .map_err(|error| VfsError::at(&parts.path, error))
+        let bytes = bytes.map_err(|error| VfsError::at(&parts.path, error))?;
+        let bandwidth = &parts.session.inner.bandwidth;
+        bandwidth.take(Direction::Download, bytes.len() as u64);
+        Ok(Bytes::from(bytes))
     }
 
     /// Cuts or pads the file. Cut to nothing, it is new content: a copy of a

@@ -73,6 +73,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0013_deliveries.sql"),
     ),
     (14, "bans", include_str!("../../migrations/0014_bans.sql")),
+    (
+        15,
+        "account_limits",
+        include_str!("../../migrations/0015_account_limits.sql"),
+    ),
 ];
 
 /// The last schema step.

@@ -12,9 +12,9 @@ use crate::integration::{
 use crate::journal::NewEntry;
 use crate::session::terms::Terms;
 use crate::{
-    Account, AccountId, AccountName, AllowedNetwork, AuthPolicy, AuthorizedKey, EntityId, FlowName,
-    HomeId, HomeName, IntegrationId, LocationName, NewCertificate, NewNetwork, NodeId, Protocol,
-    Protocols, SessionId, SessionReuse, VirtualPath,
+    Account, AccountId, AccountLimits, AccountName, Agreed, AllowedNetwork, AuthPolicy,
+    AuthorizedKey, EntityId, FlowName, HomeId, HomeName, IntegrationId, LocationName,
+    NewCertificate, NewNetwork, NodeId, Protocol, Protocols, SessionId, SessionReuse, VirtualPath,
 };
 
 /// An account to be inserted: everything is checked and hashed.
@@ -35,6 +35,7 @@ pub(crate) struct NewAccountRow {
     pub(crate) tolerant_completion: bool,
     pub(crate) publish_on_rename: bool,
     pub(crate) session_reuse: Option<SessionReuse>,
+    pub(crate) limits: AccountLimits,
     pub(crate) password_hash: Option<String>,
     pub(crate) keys: Vec<AuthorizedKey>,
     pub(crate) certificates: Vec<NewCertificate>,
@@ -69,6 +70,23 @@ pub(crate) struct SessionStart {
     pub(crate) protocol: Protocol,
     pub(crate) peer: IpAddr,
     pub(crate) since: Timestamp,
+    /// What connection and partner agreed upon.
+    pub(crate) agreed: Agreed,
+    /// The account has a limit of sessions.
+    pub(crate) is_counted: bool,
+    /// Sessions of nodes that were not heard of since then do not count.
+    pub(crate) silent_before: Timestamp,
+}
+
+/// What became of a session that was to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionBegun {
+    /// It is recorded.
+    Yes,
+    /// The account was disabled or removed since it was looked up.
+    AccountGone,
+    /// The account has as many as it may have.
+    TooMany,
 }
 
 /// What the sessions that the database has of this node are.

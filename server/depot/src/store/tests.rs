@@ -255,6 +255,7 @@ fn account_row(name: &str, entity: EntityId, home: &str) -> NewAccountRow {
         publish_on_rename: false,
         collected_keep: None,
         session_reuse: None,
+        limits: crate::AccountLimits::default(),
         password_hash: None,
         keys: Vec::new(),
         certificates: Vec::new(),

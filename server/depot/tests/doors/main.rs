@@ -25,6 +25,7 @@ mod histories;
 mod holds;
 mod integrations;
 mod lifecycle;
+mod limits;
 mod migrations;
 mod refusals;
 mod registry;

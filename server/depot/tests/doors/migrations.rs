@@ -25,8 +25,8 @@ use crate::world::{PASSWORD, World, at, keep, options, postgres_database, worlds
 /// columns of a later one that it had, step 8 from step 7, step 9 from step 8 with an
 /// integration and a flow that its own `layover apply` wrote, step 10 from step 9 with a run
 /// of that flow, step 11 from step 10 with a hook and an event for it, steps 12 and 13 from
-/// the one before. In it are [`FILES`], three accounts with the password of all tests and a
-/// removed one, an interrupted upload, live sessions and the journal; from step 7 on certificates, a hold on
+/// the one before, step 14 from step 13 with a ban. In it are [`FILES`], three accounts with the
+/// password of all tests and a removed one, an interrupted upload, live sessions and the journal; from step 7 on certificates, a hold on
 /// `/in/orders.csv` and a rule for `/in`.
 struct Kept {
     step: i64,
@@ -99,6 +99,11 @@ const KEPT: &[Kept] = &[
         step: 13,
         sqlite: include_str!("../fixtures/sqlite-13.sql"),
         postgresql: include_str!("../fixtures/postgresql-13.sql"),
+    },
+    Kept {
+        step: 14,
+        sqlite: include_str!("../fixtures/sqlite-14.sql"),
+        postgresql: include_str!("../fixtures/postgresql-14.sql"),
     },
 ];
 

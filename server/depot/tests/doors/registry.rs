@@ -30,6 +30,7 @@ pub(crate) fn account(text: &str, entity: &str) -> NewAccount {
         publish_on_rename: false,
         collected_keep: None,
         session_reuse: None,
+        limits: layover_depot::AccountLimits::default(),
     }
 }
 

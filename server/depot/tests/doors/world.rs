@@ -144,6 +144,7 @@ impl World {
             publish_on_rename: false,
             collected_keep: None,
             session_reuse: None,
+            limits: layover_depot::AccountLimits::default(),
         };
         tweak(&mut account);
         self.depot

@@ -136,6 +136,7 @@ fn read_only_twin(session: &Session) -> Session {
             id: inner.id.clone(),
             account: inner.account.clone(),
             terms: std::sync::Arc::new(arc_swap::ArcSwap::from_pointee(terms)),
+            bandwidth: std::sync::Arc::clone(&inner.bandwidth),
             home: inner.home.clone(),
             caller: inner.caller,
             holdings: std::sync::Arc::clone(&inner.holdings),

@@ -1,6 +1,7 @@
 //! Accounts and their homes.
 
 use layover_retention::Timestamp;
+use sqlx::{FromRow as _, Row as _};
 
 use super::belongings::{
     Belongings, Range, insert_certificate, insert_key, insert_network, networks, permissions,
@@ -13,13 +14,17 @@ use crate::journal::NewEntry;
 use crate::ledger::ApplianceKeep;
 use crate::session::terms::Terms;
 use crate::store::{AccountRow, LoginRow, NewAccountRow, keep_of};
-use crate::{AccountId, AccountName, AuthPolicy, EntityName, HomeId, HomeName, SessionReuse};
+use crate::{
+    AccountId, AccountLimits, AccountName, AuthPolicy, ByteRate, EntityName, HomeId, HomeName,
+    LimitsChange, SessionLimit, SessionReuse,
+};
 
 macro_rules! account_columns {
     () => {
         "SELECT a.id, a.name, e.name, h.name, a.home_id, a.enabled, a.protocols, a.auth, a.keep_s, \
          a.quota_bytes, a.read_only + 2 * a.tolerant_completion + 4 * a.publish_on_rename, \
-         a.password_hash, a.created_at_us, a.session_reuse, a.collected_keep_s \
+         a.password_hash, a.created_at_us, a.session_reuse, a.collected_keep_s, \
+         a.max_sessions, a.upload_bytes_per_s, a.download_bytes_per_s \
          FROM accounts a JOIN entities e ON e.id = a.entity_id JOIN homes h ON h.id = a.home_id \
          WHERE a.removed_at_us IS NULL"
     };
@@ -44,7 +49,33 @@ type AccountColumns = (
     Option<i64>,
 );
 
-fn login_row(columns: AccountColumns, with: &mut Belongings) -> Result<LoginRow, StoreError> {
+/// Sessions, bytes a second of uploads and of downloads.
+type LimitColumns = (Option<i64>, Option<i64>, Option<i64>);
+
+type Row = <<Conn as sqlx::Connection>::Database as sqlx::Database>::Row;
+
+/// The columns of an account; those behind the first 15 are its limits.
+fn account_columns(row: &Row) -> Result<(AccountColumns, LimitColumns), StoreError> {
+    let limits = (row.try_get(15)?, row.try_get(16)?, row.try_get(17)?);
+    Ok((AccountColumns::from_row(row)?, limits))
+}
+
+fn limits_of((sessions, upload, download): LimitColumns) -> Result<AccountLimits, &'static str> {
+    let number = |column: i64| u64::try_from(column).ok();
+    let rate = |column: i64| number(column).and_then(|rate| ByteRate::new(rate).ok());
+    let read = |column: Option<i64>, what| column.map(|one| rate(one).ok_or(what)).transpose();
+    let limit = sessions.map(|sessions| number(sessions).and_then(|n| SessionLimit::new(n).ok()));
+    Ok(AccountLimits {
+        max_sessions: limit.map(|limit| limit.ok_or("max_sessions")).transpose()?,
+        upload_rate: read(upload, "upload_bytes_per_s")?,
+        download_rate: read(download, "download_bytes_per_s")?,
+    })
+}
+
+fn login_row(
+    (columns, limits): (AccountColumns, LimitColumns),
+    with: &mut Belongings,
+) -> Result<LoginRow, StoreError> {
     let (
         id,
         name,
@@ -84,6 +115,7 @@ fn login_row(columns: AccountColumns, with: &mut Belongings) -> Result<LoginRow,
         tolerant_completion: flags & 2 != 0,
         publish_on_rename: flags & 4 != 0,
         session_reuse: reuse_of(session_reuse).map_err(broken)?,
+        limits: limits_of(limits).map_err(broken)?,
         has_password: password_hash.is_some(),
         created_at: Timestamp::from_micros(created),
         networks: with.networks.remove(&id).unwrap_or_default(),
@@ -106,12 +138,13 @@ fn reuse_of(word: Option<String>) -> Result<Option<SessionReuse>, &'static str> 
 /// What a login is checked against. An unknown name costs the same statements
 /// as a known one (G03).
 pub(crate) async fn login(conn: &mut Conn, name: &str) -> Result<Option<LoginRow>, StoreError> {
-    let row: Option<AccountColumns> =
-        sqlx::query_as(concat!(account_columns!(), " AND a.name = $1"))
-            .bind(name.to_owned())
-            .fetch_optional(&mut *conn)
-            .await?;
-    let mut with = Belongings::load(conn, Range::one(row.as_ref().map_or(0, |row| row.0))).await?;
+    let row = sqlx::query(concat!(account_columns!(), " AND a.name = $1"))
+        .bind(name.to_owned())
+        .fetch_optional(&mut *conn)
+        .await?;
+    let row = row.as_ref().map(account_columns).transpose()?;
+    let id = row.as_ref().map_or(0, |(columns, _)| columns.0);
+    let mut with = Belongings::load(conn, Range::one(id)).await?;
     row.map(|row| login_row(row, &mut with)).transpose()
 }
 
@@ -123,12 +156,12 @@ pub(crate) async fn account(
 }
 
 pub(crate) async fn list_accounts(conn: &mut Conn) -> Result<Vec<Account>, StoreError> {
-    let rows: Vec<AccountColumns> = sqlx::query_as(concat!(account_columns!(), " ORDER BY a.name"))
+    let rows = sqlx::query(concat!(account_columns!(), " ORDER BY a.name"))
         .fetch_all(&mut *conn)
         .await?;
     let mut with = Belongings::load(conn, Range::ALL).await?;
-    rows.into_iter()
-        .map(|row| Ok(login_row(row, &mut with)?.account))
+    rows.iter()
+        .map(|row| Ok(login_row(account_columns(row)?, &mut with)?.account))
         .collect()
 }
 
@@ -173,8 +206,10 @@ pub(crate) async fn add_account(
     let row: Option<(i64,)> = sqlx::query_as(
         "INSERT INTO accounts (name, entity_id, home_id, enabled, protocols, keep_s, quota_bytes, \
          read_only, tolerant_completion, publish_on_rename, password_hash, created_at_us, auth, \
-         session_reuse, collected_keep_s) \
-         SELECT $1, h.entity_id, h.id, 1, $4, $5, $6, $7, $8, $9, $10, $11, $13, $14, $15 \
+         session_reuse, collected_keep_s, max_sessions, upload_bytes_per_s, \
+         download_bytes_per_s) \
+         SELECT $1, h.entity_id, h.id, 1, $4, $5, $6, $7, $8, $9, $10, $11, $13, $14, $15, \
+         $16, $17, $18 \
          FROM homes h \
          WHERE h.name = $2 AND h.entity_id = $3 AND ($12 = 1 OR NOT EXISTS \
          (SELECT 1 FROM files f WHERE f.home_id = h.id AND f.state <> 'ended')) \
@@ -195,6 +230,17 @@ pub(crate) async fn add_account(
     .bind(new.auth.as_str())
     .bind(new.session_reuse.map(SessionReuse::as_str))
     .bind(new.collected_keep.map(|keep| bigint(keep.as_secs())))
+    .bind(new.limits.max_sessions.map(|limit| bigint(limit.get())))
+    .bind(
+        new.limits
+            .upload_rate
+            .map(|rate| bigint(rate.bytes_per_s())),
+    )
+    .bind(
+        new.limits
+            .download_rate
+            .map(|rate| bigint(rate.bytes_per_s())),
+    )
     .fetch_optional(&mut *conn)
     .await?;
     let Some((id,)) = row else { return Ok(None) };
@@ -254,6 +300,7 @@ pub(crate) async fn change_account(
             .execute(&mut *conn)
             .await?;
     }
+    change_limits(conn, account, &change.limits).await?;
     if let Some(keep) = change.keep {
         sqlx::query("UPDATE accounts SET keep_s = $2 WHERE id = $1")
             .bind(account.0)
@@ -275,6 +322,39 @@ pub(crate) async fn change_account(
     }
     note_change(conn, entry).await?;
     Ok(0)
+}
+
+async fn change_limits(
+    conn: &mut Conn,
+    account: AccountId,
+    change: &LimitsChange,
+) -> Result<(), StoreError> {
+    let rate = |rate: Option<ByteRate>| rate.map(|rate| bigint(rate.bytes_per_s()));
+    let sessions = |limit: Option<SessionLimit>| limit.map(|limit| bigint(limit.get()));
+    let changes = [
+        (
+            "UPDATE accounts SET max_sessions = $2 WHERE id = $1",
+            change.max_sessions.map(sessions),
+        ),
+        (
+            "UPDATE accounts SET upload_bytes_per_s = $2 WHERE id = $1",
+            change.upload_rate.map(rate),
+        ),
+        (
+            "UPDATE accounts SET download_bytes_per_s = $2 WHERE id = $1",
+            change.download_rate.map(rate),
+        ),
+    ];
+    for (statement, value) in changes {
+        if let Some(value) = value {
+            sqlx::query(statement)
+                .bind(account.0)
+                .bind(value)
+                .execute(&mut *conn)
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) async fn set_enabled(
@@ -341,7 +421,18 @@ pub(crate) async fn set_password(
     note_change(conn, entry).await
 }
 
-type StandingColumns = (i64, String, Option<i64>, i64, i64, i64, Option<String>);
+type StandingColumns = (
+    i64,
+    String,
+    Option<i64>,
+    i64,
+    i64,
+    i64,
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+);
 
 /// What sessions of these accounts may do, and whether they may go on; a removed
 /// account is not enabled.
@@ -354,15 +445,15 @@ pub(crate) async fn standing(
         let id = account.0;
         let row: Option<StandingColumns> = sqlx::query_as(
             "SELECT enabled, protocols, quota_bytes, read_only, tolerant_completion, \
-             publish_on_rename, session_reuse FROM accounts WHERE id = $1",
+             publish_on_rename, session_reuse, max_sessions, upload_bytes_per_s, \
+             download_bytes_per_s FROM accounts WHERE id = $1",
         )
         .bind(id)
         .fetch_optional(&mut *conn)
         .await?;
-        let Some((enabled, protocols, quota, read_only, tolerant, on_rename, session_reuse)) = row
-        else {
-            continue;
-        };
+        let Some(row) = row else { continue };
+        let (enabled, protocols, quota, read_only, tolerant, on_rename, session_reuse, ..) = row;
+        let limits = (row.7, row.8, row.9);
         let broken = |what| StoreError::Corrupt {
             table: "accounts",
             id,
@@ -388,6 +479,7 @@ pub(crate) async fn standing(
                 tolerant_completion: tolerant != 0,
                 publish_on_rename: on_rename != 0,
                 session_reuse: reuse_of(session_reuse).map_err(broken)?,
+                limits: limits_of(limits).map_err(broken)?,
             },
         });
     }

@@ -52,7 +52,7 @@ use super::super::dump::{DumpError, DumpPart, TableRows};
 use super::super::steps::Step;
 use super::super::{
     AccountRow, ExpectationWrite, FlowWrite, IntegrationWrite, LoginRow, NewAccountRow,
-    OwnSessions, Resealed, RunEnd, SealedRow, SessionStart,
+    OwnSessions, Resealed, RunEnd, SealedRow, SessionBegun, SessionStart,
 };
 use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};
 use super::{
@@ -210,6 +210,12 @@ impl Verdict for crate::ledger::Claimed {
 impl Verdict for Approving {
     fn is_kept(&self) -> bool {
         matches!(self, Self::Noted | Self::Active { .. })
+    }
+}
+
+impl Verdict for SessionBegun {
+    fn is_kept(&self) -> bool {
+        *self == Self::Yes
     }
 }
 

@@ -5,8 +5,8 @@ use layover_retention::Timestamp;
 use super::{Conn, StoreError, accounts, journal};
 use crate::account::LiveSession;
 use crate::journal::{JournalKind, NewEntry};
-use crate::store::{OwnSessions, SessionStart};
-use crate::{AccountId, NodeId, SessionId};
+use crate::store::{OwnSessions, SessionBegun, SessionStart};
+use crate::{AccountId, Agreed, NodeId, SessionId};
 
 /// Tells every running server that accounts, networks or sessions changed.
 pub(crate) async fn bump(conn: &mut Conn) -> Result<(), StoreError> {
@@ -35,16 +35,27 @@ pub(super) async fn note_if_changed(
     Ok(Some(()))
 }
 
-/// `None` when the account was disabled or removed since it was looked up.
+/// A session begins, if the account may have one more. Logins of an account with a limit of
+/// sessions come one after the other, also those of several nodes, so that they cannot
+/// pass it together.
 pub(crate) async fn begin_session(
     conn: &mut Conn,
     start: &SessionStart,
     entry: &NewEntry,
-) -> Result<Option<()>, StoreError> {
+) -> Result<SessionBegun, StoreError> {
+    if start.is_counted {
+        sqlx::query(row_locked!("SELECT id FROM accounts WHERE id = $1"))
+            .bind(start.account.0)
+            .fetch_optional(&mut *conn)
+            .await?;
+    }
     let done = sqlx::query(
-        "INSERT INTO sessions (id, node_id, account_id, protocol, peer, since_us) \
-         SELECT $1, $2, a.id, $4, $5, $6 FROM accounts a \
-         WHERE a.id = $3 AND a.enabled = 1 AND a.removed_at_us IS NULL",
+        "INSERT INTO sessions (id, node_id, account_id, protocol, peer, since_us, agreed) \
+         SELECT $1, $2, a.id, $4, $5, $6, $7 FROM accounts a \
+         WHERE a.id = $3 AND a.enabled = 1 AND a.removed_at_us IS NULL \
+         AND (a.max_sessions IS NULL OR a.max_sessions > \
+         (SELECT COUNT(*) FROM sessions s WHERE s.account_id = a.id AND (s.node_id = $2 \
+         OR s.node_id IN (SELECT n.id FROM nodes n WHERE n.heartbeat_at_us >= $8))))",
     )
     .bind(start.id.as_str().to_owned())
     .bind(start.node.as_str().to_owned())
@@ -52,13 +63,24 @@ pub(crate) async fn begin_session(
     .bind(start.protocol.as_str())
     .bind(start.peer.to_string())
     .bind(start.since.as_micros())
+    .bind(start.agreed.to_json())
+    .bind(start.silent_before.as_micros())
     .execute(&mut *conn)
     .await?;
-    if done.rows_affected() == 0 {
-        return Ok(None);
+    if done.rows_affected() > 0 {
+        journal::append(conn, entry).await?;
+        return Ok(SessionBegun::Yes);
     }
-    journal::append(conn, entry).await?;
-    Ok(Some(()))
+    let there: Option<(i64,)> = sqlx::query_as(
+        "SELECT id FROM accounts WHERE id = $1 AND enabled = 1 AND removed_at_us IS NULL",
+    )
+    .bind(start.account.0)
+    .fetch_optional(conn)
+    .await?;
+    Ok(match there {
+        Some(_) => SessionBegun::TooMany,
+        None => SessionBegun::AccountGone,
+    })
 }
 
 pub(crate) async fn end_session(
@@ -73,14 +95,16 @@ pub(crate) async fn end_session(
     journal::append_all(conn, entries).await
 }
 
+type SessionColumns = (String, String, String, String, String, i64, Option<String>);
+
 /// The sessions of nodes that were heard of after `silent_before`: a node that
 /// died leaves its rows behind.
 pub(crate) async fn list_sessions(
     conn: &mut Conn,
     silent_before: Timestamp,
 ) -> Result<Vec<LiveSession>, StoreError> {
-    let rows: Vec<(String, String, String, String, String, i64)> = sqlx::query_as(
-        "SELECT s.id, a.name, s.protocol, s.peer, s.node_id, s.since_us \
+    let rows: Vec<SessionColumns> = sqlx::query_as(
+        "SELECT s.id, a.name, s.protocol, s.peer, s.node_id, s.since_us, s.agreed \
          FROM sessions s JOIN accounts a ON a.id = s.account_id \
          JOIN nodes n ON n.id = s.node_id WHERE n.heartbeat_at_us >= $1 \
          ORDER BY s.since_us, s.id",
@@ -89,7 +113,7 @@ pub(crate) async fn list_sessions(
     .fetch_all(conn)
     .await?;
     rows.into_iter()
-        .map(|(id, account, protocol, peer, node, since)| {
+        .map(|(id, account, protocol, peer, node, since, agreed)| {
             let broken = |what| StoreError::Corrupt {
                 table: "sessions",
                 id: since,
@@ -102,6 +126,7 @@ pub(crate) async fn list_sessions(
                 peer,
                 node,
                 since: Timestamp::from_micros(since),
+                agreed: Agreed::from_json(agreed.as_deref()),
                 moving: Vec::new(),
             })
         })

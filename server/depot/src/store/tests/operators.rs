@@ -6,12 +6,12 @@ use super::{HERE, THERE, account_row, entity, entry, household, keep, ledger, pa
 use crate::account::{AccountChange, Enabled, JobRun, NewEntity};
 use crate::journal::{JournalFilter, JournalKind, NewEntry, Outcome};
 use crate::ledger::ApplianceKeep;
-use crate::store::{OwnSessions, SessionStart, Store};
+use crate::store::{OwnSessions, SessionBegun, SessionStart, Store};
 use crate::vfs::StorageId;
 use crate::{
-    AuthPolicy, AuthorizedCertificate, AuthorizedKey, CertificateUse, EntityName, FileId,
-    FolderPermission, KeyUse, NewCertificate, NewNetwork, Protocol, Protocols, Rights, SessionId,
-    SessionReuse,
+    AccountLimits, Agreed, AuthPolicy, AuthorizedCertificate, AuthorizedKey, ByteRate,
+    CertificateUse, EntityName, FileId, FolderPermission, KeyUse, LimitsChange, NewCertificate,
+    NewNetwork, Protocol, Protocols, Rights, SessionId, SessionLimit, SessionReuse,
 };
 
 fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -78,6 +78,11 @@ pub(super) async fn entities_and_accounts(store: &Store) {
         read_only: Some(true),
         auth: Some(AuthPolicy::KeyAndPassword),
         session_reuse: Some(Some(SessionReuse::Require)),
+        limits: LimitsChange {
+            max_sessions: Some(SessionLimit::new(7).ok()),
+            upload_rate: Some(ByteRate::new(1 << 20).ok()),
+            download_rate: Some(ByteRate::new(1 << 21).ok()),
+        },
         ..AccountChange::default()
     };
     store
@@ -99,9 +104,19 @@ pub(super) async fn entities_and_accounts(store: &Store) {
     assert_eq!(changed.session_reuse, Some(SessionReuse::Require));
     let standing = store.standing(&[account]).await.unwrap();
     assert_eq!(standing[0].terms.session_reuse, Some(SessionReuse::Require));
+    let limits = AccountLimits {
+        max_sessions: SessionLimit::new(7).ok(),
+        upload_rate: ByteRate::new(1 << 20).ok(),
+        download_rate: ByteRate::new(1 << 21).ok(),
+    };
+    assert_eq!((changed.limits, standing[0].terms.limits), (limits, limits));
     let cleared = AccountChange {
         keep: Some(None),
         session_reuse: Some(None),
+        limits: LimitsChange {
+            upload_rate: Some(None),
+            ..LimitsChange::default()
+        },
         ..AccountChange::default()
     };
     store
@@ -111,6 +126,11 @@ pub(super) async fn entities_and_accounts(store: &Store) {
     let cleared = store.account(&name("a1")).await.unwrap().unwrap();
     assert_eq!((cleared.keep, cleared.quota_bytes), (None, Some(1 << 40)));
     assert_eq!(cleared.session_reuse, None);
+    let limits = AccountLimits {
+        upload_rate: None,
+        ..limits
+    };
+    assert_eq!(cleared.limits, limits);
     assert_eq!(store.list_accounts().await.unwrap(), [cleared]);
     assert!(store.generation().await.unwrap() > first);
 }
@@ -342,6 +362,7 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
         store.begin_node(&node.id(), time(100)).await.unwrap();
         store.begin_node(&node.id(), time(101)).await.unwrap();
     }
+    let agreed = Agreed::from_json(Some(r#"{"suite":"x"}"#));
     let start = |node: crate::NodeId| SessionStart {
         id: SessionId::random().unwrap(),
         node,
@@ -349,20 +370,17 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
         protocol: Protocol::Ftps,
         peer: name("2001:db8::1"),
         since: time(102),
+        agreed: agreed.clone(),
+        is_counted: false,
+        silent_before: time(0),
     };
     let (here, there) = (start(HERE.id()), start(THERE.id()));
-    store
-        .begin_session(&here, &entry("login"))
-        .await
-        .unwrap()
-        .unwrap();
-    store
-        .begin_session(&there, &entry("login"))
-        .await
-        .unwrap()
-        .unwrap();
+    store.begin_session(&here, &entry("login")).await.unwrap();
+    store.begin_session(&there, &entry("login")).await.unwrap();
     let listed = store.list_sessions(time(101)).await.unwrap();
     assert_eq!(listed.len(), 2);
+    assert!(listed.iter().all(|session| session.agreed == agreed));
+    a_limit_of_sessions_counts_nodes_that_live(store, &here).await;
     assert!(listed.iter().all(|session| session.peer == "2001:db8::1"));
 
     let told = NewEntry::new(time(102), JournalKind::Login, "login", &HERE.id()).account("visitor");
@@ -442,16 +460,51 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
         .begin_session(&start(HERE.id()), &entry("login"))
         .await
         .unwrap();
-    assert_eq!(late, None, "an account that was disabled meanwhile");
+    assert_eq!(
+        late,
+        SessionBegun::AccountGone,
+        "an account that was disabled meanwhile"
+    );
+}
+
+/// Two sessions are there, `here` among them; both nodes were heard of at 101.
+async fn a_limit_of_sessions_counts_nodes_that_live(store: &Store, here: &SessionStart) {
+    let limited = |sessions: Option<u64>| AccountChange {
+        limits: LimitsChange {
+            max_sessions: Some(sessions.and_then(|limit| SessionLimit::new(limit).ok())),
+            ..LimitsChange::default()
+        },
+        ..AccountChange::default()
+    };
+    let set = async |sessions| {
+        let (change, entry) = (limited(sessions), entry("account.set"));
+        let set = store.change_account(here.account, &change, rule(), &entry);
+        set.await.unwrap();
+    };
+    for (limit, silent_before, begun) in [
+        (Some(2), 101, SessionBegun::TooMany),
+        (Some(3), 101, SessionBegun::Yes),
+        // The other node is silent, this one counts whatever is said of it.
+        (Some(2), 102, SessionBegun::Yes),
+        (Some(1), 102, SessionBegun::TooMany),
+        (None, 101, SessionBegun::Yes),
+    ] {
+        set(limit).await;
+        let start = SessionStart {
+            id: SessionId::random().unwrap(),
+            is_counted: true,
+            silent_before: time(silent_before),
+            ..here.clone()
+        };
+        let found = store.begin_session(&start, &entry("login")).await.unwrap();
+        assert_eq!(found, begun, "{limit:?}, {silent_before}");
+        store.end_session(&start.id, &[]).await.unwrap();
+    }
 }
 
 /// `there` is of a node that is silent at 150, `here` of this one.
 async fn dead_sessions_end_with_a_logout(store: &Store, here: &SessionStart, there: &SessionStart) {
-    store
-        .begin_session(here, &entry("login"))
-        .await
-        .unwrap()
-        .unwrap();
+    store.begin_session(here, &entry("login")).await.unwrap();
     let dead = async |own: OwnSessions| {
         let node = HERE.id();
         let ended = store.end_dead_sessions(&node, own, time(150), time(201));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use layover_depot::timer::{self, Stopwatch};
 use layover_depot::{
-    Completion, Session, SessionReuse, Upload as Receiving, UploadMode, UploadOutcome,
+    Completion, Direction, Session, SessionReuse, Upload as Receiving, UploadMode, UploadOutcome,
     UploadPermit, UploadReceipt,
 };
 use tokio::net::TcpStream;
@@ -263,6 +263,17 @@ fn amount(bytes: u64, running: Stopwatch) -> String {
     format!("{} ({}/s)", size(bytes), size(rate))
 }
 
+impl Open {
+    /// Waits while the account's limit of bytes a second holds it back. The control
+    /// connection is heard meanwhile, and the peer does not stall.
+    async fn go_ahead(&self, direction: Direction) -> Result<(), End> {
+        if self.session.is_held_back(direction) {
+            self.stream.pause(self.session.go_ahead(direction)).await?;
+        }
+        Ok(())
+    }
+}
+
 impl Job {
     /// Reads a listing and sends it, piece by piece.
     pub(super) async fn list(self, list: List) -> Reply {
@@ -439,7 +450,11 @@ async fn send_file(
     let (mut at, mut sent_bytes) = (from, 0_u64);
     let mut read_bytes = FIRST_READ_BYTES;
     loop {
-        let bytes = match file.read_at(at, read_bytes).await {
+        if let Err(end) = open.go_ahead(Direction::Download).await {
+            return (sent_bytes, Err(interrupted(end)));
+        }
+        let stride = open.session.stride(Direction::Download);
+        let bytes = match file.read_at(at, read_bytes.min(stride)).await {
             Ok(bytes) => bytes,
             Err(error) => return (sent_bytes, Err(broken_off(&open.session, &error))),
         };
@@ -490,6 +505,10 @@ async fn receive_file(open: &mut Open, file: &Receiving, from: u64) -> Result<(u
             .await
             .map_err(|error| broken_off(&open.session, &error))?;
         at = at.saturating_add(length);
+        // Behind each piece: the end is heard when all is paid for.
+        if let Err(end) = open.go_ahead(Direction::Upload).await {
+            break end;
+        }
     };
     if let Some(rest) = ascii.map(FromWire::finish)
         && !rest.is_empty()

@@ -1,8 +1,10 @@
 //! A client that asks and does not read (S01, S05): requests are drained,
 //! memory is bounded, nothing is lost or out of order.
 
+use layover_depot::ByteRate;
+
 use super::client::{Client, FRESH};
-use crate::channel::{ChannelFault, MAX_WAITING_BYTES, MAX_WAITING_REQUESTS};
+use crate::channel::{ChannelFault, MAX_HELD_BACK_BYTES, MAX_WAITING_BYTES, MAX_WAITING_REQUESTS};
 use crate::codec::{Code, MAX_DATA_BYTES, open_flag};
 use crate::outbox::{DATA_BUDGET_BYTES, MAX_QUEUED_BYTES};
 
@@ -195,4 +197,47 @@ async fn a_client_that_never_reads_small_replies_is_cut_off_in_time() {
     assert!(matches!(fault, ChannelFault::Outbox(_)), "{fault}");
     assert!(sent > 50_000, "no client has so many on the way: {sent}");
     assert!(sent < MAX_QUEUED_BYTES / 100, "{sent} replies were kept");
+}
+
+/// WRITEs that the account's limit of bytes a second holds back wait, bounded in memory, and
+/// keep nothing else waiting.
+#[tokio::test]
+async fn what_an_account_may_not_send_yet_waits_and_is_bounded() {
+    let mut client = Client::new().await;
+    let handle = client.opened("/file", FRESH).await;
+    client.world.set_rates(ByteRate::new(16 * 1024).ok()).await;
+    let post = async |client: &mut Client, index: usize| {
+        let offset = (index * MAX_DATA_BYTES) as u64;
+        let data = vec![7; MAX_DATA_BYTES];
+        client
+            .post(6, |wire| wire.string(&handle).u64(offset).string(&data))
+            .await;
+    };
+    // The first goes at once; half a minute is owed for it.
+    post(&mut client, 0).await;
+    assert_eq!(client.dispatcher.waiting_bytes, 0);
+    assert_eq!(client.read_in_order().len(), 1);
+    let mut index = 1;
+    while client.dispatcher.waiting_bytes < MAX_HELD_BACK_BYTES {
+        assert!(client.dispatcher.listens(), "just below");
+        post(&mut client, index).await;
+        index += 1;
+    }
+    assert!(!client.dispatcher.listens(), "just above");
+    let stat = client.ask(17, |wire| wire.string("/")).await;
+    assert_eq!(stat.kind, 105, "{stat:?}");
+    client.dispatcher.resume_one().await.unwrap();
+    assert!(!client.dispatcher.listens(), "nothing may go on yet");
+    client.world.set_rates(None).await;
+    assert!(client.dispatcher.listens());
+    for _ in 1..index {
+        client.dispatcher.resume_one().await.unwrap();
+    }
+    assert_eq!(client.dispatcher.waiting_bytes, 0);
+    assert_eq!(client.read_in_order().len(), index - 1);
+    assert!(client.close(&handle).await.is(Code::Ok));
+    assert_eq!(
+        client.world.content("file").unwrap().len(),
+        index * MAX_DATA_BYTES
+    );
 }
