@@ -44,6 +44,7 @@ pub(crate) use storage::{Elsewhere, needed_storage};
 
 use grounds::KnownGrounds;
 
+use crate::doctor::{Clue, SignBoard, Whose};
 use crate::fault_log::FaultLog;
 use crate::figures::Counters;
 use crate::ledger::{ApplianceKeep, Claimed};
@@ -103,6 +104,8 @@ pub(crate) struct Holdings {
     pub(crate) faults: FaultLog,
     /// What is counted for metrics.
     pub(crate) counters: Counters,
+    /// What was seen of connections, for the doctor.
+    pub(crate) signs: SignBoard,
     /// Work that goes on when its caller is gone; waited for at the end.
     pub(crate) tasks: TaskTracker,
     /// Claims refused because another process holds the name.
@@ -146,6 +149,7 @@ impl Holdings {
             room: Arc::default(),
             faults: FaultLog::default(),
             counters: Counters::default(),
+            signs: SignBoard::default(),
             tasks: TaskTracker::new(),
             #[cfg(test)]
             refused_claims: std::sync::atomic::AtomicUsize::new(0),
@@ -172,6 +176,11 @@ impl Holdings {
             })
             .await;
         made.map_err(|error| VfsError::at(&VirtualPath::root(), error))
+    }
+
+    /// Takes note of what was seen of a connection.
+    pub(crate) fn see(&self, whose: &Whose, seen: Clue) {
+        self.signs.see(whose, seen, self.now());
     }
 
     pub(crate) fn now(&self) -> Timestamp {

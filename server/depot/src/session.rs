@@ -39,6 +39,7 @@ pub use upload::{Completion, CopySource, MAX_COPY_BYTES, Upload, UploadOutcome, 
 use look::VisibleFile;
 use terms::Terms;
 
+use crate::doctor::{Clue, Sign, Whose};
 use crate::fault_log::FaultLog;
 use crate::figures::{Ended, Ending, TransferKind};
 use crate::holdings::{Direction, Holdings, HomeRef};
@@ -320,6 +321,11 @@ impl Session {
         Ok(policy.keep)
     }
 
+    /// Tells the doctor what was seen of its connections.
+    pub fn see(&self, seen: Clue) {
+        self.inner.see(seen);
+    }
+
     /// Resolves when the session must end, with the reason; from then on every
     /// verb answers [`VfsError::SessionEnded`].
     pub async fn ended(&self) -> EndReason {
@@ -478,6 +484,9 @@ impl SessionInner {
     /// Counts a partner's transfer that has ended.
     fn count(&self, direction: Direction, whole: bool, bytes: u64, duration: Duration) {
         if let Some(kind) = self.transfer_kind(direction) {
+            if whole {
+                self.see(Clue::new(Sign::Transferred));
+            }
             self.holdings.counters.transfer(&Ended {
                 kind,
                 account: self.account.name.as_str(),
@@ -494,6 +503,18 @@ impl SessionInner {
             let account = self.account.name.as_str();
             let counters = &self.holdings.counters;
             counters.unstarted_transfer(kind, account, ending);
+        }
+    }
+
+    /// Tells the doctor what was seen of a partner's connection.
+    fn see(&self, seen: Clue) {
+        if let Caller::Partner { protocol, peer } = self.caller {
+            let whose = Whose {
+                account: Some(self.account.name.clone()),
+                peer,
+                protocol: Some(protocol),
+            };
+            self.holdings.see(&whose, seen);
         }
     }
 
