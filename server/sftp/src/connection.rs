@@ -9,8 +9,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use layover_depot::{
-    ConnectionSlot, Depot, FirstProof, LoginAttempt, LoginError, Proof, Protocol, RefusedOffers,
-    Secret, Session, UserCertificate, timer,
+    Clue, ConnectionSlot, Depot, FirstProof, LoginAttempt, LoginError, Proof, Protocol,
+    RefusedOffers, Secret, Session, Sign, UserCertificate, Whose, timer,
 };
 use layover_retention::Clock;
 use russh::client::GexParams;
@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, Overdue, Patience};
 use crate::channel::{self, ChannelContext, Purpose};
-use crate::handshake::Handshake;
+use crate::handshake::{Handshake, Reached};
 use crate::stream::WatchedStream;
 use crate::{Algorithms, transport};
 
@@ -211,6 +211,7 @@ impl Server {
             started = russh::server::run_stream(Arc::clone(&shown.config), watched, handler).boxed() => started,
             overdue = &mut overdue => {
                 tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {}", overdue.as_str());
+                self.see_ended(peer, &handshake, None, false);
                 return;
             }
             // Whoever has not said who he is has nothing to lose.
@@ -220,12 +221,15 @@ impl Server {
             Ok(running) => running,
             Err(error) => {
                 tracing::debug!(peer.addr = %peer, "no SSH client: {error}");
+                self.see_ended(peer, &handshake, Some(&error), false);
                 return;
             }
         };
         let handle = running.handle();
         tokio::pin!(running);
         let mut session: Option<Session> = None;
+        let since_start = timer::Stopwatch::start();
+        let mut fault = None;
         let ended_by_us = loop {
             let told_to_end = async {
                 match &session {
@@ -235,13 +239,14 @@ impl Server {
             };
             tokio::select! {
                 ended = &mut running => {
-                    match ended {
+                    match &ended {
                         Err(error) if !activity.is_logged_in() => {
-                            tell_of_failure(peer, &handshake, &error);
+                            tell_of_failure(peer, &handshake, error);
                         }
                         Err(error) => tracing::debug!(peer.addr = %peer, "connection ended: {error}"),
                         Ok(()) => {}
                     }
+                    fault = ended.err();
                     break None;
                 }
                 overdue = &mut overdue => {
@@ -261,6 +266,10 @@ impl Server {
                 say_goodbye(&handle, reason, running.as_mut()).boxed().await;
             }
         }
+        if let (None, Some(session), true) = (ended_by_us, &session, activity.open() > 0) {
+            let told = format!("after {} s", since_start.elapsed().as_secs());
+            session.see(Clue::new(Sign::ConnectionLost).telling(&told));
+        }
         cut.cancel();
         channels.close();
         if timer::timeout(WIND_UP, channels.wait()).await.is_err() {
@@ -270,6 +279,10 @@ impl Server {
         if session.is_none()
             && let Ok(Ok(offers)) = timer::timeout(GOODBYE, told).await
         {
+            let is_by_client = ended_by_us.is_none();
+            if !offers.was_asked() {
+                self.see_ended(peer, &handshake, fault.as_ref(), is_by_client);
+            }
             let noted = self
                 .depot
                 .gate()
@@ -285,6 +298,43 @@ impl Server {
                 .boxed()
                 .await;
         }
+    }
+}
+
+impl Server {
+    /// Tells the doctor how far a connection came on which nobody tried to log in.
+    fn see_ended(
+        &self,
+        peer: SocketAddr,
+        handshake: &Handshake,
+        fault: Option<&russh::Error>,
+        is_by_client: bool,
+    ) {
+        let client = handshake.client_version().unwrap_or("nothing that is SSH");
+        // It fetches host keys, and goes.
+        if client.contains("OpenSSH-keyscan") {
+            return;
+        }
+        let (sign, told) = match (fault, handshake.reached()) {
+            (Some(russh::Error::NoCommonAlgo { kind, theirs, .. }), _) => (
+                Sign::SshAlgorithms,
+                format!("{kind:?}: {} ({client})", theirs.join(",")),
+            ),
+            (_, Reached::Nothing) => (Sign::NoLogin, "it said nothing that is SSH".to_owned()),
+            (_, Reached::HostKey) if is_by_client => (Sign::HostKeyRefused, client.to_owned()),
+            (_, Reached::Hello | Reached::HostKey) => (
+                Sign::NoLogin,
+                format!("it went during the key exchange ({client})"),
+            ),
+            (_, Reached::NewKeys) => {
+                let told = format!("it took our host key and tried no login ({client})");
+                (Sign::NoLogin, told)
+            }
+        };
+        let whose = Whose::stranger(peer.ip(), Protocol::Sftp);
+        self.depot
+            .signs()
+            .see(&whose, Clue::new(sign).telling(&told));
     }
 }
 
@@ -414,6 +464,7 @@ impl Connection {
 
     async fn login(&mut self, user: &str, proof: Proof) -> Result<Auth, russh::Error> {
         self.speak_of(user);
+        self.offers.note_asked();
         let attempt = LoginAttempt {
             user: user.to_owned(),
             peer: self.peer.ip(),

@@ -112,6 +112,7 @@ impl ControlConnection {
     /// Somebody is in: the greeting, with this code.
     async fn enter(&mut self, session: Session, code: u16) -> Reply {
         self.slot.logged_in();
+        self.was_in = true;
         self.first = None;
         let owner = Owner {
             account: session.account().id,

@@ -8,7 +8,8 @@ mod lists;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use layover_depot::{Right, Session, SessionReuse, UploadMode, VfsError};
+use layover_depot::timer::Stopwatch;
+use layover_depot::{Clue, Right, Session, SessionReuse, Sign, UploadMode, VfsError};
 use tokio_util::sync::CancellationToken;
 
 use super::{ControlConnection, DataPlace, Ending, Fault, ended_by_operator, refuse, stopping};
@@ -16,6 +17,7 @@ use crate::command::{self, Command, Type};
 use crate::reply::{Reply, of_fault, size};
 use crate::server::Reserved;
 use crate::wire::Lost;
+pub(super) use job::missed;
 use job::{Carrier, Download, Job, Upload};
 use lists::List;
 
@@ -153,6 +155,7 @@ impl ControlConnection {
         };
         tokio::pin!(transfer, told_to_end);
         let mut gone = None;
+        let since_start = Stopwatch::start();
         let reply = loop {
             // The transfer comes last: what was said before its last bytes is
             // heard before they are taken for its end.
@@ -176,6 +179,8 @@ impl ControlConnection {
                         let may_finish = work == Work::Transfer
                             && self.queue.iter().any(|line| is(line, &Command::Quit));
                         if !may_finish {
+                            let moved = moved.load(Ordering::Relaxed);
+                            self.see_lost(work, moved, since_start);
                             cancel.cancel();
                         }
                         gone = Some(lost);
@@ -194,6 +199,18 @@ impl ControlConnection {
                 self.wire.send(&reply).await?;
                 ending.map_or(Ok(()), Err)
             }
+        }
+    }
+
+    /// Tells the doctor of a control connection that went while bytes moved.
+    fn see_lost(&self, work: Work, moved: u64, since_start: Stopwatch) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        if work == Work::Transfer && moved > 0 {
+            let seconds = since_start.elapsed().as_secs();
+            let told = format!("after {seconds} s and {}", size(moved));
+            session.see(Clue::new(Sign::ConnectionLost).telling(&told));
         }
     }
 
