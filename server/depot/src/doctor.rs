@@ -25,10 +25,10 @@ pub(crate) use sign::SignWrite;
 pub use sign::{Clue, SeenSign, Sign, SignDetail, Whose};
 pub use verdict::{Chart, Diagnosis, Examined, Finding, OurSide, Side, Sureness, diagnose};
 
-use crate::AccountName;
 use crate::holdings::Holdings;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
+use crate::{AccountName, Network};
 
 /// How long a sign is kept that is not seen again, at most.
 pub const SIGNS_KEEP: Duration = Duration::from_secs(30 * 86_400);
@@ -121,8 +121,8 @@ impl Signs {
 }
 
 /// Whether an address is one from which the account may come; `any` says nothing.
-fn is_of(account: &Examined, sign: &SeenSign, now: Timestamp) -> bool {
-    let crate::Network::Block(seen) = sign.network else {
+fn is_of(account: &Examined, network: Network, now: Timestamp) -> bool {
+    let Network::Block(seen) = network else {
         return false;
     };
     account

@@ -1,5 +1,7 @@
 //! One SSH connection: login, channels, and its end.
 
+mod unfinished;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,7 +12,7 @@ use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use layover_depot::{
     Clue, ConnectionSlot, Depot, FirstProof, LoginAttempt, LoginError, Proof, Protocol,
-    RefusedOffers, Secret, Session, Sign, UserCertificate, Whose, timer,
+    RefusedOffers, Secret, Session, Sign, UserCertificate, timer,
 };
 use layover_retention::Clock;
 use russh::client::GexParams;
@@ -30,9 +32,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, Overdue, Patience};
 use crate::channel::{self, ChannelContext, Purpose};
-use crate::handshake::{Handshake, Reached};
+use crate::handshake::Handshake;
 use crate::stream::WatchedStream;
 use crate::{Algorithms, transport};
+use unfinished::tell_of_failure;
 
 /// Channels that one connection may have open (S04). OpenSSH's multiplexing
 /// allows 10 by default; each `sftp` uses one.
@@ -299,66 +302,6 @@ impl Server {
                 .await;
         }
     }
-}
-
-impl Server {
-    /// Tells the doctor how far a connection came on which nobody tried to log in.
-    fn see_ended(
-        &self,
-        peer: SocketAddr,
-        handshake: &Handshake,
-        fault: Option<&russh::Error>,
-        is_by_client: bool,
-    ) {
-        let client = handshake.client_version().unwrap_or("nothing that is SSH");
-        // It fetches host keys, and goes.
-        if client.contains("OpenSSH-keyscan") {
-            return;
-        }
-        let (sign, told) = match (fault, handshake.reached()) {
-            (Some(russh::Error::NoCommonAlgo { kind, theirs, .. }), _) => (
-                Sign::SshAlgorithms,
-                format!("{kind:?}: {} ({client})", theirs.join(",")),
-            ),
-            (_, Reached::Nothing) => (Sign::NoLogin, "it said nothing that is SSH".to_owned()),
-            (_, Reached::HostKey) if is_by_client => (Sign::HostKeyRefused, client.to_owned()),
-            (_, Reached::Hello | Reached::HostKey) => (
-                Sign::NoLogin,
-                format!("it went during the key exchange ({client})"),
-            ),
-            (_, Reached::NewKeys) => {
-                let told = format!("it took our host key and tried no login ({client})");
-                (Sign::NoLogin, told)
-            }
-        };
-        let whose = Whose::stranger(peer.ip(), Protocol::Sftp);
-        self.depot
-            .signs()
-            .see(&whose, Clue::new(sign).telling(&told));
-    }
-}
-
-/// Says why nobody logged in. A client with which nothing can be agreed upon is a
-/// partner whose software is too old, or ours: its names are worth a line.
-fn tell_of_failure(peer: SocketAddr, handshake: &Handshake, error: &russh::Error) {
-    /// The client's names that are repeated, in characters.
-    const MAX_NAMES_CHARS: usize = 300;
-    let russh::Error::NoCommonAlgo { kind, theirs, .. } = error else {
-        tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended before a login: {error}");
-        return;
-    };
-    let client = handshake.client_version().unwrap_or("the client");
-    let names = theirs.join(",");
-    let names: String = names
-        .chars()
-        .filter(char::is_ascii_graphic)
-        .take(MAX_NAMES_CHARS)
-        .collect();
-    tracing::info!(
-        peer.addr = %peer,
-        outcome = "refused",
-        "nothing in common with {client}: its algorithms for {kind:?} are {names}"
-    );
 }
 
 /// Returns when the server stops and this connection has nothing open.

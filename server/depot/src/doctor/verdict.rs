@@ -71,9 +71,9 @@ impl Chart {
             .filter(|sign| sign.sign == Sign::LoggedIn)
             .map(|sign| sign.network)
             .collect();
-        let (of_account, elsewhere): (Vec<_>, Vec<_>) = nobodys
-            .into_iter()
-            .partition(|sign| came_from.contains(&sign.network) || is_of(&account, sign, now));
+        let (of_account, elsewhere): (Vec<_>, Vec<_>) = nobodys.into_iter().partition(|sign| {
+            came_from.contains(&sign.network) || is_of(&account, sign.network, now)
+        });
         signs.extend(of_account);
         Self {
             account,
@@ -83,6 +83,10 @@ impl Chart {
             ours,
             now,
         }
+    }
+
+    fn last_login(&self) -> Option<Timestamp> {
+        self.last_login_at.max(self.last(Sign::LoggedIn))
     }
 
     fn last(&self, good: Sign) -> Option<Timestamp> {
@@ -228,10 +232,11 @@ pub fn diagnose(chart: &Chart) -> Diagnosis {
     let leading = findings
         .iter()
         .enumerate()
+        .filter(|(_, one)| may_lead(chart, one))
         .max_by_key(|(at, one)| (weight(one.sign), one.last_at, std::cmp::Reverse(*at)))
         .map(|(at, _)| at);
     let verdict = leading.map(|at| findings.remove(at));
-    let last_login_at = chart.last_login_at.max(chart.last(Sign::LoggedIn));
+    let last_login_at = chart.last_login();
     let never_seen = last_login_at.is_none() && chart.signs.is_empty();
     let (tried, what_to_check) = match last_login_at {
         None => (tried(chart), advice::what_to_check(chart)),
@@ -247,6 +252,16 @@ pub fn diagnose(chart: &Chart) -> Diagnosis {
         tried,
         what_to_check,
     }
+}
+
+/// Whether it can be what keeps the partner out: at an address that is none of its own only
+/// while nobody has logged in since, for else it may be anybody who knows the name.
+fn may_lead(chart: &Chart, finding: &Finding) -> bool {
+    let came_from =
+        |seen: &SeenSign| seen.sign == Sign::LoggedIn && seen.network == finding.network;
+    is_of(&chart.account, finding.network, chart.now)
+        || chart.signs.iter().any(came_from)
+        || chart.last_login().is_none_or(|at| at < finding.first_at)
 }
 
 fn tried(chart: &Chart) -> Vec<Tried> {

@@ -165,6 +165,24 @@ fn a_partner_that_moved_to_another_address_is_well() {
 }
 
 #[test]
+fn who_knows_only_the_name_does_not_lead() {
+    let mut guesser = seen(Sign::PasswordRefused, 900, 990);
+    guesser.network = "203.0.113.66".parse().unwrap();
+    let found = of(
+        vec![seen(Sign::LoggedIn, 5, 985), guesser.clone()],
+        Vec::new(),
+    );
+    assert_eq!(found.verdict, None);
+    assert_eq!(found.further.len(), 1, "{found:?}");
+    // Nobody has logged in since it began: the partner may have moved there.
+    assert_eq!(
+        verdict(vec![seen(Sign::LoggedIn, 5, 979), guesser.clone()]),
+        Some(Sign::PasswordRefused)
+    );
+    assert_eq!(verdict(vec![guesser]), Some(Sign::PasswordRefused));
+}
+
+#[test]
 fn all_ports_shut_and_half_of_them() {
     let all = [31_010, 31_400, 31_600, 31_990];
     let missed = at_ports(seen(Sign::NoDataConnection, 4, 500), all);
