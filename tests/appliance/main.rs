@@ -14,6 +14,7 @@ mod clocks;
 mod crash;
 mod crowds;
 mod demo;
+mod doctor;
 mod events;
 mod evidence;
 mod expectations;
