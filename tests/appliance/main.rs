@@ -47,6 +47,7 @@ mod publishing;
 mod refusals;
 mod rename;
 mod statistics;
+mod storms;
 mod timing;
 mod tls_certificate;
 mod transfers;

@@ -50,6 +50,7 @@ use crate::figures::Counters;
 use crate::ledger::{ApplianceKeep, Claimed};
 use crate::listings::Listings;
 use crate::recover::Suspect;
+use crate::retries::RetryBoard;
 use crate::store::{Store, StoreError};
 use crate::timer;
 use crate::vfs::{HiddenName, Place, Room, Vfs, VfsError};
@@ -106,6 +107,8 @@ pub(crate) struct Holdings {
     pub(crate) counters: Counters,
     /// What was seen of connections, for the doctor.
     pub(crate) signs: SignBoard,
+    /// Transfers that are tried again and again in vain.
+    pub(crate) retries: RetryBoard,
     /// Work that goes on when its caller is gone; waited for at the end.
     pub(crate) tasks: TaskTracker,
     /// Claims refused because another process holds the name.
@@ -150,6 +153,7 @@ impl Holdings {
             faults: FaultLog::default(),
             counters: Counters::default(),
             signs: SignBoard::default(),
+            retries: RetryBoard::default(),
             tasks: TaskTracker::new(),
             #[cfg(test)]
             refused_claims: std::sync::atomic::AtomicUsize::new(0),

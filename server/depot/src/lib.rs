@@ -49,6 +49,7 @@ mod pattern;
 mod proxied;
 mod recover;
 mod registry;
+mod retries;
 mod rights;
 mod room_watch;
 mod rules;

@@ -23,7 +23,7 @@ mod upload;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -180,6 +180,8 @@ struct SessionInner {
     ended: watch::Sender<Option<EndReason>>,
     closed: AtomicBool,
     refusals: refusals::Refusals,
+    /// How long the answer to the last refused transfer waits, in milliseconds.
+    owed_delay_ms: AtomicU64,
     open_for: crate::timer::Stopwatch,
 }
 
@@ -250,6 +252,7 @@ impl Session {
                 ended: watch::Sender::new(None),
                 closed: AtomicBool::new(false),
                 refusals: refusals::Refusals::default(),
+                owed_delay_ms: AtomicU64::new(0),
                 open_for: crate::timer::Stopwatch::start(),
             }),
         })
@@ -485,6 +488,7 @@ impl SessionInner {
     fn count(&self, direction: Direction, whole: bool, bytes: u64, duration: Duration) {
         if let Some(kind) = self.transfer_kind(direction) {
             if whole {
+                self.holdings.retries.succeeded(self.account.id);
                 self.see(Clue::new(Sign::Transferred));
             }
             self.holdings.counters.transfer(&Ended {

@@ -8,7 +8,7 @@ mod lists;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use layover_depot::timer::Stopwatch;
+use layover_depot::timer::{self, Stopwatch};
 use layover_depot::{Clue, Right, Session, SessionReuse, Sign, UploadMode, VfsError};
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +57,8 @@ pub(super) enum Work {
     Transfer,
     /// Its answer is for nobody else: it ends with its client.
     Checksum,
+    /// A transfer that is repeated in vain is refused after a while.
+    Refusal,
 }
 
 impl ControlConnection {
@@ -75,7 +77,7 @@ impl ControlConnection {
             Err(fault) => {
                 let reply = self.fault_reply(fault);
                 self.declined = place;
-                return Ok(self.wire.send(&reply).await?);
+                return self.refuse_late(reply).await;
             }
         };
         if matches!(place, DataPlace::None) {
@@ -127,6 +129,26 @@ impl ControlConnection {
                     .await
             }
         }
+    }
+
+    /// Refuses a transfer: at once, or, where it is repeated in vain, after a while, in which
+    /// the client is heard as during a transfer.
+    async fn refuse_late(&mut self, reply: Reply) -> Result<(), Ending> {
+        let owed = self.session.as_ref().and_then(Session::take_owed_delay);
+        let Some(delay) = owed else {
+            return Ok(self.wire.send(&reply).await?);
+        };
+        let cancel = CancellationToken::new();
+        let until = cancel.clone();
+        let waits = async move {
+            tokio::select! {
+                () = until.cancelled() => {}
+                () = timer::sleep(delay) => {}
+            }
+            reply
+        };
+        self.beside(Work::Refusal, waits, cancel, Arc::default())
+            .await
     }
 
     /// What the data connections of who is logged in must prove.
@@ -237,6 +259,9 @@ impl ControlConnection {
             let text = match work {
                 Work::Transfer => format!("a transfer is running: {moved} so far"),
                 Work::Checksum => format!("a checksum is computed: {moved} so far"),
+                Work::Refusal => {
+                    "your last transfer is refused, as those before it were".to_owned()
+                }
             };
             return self.wire.send(&Reply::new(213, text)).await;
         }
