@@ -28,12 +28,14 @@ const KEXINIT: u8 = 20;
 /// The cookie before its lists, in bytes.
 const COOKIE_BYTES: usize = 16;
 
+/// Key exchange, host key, cipher there and back, MAC there and back.
+type Lists = [Vec<String>; 6];
+
 /// What one side said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Hello {
     version: String,
-    /// Key exchange, host key, cipher there and back, MAC there and back.
-    lists: [Vec<String>; 6],
+    lists: Lists,
 }
 
 /// SSH_MSG_NEWKEYS: a side's last packet in the clear.
@@ -265,7 +267,7 @@ struct NotKexInit;
 
 /// The lists of a first packet, and how many bytes there are behind it; `None` while it is
 /// incomplete.
-fn lists(packet: &[u8]) -> Option<Result<([Vec<String>; 6], usize), NotKexInit>> {
+fn lists(packet: &[u8]) -> Option<Result<(Lists, usize), NotKexInit>> {
     // packet_length, padding_length, payload (RFC 4253 s.6).
     let (length, rest) = packet.split_first_chunk()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
@@ -278,7 +280,7 @@ fn lists(packet: &[u8]) -> Option<Result<([Vec<String>; 6], usize), NotKexInit>>
         _ => None,
     };
     let mut fields = fields.unwrap_or_default();
-    let mut lists: [Vec<String>; 6] = Default::default();
+    let mut lists = Lists::default();
     for list in &mut lists {
         let Some((length, rest)) = fields.split_first_chunk() else {
             return Some(Err(NotKexInit));

@@ -1,7 +1,7 @@
 //! What each sign means, whose it is to change, and what to write to the partner: one
 //! table, without a catch-all.
 
-use super::sign::{SeenSign, Sign};
+use super::sign::{SeenSign, Sign, plain};
 use super::verdict::{Chart, Finding, PortSpan, Side, Sureness};
 use crate::Protocol;
 
@@ -55,7 +55,7 @@ fn told<'a>(finding: &'a Finding, or: &'a str) -> &'a str {
 
 pub(super) fn of(chart: &Chart, finding: &Finding) -> Advice {
     let name = &chart.account.name;
-    let from = finding.network;
+    let from = plain(finding.network);
     let server = chart.ours.server.as_deref().unwrap_or("our server");
     match finding.sign {
         Sign::LoggedIn | Sign::DataArrived | Sign::Transferred => Advice {
@@ -91,16 +91,12 @@ pub(super) fn of(chart: &Chart, finding: &Finding) -> Advice {
         ),
         Sign::ImplicitOnExplicit => partner(
             format!("the client from {from} speaks implicit FTPS on the port for explicit FTPS"),
-            format!(
-                "Your client begins TLS at once on the port where AUTH TLS is expected. Please set it to \"explicit FTPS (AUTH TLS)\", or give it our port for implicit FTPS."
-            ),
+            "Your client begins TLS at once on the port where AUTH TLS is expected. Please set it to \"explicit FTPS (AUTH TLS)\", or give it our port for implicit FTPS.".to_owned(),
             None,
         ),
         Sign::PlainOnImplicit => partner(
             format!("the client from {from} speaks without TLS on the port for implicit FTPS"),
-            format!(
-                "Your client begins without TLS on our port for implicit FTPS. Please set it to \"implicit FTPS\", or give it our port for explicit FTPS (AUTH TLS)."
-            ),
+            "Your client begins without TLS on our port for implicit FTPS. Please set it to \"implicit FTPS\", or give it our port for explicit FTPS (AUTH TLS).".to_owned(),
             None,
         ),
         Sign::TlsVersion => partner(
@@ -222,7 +218,7 @@ pub(super) fn of(chart: &Chart, finding: &Finding) -> Advice {
                 "the client at {from} uses active mode, and its port cannot be reached: {}",
                 told(finding, "no answer")
             ),
-            format!("Your client is set to active mode, and our connections to it are not let in. Please set it to passive mode (PASV, EPSV)."),
+            "Your client is set to active mode, and our connections to it are not let in. Please set it to passive mode (PASV, EPSV).".to_owned(),
             None,
         ),
         Sign::DataHandshake => partner(
@@ -275,7 +271,7 @@ pub(super) fn of(chart: &Chart, finding: &Finding) -> Advice {
 }
 
 fn address_refused(finding: &Finding) -> Advice {
-    let (from, why) = (finding.network, told(finding, "not allowed"));
+    let (from, why) = (plain(finding.network), told(finding, "not allowed"));
     let what = format!("connections from {from} are refused before the first byte: {why}");
     let what_to_do = match why {
         "banned" => format!(
@@ -303,7 +299,7 @@ fn address_refused(finding: &Finding) -> Advice {
 fn login_refused(chart: &Chart, finding: &Finding) -> Advice {
     let name = &chart.account.name;
     let why = told(finding, "no reason known");
-    let what = format!("logins from {} are refused: {why}", finding.network);
+    let what = format!("logins from {} are refused: {why}", plain(finding.network));
     if !chart.account.enabled {
         return ours(what, format!("`layover account enable {name}`"));
     }
@@ -330,7 +326,7 @@ fn login_refused(chart: &Chart, finding: &Finding) -> Advice {
 }
 
 fn no_data_connection(chart: &Chart, finding: &Finding) -> Advice {
-    let from = finding.network;
+    let from = plain(finding.network);
     let server = chart.ours.server.as_deref().unwrap_or("our server");
     let range = match chart.ours.passive_ports {
         Some((first, last)) => format!("{first}-{last}"),
@@ -369,7 +365,7 @@ fn no_data_connection(chart: &Chart, finding: &Finding) -> Advice {
 }
 
 fn connection_lost(finding: &Finding, server: &str) -> Advice {
-    let from = finding.network;
+    let from = plain(finding.network);
     let (what, sentence) = match finding.protocol {
         Some(Protocol::Ftps) => (
             format!(

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use layover_retention::Timestamp;
@@ -141,8 +141,6 @@ impl SignBoard {
         }
     }
 }
-
-use std::sync::Arc;
 
 #[cfg(test)]
 mod tests {

@@ -319,7 +319,12 @@ impl SignKey {
 }
 
 fn network_of(peer: IpAddr) -> String {
-    match party(peer) {
+    plain(party(peer))
+}
+
+/// A network for people: one address without its length.
+pub(super) fn plain(network: Network) -> String {
+    match network {
         Network::Block(block) if block.prefix_len() == block.max_prefix_len() => {
             block.addr().to_string()
         }

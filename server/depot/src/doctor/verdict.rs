@@ -228,7 +228,7 @@ pub fn diagnose(chart: &Chart) -> Diagnosis {
         .collect();
     // A vague sign beside one that names the cause says nothing new.
     findings.retain(|one| !is_vague(one.sign) || !has_cause.contains(&(one.network, one.protocol)));
-    findings.sort_by(|one, other| other.last_at.cmp(&one.last_at));
+    findings.sort_by_key(|one| std::cmp::Reverse(one.last_at));
     let leading = findings
         .iter()
         .enumerate()
@@ -304,6 +304,10 @@ const fn fewest_times(sign: Sign) -> u64 {
 fn judge(chart: &Chart, seen: &SeenSign) -> Option<Finding> {
     let good = seen.sign.refuted_by()?;
     if seen.times < fewest_times(seen.sign) {
+        return None;
+    }
+    // Monitors connect and leave, also beside a partner that works by another protocol.
+    if seen.sign == Sign::NoLogin && chart.last_login().is_some_and(|at| at > seen.first_at) {
         return None;
     }
     let ports = match good {

@@ -110,6 +110,11 @@ fn what_leads_is_the_newest_that_names_a_cause() {
             Some(Sign::NoLogin),
         ),
         (
+            "a monitor beside a partner that works",
+            vec![seen(Sign::NoLogin, 900, 905), login()],
+            None,
+        ),
+        (
             "one handshake was cut",
             vec![seen(Sign::NoHandshake, 1, 100)],
             None,
