@@ -581,6 +581,12 @@ pub(crate) struct FilesOf {
 pub(crate) enum DoctorCommand {
     /// As `layover integration test`
     Integration(integration::TestArgs),
+    /// Why a partner cannot connect to us: what was seen of the account's connections, and
+    /// what to write to the partner
+    Account {
+        /// The account
+        name: AccountName,
+    },
 }
 
 #[derive(Debug, Subcommand)]

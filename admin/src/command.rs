@@ -9,6 +9,7 @@ mod certificate;
 mod check;
 mod clock;
 mod demo;
+mod doctor;
 mod entity;
 mod event;
 mod evidence;
@@ -117,6 +118,7 @@ pub(crate) async fn execute(cli: Cli, serving: Option<Loaded>) -> Result<(), Cli
             let test = IntegrationCommand::Test(arguments);
             integration::run(&mut context, test).await
         }
+        Command::Doctor(DoctorCommand::Account { name }) => doctor::run(&mut context, &name).await,
         Command::Integration(command) => integration::run(&mut context, command).await,
         Command::Location(command) => location::run(&mut context, command).await,
         Command::Flow(command) => flow::run(&mut context, command).await,

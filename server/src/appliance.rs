@@ -45,8 +45,9 @@ use crate::public_address::{PublicAddressError, PublicAddresses};
 use crate::tls_certificate::{Renewal, TlsCertificateError, TlsCertificateState};
 use crate::user_ca::{self, UserCaFileError};
 use crate::work::{
-    Adopt, HashContents, Heartbeat, PartialSweep, Prune, PublicAddressWatch, Recover, Refresh,
-    RollUp, Seal, Sweep, SweepCounts, WarnUncollected, WatchCertificate, WatchHostKeys, WatchRoom,
+    Adopt, FORGET_SIGNS_EVERY, HashContents, Heartbeat, PartialSweep, Prune, PublicAddressWatch,
+    Recover, Refresh, RollUp, Seal, Sweep, SweepCounts, WarnUncollected, WatchCertificate,
+    WatchHostKeys, WatchRoom, WriteSigns,
 };
 
 /// How long running transfers may take to finish after the first stop signal.
@@ -565,6 +566,12 @@ impl Appliance {
         self.run_job(Adopt {
             depot: depot(),
             clock: clock(),
+        });
+        self.run_job(WriteSigns {
+            depot: depot(),
+            clock: clock(),
+            keep: settings.journal.keep.as_duration(),
+            forgetting: Pace::new(FORGET_SIGNS_EVERY),
         });
         if let Some(watch) = &self.certificate_watch {
             self.run_job(WatchCertificate(Arc::clone(watch)));

@@ -12,6 +12,7 @@ use crate::certificate_watch::CertificateWatch;
 use crate::clock::SystemClock;
 use crate::host_key_watch::HostKeyWatch;
 use crate::jobs::{Job, JobFailure, Next};
+use crate::pace::Pace;
 use crate::public_address::PublicAddresses;
 
 /// How often this node says that it lives. Other nodes take over what a node
@@ -54,6 +55,10 @@ const WARN_EVERY: Duration = Duration::from_secs(30);
 
 /// How often old entries of the journal, and old certificates, are pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+
+/// How often what was seen of connections is written: soon enough for who asks the doctor
+/// while the partner is on the telephone.
+const SIGNS_EVERY: Duration = Duration::from_secs(4);
 
 /// How often the certificate's file is read. Those who renew certificates do it days
 /// before the old one ends.
@@ -457,6 +462,38 @@ impl Job for Prune {
         } else {
             Next::WhenDue
         })
+    }
+}
+
+/// Writes what was seen of connections, for the doctor.
+pub(crate) struct WriteSigns {
+    pub(crate) depot: Depot,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) keep: Duration,
+    pub(crate) forgetting: Pace,
+}
+
+/// How often those are forgotten that are too old.
+pub(crate) const FORGET_SIGNS_EVERY: Duration = Duration::from_secs(3600);
+
+impl Job for WriteSigns {
+    fn name(&self) -> &'static str {
+        "connection-signs"
+    }
+
+    fn period(&self) -> Duration {
+        SIGNS_EVERY
+    }
+
+    async fn run_once(&mut self) -> Result<Next, JobFailure> {
+        let signs = self.depot.signs();
+        signs.write().await?;
+        let now = self.clock.now();
+        if self.forgetting.is_due(now) {
+            signs.forget(self.keep).await?;
+            self.forgetting.done(now);
+        }
+        Ok(Next::WhenDue)
     }
 }
 

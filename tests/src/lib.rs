@@ -22,6 +22,7 @@ pub mod layover;
 pub mod lftp;
 pub mod load;
 pub mod machine;
+pub mod netns;
 pub mod openssh;
 pub mod packet;
 pub mod paramiko;

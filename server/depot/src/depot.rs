@@ -13,6 +13,7 @@ use crate::adopt::{AdoptReport, Adopter};
 use crate::chain_memory::ChainMemory;
 use crate::content_hash::{Checksum, ContentHasher, HashReport};
 use crate::data_dir::{self, DataDirError, ServerLock};
+use crate::doctor::Signs;
 use crate::evidence::Evidence;
 use crate::fault_log::FaultLog;
 use crate::figures::{Counted, LedgerFigures};
@@ -480,6 +481,12 @@ impl Depot {
         &self.inner.journal
     }
 
+    /// The door to what was seen of connections.
+    #[must_use]
+    pub fn signs(&self) -> Signs {
+        Signs::new(Arc::clone(&self.inner.holdings))
+    }
+
     /// The door for retention.
     #[must_use]
     pub fn shelf(&self) -> &Shelf {
@@ -614,7 +621,9 @@ impl Depot {
             return Ok(Refresh::default());
         }
         let now = inner.holdings.now();
-        inner.gate.set_networks(store.live_networks(now).await?);
+        let networks = store.live_networks(now).await?;
+        inner.holdings.signs.set_networks(&networks);
+        inner.gate.set_networks(networks);
         inner.gate.set_bans(store.bans(now).await?);
         if round.is_multiple_of(FORGET_EVERY) {
             store.forget_offenders(inner.gate.scores_end()).await?;
@@ -653,6 +662,11 @@ impl Depot {
         let holdings = &self.inner.holdings;
         if timer::timeout(CLOSE_WAIT, holdings.close()).await.is_err() {
             tracing::warn!("work on files was still going on at the end; recovery will settle it");
+        }
+        if let Err(error) = self.signs().write_the_rest().await {
+            holdings
+                .faults
+                .unrecorded("what was seen of connections could not be recorded", &error);
         }
         self.inner.evidence.seal_the_rest().await;
         if self.inner.joined.load(Ordering::Acquire)

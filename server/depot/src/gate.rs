@@ -12,6 +12,7 @@ mod counting;
 mod live;
 mod notes;
 mod proof;
+mod signs;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use serde_json::{Map, Value};
 use admission::Admission;
 pub use admission::{AdmitRefused, ConnectionSlot, GateOptions, Occupancy};
 pub use bans::{Ban, BanRules};
-pub(crate) use bans::{MAX_BANS, Offence};
+pub(crate) use bans::{MAX_BANS, Offence, party};
 pub(crate) use live::LiveSessions;
 use proof::{Factor, Shown, fingerprint};
 pub use proof::{FirstProof, Proof};
@@ -164,6 +165,8 @@ pub struct RefusedOffers {
     count: u64,
     /// The first ones' fingerprints, at most [`MAX_TOLD_OFFERS`].
     keys: Vec<String>,
+    /// A login was tried, whatever came of it.
+    was_asked: bool,
 }
 
 impl RefusedOffers {
@@ -175,6 +178,17 @@ impl RefusedOffers {
         if self.keys.len() < MAX_TOLD_OFFERS && !self.keys.contains(&key) {
             self.keys.push(key);
         }
+    }
+
+    /// A login was tried, by whatever proof.
+    pub fn note_asked(&mut self) {
+        self.was_asked = true;
+    }
+
+    /// Whether any was tried, or a key offered.
+    #[must_use]
+    pub fn was_asked(&self) -> bool {
+        self.was_asked || self.count > 0
     }
 
     /// Whether none was refused.
@@ -226,6 +240,7 @@ impl Gate {
         let admitted = self.admission.admit(normalise_ip(peer), now);
         if let Err(why) = &admitted {
             self.holdings.counters.refused_connection(*why);
+            self.note_address_refused(peer, *why);
         }
         admitted
     }
@@ -751,6 +766,7 @@ impl Gate {
             }
         };
         self.live.add(&session, attempt.protocol, peer);
+        self.note_login(attempt, peer, session.account_name());
         self.admission.know(peer, self.holdings.now());
         Ok(session)
     }
@@ -769,6 +785,7 @@ impl Gate {
         if let Some(row) = row {
             entry = entry.entity(&row.account.entity);
         }
+        self.note_refused_login(attempt, peer, row, &reason);
         tracing::info!(
             account.name = %logged(&attempt.user),
             peer.addr = %peer,

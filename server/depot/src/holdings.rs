@@ -45,11 +45,13 @@ pub(crate) use storage::{Elsewhere, needed_storage};
 use grounds::KnownGrounds;
 
 use crate::bandwidth::Bandwidths;
+use crate::doctor::{Clue, SignBoard, Whose};
 use crate::fault_log::FaultLog;
 use crate::figures::Counters;
 use crate::ledger::{ApplianceKeep, Claimed};
 use crate::listings::Listings;
 use crate::recover::Suspect;
+use crate::retries::RetryBoard;
 use crate::store::{Store, StoreError};
 use crate::timer;
 use crate::vfs::{HiddenName, Place, Room, Vfs, VfsError};
@@ -106,6 +108,10 @@ pub(crate) struct Holdings {
     pub(crate) faults: FaultLog,
     /// What is counted for metrics.
     pub(crate) counters: Counters,
+    /// What was seen of connections, for the doctor.
+    pub(crate) signs: SignBoard,
+    /// Transfers that are tried again and again in vain.
+    pub(crate) retries: RetryBoard,
     /// Work that goes on when its caller is gone; waited for at the end.
     pub(crate) tasks: TaskTracker,
     /// Claims refused because another process holds the name.
@@ -150,6 +156,8 @@ impl Holdings {
             room: Arc::default(),
             faults: FaultLog::default(),
             counters: Counters::default(),
+            signs: SignBoard::default(),
+            retries: RetryBoard::default(),
             tasks: TaskTracker::new(),
             #[cfg(test)]
             refused_claims: std::sync::atomic::AtomicUsize::new(0),
@@ -176,6 +184,11 @@ impl Holdings {
             })
             .await;
         made.map_err(|error| VfsError::at(&VirtualPath::root(), error))
+    }
+
+    /// Takes note of what was seen of a connection.
+    pub(crate) fn see(&self, whose: &Whose, seen: Clue) {
+        self.signs.see(whose, seen, self.now());
     }
 
     pub(crate) fn now(&self) -> Timestamp {

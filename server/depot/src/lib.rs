@@ -1,10 +1,11 @@
 //! The depot: accounts, files and the database; everything that is kept.
 //!
-//! The way in is [`Depot::open`]. It has eight doors: [`Registry`] (what
+//! The way in is [`Depot::open`]. It has nine doors: [`Registry`] (what
 //! operators change), [`Gate`] (who may come in), [`Session`] (what a partner
 //! may do with files), [`Journal`] (what happened), [`Shelf`] (what the
 //! retention sweep needs), [`Evidence`] (what auditors check), [`Courier`] (what the outbound
-//! engine carries) and [`Statistics`] (what was transferred, by days). SQL lives in `store/`, file-system calls on hosted
+//! engine carries), [`Statistics`] (what was transferred, by days)
+//! and [`Signs`] (why a partner cannot connect). SQL lives in `store/`, file-system calls on hosted
 //! files in `vfs/`, and nowhere else. The depot never decides how long a file
 //! stays (that is `layover-retention`) and never speaks a protocol.
 
@@ -25,6 +26,7 @@ mod content_hash;
 mod courier;
 mod data_dir;
 mod depot;
+mod doctor;
 mod envelope;
 mod event;
 mod evidence;
@@ -50,6 +52,7 @@ mod pattern;
 mod proxied;
 mod recover;
 mod registry;
+mod retries;
 mod rights;
 mod room_watch;
 mod rules;
@@ -94,6 +97,10 @@ pub use courier::{
 };
 pub use data_dir::DataDirError;
 pub use depot::{Depot, Fsync, OpenError, Options, Refresh, Role};
+pub use doctor::{
+    Chart, Clue, Diagnosis, Examined, Finding, OurSide, PortPart, PortTally, SIGNS_KEEP, SeenSign,
+    Side, Sign, SignDetail, Signs, Sureness, Whose, diagnose,
+};
 pub use envelope::{
     EnvelopeError, MAX_KEY_ID_BYTES, MAX_MASTER_KEY_FILE_BYTES, MAX_MASTER_KEYS,
     MAX_SEALED_VALUE_BYTES, MasterKeyError, MasterKeys, Place, master_key_of,

@@ -23,7 +23,7 @@ mod upload;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -40,6 +40,7 @@ use look::VisibleFile;
 use terms::Terms;
 
 use crate::bandwidth::Bandwidth;
+use crate::doctor::{Clue, Sign, Whose};
 use crate::fault_log::FaultLog;
 use crate::figures::{Ended, Ending, TransferKind};
 use crate::holdings::{Direction, Holdings, HomeRef};
@@ -181,6 +182,8 @@ struct SessionInner {
     ended: watch::Sender<Option<EndReason>>,
     closed: AtomicBool,
     refusals: refusals::Refusals,
+    /// How long the answer to the last refused transfer waits, in milliseconds.
+    owed_delay_ms: AtomicU64,
     open_for: crate::timer::Stopwatch,
 }
 
@@ -263,6 +266,7 @@ impl Session {
                 ended: watch::Sender::new(None),
                 closed: AtomicBool::new(false),
                 refusals: refusals::Refusals::default(),
+                owed_delay_ms: AtomicU64::new(0),
                 open_for: crate::timer::Stopwatch::start(),
             }),
         })
@@ -359,6 +363,11 @@ impl Session {
         let grounds = holdings.store.grounds_now(self.inner.account.id).await?;
         let policy = grounds.policy(holdings.appliance, &VirtualPath::root());
         Ok(policy.keep)
+    }
+
+    /// Tells the doctor what was seen of its connections.
+    pub fn see(&self, seen: Clue) {
+        self.inner.see(seen);
     }
 
     /// Resolves when the session must end, with the reason; from then on every
@@ -519,6 +528,10 @@ impl SessionInner {
     /// Counts a partner's transfer that has ended.
     fn count(&self, direction: Direction, whole: bool, bytes: u64, duration: Duration) {
         if let Some(kind) = self.transfer_kind(direction) {
+            if whole {
+                self.holdings.retries.succeeded(self.account.id);
+                self.see(Clue::new(Sign::Transferred));
+            }
             self.holdings.counters.transfer(&Ended {
                 kind,
                 account: self.account.name.as_str(),
@@ -535,6 +548,18 @@ impl SessionInner {
             let account = self.account.name.as_str();
             let counters = &self.holdings.counters;
             counters.unstarted_transfer(kind, account, ending);
+        }
+    }
+
+    /// Tells the doctor what was seen of a partner's connection.
+    fn see(&self, seen: Clue) {
+        if let Caller::Partner { protocol, peer } = self.caller {
+            let whose = Whose {
+                account: Some(self.account.name.clone()),
+                peer,
+                protocol: Some(protocol),
+            };
+            self.holdings.see(&whose, seen);
         }
     }
 

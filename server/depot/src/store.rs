@@ -32,6 +32,7 @@ use crate::account::{
     StoredFile,
 };
 use crate::chain_memory::Expected;
+use crate::doctor::{SeenSign, SignWrite};
 use crate::event::{
     ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryTaker, DueDelivery, DueHook, Event,
     EventDelivery, EventFilter, EventId, Hook, HookId, HookUpdate, NewEvent, NewHook, SealedHook,
@@ -306,6 +307,11 @@ macro_rules! store_doors {
             single bans::forget_bans(now: Timestamp) -> u64;
             judge bans::add_ban(ban: &Ban, entry: &NewEntry) -> Option<()>;
             judge bans::lift_ban(network: &Network, now: Timestamp, entry: &NewEntry) -> Option<()>;
+
+            write signs::add_signs(writes: &[SignWrite], node: &NodeId) -> ();
+            read signs::signs_of(account: &str) -> Vec<SeenSign>;
+            read signs::signs_of_nobody(limit: usize) -> Vec<SeenSign>;
+            single signs::forget_signs(before: Timestamp) -> u64;
 
             single journal::append(entry: &NewEntry) -> ();
             write journal::append_all(entries: &[NewEntry]) -> ();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_depot::timer::{self, Stopwatch};
-use layover_depot::{ConnectionSlot, FirstProof, PathError, Session, VfsError, VirtualPath};
+use layover_depot::{ConnectionSlot, FirstProof, PathError, Session, Sign, VfsError, VirtualPath};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -26,7 +26,7 @@ use crate::info;
 use crate::listing::Facts;
 use crate::passive::{ActiveFault, PassiveListener};
 use crate::reply::{Reply, of_fault, quoted, size};
-use crate::server::{ActiveMode, Entry, Shared};
+use crate::server::{ActiveMode, Entry, Shared, see_stranger};
 use crate::tls::{ControlTls, Negotiated};
 use crate::wire::{Lost, Wire};
 use checksums::Told;
@@ -137,6 +137,8 @@ pub(crate) struct ControlConnection {
     declined: DataPlace,
     epsv_all: bool,
     told_of_ports: bool,
+    /// Somebody has logged in.
+    was_in: bool,
 }
 
 impl ControlConnection {
@@ -176,6 +178,7 @@ impl ControlConnection {
             declined: DataPlace::None,
             epsv_all: false,
             told_of_ports: false,
+            was_in: false,
         }
     }
 
@@ -193,7 +196,18 @@ impl ControlConnection {
     }
 
     async fn end(mut self: Box<Self>, ending: Ending) {
-        self.data = DataPlace::None;
+        self.leave_data_port();
+        let came_to_nothing = self.session.is_none()
+            && !self.was_in
+            && self.failed_logins == 0
+            && self.refused_certificates == 0;
+        if came_to_nothing {
+            let told = match (&self.user, &self.first) {
+                (None, None) => "it went before it named a user",
+                _ => "it named a user and sent no password",
+            };
+            see_stranger(&self.shared, self.arrival.peer, Sign::NoLogin, told);
+        }
         self.declined = DataPlace::None;
         self.shared.set_owner(self.tls.id(), None);
         let peer = self.arrival.peer;
@@ -227,6 +241,20 @@ impl ControlConnection {
         tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {reason}");
         if let Some(session) = self.session {
             session.end(&reason).await;
+        }
+    }
+
+    /// Gives the port of the next data connection back. That nothing came to it, the doctor
+    /// hears: many clients ask for a transfer only when they are connected.
+    fn leave_data_port(&mut self) {
+        let place = std::mem::take(&mut self.data);
+        let (DataPlace::Passive(listener), Some(session)) = (&place, &self.session) else {
+            return;
+        };
+        let (has_come, stranger) = listener.arrivals();
+        if !has_come {
+            let ports = self.shared.passive_range();
+            session.see(transfer::missed(listener.port(), stranger, ports));
         }
     }
 
@@ -492,7 +520,7 @@ impl ControlConnection {
         let (local, found_at) = (self.arrival.local, self.arrival.found_at.to_canonical());
         let peer = self.arrival.peer.ip();
         // The old port is free before a new one is looked for.
-        self.data = DataPlace::None;
+        self.leave_data_port();
         match extended {
             Some(Epsv::All) => {
                 self.epsv_all = true;

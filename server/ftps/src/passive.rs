@@ -26,6 +26,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use layover_depot::{AcceptTroubles, Acceptor, Balancers, read_proxy_header, timer};
@@ -81,6 +82,8 @@ struct Socket {
 struct Waiting {
     mailbox: Option<oneshot::Sender<TcpStream>>,
     strangers: u64,
+    /// The last of them.
+    stranger: Option<IpAddr>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -195,6 +198,7 @@ impl Allocator {
             let waiting = Waiting {
                 mailbox: Some(sender),
                 strangers: 0,
+                stranger: None,
             };
             locked(&socket.waiting).insert(peer, waiting);
             taken.by_peer.entry(peer).or_default().insert(port);
@@ -272,6 +276,12 @@ pub(crate) struct PortLease {
     port: u16,
 }
 
+impl PortLease {
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+}
+
 impl Drop for PortLease {
     fn drop(&mut self) {
         let mut taken = locked(&self.shared.taken);
@@ -317,12 +327,19 @@ pub(crate) enum AcceptFault {
     TimedOut {
         /// The port that it was told.
         port: u16,
-        /// Connections from other addresses that were closed meanwhile.
-        strangers: u64,
+        /// The last other address that connected meanwhile, and was closed.
+        stranger: Option<IpAddr>,
     },
     /// The transfer was cancelled.
     #[error("the transfer was cancelled before a data connection came")]
-    Cancelled,
+    Cancelled {
+        /// The port that it was told.
+        port: u16,
+        /// As above.
+        stranger: Option<IpAddr>,
+        /// How long it was waited for.
+        waited: Duration,
+    },
 }
 
 impl PassiveListener {
@@ -342,6 +359,24 @@ impl PassiveListener {
             let (stream, from) = acceptor.next(|| socket.listener.accept()).await;
             socket.receive(stream, from, shared);
         }
+    }
+
+    /// Whether a connection of the control peer is there, and who else came. Takes what has
+    /// come; never waits.
+    pub(crate) fn arrivals(&self) -> (bool, Option<IpAddr>) {
+        for _ in 0..BACKLOG {
+            let mut at_once = Context::from_waker(Waker::noop());
+            match self.place.socket.listener.poll_accept(&mut at_once) {
+                Poll::Ready(Ok((stream, from))) => {
+                    self.place.socket.receive(stream, from, &self.lease.shared);
+                }
+                Poll::Ready(Err(_)) | Poll::Pending => break,
+            }
+        }
+        let waiting = locked(&self.place.socket.waiting);
+        waiting
+            .get(&self.place.peer)
+            .map_or((true, None), |own| (own.mailbox.is_none(), own.stranger))
     }
 
     /// Takes the first connection from the control peer, within `limit`; closes
@@ -371,14 +406,21 @@ impl PassiveListener {
                 }
             }
         };
+        let port = lease.port;
+        let since = timer::Stopwatch::start();
         let stream = tokio::select! {
             biased;
-            () = cancel.cancelled() => return Err(AcceptFault::Cancelled),
+            () = cancel.cancelled() => {
+                return Err(AcceptFault::Cancelled {
+                    port,
+                    stranger: place.seen().1,
+                    waited: since.elapsed(),
+                });
+            }
             stream = timer::timeout(limit, arrival) => stream,
         };
-        let strangers = place.strangers();
-        let port = lease.port;
-        let stream = stream.map_err(|timer::Elapsed| AcceptFault::TimedOut { port, strangers })?;
+        let (strangers, stranger) = place.seen();
+        let stream = stream.map_err(|timer::Elapsed| AcceptFault::TimedOut { port, stranger })?;
         // Only speed is lost where it cannot be set.
         let _ = stream.set_nodelay(true);
         Ok(Accepted {
@@ -390,10 +432,11 @@ impl PassiveListener {
 }
 
 impl Place {
-    fn strangers(&self) -> u64 {
+    /// Connections of others, and the last one's address.
+    fn seen(&self) -> (u64, Option<IpAddr>) {
         locked(&self.socket.waiting)
             .get(&self.peer)
-            .map_or(0, |waiting| waiting.strangers)
+            .map_or((0, None), |waiting| (waiting.strangers, waiting.stranger))
     }
 }
 
@@ -455,6 +498,7 @@ impl Socket {
         shared.strangers.fetch_add(1, Ordering::Relaxed);
         for waiting in waiting.values_mut() {
             waiting.strangers += 1;
+            waiting.stranger = Some(from.to_canonical());
         }
     }
 }

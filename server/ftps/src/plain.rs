@@ -3,13 +3,13 @@
 
 use std::net::SocketAddr;
 
-use layover_depot::timer;
+use layover_depot::{Sign, timer};
 use tokio::net::TcpStream;
 
 use crate::command::{self, Command, Phase};
 use crate::info;
 use crate::reply::Reply;
-use crate::server::{IMPLICIT_ON_EXPLICIT, Shared, Stranger, journal_stranger};
+use crate::server::{IMPLICIT_ON_EXPLICIT, Shared, Stranger, journal_stranger, see_stranger};
 use crate::wire::{Lost, Wire};
 
 /// Commands before AUTH TLS, good or bad, until the connection ends: clients
@@ -28,7 +28,9 @@ pub(crate) async fn until_auth_tls(
 ) -> Option<TcpStream> {
     let mut wire = Wire::new(stream);
     let grace = shared.options.login_grace;
-    let asked = match timer::timeout(grace, converse(&mut wire, peer, shared)).await {
+    let mut is_seen = false;
+    let conversation = converse(&mut wire, peer, shared, &mut is_seen);
+    let asked = match timer::timeout(grace, conversation).await {
         Ok(asked) => asked,
         Err(timer::Elapsed) => {
             tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: no login in time");
@@ -36,6 +38,10 @@ pub(crate) async fn until_auth_tls(
             wire.send(&Reply::new(421, text)).await.map(|()| false)
         }
     };
+    if !is_seen && !matches!(asked, Ok(true)) {
+        let told = "it went before AUTH TLS";
+        see_stranger(shared, peer, Sign::NoLogin, told);
+    }
     match asked {
         Ok(true) => {
             // F01: what was sent in the clear behind AUTH TLS may be anybody's.
@@ -63,21 +69,29 @@ async fn converse(
     wire: &mut Wire<TcpStream>,
     peer: SocketAddr,
     shared: &Shared,
+    is_seen: &mut bool,
 ) -> Result<bool, Lost> {
     wire.send(&info::welcome(&shared.options.public_name))
         .await?;
     if wire.begins_with(TLS_HANDSHAKE).await {
         tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {IMPLICIT_ON_EXPLICIT}");
+        *is_seen = true;
+        see_stranger(
+            shared,
+            peer,
+            Sign::ImplicitOnExplicit,
+            "TLS from the first byte",
+        );
         journal_stranger(shared, peer, Stranger::ImplicitOnExplicit).await;
         return Ok(false);
     }
-    let (mut is_noted, mut is_broken) = (false, false);
+    let mut is_broken = false;
     for _ in 0..MAX_COMMANDS {
         let line = match wire.line().await {
             Ok(line) => line,
             Err(lost) => {
                 is_broken |= matches!(lost, Lost::TooLong);
-                if is_broken && !is_noted {
+                if is_broken && !*is_seen {
                     journal_stranger(shared, peer, Stranger::NoFtp).await;
                 }
                 return Err(lost);
@@ -89,7 +103,7 @@ async fn converse(
                 Reply::new(fault.code(), fault.to_string())
             }
             Ok((_, Command::User(name))) => {
-                if !std::mem::replace(&mut is_noted, true) {
+                if !std::mem::replace(is_seen, true) {
                     note_login(&name, peer, shared).await;
                 }
                 no_tls()
@@ -117,7 +131,7 @@ async fn converse(
         };
         wire.send(&reply).await?;
     }
-    if !is_noted {
+    if !*is_seen {
         journal_stranger(shared, peer, Stranger::NoFtp).await;
     }
     wire.send(&Reply::new(421, "too many commands before AUTH TLS"))

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use layover_depot::timer::Stopwatch;
 use layover_depot::{
-    AccountId, Balancers, ConnectionSlot, Depot, HomeName, Protocol, SessionReuse, VirtualPath,
+    AccountId, Balancers, Clue, ConnectionSlot, Depot, HomeName, Protocol, SessionReuse, Sign,
+    VirtualPath, Whose,
 };
 use layover_retention::Clock;
 use tokio::net::TcpStream;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::control::{Arrival, ControlConnection};
 use crate::passive::{Allocator, AnnouncedAddress};
 use crate::plain;
-use crate::tls::{ClientCertificates, ControlId, HandshakeFault, Tls};
+use crate::tls::{ClientCertificates, ControlId, HandshakeFault, Tls, offered, overhear};
 use crate::wire::Wire;
 
 /// Whether the server connects to clients (PORT, EPRT).
@@ -164,6 +165,12 @@ impl Shared {
         self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// First and last port of passive data connections.
+    pub(crate) fn passive_range(&self) -> (u16, u16) {
+        let ports = &self.options.passive_ports;
+        (*ports.start(), *ports.end())
+    }
+
     /// Whose a live control connection is, once it has logged in.
     pub(crate) fn owner(&self, id: ControlId) -> Option<Owner> {
         self.owners().get(&id).copied()
@@ -221,6 +228,56 @@ impl Server {
         let shared = Arc::clone(&self.shared);
         serve_one(shared, stream, (peer, found_at), slot, entry)
     }
+}
+
+/// Tells the doctor what was seen of a connection that nobody has logged in on.
+pub(crate) fn see_stranger(shared: &Shared, peer: SocketAddr, sign: Sign, told: &str) {
+    let whose = Whose::stranger(peer.ip(), Protocol::Ftps);
+    let signs = shared.depot.signs();
+    signs.see(&whose, Clue::new(sign).telling(told));
+}
+
+/// The same of a handshake that failed; `heard` is what the client began with.
+fn see_failed_handshake(
+    shared: &Shared,
+    peer: SocketAddr,
+    entry: Entry,
+    fault: &HandshakeFault,
+    heard: &[u8],
+) {
+    let offered = offered(heard);
+    let (sign, told) = match fault {
+        HandshakeFault::Unable => return,
+        HandshakeFault::NoCommonVersion => {
+            let version = offered.map(|offered| offered.version);
+            (
+                Sign::TlsVersion,
+                version.unwrap_or("only older versions").to_owned(),
+            )
+        }
+        HandshakeFault::NoCommonSuite { detail } => {
+            let suites = offered.map(|offered| offered.suites);
+            (Sign::TlsSuite, suites.unwrap_or_else(|| detail.clone()))
+        }
+        HandshakeFault::Distrusted { alert } => {
+            (Sign::CertificateRefused, format!("alert {alert}"))
+        }
+        HandshakeFault::ClientCertificate { detail } => (Sign::ClientCertificate, detail.clone()),
+        HandshakeFault::Plaintext if entry == Entry::Implicit => {
+            (Sign::PlainOnImplicit, fault.to_string())
+        }
+        // Who connects and says nothing may be anybody.
+        HandshakeFault::TimedOut | HandshakeFault::Cut
+            if entry == Entry::Implicit && heard.is_empty() =>
+        {
+            (Sign::NoLogin, "nothing was sent".to_owned())
+        }
+        HandshakeFault::TimedOut | HandshakeFault::Cut => (Sign::NoHandshake, fault.to_string()),
+        HandshakeFault::Plaintext
+        | HandshakeFault::Refused { .. }
+        | HandshakeFault::Broken { .. } => (Sign::TlsBroken, fault.to_string()),
+    };
+    see_stranger(shared, peer, sign, &told);
 }
 
 /// Whose client never comes to the login because of TLS sees little more than that it
@@ -338,7 +395,10 @@ async fn serve_one(
         };
         // F05: AUTH TLS, then silence.
         let left = grace.saturating_sub(since_start.elapsed());
-        match control.accept(stream, HANDSHAKE_LIMIT.min(left)).await {
+        let (limit, since_begun) = (HANDSHAKE_LIMIT.min(left), Stopwatch::start());
+        let heard = overhear(&stream, limit).await;
+        let limit = limit.saturating_sub(since_begun.elapsed());
+        match control.accept(stream, limit).await {
             Ok((stream, negotiated)) => {
                 let arrival = Arrival {
                     peer,
@@ -354,6 +414,7 @@ async fn serve_one(
             }
             Err(fault) => {
                 tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {fault}");
+                see_failed_handshake(&shared, peer, entry, &fault, &heard);
                 journal_stranger(&shared, peer, Stranger::Handshake(&fault)).await;
                 None
             }

@@ -16,8 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
-use futures_util::future::OptionFuture;
+use futures_util::future::{BoxFuture, OptionFuture};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use layover_depot::{Direction, Session, timer};
 use layover_retention::Clock;
 use russh::server::Msg;
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::activity::Activity;
 use crate::codec::{self, Body, Frames, Garbled, Handle, Packet, Request};
 use crate::handles::{Handles, Open};
-use crate::outbox::{Outbox, OutboxError, SendEnd, send_all};
+use crate::outbox::{Outbox, OutboxError, Reply, SendEnd, send_all};
 use crate::requests::{Requests, Stopping};
 use crate::waiting::{Moves, Waiting};
 
@@ -172,9 +173,15 @@ struct Dispatcher {
     /// How many open handles the connection knows of.
     reported_open: usize,
     greeted: bool,
+    /// Refusals of what is repeated in vain, until their time.
+    late: FuturesUnordered<BoxFuture<'static, Reply>>,
     outbox: Outbox,
     context: ChannelContext,
 }
+
+/// Refusals of one channel that may wait: a client that asks for more at a time is answered
+/// at once.
+const MAX_LATE: usize = 16;
 
 impl Dispatcher {
     fn new(context: ChannelContext, outbox: Outbox) -> Self {
@@ -186,6 +193,7 @@ impl Dispatcher {
             waiting_bytes: 0,
             reported_open: 0,
             greeted: false,
+            late: FuturesUnordered::new(),
             outbox,
             context,
         }
@@ -213,6 +221,9 @@ impl Dispatcher {
                     Some(_) => {}
                 },
                 Some(()) = ready => self.resume_one().await?,
+                Some(refusal) = self.late.next(), if !self.late.is_empty() => {
+                    self.outbox.put(refusal)?;
+                }
             }
         }
     }
@@ -347,10 +358,14 @@ impl Dispatcher {
         &mut self,
         from_client: &mut ChannelReadHalf,
     ) -> Result<Left, ChannelFault> {
-        while !self.turns.is_empty() {
-            let ready = self.until_ready();
+        while !self.turns.is_empty() || !self.late.is_empty() {
+            let waits = !self.turns.is_empty();
+            let ready = OptionFuture::from(waits.then(|| self.until_ready()));
             tokio::select! {
-                () = ready => self.resume_one().await?,
+                Some(()) = ready => self.resume_one().await?,
+                Some(refusal) = self.late.next(), if !self.late.is_empty() => {
+                    self.outbox.put(refusal)?;
+                }
                 message = from_client.wait() => {
                     if matches!(message, Some(ChannelMsg::Close) | None) {
                         return Ok(Left::Gone);
@@ -376,8 +391,21 @@ impl Dispatcher {
         };
         // Boxed: the verbs below are deep, and one state machine of all of them
         // would be kept for every idle channel (and is beyond the compiler).
+        let is_open = matches!(request.body, Body::Open { .. });
         let reply = requests.answer(request).boxed().await;
         self.report_open();
+        // Nothing else waits: other handles go on, and the next requests are done.
+        if is_open
+            && let Some(delay) = self.context.session.take_owed_delay()
+            && self.late.len() < MAX_LATE
+        {
+            let refusal = async move {
+                timer::sleep(delay).await;
+                reply
+            };
+            self.late.push(refusal.boxed());
+            return Ok(());
+        }
         Ok(self.outbox.put(reply)?)
     }
 

@@ -1,5 +1,7 @@
 //! One SSH connection: login, channels, and its end.
 
+mod unfinished;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,8 +11,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use layover_depot::{
-    ConnectionSlot, Depot, FirstProof, LoginAttempt, LoginError, Proof, Protocol, RefusedOffers,
-    Secret, Session, UserCertificate, timer,
+    Clue, ConnectionSlot, Depot, FirstProof, LoginAttempt, LoginError, Proof, Protocol,
+    RefusedOffers, Secret, Session, Sign, UserCertificate, timer,
 };
 use layover_retention::Clock;
 use russh::client::GexParams;
@@ -33,6 +35,7 @@ use crate::channel::{self, ChannelContext, Purpose};
 use crate::handshake::Handshake;
 use crate::stream::WatchedStream;
 use crate::{Algorithms, transport};
+use unfinished::tell_of_failure;
 
 /// Channels that one connection may have open (S04). OpenSSH's multiplexing
 /// allows 10 by default; each `sftp` uses one.
@@ -211,6 +214,7 @@ impl Server {
             started = russh::server::run_stream(Arc::clone(&shown.config), watched, handler).boxed() => started,
             overdue = &mut overdue => {
                 tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended: {}", overdue.as_str());
+                self.see_ended(peer, &handshake, None, false);
                 return;
             }
             // Whoever has not said who he is has nothing to lose.
@@ -221,12 +225,15 @@ impl Server {
             Err(error) => {
                 tracing::debug!(peer.addr = %peer, "no SSH client: {error}");
                 self.count_abuse(peer, &error).boxed().await;
+                self.see_ended(peer, &handshake, Some(&error), false);
                 return;
             }
         };
         let handle = running.handle();
         tokio::pin!(running);
         let mut session: Option<Session> = None;
+        let since_start = timer::Stopwatch::start();
+        let mut fault = None;
         let ended_by_us = loop {
             let told_to_end = async {
                 match &session {
@@ -236,14 +243,15 @@ impl Server {
             };
             tokio::select! {
                 ended = &mut running => {
-                    match ended {
+                    match &ended {
                         Err(error) if !activity.is_logged_in() => {
-                            tell_of_failure(peer, &handshake, &error);
-                            self.count_abuse(peer, &error).boxed().await;
+                            tell_of_failure(peer, &handshake, error);
+                            self.count_abuse(peer, error).boxed().await;
                         }
                         Err(error) => tracing::debug!(peer.addr = %peer, "connection ended: {error}"),
                         Ok(()) => {}
                     }
+                    fault = ended.err();
                     break None;
                 }
                 overdue = &mut overdue => {
@@ -263,6 +271,10 @@ impl Server {
                 say_goodbye(&handle, reason, running.as_mut()).boxed().await;
             }
         }
+        if let (None, Some(session), true) = (ended_by_us, &session, activity.open() > 0) {
+            let told = format!("after {} s", since_start.elapsed().as_secs());
+            session.see(Clue::new(Sign::ConnectionLost).telling(&told));
+        }
         cut.cancel();
         channels.close();
         if timer::timeout(WIND_UP, channels.wait()).await.is_err() {
@@ -272,6 +284,10 @@ impl Server {
         if session.is_none()
             && let Ok(Ok(offers)) = timer::timeout(GOODBYE, told).await
         {
+            let is_by_client = ended_by_us.is_none();
+            if !offers.was_asked() {
+                self.see_ended(peer, &handshake, fault.as_ref(), is_by_client);
+            }
             let noted = self
                 .depot
                 .gate()
@@ -288,62 +304,6 @@ impl Server {
                 .await;
         }
     }
-}
-
-impl Server {
-    /// Who speaks something else than SSH, or breaks it, is counted for it.
-    async fn count_abuse(&self, peer: SocketAddr, error: &russh::Error) {
-        if !is_abuse(error) {
-            return;
-        }
-        if let Err(error) = self.depot.gate().note_abuse(peer.ip()).await {
-            let faults = self.depot.faults();
-            faults.unrecorded("a broken connection could not be counted", &error);
-        }
-    }
-}
-
-/// Whether it is the peer's doing. Who just goes may be a health check, or have been cut off.
-fn is_abuse(error: &russh::Error) -> bool {
-    use std::io::ErrorKind;
-    match error {
-        russh::Error::IO(error) => matches!(
-            error.kind(),
-            ErrorKind::InvalidData | ErrorKind::InvalidInput
-        ),
-        russh::Error::Disconnect
-        | russh::Error::HUP
-        | russh::Error::SendError
-        | russh::Error::ConnectionTimeout
-        | russh::Error::KeepaliveTimeout
-        | russh::Error::InactivityTimeout
-        | russh::Error::Join(_)
-        | russh::Error::Elapsed(_) => false,
-        _ => true,
-    }
-}
-
-/// Says why nobody logged in. A client with which nothing can be agreed upon is a
-/// partner whose software is too old, or ours: its names are worth a line.
-fn tell_of_failure(peer: SocketAddr, handshake: &Handshake, error: &russh::Error) {
-    /// The client's names that are repeated, in characters.
-    const MAX_NAMES_CHARS: usize = 300;
-    let russh::Error::NoCommonAlgo { kind, theirs, .. } = error else {
-        tracing::info!(peer.addr = %peer, outcome = "ended", "connection ended before a login: {error}");
-        return;
-    };
-    let client = handshake.client_version().unwrap_or("the client");
-    let names = theirs.join(",");
-    let names: String = names
-        .chars()
-        .filter(char::is_ascii_graphic)
-        .take(MAX_NAMES_CHARS)
-        .collect();
-    tracing::info!(
-        peer.addr = %peer,
-        outcome = "refused",
-        "nothing in common with {client}: its algorithms for {kind:?} are {names}"
-    );
 }
 
 /// Returns when the server stops and this connection has nothing open.
@@ -457,6 +417,7 @@ impl Connection {
     async fn login(&mut self, user: &str, proof: Proof) -> Result<Auth, russh::Error> {
         self.speak_of(user);
         self.asked();
+        self.offers.note_asked();
         let attempt = LoginAttempt {
             user: user.to_owned(),
             peer: self.peer.ip(),

@@ -5,6 +5,7 @@
 //! what is read here, and what cannot be read is left out.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value};
 
@@ -27,37 +28,98 @@ const KEXINIT: u8 = 20;
 /// The cookie before its lists, in bytes.
 const COOKIE_BYTES: usize = 16;
 
+/// Key exchange, host key, cipher there and back, MAC there and back.
+type Lists = [Vec<String>; 6];
+
 /// What one side said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Hello {
     version: String,
-    /// Key exchange, host key, cipher there and back, MAC there and back.
-    lists: [Vec<String>; 6],
+    lists: Lists,
 }
 
-/// One side's bytes, until its hello is complete or cannot be one.
+/// SSH_MSG_NEWKEYS: a side's last packet in the clear.
+const NEWKEYS: u8 = 21;
+
+/// Packets behind the hello that are passed over, until its new keys: a key exchange takes
+/// two, with an exchange of groups four.
+const MAX_PACKETS: usize = 16;
+
+/// One side's bytes, until its hello is complete or cannot be one; and behind it until its
+/// new keys.
 #[derive(Debug, Default)]
 pub(crate) struct Ear {
     heard: Vec<u8>,
     closed: bool,
+    packets: Packets,
 }
 
+/// The packets behind a hello, of which only the kind counts.
+#[derive(Debug, Default)]
+struct Packets {
+    /// packet_length, padding_length, kind (RFC 4253 s.6).
+    head: Vec<u8>,
+    /// Bytes of the packet that are still to come.
+    rest: usize,
+    seen: usize,
+}
+
+impl Packets {
+    /// Whether NEWKEYS is among them.
+    fn pass(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() && self.seen < MAX_PACKETS {
+            if self.rest > 0 {
+                let (_, after) = bytes.split_at(self.rest.min(bytes.len()));
+                self.rest = self.rest.saturating_sub(bytes.len());
+                bytes = after;
+                continue;
+            }
+            let wanted = PACKET_HEAD_BYTES.saturating_sub(self.head.len());
+            let (head, after) = bytes.split_at(wanted.min(bytes.len()));
+            self.head.extend_from_slice(head);
+            bytes = after;
+            let Some([a, b, c, d, _, kind]) = self.head.get(..) else {
+                break;
+            };
+            if *kind == NEWKEYS {
+                self.seen = MAX_PACKETS;
+                return true;
+            }
+            let length = u32::from_be_bytes([*a, *b, *c, *d]);
+            // Two of them are here already.
+            self.rest = usize::try_from(length).map_or(usize::MAX, |all| all.saturating_sub(2));
+            self.seen += 1;
+            self.head.clear();
+        }
+        false
+    }
+}
+
+/// See [`Packets::head`].
+const PACKET_HEAD_BYTES: usize = 6;
+
 impl Ear {
-    fn hear(&mut self, bytes: &[u8]) -> Option<Hello> {
+    /// Its hello, when it is complete now, and whether its new keys came.
+    fn hear(&mut self, bytes: &[u8]) -> (Option<Hello>, bool) {
         if self.closed {
-            return None;
+            return (None, self.packets.pass(bytes));
         }
         let room = MAX_OPENING_BYTES.saturating_sub(self.heard.len());
-        self.heard
-            .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-        let hello = match parse(&self.heard) {
-            Parsed::NotYet if self.heard.len() < MAX_OPENING_BYTES => return None,
-            Parsed::NotYet | Parsed::Never => None,
-            Parsed::Hello(hello) => Some(hello),
+        let (heard, more) = bytes.split_at(room.min(bytes.len()));
+        self.heard.extend_from_slice(heard);
+        let (hello, used) = match parse(&self.heard) {
+            Parsed::NotYet if self.heard.len() < MAX_OPENING_BYTES => return (None, false),
+            Parsed::NotYet | Parsed::Never => {
+                self.packets.seen = MAX_PACKETS;
+                (None, self.heard.len())
+            }
+            Parsed::Hello(hello, rest) => (Some(hello), self.heard.len().saturating_sub(rest)),
         };
         self.closed = true;
-        self.heard = Vec::new();
-        hello
+        let heard = std::mem::take(&mut self.heard);
+        let behind = heard.get(used..).unwrap_or_default();
+        let has_keys = self.packets.pass(behind) || self.packets.pass(more);
+        (hello, has_keys)
     }
 }
 
@@ -66,18 +128,56 @@ impl Ear {
 pub(crate) struct Handshake {
     client: OnceLock<Hello>,
     server: OnceLock<Hello>,
+    /// The side has said that it goes on with new keys.
+    client_keys: AtomicBool,
+    server_keys: AtomicBool,
+}
+
+/// How far a connection came that nobody logged in on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// The client said nothing that is SSH.
+    Nothing,
+    /// It said what it can.
+    Hello,
+    /// It was shown our host key, and did not go on.
+    HostKey,
+    /// It took our host key.
+    NewKeys,
 }
 
 impl Handshake {
     pub(crate) fn client_says(&self, ear: &mut Ear, bytes: &[u8]) {
-        if let Some(hello) = ear.hear(bytes) {
+        let (hello, has_keys) = ear.hear(bytes);
+        if let Some(hello) = hello {
             let _ = self.client.set(hello);
+        }
+        if has_keys {
+            self.client_keys.store(true, Ordering::Release);
         }
     }
 
     pub(crate) fn server_says(&self, ear: &mut Ear, bytes: &[u8]) {
-        if let Some(hello) = ear.hear(bytes) {
+        let (hello, has_keys) = ear.hear(bytes);
+        if let Some(hello) = hello {
             let _ = self.server.set(hello);
+        }
+        if has_keys {
+            self.server_keys.store(true, Ordering::Release);
+        }
+    }
+
+    /// How far it has come.
+    pub(crate) fn reached(&self) -> Reached {
+        // Our new keys go with our key and its signature (RFC 4253 s.8).
+        if self.client_keys.load(Ordering::Acquire) {
+            Reached::NewKeys
+        } else if self.server_keys.load(Ordering::Acquire) {
+            Reached::HostKey
+        } else if self.client.get().is_some() {
+            Reached::Hello
+        } else {
+            Reached::Nothing
         }
     }
 
@@ -127,7 +227,8 @@ impl Handshake {
 enum Parsed {
     NotYet,
     Never,
-    Hello(Hello),
+    /// And how many bytes there are behind it.
+    Hello(Hello, usize),
 }
 
 fn parse(heard: &[u8]) -> Parsed {
@@ -140,10 +241,10 @@ fn parse(heard: &[u8]) -> Parsed {
         rest = after.get(1..).unwrap_or_default();
         if let Some(version) = line.strip_prefix(b"SSH-") {
             return match lists(rest) {
-                Some(Ok(lists)) => Parsed::Hello(Hello {
-                    version: printable(version),
-                    lists,
-                }),
+                Some(Ok((lists, behind))) => {
+                    let version = printable(version);
+                    Parsed::Hello(Hello { version, lists }, behind)
+                }
                 Some(Err(NotKexInit)) => Parsed::Never,
                 None => Parsed::NotYet,
             };
@@ -164,21 +265,22 @@ fn printable(version: &[u8]) -> String {
 /// The packet is another one, or its fields do not fit into it.
 struct NotKexInit;
 
-/// The lists of a first packet; `None` while it is incomplete.
-fn lists(packet: &[u8]) -> Option<Result<[Vec<String>; 6], NotKexInit>> {
+/// The lists of a first packet, and how many bytes there are behind it; `None` while it is
+/// incomplete.
+fn lists(packet: &[u8]) -> Option<Result<(Lists, usize), NotKexInit>> {
     // packet_length, padding_length, payload (RFC 4253 s.6).
     let (length, rest) = packet.split_first_chunk()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
     if length > MAX_OPENING_BYTES {
         return Some(Err(NotKexInit));
     }
-    let body = rest.get(..length)?;
+    let (body, behind) = rest.split_at_checked(length)?;
     let fields = match body.get(1..) {
         Some([KEXINIT, fields @ ..]) => fields.get(COOKIE_BYTES..),
         _ => None,
     };
     let mut fields = fields.unwrap_or_default();
-    let mut lists: [Vec<String>; 6] = Default::default();
+    let mut lists = Lists::default();
     for list in &mut lists {
         let Some((length, rest)) = fields.split_first_chunk() else {
             return Some(Err(NotKexInit));
@@ -194,7 +296,7 @@ fn lists(packet: &[u8]) -> Option<Result<[Vec<String>; 6], NotKexInit>> {
             .collect();
         fields = rest;
     }
-    Some(Ok(lists))
+    Some(Ok((lists, behind.len())))
 }
 
 #[cfg(test)]
@@ -284,7 +386,7 @@ mod tests {
     fn what_is_kept_of_an_opening_without_end_is_bounded() {
         let mut ear = Ear::default();
         for _ in 0..100 {
-            assert_eq!(ear.hear(&[b'x'; 1024]), None);
+            assert_eq!(ear.hear(&[b'x'; 1024]), (None, false));
             assert!(ear.heard.len() <= MAX_OPENING_BYTES);
         }
         assert!(ear.closed && ear.heard.capacity() == 0);
@@ -292,8 +394,46 @@ mod tests {
         for (lines, heard) in [(MAX_LINES - 1, true), (MAX_LINES, false)] {
             let text = format!("{}SSH-2.0-x\r\n", "hello\n".repeat(lines));
             let found = Ear::default().hear(&opening(&text, SERVER));
-            assert_eq!(found.is_some(), heard, "{lines}");
+            assert_eq!(found.0.is_some(), heard, "{lines}");
         }
+    }
+
+    fn packet(kind: u8) -> Vec<u8> {
+        let mut bytes = 12_u32.to_be_bytes().to_vec();
+        bytes.extend([4, kind]);
+        bytes.extend([0; 10]);
+        bytes
+    }
+
+    #[test]
+    fn who_shows_and_who_takes_the_host_key_is_heard() {
+        let hello = opening("SSH-2.0-x\r\n", SERVER);
+        let exchange = |kinds: &[u8]| {
+            let packets = kinds.iter().flat_map(|kind| packet(*kind));
+            [hello.clone(), packets.collect()].concat()
+        };
+        for (client, server, reached) in [
+            (Vec::new(), exchange(&[]), Reached::Nothing),
+            (exchange(&[30]), exchange(&[]), Reached::Hello),
+            (
+                exchange(&[30]),
+                exchange(&[31, NEWKEYS, 9]),
+                Reached::HostKey,
+            ),
+            (
+                exchange(&[34, 32, NEWKEYS]),
+                exchange(&[31, 33, NEWKEYS]),
+                Reached::NewKeys,
+            ),
+        ] {
+            for piece in [1, 7, usize::MAX] {
+                let heard = handshake(&client, &server, piece);
+                assert_eq!(heard.reached(), reached, "in pieces of {piece}");
+            }
+        }
+        let many = exchange(&[30; MAX_PACKETS + 1]);
+        let late = [many, packet(NEWKEYS)].concat();
+        assert_eq!(handshake(&late, &hello, 100).reached(), Reached::Hello);
     }
 
     proptest::proptest! {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::bans::{NO_LOGIN, POINT, weight};
 use super::{Gate, LoginError, Reason, RefusedOffers, logged};
+use crate::doctor::Sign;
 use crate::figures::Ending;
 use crate::journal::{JournalKind, NewEntry, Outcome};
 use crate::network::normalise_ip;
@@ -26,7 +27,15 @@ impl Gate {
             return Ok(());
         };
         let weight_milli = offers.reason.as_ref().map_or(POINT, weight);
+        let sign = offers
+            .reason
+            .as_ref()
+            .map_or(Sign::KeyRefused, Reason::sign);
         let reason = offers.reason.map(|reason| reason.to_string());
+        let told = match &reason {
+            Some(reason) => format!("{} ({reason})", offers.keys.join(", ")),
+            None => offers.keys.join(", "),
+        };
         let mut entry = self
             .refused(peer, protocol, "publickey")
             .with("offered", offers.count)
@@ -34,7 +43,7 @@ impl Gate {
         if let Some(reason) = &reason {
             entry = entry.with("reason", reason.as_str());
         }
-        self.note_of(entry, &user, reason.as_deref(), weight_milli)
+        self.note_of(entry, &user, reason.as_deref(), weight_milli, (sign, &told))
             .await
     }
 
@@ -49,7 +58,9 @@ impl Gate {
             .refused(peer, Protocol::Ftps, "none")
             .with("reason", reason.as_str());
         let weight_milli = weight(&Reason::WithoutTls);
-        self.note_of(entry, user, Some(&reason), weight_milli).await
+        let told = (Sign::WithoutTls, user);
+        self.note_of(entry, user, Some(&reason), weight_milli, told)
+            .await
     }
 
     /// Tells the journal of a TLS client certificate that no handshake could use: its
@@ -116,9 +127,14 @@ impl Gate {
         user: &str,
         reason: Option<&str>,
         weight_milli: i64,
+        (sign, told): (Sign, &str),
     ) -> Result<(), LoginError> {
         let row = self.look_up(user).await?;
         let mut entry = entry.account(user);
+        if let (Some(peer), Some(protocol)) = (entry.peer, entry.protocol) {
+            let account = row.as_ref().map(|row| row.account.name.clone());
+            self.see_refused(account, peer, protocol, sign, told);
+        }
         if let Some(row) = row {
             entry = entry.entity(&row.account.entity);
         }

@@ -2,10 +2,13 @@
 //! failed: in the journal, as far as a peer cannot fill it. Nobody waits for these entries, and those that come while
 //! one is written are written together.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::{Caller, Session, SessionInner, record};
 use crate::VirtualPath;
+use crate::doctor::{Clue, Sign};
 use crate::figures::Ending;
 use crate::holdings::Direction;
 use crate::journal::NewEntry;
@@ -103,6 +106,7 @@ impl Session {
             other => return other,
         };
         if let Some(direction) = direction {
+            self.note_repeat(direction, path, &fault);
             let ending = match fault.is_refusal() {
                 true => Ending::Refused,
                 false => Ending::Failed,
@@ -113,6 +117,43 @@ impl Session {
             record::refused(inner, verb, path, &fault, self.now())
         });
         Err(fault)
+    }
+
+    /// Counts a transfer that is refused for good and tried again all the same.
+    fn note_repeat(&self, direction: Direction, path: &VirtualPath, fault: &VfsError) {
+        let is_for_good = fault.is_refusal()
+            || matches!(
+                fault,
+                VfsError::NotFound { .. }
+                    | VfsError::NotDirectory { .. }
+                    | VfsError::IsDirectory { .. }
+            );
+        if !is_for_good {
+            return;
+        }
+        let inner = &self.inner;
+        let board = &inner.holdings.retries;
+        let repeated = board.failed(inner.account.id, direction, path, fault.word());
+        let Some(delay) = repeated.delay else {
+            return;
+        };
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        inner.owed_delay_ms.store(delay_ms, Ordering::Release);
+        let way = match direction {
+            Direction::Upload => "upload",
+            Direction::Download => "download",
+        };
+        let told = format!("{way} of {path}: {fault}");
+        inner.see(Clue::new(Sign::Repeats).telling(&told));
+    }
+
+    /// How long the refusal that was just given is to wait before the peer hears of it:
+    /// the same transfer has failed for the same reason again and again. Said once. The
+    /// front end waits, because it alone knows what else the peer wants meanwhile.
+    #[must_use]
+    pub fn take_owed_delay(&self) -> Option<Duration> {
+        let owed_ms = self.inner.owed_delay_ms.swap(0, Ordering::AcqRel);
+        (owed_ms > 0).then(|| Duration::from_millis(owed_ms))
     }
 
     /// Tells of a transfer that was let in and did not begin, because the front end could

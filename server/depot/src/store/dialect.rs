@@ -78,6 +78,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "account_limits",
         include_str!("../../migrations/0015_account_limits.sql"),
     ),
+    (
+        16,
+        "connection_signs",
+        include_str!("../../migrations/0016_connection_signs.sql"),
+    ),
 ];
 
 /// The last schema step.

@@ -50,6 +50,7 @@ pub(super) const TABLES: &[&str] = &[
     "rolled_up",
     "offenders",
     "bans",
+    "connection_signs",
 ];
 
 /// What a column holds.

@@ -17,6 +17,7 @@ mod integrations;
 mod ledger;
 mod operators;
 mod rules;
+mod signs;
 mod statistics;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -88,6 +89,7 @@ async fn store_suite(store: &Store) {
     operators::credentials_networks_and_permissions(store).await;
     operators::sessions_and_nodes(store).await;
     bans::a_ban_from_its_first_point_to_its_end(store).await;
+    signs::signs_add_up_and_strangers_push_nobody_out(store).await;
     operators::journal_and_jobs(store).await;
     operators::the_storage_of_the_homes(store).await;
     clocks::what_a_node_knows_of_its_clock(store).await;
@@ -160,6 +162,7 @@ store_doors!(names_of_doors);
 fn the_suite_calls_every_function() {
     let suite: String = [
         include_str!("tests/bans.rs"),
+        include_str!("tests/signs.rs"),
         include_str!("tests/chains.rs"),
         include_str!("tests/clocks.rs"),
         include_str!("tests/deliveries.rs"),

@@ -105,6 +105,11 @@ const KEPT: &[Kept] = &[
         sqlite: include_str!("../fixtures/sqlite-14.sql"),
         postgresql: include_str!("../fixtures/postgresql-14.sql"),
     },
+    Kept {
+        step: 15,
+        sqlite: include_str!("../fixtures/sqlite-15.sql"),
+        postgresql: include_str!("../fixtures/postgresql-15.sql"),
+    },
 ];
 
 /// The moment in which they were left.

@@ -115,6 +115,7 @@ impl ControlConnection {
     async fn enter(&mut self, session: Session, code: u16) -> Reply {
         self.slot.logged_in();
         self.wire.logged_in();
+        self.was_in = true;
         self.first = None;
         let owner = Owner {
             account: session.account().id,

@@ -8,7 +8,8 @@ mod lists;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use layover_depot::{Right, Session, SessionReuse, UploadMode, VfsError};
+use layover_depot::timer::{self, Stopwatch};
+use layover_depot::{Clue, Right, Session, SessionReuse, Sign, UploadMode, VfsError};
 use tokio_util::sync::CancellationToken;
 
 use super::{ControlConnection, DataPlace, Ending, Fault, ended_by_operator, refuse, stopping};
@@ -16,6 +17,7 @@ use crate::command::{self, Command, Type};
 use crate::reply::{Reply, of_fault, size};
 use crate::server::Reserved;
 use crate::wire::Lost;
+pub(super) use job::missed;
 use job::{Carrier, Download, Job, Upload};
 use lists::List;
 
@@ -55,6 +57,8 @@ pub(super) enum Work {
     Transfer,
     /// Its answer is for nobody else: it ends with its client.
     Checksum,
+    /// A transfer that is repeated in vain is refused after a while.
+    Refusal,
 }
 
 impl ControlConnection {
@@ -73,7 +77,7 @@ impl ControlConnection {
             Err(fault) => {
                 let reply = self.fault_reply(fault);
                 self.declined = place;
-                return Ok(self.wire.send(&reply).await?);
+                return self.refuse_late(reply).await;
             }
         };
         if matches!(place, DataPlace::None) {
@@ -127,6 +131,26 @@ impl ControlConnection {
         }
     }
 
+    /// Refuses a transfer: at once, or, where it is repeated in vain, after a while, in which
+    /// the client is heard as during a transfer.
+    async fn refuse_late(&mut self, reply: Reply) -> Result<(), Ending> {
+        let owed = self.session.as_ref().and_then(Session::take_owed_delay);
+        let Some(delay) = owed else {
+            return Ok(self.wire.send(&reply).await?);
+        };
+        let cancel = CancellationToken::new();
+        let until = cancel.clone();
+        let waits = async move {
+            tokio::select! {
+                () = until.cancelled() => {}
+                () = timer::sleep(delay) => {}
+            }
+            reply
+        };
+        self.beside(Work::Refusal, waits, cancel, Arc::default())
+            .await
+    }
+
     /// What the data connections of who is logged in must prove.
     fn session_reuse(&self) -> SessionReuse {
         let of_account = self.session.as_ref().and_then(Session::session_reuse);
@@ -153,6 +177,7 @@ impl ControlConnection {
         };
         tokio::pin!(transfer, told_to_end);
         let mut gone = None;
+        let since_start = Stopwatch::start();
         let reply = loop {
             // The transfer comes last: what was said before its last bytes is
             // heard before they are taken for its end.
@@ -176,6 +201,8 @@ impl ControlConnection {
                         let may_finish = work == Work::Transfer
                             && self.queue.iter().any(|line| is(line, &Command::Quit));
                         if !may_finish {
+                            let moved = moved.load(Ordering::Relaxed);
+                            self.see_lost(work, moved, since_start);
                             cancel.cancel();
                         }
                         gone = Some(lost);
@@ -194,6 +221,18 @@ impl ControlConnection {
                 self.wire.send(&reply).await?;
                 ending.map_or(Ok(()), Err)
             }
+        }
+    }
+
+    /// Tells the doctor of a control connection that went while bytes moved.
+    fn see_lost(&self, work: Work, moved: u64, since_start: Stopwatch) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        if work == Work::Transfer && moved > 0 {
+            let seconds = since_start.elapsed().as_secs();
+            let told = format!("after {seconds} s and {}", size(moved));
+            session.see(Clue::new(Sign::ConnectionLost).telling(&told));
         }
     }
 
@@ -220,6 +259,9 @@ impl ControlConnection {
             let text = match work {
                 Work::Transfer => format!("a transfer is running: {moved} so far"),
                 Work::Checksum => format!("a checksum is computed: {moved} so far"),
+                Work::Refusal => {
+                    "your last transfer is refused, as those before it were".to_owned()
+                }
             };
             return self.wire.send(&Reply::new(213, text)).await;
         }

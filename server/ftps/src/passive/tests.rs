@@ -205,11 +205,17 @@ async fn f05_waiting_ends_with_the_time_or_the_transfer() {
     let port = listener.port();
     let cancel = CancellationToken::new();
     let waited = listener.accept(LIMIT, &cancel).await.unwrap_err();
-    assert_eq!(waited, AcceptFault::TimedOut { port, strangers: 0 });
+    assert_eq!(
+        waited,
+        AcceptFault::TimedOut {
+            port,
+            stranger: None
+        }
+    );
     let listener = allocator.listen(LOCAL, CLIENT).unwrap();
     cancel.cancel();
     let cancelled = listener.accept(LIMIT, &cancel).await.unwrap_err();
-    assert_eq!(cancelled, AcceptFault::Cancelled);
+    assert!(matches!(cancelled, AcceptFault::Cancelled { .. }));
 }
 
 #[test]

@@ -143,6 +143,7 @@ fn read_only_twin(session: &Session) -> Session {
             ended: tokio::sync::watch::Sender::new(None),
             closed: std::sync::atomic::AtomicBool::new(false),
             refusals: super::super::refusals::Refusals::default(),
+            owed_delay_ms: std::sync::atomic::AtomicU64::new(0),
             open_for: crate::timer::Stopwatch::start(),
         }),
     }

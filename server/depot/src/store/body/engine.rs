@@ -33,6 +33,7 @@ mod journal;
 mod moves;
 mod removals;
 mod sessions;
+mod signs;
 mod statistics;
 mod storage;
 mod uploads;
@@ -66,6 +67,7 @@ use crate::account::{
     StoredFile,
 };
 use crate::chain_memory::Expected;
+use crate::doctor::{SeenSign, SignWrite};
 use crate::event::{
     ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryTaker, DueDelivery, DueHook, Event,
     EventDelivery, EventFilter, EventId, Hook, HookId, HookUpdate, NewEvent, NewHook, SealedHook,

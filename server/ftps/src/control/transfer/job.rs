@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use layover_depot::timer::{self, Stopwatch};
 use layover_depot::{
-    Completion, Direction, Session, SessionReuse, Upload as Receiving, UploadMode, UploadOutcome,
-    UploadPermit, UploadReceipt,
+    Clue, Completion, Direction, Session, SessionReuse, Sign, Upload as Receiving, UploadMode,
+    UploadOutcome, UploadPermit, UploadReceipt,
 };
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -124,21 +124,13 @@ impl Carrier {
             DataPlace::None => return Err(Reply::new(425, "PASV or EPSV first")),
             DataPlace::Passive(listener) => {
                 let accepted = listener.accept(limit, &self.cancel).await;
-                let accepted = accepted.map_err(|fault| match fault {
-                    AcceptFault::Cancelled => aborted(),
-                    AcceptFault::TimedOut { port, .. } => {
-                        let ports = &self.shared.options.passive_ports;
-                        Reply::new(
-                            425,
-                            format!(
-                                "no connection came to port {port}: a firewall did not let it \
-                                 through; open outbound TCP {}-{}",
-                                ports.start(),
-                                ports.end()
-                            ),
-                        )
-                    }
+                let ports = self.shared.passive_range();
+                let accepted = accepted.map_err(|fault| {
+                    see_unreached(&self.session, &fault, ports);
+                    unreached(&fault, self.peer, ports)
                 })?;
+                let arrived = Clue::new(Sign::DataArrived).at_port(accepted.lease.port(), ports);
+                self.session.see(arrived);
                 if accepted.strangers > 0 {
                     // F11: closed without using up the accept.
                     tracing::warn!(peer.addr = %self.peer, count = accepted.strangers, outcome = "refused", "strangers came to a data port");
@@ -150,7 +142,12 @@ impl Carrier {
                     connect_active(self.local, self.peer, target, limit, &self.cancel).await;
                 let stream = connected.map_err(|fault| match fault {
                     ActiveFault::Cancelled => aborted(),
-                    fault => Reply::new(425, fault.to_string()),
+                    fault => {
+                        let told = fault.to_string();
+                        self.session
+                            .see(Clue::new(Sign::ActiveFailed).telling(&told));
+                        Reply::new(425, told)
+                    }
                 })?;
                 (stream, None)
             }
@@ -162,8 +159,12 @@ impl Carrier {
             shaken = handshake => shaken,
         };
         // F04: a failed handshake is a reply like any other.
-        let (tls, negotiated, binding) = shaken
-            .map_err(|fault| Reply::new(425, format!("the data connection has no TLS: {fault}")))?;
+        let (tls, negotiated, binding) = shaken.map_err(|fault| {
+            let told = fault.to_string();
+            self.session
+                .see(Clue::new(Sign::DataHandshake).telling(&told));
+            Reply::new(425, format!("the data connection has no TLS: {fault}"))
+        })?;
         let stream = DataStream::new(tls, self.stall, self.cancel);
         stream.acknowledge();
         let verdict = judge(&self.shared, self.session_reuse, self.owner, binding);
@@ -172,6 +173,7 @@ impl Carrier {
             Err(reply) => {
                 tracing::warn!(peer.addr = %self.peer, outcome = "refused", reason = reply.text(), "a data connection does not belong to its control connection");
                 self.session.note_refused_connection(&reply.text());
+                self.session.see(Clue::new(Sign::NotResumed));
                 decline(stream).await;
                 return Err(reply);
             }
@@ -232,7 +234,69 @@ fn aborted() -> Reply {
     Reply::new(426, "the transfer was aborted")
 }
 
-/// Why a transfer broke off, for people.
+/// Waited so long for nothing, a client has given up; sooner, somebody has interrupted it.
+const GAVE_UP_AFTER: Duration = Duration::from_secs(5);
+
+/// Tells the doctor of a port to which nothing came.
+fn see_unreached(session: &Session, fault: &AcceptFault, ports: (u16, u16)) {
+    let (port, stranger) = match *fault {
+        AcceptFault::TimedOut { port, stranger } => (port, stranger),
+        AcceptFault::Cancelled {
+            port,
+            stranger,
+            waited,
+        } if waited >= GAVE_UP_AFTER || stranger.is_some() => (port, stranger),
+        AcceptFault::Cancelled { .. } => return,
+    };
+    session.see(missed(port, stranger, ports));
+}
+
+/// A port that was told and not reached, or by another address.
+pub(in crate::control) fn missed(port: u16, stranger: Option<IpAddr>, ports: (u16, u16)) -> Clue {
+    match stranger {
+        Some(other) => Clue::new(Sign::DataFromElsewhere).telling(&other.to_string()),
+        None => Clue::new(Sign::NoDataConnection),
+    }
+    .at_port(port, ports)
+}
+
+fn unreached(fault: &AcceptFault, peer: IpAddr, (first, last): (u16, u16)) -> Reply {
+    match fault {
+        AcceptFault::Cancelled { .. } => aborted(),
+        AcceptFault::TimedOut {
+            port,
+            stranger: Some(other),
+        } => Reply::new(
+            425,
+            format!(
+                "port {port} was reached from {other}, and your control connection comes from \
+                 {peer}: let your NAT use one address for both"
+            ),
+        ),
+        AcceptFault::TimedOut {
+            port,
+            stranger: None,
+        } => Reply::new(
+            425,
+            format!(
+                "no connection came to port {port}: a firewall did not let it through; open \
+                 outbound TCP {first}-{last}"
+            ),
+        ),
+    }
+}
+
+/// Why a transfer broke off, for people; the doctor hears of it, too.
+fn broken(session: &Session, end: End) -> Reply {
+    if matches!(
+        end,
+        End::Reset | End::Stalled | End::Damaged | End::BareFin | End::KeysUsedUp
+    ) {
+        session.see(Clue::new(Sign::DataBroken).telling(&end.to_string()));
+    }
+    interrupted(end)
+}
+
 fn interrupted(end: End) -> Reply {
     match end {
         End::Cancelled => aborted(),
@@ -308,7 +372,7 @@ impl Job {
             is_begun = true;
             if let Err(end) = send_lines(&mut open, piece).await {
                 open.stream.cut().await;
-                return interrupted(end);
+                return broken(&open.session, end);
             }
         }
         match open.stream.end_ours().await {
@@ -318,7 +382,7 @@ impl Job {
             }
             Err(end) => {
                 open.stream.cut().await;
-                interrupted(end)
+                broken(&open.session, end)
             }
         }
     }
@@ -407,7 +471,7 @@ impl Job {
             end => {
                 decline(open.stream).await;
                 give_up(&session, file).await;
-                return interrupted(end);
+                return broken(&session, end);
             }
         };
         if let Some(announced) = upload.announced_bytes
@@ -425,7 +489,12 @@ impl Job {
         let _ = open.stream.end_ours().await;
         drop(open);
         match file.finish(completion).await {
-            Ok(receipt) => published(&receipt, received, running, upload.stored_as.as_deref()),
+            Ok(receipt) => {
+                if receipt.outcome == UploadOutcome::Unproven {
+                    session.see(Clue::new(Sign::NoCloseNotify));
+                }
+                published(&receipt, received, running, upload.stored_as.as_deref())
+            }
             Err(error) => broken_off(&session, &error),
         }
     }
@@ -468,7 +537,7 @@ async fn send_file(
             None => open.stream.send(&bytes).await,
         };
         if let Err(end) = sent {
-            return (sent_bytes, Err(interrupted(end)));
+            return (sent_bytes, Err(broken(&open.session, end)));
         }
         sent_bytes = sent_bytes.saturating_add(bytes.len() as u64);
         open.moved.store(sent_bytes, Ordering::Relaxed);
@@ -479,7 +548,7 @@ async fn send_file(
         };
     }
     let ended = open.stream.end_ours().await;
-    (sent_bytes, ended.map_err(interrupted))
+    (sent_bytes, ended.map_err(|end| broken(&open.session, end)))
 }
 
 /// Takes bytes until the peer's end: how many, and which end.
