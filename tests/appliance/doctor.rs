@@ -346,9 +346,15 @@ fn data_connections_from_another_address_are_told_with_that_address() {
          tcp dport 31000-32000 snat to {}; }}\n}}",
         office.network.other()
     ));
-    let ran = office.list();
-    assert!(!ran.ok(), "{ran}");
-    let found = verdict(&office.layover, "data-from-elsewhere");
+    let mut last = Value::Null;
+    let found = wait::within(LIMIT, || {
+        let ran = office.list();
+        assert!(!ran.ok(), "{ran}");
+        last = doctor(&office.layover);
+        let found = last["verdict"].clone();
+        (found["sign"] == "data-from-elsewhere").then_some(found)
+    });
+    let found = found.unwrap_or_else(|| panic!("{last:#}"));
     assert_eq!(found["told"][0], office.network.other().to_string());
     let sentence = sentence(&found);
     assert!(

@@ -228,6 +228,20 @@ pub fn diagnose(chart: &Chart) -> Diagnosis {
         .collect();
     // A vague sign beside one that names the cause says nothing new.
     findings.retain(|one| !is_vague(one.sign) || !has_cause.contains(&(one.network, one.protocol)));
+    // A connection from elsewhere that ended before it was looked at left only its absence.
+    let from_elsewhere: Vec<_> = findings
+        .iter()
+        .filter(|one| one.sign == Sign::DataFromElsewhere)
+        .map(|one| (one.network, one.protocol, one.last_at, one.times))
+        .collect();
+    findings.retain(|one| {
+        let is_its_cause = |(network, protocol, last_at, times): &(_, _, Timestamp, u64)| {
+            (network, protocol) == (&one.network, &one.protocol)
+                && *last_at >= one.first_at
+                && times.saturating_mul(3) >= one.times
+        };
+        one.sign != Sign::NoDataConnection || !from_elsewhere.iter().any(is_its_cause)
+    });
     findings.sort_by_key(|one| std::cmp::Reverse(one.last_at));
     let leading = findings
         .iter()

@@ -110,6 +110,22 @@ fn what_leads_is_the_newest_that_names_a_cause() {
             Some(Sign::NoLogin),
         ),
         (
+            "one of the connections from elsewhere was not seen",
+            vec![
+                seen(Sign::DataFromElsewhere, 1, 500),
+                at_ports(seen(Sign::NoDataConnection, 2, 501), [31_000, 31_900]),
+            ],
+            Some(Sign::DataFromElsewhere),
+        ),
+        (
+            "a scanner came by once",
+            vec![
+                seen(Sign::DataFromElsewhere, 1, 500),
+                at_ports(seen(Sign::NoDataConnection, 9, 501), [31_000, 31_900]),
+            ],
+            Some(Sign::NoDataConnection),
+        ),
+        (
             "a monitor beside a partner that works",
             vec![seen(Sign::NoLogin, 900, 905), login()],
             None,
