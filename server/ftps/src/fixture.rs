@@ -323,7 +323,7 @@ async fn depot(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Depot {
             max_connections_per_address: 100,
             max_connections_per_network: usize::MAX,
             connection_rate: 1_000_000,
-            max_half_open: 100,
+            max_half_open: 1_000,
             bans: layover_depot::BanRules {
                 score: 1_000_000,
                 span: std::time::Duration::from_secs(1_800),
