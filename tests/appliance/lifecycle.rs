@@ -102,10 +102,11 @@ fn sigterm_lets_two_hundred_transfers_finish() {
         let mut partner = partner.lock().expect("no panic");
         if is_upload(*number) {
             let finished = partner.finish_upload(b"second half");
-            finished.unwrap_or_else(|why| panic!("upload {number}: {why:?}"));
+            finished.unwrap_or_else(|why| panic!("upload {number}: {why:?}\n{}", layover.log()));
         } else {
             let rest = partner.finish_download();
-            let rest = rest.unwrap_or_else(|why| panic!("download {number}: {why:?}"));
+            let rest =
+                rest.unwrap_or_else(|why| panic!("download {number}: {why:?}\n{}", layover.log()));
             assert!(rest == large[1_000..], "download {number}");
         }
     });

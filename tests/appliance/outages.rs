@@ -69,6 +69,47 @@ fn a_database_server_goes_and_comes_back(protocol: Protocol) {
     layover.admin(&["journal", "verify"]);
 }
 
+#[test]
+fn a_session_that_ends_while_postgresql_is_away_gives_its_place_back_by_sftp() {
+    a_place_comes_back(Protocol::Sftp);
+}
+
+#[test]
+fn a_session_that_ends_while_postgresql_is_away_gives_its_place_back_by_ftps() {
+    a_place_comes_back(Protocol::Ftps);
+}
+
+/// Else the account's one place would be taken by a session that nobody has.
+fn a_place_comes_back(protocol: Protocol) {
+    if !Engine::Postgres.available() {
+        return;
+    }
+    let layover = Setup::new(Engine::Postgres).prepare();
+    let account = layover
+        .account("partner")
+        .password(PASSWORD)
+        .with(&["--max-sessions", "1"])
+        .add();
+    layover.start();
+    let partner = account.partner(&layover, protocol);
+    layover.take_database_away();
+    drop(partner);
+    wait::until("the end to fail", PATIENCE, || {
+        let told = layover.log().contains("could not be recorded yet");
+        told.then_some(())
+    });
+    layover.give_database_back();
+    let again = wait::until("the place", PATIENCE, || {
+        let tried = account.try_partner_at(protocol.address(&layover), protocol);
+        tried.ok()
+    });
+    assert_eq!(layover.rows(&["session", "list"]).len(), 1);
+    let journal = layover.rows(&["journal", "--kind", "login", "--limit", "0"]);
+    let ends = journal.iter().filter(|entry| entry["action"] == "logout");
+    assert_eq!(ends.count(), 1, "{journal:#?}");
+    drop(again);
+}
+
 /// Room for homes and data, in MiB.
 const DISK_MIB: u64 = 96;
 

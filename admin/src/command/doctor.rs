@@ -40,6 +40,11 @@ fn print(out: &mut Output, diagnosis: &Diagnosis) -> std::io::Result<()> {
             let line = format!("  {name}: nothing was ever seen of it, nor of its addresses");
             out.marked_line(&Cell::toned("UNSEEN", Tone::Notice), &line)?;
         }
+        None if diagnosis.last_login_at.is_none() => {
+            let line =
+                format!("  {name}: nobody has logged in yet; what was seen does not say why");
+            out.marked_line(&Cell::toned("UNKNOWN", Tone::Notice), &line)?;
+        }
         None => {
             let line = format!("  {name}: nothing is wrong, as far as was seen");
             out.marked_line(&Cell::toned("ok", Tone::Good), &line)?;

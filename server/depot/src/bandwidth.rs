@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::AccountId;
@@ -172,6 +172,12 @@ impl Bandwidth {
         }
     }
 
+    fn is_in_debt(&self) -> bool {
+        [Direction::Upload, Direction::Download]
+            .into_iter()
+            .any(|direction| !self.wait(direction).is_zero())
+    }
+
     /// The most that should move at once; all where there is no limit.
     pub(crate) fn stride(&self, direction: Direction) -> usize {
         match self.flow(direction).bytes_per_s.load(Ordering::Relaxed) {
@@ -193,21 +199,22 @@ impl Bandwidth {
     }
 }
 
-/// The buckets of all accounts that somebody is logged in to; bounded by the sessions.
+/// The buckets of all accounts that somebody is logged in to, or that are in debt: whoever goes
+/// and comes again owes what it owed. Bounded by the accounts.
 #[derive(Debug, Default)]
 pub(crate) struct Bandwidths {
-    accounts: Mutex<HashMap<AccountId, Weak<Bandwidth>>>,
+    accounts: Mutex<HashMap<AccountId, Arc<Bandwidth>>>,
 }
 
 impl Bandwidths {
     /// The account's, the same for all its sessions; these limits count from now on.
     pub(crate) fn of(&self, account: AccountId, limits: &AccountLimits) -> Arc<Bandwidth> {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = accounts.get(&account).and_then(Weak::upgrade);
+        let known = accounts.get(&account).map(Arc::clone);
         let bandwidth = known.unwrap_or_else(|| {
-            accounts.retain(|_, others| others.strong_count() > 0);
+            accounts.retain(|_, others| Arc::strong_count(others) > 1 || others.is_in_debt());
             let new = Arc::new(Bandwidth::unlimited());
-            accounts.insert(account, Arc::downgrade(&new));
+            accounts.insert(account, Arc::clone(&new));
             new
         });
         bandwidth.set(limits);

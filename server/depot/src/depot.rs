@@ -607,6 +607,8 @@ impl Depot {
         let refreshed = refreshed?;
         // What fails here leaves the gate as it is: it has just learnt who is banned.
         self.inner.gate.count_lingered().await?;
+        let holdings = &self.inner.holdings;
+        holdings.unended.write(&holdings.store).await?;
         Ok(refreshed)
     }
 

@@ -723,7 +723,11 @@ impl Gate {
             .store
             .begin_session(&start, &entry)
             .await
-            .map_err(unavailable)?;
+            .map_err(|source| {
+                // It may have been done, and only the answer be lost.
+                self.holdings.unended.add(id.clone(), Vec::new());
+                unavailable(source)
+            })?;
         let refused = match (begun, row.account.limits.max_sessions) {
             (SessionBegun::Yes, _) => None,
             (SessionBegun::TooMany, Some(limit)) => Some(Reason::TooManySessions(limit)),

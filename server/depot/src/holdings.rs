@@ -52,6 +52,7 @@ use crate::ledger::{ApplianceKeep, Claimed};
 use crate::listings::Listings;
 use crate::recover::Suspect;
 use crate::retries::RetryBoard;
+use crate::session::unended::Unended;
 use crate::store::{Store, StoreError};
 use crate::timer;
 use crate::vfs::{HiddenName, Place, Room, Vfs, VfsError};
@@ -94,6 +95,7 @@ pub(crate) struct Holdings {
     pub(crate) growth: GrowthTable,
     /// How fast accounts' files may move.
     pub(crate) bandwidths: Bandwidths,
+    pub(crate) unended: Unended,
     /// Rows of uploads that are being written.
     pub(crate) beginnings: Beginnings,
     /// Hidden files that had no row when recovery last looked.
@@ -149,6 +151,7 @@ impl Holdings {
             moving: MovingTable::default(),
             growth: GrowthTable::default(),
             bandwidths: Bandwidths::default(),
+            unended: Unended::default(),
             beginnings: Beginnings::default(),
             rowless: Mutex::default(),
             listings: Listings::default(),

@@ -16,8 +16,11 @@ const AT_ONCE: u32 = 3;
 /// How long the next refusal waits; each further one twice as long...
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
-/// ...up to this: clients give up a command after a minute.
-const MAX_DELAY: Duration = Duration::from_secs(30);
+/// ...up to this: some clients give up a command after 15 s.
+const MAX_DELAY: Duration = Duration::from_secs(10);
+
+/// The same of a download of what is not there: it may come, and many look for it each second.
+const MAX_DELAY_OF_ABSENT: Duration = Duration::from_secs(2);
 
 /// After so long it is no storm.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
@@ -69,6 +72,10 @@ impl RetryBoard {
                 && known.since.elapsed() < FORGET_AFTER
         });
         let times = known.map_or(0, |known| known.times).saturating_add(1);
+        let longest = match (direction, why) {
+            (Direction::Download, "not-found") => MAX_DELAY_OF_ABSENT,
+            _ => MAX_DELAY,
+        };
         let (path, since) = (path.clone(), Stopwatch::start());
         let now = Failing {
             direction,
@@ -80,7 +87,7 @@ impl RetryBoard {
         failing.insert(account, now);
         let delay = times.checked_sub(AT_ONCE + 1).map(|doubled| {
             let factor = 2_u32.saturating_pow(doubled);
-            FIRST_DELAY.saturating_mul(factor).min(MAX_DELAY)
+            FIRST_DELAY.saturating_mul(factor).min(longest)
         });
         Repeated { times, delay }
     }
@@ -107,7 +114,7 @@ mod tests {
     async fn the_fourth_in_a_row_waits_and_each_further_one_longer() {
         let board = RetryBoard::default();
         let waits: Vec<_> = (0..11).map(|_| fail(&board, "/in/x")).collect();
-        assert_eq!(waits, [0, 0, 0, 1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(waits, [0, 0, 0, 1, 2, 4, 8, 10, 10, 10, 10]);
         assert_eq!(fail(&board, "/in/y"), 0, "another path");
         assert_eq!(fail(&board, "/in/x"), 0, "and the first one again");
         let waits: Vec<_> = (0..3).map(|_| fail(&board, "/in/x")).collect();

@@ -19,6 +19,7 @@ mod rights;
 pub(crate) mod terms;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unended;
 mod upload;
 
 use std::net::IpAddr;
@@ -44,6 +45,8 @@ use crate::doctor::{Clue, Sign, Whose};
 use crate::fault_log::FaultLog;
 use crate::figures::{Ended, Ending, TransferKind};
 use crate::holdings::{Direction, Holdings, HomeRef};
+use crate::journal::NewEntry;
+use crate::store::StoreError;
 use crate::vfs::{Entry, FileKind, VfsError};
 use crate::{
     Account, AccountName, FileId, Protocol, Right, Rights, SessionId, SessionReuse, VirtualPath,
@@ -579,14 +582,20 @@ fn not_found(path: &VirtualPath) -> VfsError {
     VfsError::NotFound { path: path.clone() }
 }
 
+/// The database did not take the end of a session: it gets it when it answers again.
+fn end_later(holdings: &Holdings, id: SessionId, entries: Vec<NewEntry>, error: &StoreError) {
+    let faults = &holdings.faults;
+    faults.unrecorded("the end of a session could not be recorded yet", error);
+    holdings.unended.add(id, entries);
+}
+
 /// Takes the session's row away, with its journal entry.
 async fn close(inner: &SessionInner, reason: &str) {
     inner.refusals.settled().await;
     let entries = record::ending(inner, reason);
     let ended = inner.holdings.store.end_session(&inner.id, &entries).await;
     if let Err(error) = ended {
-        let faults = &inner.holdings.faults;
-        faults.unrecorded("the end of a session could not be recorded", &error);
+        end_later(&inner.holdings, inner.id.clone(), entries, &error);
     }
 }
 
@@ -605,8 +614,7 @@ impl Drop for SessionInner {
         tasks.spawn_on(
             async move {
                 if let Err(error) = holdings.store.end_session(&id, &entries).await {
-                    let faults = &holdings.faults;
-                    faults.unrecorded("the end of a session could not be recorded", &error);
+                    end_later(&holdings, id, entries, &error);
                 }
             },
             &runtime,

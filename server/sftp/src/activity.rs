@@ -56,6 +56,7 @@ pub(crate) struct Activity {
     asked: AtomicU64,
     logged_in: AtomicBool,
     open: AtomicUsize,
+    unsent: AtomicUsize,
 }
 
 impl Activity {
@@ -90,6 +91,21 @@ impl Activity {
         } else {
             self.open.fetch_sub(before - now, Ordering::AcqRel);
         }
+    }
+
+    /// Replies that cost `before` were on their way, and now those that cost `now`.
+    pub(crate) fn unsent_changed(&self, before: usize, now: usize) {
+        if now >= before {
+            self.unsent.fetch_add(now - before, Ordering::AcqRel);
+        } else {
+            self.unsent.fetch_sub(before - now, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether the connection may end in order: nothing is open, and the client has been
+    /// told what became of all that was.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.open() == 0 && self.unsent.load(Ordering::Acquire) == 0
     }
 
     /// Files and directories that are open, on all channels.

@@ -92,7 +92,7 @@ pub(crate) async fn serve(
     to_client: ChannelWriteHalf<Msg>,
     purpose: watch::Receiver<Purpose>,
 ) {
-    let (outbox, outgoing) = Outbox::new();
+    let (outbox, outgoing) = Outbox::new(Arc::clone(&context.activity));
     let mut dispatcher = Dispatcher::new(context.clone(), outbox);
     // Nobody reads replies any more, or nobody shall.
     let deaf = CancellationToken::new();
@@ -393,7 +393,6 @@ impl Dispatcher {
         // would be kept for every idle channel (and is beyond the compiler).
         let is_open = matches!(request.body, Body::Open { .. });
         let reply = requests.answer(request).boxed().await;
-        self.report_open();
         // Nothing else waits: other handles go on, and the next requests are done.
         if is_open
             && let Some(delay) = self.context.session.take_owed_delay()
@@ -406,7 +405,10 @@ impl Dispatcher {
             self.late.push(refusal.boxed());
             return Ok(());
         }
-        Ok(self.outbox.put(reply)?)
+        self.outbox.put(reply)?;
+        // Behind the reply: a server that stops waits for what is open, then for replies.
+        self.report_open();
+        Ok(())
     }
 
     async fn interrupt_all(&mut self) {

@@ -306,12 +306,12 @@ impl Server {
     }
 }
 
-/// Returns when the server stops and this connection has nothing open.
+/// Returns when the server stops and this connection has nothing open, nor an answer to get.
 async fn soft_stop(soft: &CancellationToken, activity: &Activity) {
     /// How often a connection that still transfers is looked at.
     const LOOK_EVERY: Duration = Duration::from_millis(50);
     soft.cancelled().await;
-    while activity.is_logged_in() && activity.open() > 0 {
+    while activity.is_logged_in() && !activity.is_settled() {
         timer::sleep(LOOK_EVERY).await;
     }
 }

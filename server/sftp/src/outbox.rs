@@ -17,6 +17,7 @@ use russh::ChannelWriteHalf;
 use russh::server::Msg;
 use tokio::sync::{Notify, mpsc};
 
+use crate::activity::Activity;
 use crate::codec;
 
 /// File data that may be on its way to one client channel, in bytes: as much
@@ -81,7 +82,7 @@ pub(crate) struct Outbox {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     queued_bytes: AtomicUsize,
     /// Nobody sends any more.
@@ -89,6 +90,28 @@ struct Shared {
     /// Counts times in which the client could not be heard, by our own doing.
     excuses: AtomicUsize,
     sent: Notify,
+    /// A connection is not ended in order while a reply is on its way.
+    activity: Arc<Activity>,
+}
+
+impl Shared {
+    fn queued(&self, cost: usize) -> usize {
+        self.activity.unsent_changed(0, cost);
+        self.queued_bytes.fetch_add(cost, Ordering::AcqRel)
+    }
+
+    fn handed_over(&self, cost: usize) {
+        self.queued_bytes.fetch_sub(cost, Ordering::AcqRel);
+        self.activity.unsent_changed(cost, 0);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // What nobody takes any more is on no way.
+        self.activity
+            .unsent_changed(*self.queued_bytes.get_mut(), 0);
+    }
 }
 
 /// The client reads no replies, or is gone.
@@ -114,10 +137,16 @@ pub(crate) enum SendEnd {
 }
 
 impl Outbox {
-    /// An outbox and the queue that [`send_all`] empties.
-    pub(crate) fn new() -> (Self, Outgoing) {
+    /// An outbox of a connection, and the queue that [`send_all`] empties.
+    pub(crate) fn new(activity: Arc<Activity>) -> (Self, Outgoing) {
         let (queue, replies) = mpsc::unbounded_channel();
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared {
+            queued_bytes: AtomicUsize::new(0),
+            over: AtomicBool::new(false),
+            excuses: AtomicUsize::new(0),
+            sent: Notify::new(),
+            activity,
+        });
         (
             Self {
                 queue,
@@ -135,7 +164,7 @@ impl Outbox {
     pub(crate) fn put(&self, reply: impl Into<Reply>) -> Result<(), OutboxError> {
         let reply = reply.into();
         let cost = reply.cost();
-        let before = self.shared.queued_bytes.fetch_add(cost, Ordering::AcqRel);
+        let before = self.shared.queued(cost);
         if before.saturating_add(cost) > MAX_QUEUED_BYTES {
             return Err(OutboxError::Overflow);
         }
@@ -258,7 +287,7 @@ impl Outgoing {
     }
 
     pub(crate) fn handed_over(&self, cost: usize) {
-        self.shared.queued_bytes.fetch_sub(cost, Ordering::AcqRel);
+        self.shared.handed_over(cost);
         self.shared.sent.notify_waiters();
     }
 }
@@ -302,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn replies_that_nobody_reads_are_bounded() {
-        let (outbox, outgoing) = Outbox::new();
+        let (outbox, outgoing) = Outbox::new(Arc::default());
         for _ in 0..4 {
             outbox.put(costing(MAX_QUEUED_BYTES / 4)).unwrap();
         }
@@ -316,7 +345,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_budget_opens_when_replies_are_handed_over() {
-        let (outbox, mut outgoing) = Outbox::new();
+        let (outbox, mut outgoing) = Outbox::new(Arc::default());
         outbox.put(costing(DATA_BUDGET_BYTES - 1)).unwrap();
         assert!(outbox.has_budget(), "just below");
         outbox.put(Bytes::from_static(b"x")).unwrap();
@@ -335,7 +364,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_a_sender_that_is_gone() {
-        let (outbox, outgoing) = Outbox::new();
+        let (outbox, outgoing) = Outbox::new(Arc::default());
         outbox.put(costing(DATA_BUDGET_BYTES)).unwrap();
         drop(outgoing);
         outbox.budget().await;
@@ -347,7 +376,7 @@ mod tests {
 
     #[tokio::test]
     async fn small_replies_are_put_together_in_order() {
-        let (outbox, mut outgoing) = Outbox::new();
+        let (outbox, mut outgoing) = Outbox::new(Arc::default());
         for part in ["one ", "two ", "three"] {
             outbox.put(Bytes::from(part)).unwrap();
         }
@@ -361,7 +390,7 @@ mod tests {
 
     #[tokio::test]
     async fn large_data_is_sent_from_where_it_was_read() {
-        let (outbox, mut outgoing) = Outbox::new();
+        let (outbox, mut outgoing) = Outbox::new(Arc::default());
         let data = Bytes::from(vec![7; LARGE_BYTES]);
         outbox.put(Bytes::from_static(b"before")).unwrap();
         outbox.put(Reply::data(5, data.clone())).unwrap();
@@ -376,7 +405,7 @@ mod tests {
 
     #[tokio::test]
     async fn data_just_below_is_put_together_with_its_header() {
-        let (outbox, mut outgoing) = Outbox::new();
+        let (outbox, mut outgoing) = Outbox::new(Arc::default());
         let data = Bytes::from(vec![7; LARGE_BYTES - 1]);
         outbox.put(Reply::data(5, data)).unwrap();
         let sent = outgoing.next().await.unwrap();

@@ -310,8 +310,9 @@ fn login_refused(chart: &Chart, finding: &Finding) -> Advice {
     {
         return partner(
             what,
+            // Never the name that was typed: it may be somebody else's, or a password.
             format!(
-                "Your client logs in with a user name that we do not have ({why}). Your user name is {name}."
+                "Your client logs in with a user name that we do not have. Your user name is {name}."
             ),
             None,
         );

@@ -384,7 +384,12 @@ fn has_come_in(chart: &Chart, seen: &SeenSign) -> bool {
 fn is_outweighed(seen: &SeenSign) -> bool {
     let works_now = seen.good_at.is_some_and(|at| at > seen.last_at);
     let is_rare = seen.times.saturating_mul(10) < seen.good_times;
-    is_rare || (works_now && seen.times < 3)
+    // A success ends what was repeated in vain; of the rest it takes some, or one in two that
+    // fail would be forgotten each time.
+    let is_over = seen.times < 3
+        || seen.sign == Sign::Repeats
+        || seen.times.saturating_mul(3) <= seen.good_times;
+    is_rare || (works_now && is_over)
 }
 
 struct Ports {

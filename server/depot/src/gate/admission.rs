@@ -367,7 +367,10 @@ impl Admission {
             Shut::Banned => AdmitRefused::Banned,
             Shut::Unknown => AdmitRefused::Unknown,
         })?;
-        let is_known = board.knows(peer);
+        // Or some account names the network.
+        let networks = self.shared.networks.load();
+        let mut named = networks.iter().filter(|network| !network.is_any());
+        let is_known = board.knows(peer) || named.any(|network| network.contains(peer));
         drop(board);
         let mut counts = self.shared.counts();
         if counts.connections >= options.max_connections {

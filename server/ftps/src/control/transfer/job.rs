@@ -556,6 +556,11 @@ async fn receive_file(open: &mut Open, file: &Receiving, from: u64) -> Result<(u
     let mut ascii = open.is_ascii.then(FromWire::default);
     let (mut at, mut received) = (from, 0_u64);
     let end = loop {
+        // Before the first piece, too: what others of the account moved, or this client before
+        // it broke off and came again, is to be paid for. And the end is heard when all is.
+        if let Err(end) = open.go_ahead(Direction::Upload).await {
+            break end;
+        }
         let bytes = match open.stream.receive().await {
             Ok(bytes) => bytes,
             Err(end) => break end,
@@ -574,10 +579,6 @@ async fn receive_file(open: &mut Open, file: &Receiving, from: u64) -> Result<(u
             .await
             .map_err(|error| broken_off(&open.session, &error))?;
         at = at.saturating_add(length);
-        // Behind each piece: the end is heard when all is paid for.
-        if let Err(end) = open.go_ahead(Direction::Upload).await {
-            break end;
-        }
     };
     if let Some(rest) = ascii.map(FromWire::finish)
         && !rest.is_empty()

@@ -67,7 +67,7 @@ impl Client {
             soft: soft.clone(),
             hard: CancellationToken::new(),
         };
-        let (outbox, outgoing) = Outbox::new();
+        let (outbox, outgoing) = Outbox::new(Arc::clone(&activity));
         Self {
             world,
             dispatcher: Dispatcher::new(context, outbox),
