@@ -147,7 +147,8 @@ fn change(holders: &mut Holders, whose: Network, change: impl Fn(&mut Held)) {
 }
 
 /// Places before the login, of which strangers can take no more than their shares (G04): the
-/// rest is for addresses from which somebody has logged in.
+/// rest is for addresses from which somebody has logged in, or that some account names other
+/// than by `any`.
 #[derive(Clone, Copy, Debug)]
 struct HalfOpenShares {
     strangers: usize,
@@ -367,11 +368,11 @@ impl Admission {
             Shut::Banned => AdmitRefused::Banned,
             Shut::Unknown => AdmitRefused::Unknown,
         })?;
-        // Or some account names the network.
+        let has_logged_in = board.knows(peer);
+        drop(board);
         let networks = self.shared.networks.load();
         let mut named = networks.iter().filter(|network| !network.is_any());
-        let is_known = board.knows(peer) || named.any(|network| network.contains(peer));
-        drop(board);
+        let is_known = has_logged_in || named.any(|network| network.contains(peer));
         let mut counts = self.shared.counts();
         if counts.connections >= options.max_connections {
             return Err(AdmitRefused::Full);
@@ -597,6 +598,19 @@ mod tests {
         assert_eq!(gate.occupancy(NOW), Occupancy::default());
         assert!(gate.shared.counts().by_network.is_empty());
         assert!(gate.shared.counts().by_party.is_empty());
+    }
+
+    // G04: after a restart nobody has logged in yet; whom an account names is no stranger.
+    #[test]
+    fn g04_whom_an_account_names_finds_a_place_that_strangers_cannot_take() {
+        let gate = wide();
+        gate.set_networks(networks(&["any", "10.9.0.1"]));
+        let strangers = ["10.0.0.1", "10.0.0.1", "10.1.0.1", "10.1.0.1"];
+        let mut held = admit_all(&gate, strangers);
+        held.extend(admit_all(&gate, ["10.2.0.1", "10.2.0.1"]));
+        let refused = gate.admit(ip("10.3.0.1"), NOW).unwrap_err();
+        assert_eq!(refused, AdmitRefused::FullHalfOpen);
+        assert!(gate.admit(ip("10.9.0.1"), NOW).is_ok());
     }
 
     #[test]

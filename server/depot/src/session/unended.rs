@@ -11,6 +11,9 @@ use crate::store::{Store, StoreError};
 /// process before it left behind.
 const MAX_UNENDED: usize = 10_000;
 
+/// Ends that are written at a time: whoever writes them has more to do each second.
+const MAX_AT_A_TIME: usize = 256;
+
 #[derive(Debug, Default)]
 pub(crate) struct Unended(Mutex<Vec<(SessionId, Vec<NewEntry>)>>);
 
@@ -28,12 +31,12 @@ impl Unended {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    /// Writes them.
+    /// Writes some of them.
     ///
     /// # Errors
     /// The database is away again: what is left is written the next time.
     pub(crate) async fn write(&self, store: &Store) -> Result<(), StoreError> {
-        while let Some((id, entries)) = self.take() {
+        for (id, entries) in std::iter::from_fn(|| self.take()).take(MAX_AT_A_TIME) {
             if let Err(error) = store.end_session(&id, &entries).await {
                 self.add(id, entries);
                 return Err(error);
