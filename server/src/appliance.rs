@@ -1,5 +1,8 @@
 //! The running appliance: depot, listeners, jobs, and their orderly end.
 
+mod running;
+mod serving;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -7,17 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_client::Surroundings;
-use layover_client::expectation::Looker;
-use layover_client::flow::Engine;
-use layover_client::secret_ref::SecretSources;
-use layover_config::{Checksum, Networks, Port, Settings};
-use layover_console::{ClockFacts, Console, Facts, JobFacts};
-use layover_depot::{
-    Courier, CourierError, Depot, EndReason, OpenError, Role, RoomTold, VfsError, timer,
-};
-use layover_ftps::Entry;
-use layover_retention::{ChainName, Clock};
-use tokio::sync::Semaphore;
+use layover_config::{Port, Settings};
+use layover_depot::{CourierError, Depot, EndReason, OpenError, Role, VfsError, timer};
+use layover_retention::Clock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,30 +20,22 @@ use crate::address_file::{AddressFile, Addresses, Listening};
 use crate::certificate_watch::CertificateWatch;
 use crate::clock::SystemClock;
 use crate::clock_watch::ClockWatch;
-use crate::endings::{EndingBoard, Endings};
-use crate::events::{EventMaker, HookSender};
-use crate::expectations::{ExpectationWatch, LOOKS_AT_ONCE};
-use crate::flows::{BRING_BACK_EVERY, FlowRunner, PRUNE_EVERY};
+use crate::endings::EndingBoard;
 use crate::host_key::{HostKey, HostKeyError};
 use crate::host_key_set::{self, HostKeySet};
 use crate::host_key_watch::HostKeyWatch;
 use crate::jobs::{Job, JobBoard, JobStatus, drive};
 use crate::limits::raise_open_files;
-use crate::listener::{Admitted, BindError, Door, Listener, Wanted};
+use crate::listener::{BindError, Listener, Wanted};
 use crate::options::{
-    OptionsError, balancers_of, depot_options, ftps_certificate, ftps_identity, ftps_options,
+    OptionsError, depot_options, ftps_certificate, ftps_identity, ftps_options,
     passive_port_survey, sftp_options,
 };
 use crate::outbound::surroundings;
-use crate::pace::Pace;
 use crate::public_address::{PublicAddressError, PublicAddresses};
 use crate::tls_certificate::{Renewal, TlsCertificateError, TlsCertificateState};
 use crate::user_ca::{self, UserCaFileError};
-use crate::work::{
-    Adopt, FORGET_SIGNS_EVERY, HashContents, Heartbeat, PartialSweep, Prune, PublicAddressWatch,
-    Recover, Refresh, RollUp, Seal, Sweep, SweepCounts, WarnUncollected, WatchCertificate,
-    WatchHostKeys, WatchRoom, WriteSigns,
-};
+use crate::work::{PublicAddressWatch, SweepCounts};
 
 /// How long running transfers may take to finish after the first stop signal.
 pub const SOFT_STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -525,143 +512,6 @@ impl Appliance {
         self.stop.done.cancelled().await;
     }
 
-    fn run_jobs(&self, settings: &Settings) {
-        let depot = || self.depot.clone();
-        let clock = || Arc::clone(&self.clock);
-        self.run_job(Heartbeat(depot()));
-        self.run_job(Refresh(depot()));
-        self.run_job(Recover(depot()));
-        self.run_job(WatchRoom {
-            depot: depot(),
-            told: RoomTold::default(),
-        });
-        self.run_job(Sweep {
-            depot: depot(),
-            clock: clock(),
-            machine: self.machine.clone(),
-            every: settings.retention.sweep_every.as_duration(),
-            under_way: None,
-            counts: Arc::clone(&self.sweeps),
-        });
-        self.run_job(PartialSweep {
-            depot: depot(),
-            clock: clock(),
-            machine: self.machine.clone(),
-        });
-        let evidence = self.depot.evidence();
-        let keep = settings.journal.keep.as_duration();
-        evidence.keep(ChainName::Journal, keep);
-        if let Some(keep) = settings.retention.certificates_keep {
-            let keep = keep.as_duration();
-            evidence.keep(ChainName::Certificates, keep);
-        }
-        self.run_job(Seal(depot()));
-        if settings.storage.checksum == Checksum::Background {
-            self.run_job(HashContents(depot()));
-        }
-        self.run_job(WarnUncollected {
-            depot: depot(),
-            ahead: settings.retention.warn_before.as_duration(),
-        });
-        self.run_job(Adopt {
-            depot: depot(),
-            clock: clock(),
-        });
-        self.run_job(WriteSigns {
-            depot: depot(),
-            clock: clock(),
-            keep: settings.journal.keep.as_duration(),
-            forgetting: Pace::new(FORGET_SIGNS_EVERY),
-        });
-        if let Some(watch) = &self.certificate_watch {
-            self.run_job(WatchCertificate(Arc::clone(watch)));
-        }
-        if let Some(watch) = &self.host_key_watch {
-            self.run_job(WatchHostKeys(Arc::clone(watch)));
-        }
-        self.run_job(Prune {
-            depot: depot(),
-            clock: clock(),
-            chain: ChainName::Journal,
-            keep: settings.journal.keep.as_duration(),
-        });
-        self.run_job(RollUp {
-            depot: depot(),
-            clock: clock(),
-            keep: settings.journal.keep.as_duration(),
-            pruned_at: None,
-        });
-        if let Some(keep) = settings.retention.certificates_keep {
-            self.run_job(Prune {
-                depot: depot(),
-                clock: clock(),
-                chain: ChainName::Certificates,
-                keep: keep.as_duration(),
-            });
-        }
-    }
-
-    fn run_events(&self, settings: &Settings, sources: SecretSources) {
-        self.run_job(EventMaker {
-            events: self.depot.events(),
-            clock: Arc::clone(&self.clock),
-            keep: settings.journal.keep.as_duration(),
-            pruned_at: None,
-        });
-        self.run_job(Endings {
-            depot: self.depot.clone(),
-            clock: Arc::clone(&self.clock),
-            watch: self.certificate_watch.clone(),
-            sources,
-            board: Arc::clone(&self.endings),
-        });
-    }
-
-    fn run_hooks(&self, surroundings: Surroundings) {
-        self.run_job(HookSender::new(
-            self.depot.clone(),
-            surroundings,
-            Arc::clone(&self.clock),
-            self.stop.job_tasks.clone(),
-            self.stop.jobs.clone(),
-        ));
-    }
-
-    fn run_flows(&self, settings: &Settings, surroundings: Surroundings, courier: Arc<Courier>) {
-        let clock = Arc::clone(&self.clock);
-        let depot = self.depot.clone();
-        let most = settings.outbound.max_concurrent.get();
-        self.run_job(FlowRunner {
-            runs: self.depot.flow_runs(),
-            engine: Engine::new(depot, courier, Arc::clone(&clock), surroundings),
-            clock,
-            slots: Arc::new(Semaphore::new(most)),
-            most,
-            ended: Arc::default(),
-            tasks: self.stop.job_tasks.clone(),
-            stop: self.stop.jobs.clone(),
-            keep: settings.journal.keep.as_duration(),
-            prunings: Pace::new(PRUNE_EVERY),
-            returns: Pace::new(BRING_BACK_EVERY),
-        });
-    }
-
-    /// Homes are looked at whether partners' servers can be asked or not.
-    fn run_expectations(&self, settings: &Settings, surroundings: Option<Surroundings>) {
-        let clock = Arc::clone(&self.clock);
-        self.run_job(ExpectationWatch {
-            looks: self.depot.expectation_looks(),
-            looker: Looker::new(self.depot.clone(), Arc::clone(&clock), surroundings),
-            clock,
-            slots: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
-            tasks: self.stop.job_tasks.clone(),
-            stop: self.stop.jobs.clone(),
-            keep: settings.journal.keep.as_duration(),
-            prunings: Pace::new(PRUNE_EVERY),
-            returns: Pace::new(BRING_BACK_EVERY),
-        });
-    }
-
     fn run_job(&self, job: impl Job) {
         let clock = Arc::clone(&self.clock);
         let board = Arc::clone(&self.board);
@@ -669,105 +519,11 @@ impl Appliance {
             .job_tasks
             .spawn(drive(job, clock, board, self.stop.jobs.clone()));
     }
-
-    /// Until the jobs end: that the server stops is told, too.
-    fn serve_console(&self, settings: &Settings, listener: Listener) {
-        let (board, sweeps) = (Arc::clone(&self.board), Arc::clone(&self.sweeps));
-        let (machine, watch) = (self.machine.clone(), self.certificate_watch.clone());
-        let (soft, started_at) = (self.stop.soft.clone(), self.clock.now());
-        let sweep_every = settings.retention.sweep_every.as_duration();
-        let (endings, clock) = (Arc::clone(&self.endings), Arc::clone(&self.clock));
-        let facts = move || Facts {
-            version: env!("CARGO_PKG_VERSION"),
-            started_at,
-            stopping: soft.is_cancelled(),
-            sweep_every,
-            sweep: sweeps.facts(),
-            jobs: board.statuses().iter().map(job_facts).collect(),
-            clock: machine.as_deref().map(clock_facts).unwrap_or_default(),
-            certificate_ends: watch.as_ref().map(|watch| watch.renewal.state().not_after),
-            expiring: endings.expiring(clock.now()),
-        };
-        let console = Console::new(self.depot.clone(), Arc::clone(&self.clock), facts);
-        let serving = console.serve(listener.into_socket(), self.stop.jobs.clone());
-        self.stop.job_tasks.spawn(serving);
-    }
-
-    fn door(&self, balancers: &Networks) -> Door {
-        Door {
-            depot: self.depot.clone(),
-            balancers: balancers_of(balancers),
-            tasks: self.stop.connection_tasks.clone(),
-        }
-    }
-
-    fn serve_sftp(&self, settings: &Settings, listener: Listener, server: layover_sftp::Server) {
-        let connections = self.stop.connection_tasks.clone();
-        let door = self.door(&settings.sftp.proxy_protocol_from);
-        let accept = listener.accept_until(door, self.stop.soft.clone(), move |admitted| {
-            let Admitted {
-                stream, peer, slot, ..
-            } = admitted;
-            connections.spawn(server.serve(stream, peer, slot));
-        });
-        self.stop.connection_tasks.spawn(accept);
-    }
-
-    fn serve_ftps(
-        &self,
-        settings: &Settings,
-        options: layover_ftps::Options,
-        explicit: Option<Listener>,
-        implicit: Option<Listener>,
-    ) {
-        let server = layover_ftps::Server::new(
-            self.depot.clone(),
-            options,
-            self.stop.soft.clone(),
-            self.stop.hard.clone(),
-        );
-        let entries = [(explicit, Entry::Explicit), (implicit, Entry::Implicit)];
-        for (listener, entry) in entries {
-            let Some(listener) = listener else {
-                continue;
-            };
-            let server = server.clone();
-            let connections = self.stop.connection_tasks.clone();
-            let door = self.door(&settings.ftps.proxy_protocol_from);
-            let accept = listener.accept_until(door, self.stop.soft.clone(), move |admitted| {
-                let Admitted {
-                    stream,
-                    peer,
-                    found_at,
-                    slot,
-                } = admitted;
-                connections.spawn(server.serve(stream, peer, found_at, slot, entry));
-            });
-            self.stop.connection_tasks.spawn(accept);
-        }
-    }
 }
 
 impl Drop for Appliance {
     fn drop(&mut self) {
         self.hard_stop();
-    }
-}
-
-fn job_facts(job: &JobStatus) -> JobFacts {
-    JobFacts {
-        name: job.name,
-        runs: job.runs,
-        failures: job.failures,
-        last_started_at: job.last_started_at,
-    }
-}
-
-fn clock_facts(machine: &SystemClock) -> ClockFacts {
-    ClockFacts {
-        in_doubt: machine.record().in_doubt(),
-        ahead_of_database_us: machine.ahead_of_database(),
-        differs: machine.differs(),
     }
 }
 
