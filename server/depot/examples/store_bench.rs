@@ -124,20 +124,7 @@ fn options(database_url: String, place: &Path) -> Result<Options, Fault> {
         partial_keep: keep,
         checksum: layover_depot::Checksum::Off,
         hardened: false,
-        gate: GateOptions {
-            allow: Vec::new(),
-            deny: Vec::new(),
-            max_connections: 1000,
-            max_connections_per_address: 1000,
-            max_connections_per_network: usize::MAX,
-            connection_rate: 1_000_000,
-            max_half_open: 1000,
-            bans: layover_depot::BanRules {
-                score: 1_000_000,
-                span: std::time::Duration::from_secs(1_800),
-                never: Vec::new(),
-            },
-        },
+        gate: GateOptions::open(1000),
         clock: Arc::new(ManualClock::new(Timestamp::from_micros(
             1_800_000_000_000_000,
         ))),

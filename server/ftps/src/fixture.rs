@@ -316,20 +316,7 @@ async fn depot(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Depot {
         partial_keep: keep,
         checksum: layover_depot::Checksum::Off,
         hardened: false,
-        gate: GateOptions {
-            allow: Vec::new(),
-            deny: Vec::new(),
-            max_connections: 100,
-            max_connections_per_address: 100,
-            max_connections_per_network: usize::MAX,
-            connection_rate: 1_000_000,
-            max_half_open: 1_000,
-            bans: layover_depot::BanRules {
-                score: 1_000_000,
-                span: std::time::Duration::from_secs(1_800),
-                never: Vec::new(),
-            },
-        },
+        gate: GateOptions::open(100),
         clock: Arc::<ManualClock>::clone(clock),
         role: Role::Server,
     })

@@ -42,20 +42,7 @@ impl World {
             partial_keep: keep,
             checksum: layover_depot::Checksum::Off,
             hardened: false,
-            gate: GateOptions {
-                allow: Vec::new(),
-                deny: Vec::new(),
-                max_connections: 10,
-                max_connections_per_address: 10,
-                max_connections_per_network: usize::MAX,
-                connection_rate: 1_000_000,
-                max_half_open: 100,
-                bans: layover_depot::BanRules {
-                    score: 1_000_000,
-                    span: std::time::Duration::from_secs(1_800),
-                    never: Vec::new(),
-                },
-            },
+            gate: GateOptions::open(10),
             clock: Arc::<ManualClock>::clone(&clock),
             role: Role::Server,
         })

@@ -48,6 +48,28 @@ pub struct GateOptions {
     pub bans: BanRules,
 }
 
+impl GateOptions {
+    /// Whoever comes is let in, up to so many connections, from wherever, however fast; what
+    /// would ban somebody hardly can. For what has no door to the internet: tools, tests.
+    #[must_use]
+    pub fn open(connections: usize) -> Self {
+        Self {
+            allow: Vec::new(),
+            deny: Vec::new(),
+            max_connections: connections,
+            max_connections_per_address: connections,
+            max_connections_per_network: usize::MAX,
+            connection_rate: 1_000_000,
+            max_half_open: connections.saturating_mul(10),
+            bans: BanRules {
+                score: 1_000_000,
+                span: Duration::from_secs(1_800),
+                never: Vec::new(),
+            },
+        }
+    }
+}
+
 /// Why a connection gets no banner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum AdmitRefused {

@@ -37,20 +37,7 @@ fn attempt(user: &str, proof: Proof) -> LoginAttempt {
 async fn g03_a_refused_password_costs_one_hash_whatever_the_reason() {
     let world = World::new().await;
     let passwords = Passwords::new();
-    let options = GateOptions {
-        allow: Vec::new(),
-        deny: Vec::new(),
-        max_connections: 1,
-        max_connections_per_address: 1,
-        max_connections_per_network: usize::MAX,
-        connection_rate: 1_000_000,
-        max_half_open: 1,
-        bans: crate::gate::BanRules {
-            score: 1_000_000,
-            span: std::time::Duration::from_secs(1_800),
-            never: Vec::new(),
-        },
-    };
+    let options = GateOptions::open(1);
     let gate = Gate::new(world.holdings.clone(), passwords.clone(), options);
     let hash = passwords.hash(Secret::new(PASSWORD)).await.unwrap();
     let add = async |name: &str, tweak: fn(&mut NewAccountRow)| {

@@ -82,20 +82,7 @@ pub(crate) fn options(
         partial_keep: self::keep(1),
         checksum: layover_depot::Checksum::Background,
         hardened: false,
-        gate: GateOptions {
-            allow: Vec::new(),
-            deny: Vec::new(),
-            max_connections: 10,
-            max_connections_per_address: 10,
-            max_connections_per_network: usize::MAX,
-            connection_rate: 1_000_000,
-            max_half_open: 100,
-            bans: layover_depot::BanRules {
-                score: 1_000_000,
-                span: std::time::Duration::from_secs(1_800),
-                never: Vec::new(),
-            },
-        },
+        gate: GateOptions::open(10),
         clock: Arc::<ManualClock>::clone(clock),
         role: Role::Server,
     }
