@@ -14,9 +14,11 @@ mod flows;
 mod foresight;
 mod holds;
 mod integrations;
+mod journal;
 mod ledger;
 mod operators;
 mod rules;
+mod sessions;
 mod signs;
 mod statistics;
 
@@ -87,10 +89,10 @@ async fn store_suite(store: &Store) {
     chains::the_journal_in_its_chain(store).await;
     operators::entities_and_accounts(store).await;
     operators::credentials_networks_and_permissions(store).await;
-    operators::sessions_and_nodes(store).await;
+    sessions::sessions_and_nodes(store).await;
     bans::a_ban_from_its_first_point_to_its_end(store).await;
     signs::signs_add_up_and_strangers_push_nobody_out(store).await;
-    operators::journal_and_jobs(store).await;
+    journal::journal_and_jobs(store).await;
     operators::the_storage_of_the_homes(store).await;
     clocks::what_a_node_knows_of_its_clock(store).await;
     clocks::arrivals_of_a_clock_that_was_ahead(store).await;
@@ -175,8 +177,10 @@ fn the_suite_calls_every_function() {
         include_str!("tests/foresight.rs"),
         include_str!("tests/holds.rs"),
         include_str!("tests/integrations.rs"),
+        include_str!("tests/journal.rs"),
         include_str!("tests/ledger.rs"),
         include_str!("tests/rules.rs"),
+        include_str!("tests/sessions.rs"),
         include_str!("tests/statistics.rs"),
     ]
     .concat()
@@ -214,6 +218,10 @@ impl Node {
 
 const HERE: Node = node("here");
 const THERE: Node = node("there");
+
+fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
 
 fn path(text: &str) -> VirtualPath {
     text.parse().unwrap()

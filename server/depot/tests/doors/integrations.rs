@@ -2,19 +2,19 @@
 //! journal keeps, and what is sealed.
 
 use layover_depot::{
-    Breach, Caution, Credential, Depot, Doing, Existing, Field, FlowDefinition, FlowRules,
-    FlowTarget, GivenSecret, HostKeyTrust, Integration, IntegrationName, IntegrationSettings,
-    IntegrationSpec, JournalEntry, JournalKind, LocationDirection, RegistryError, Secret,
-    SecretForm, SecretNote, SecretPurpose, SecretSlot, WantedIntegration, WantedLocation,
+    Caution, Credential, Doing, Existing, Field, FlowDefinition, FlowRules, FlowTarget,
+    GivenSecret, HostKeyTrust, Integration, IntegrationName, IntegrationSettings, IntegrationSpec,
+    JournalEntry, JournalKind, LocationDirection, RegistryError, Secret, SecretPurpose, SecretSlot,
+    WantedIntegration, WantedLocation,
 };
 use serde_json::json;
 
-use crate::world::{World, actor, keep, options, worlds};
+use crate::world::{World, actor, worlds};
 
 const HOST_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
-fn named(name: &str) -> IntegrationName {
+pub(crate) fn named(name: &str) -> IntegrationName {
     name.parse().unwrap()
 }
 
@@ -40,14 +40,14 @@ pub(crate) fn wanted(name: &str, protocol: &str) -> WantedIntegration {
     }
 }
 
-fn typed(purpose: SecretPurpose, value: &str) -> GivenSecret {
+pub(crate) fn typed(purpose: SecretPurpose, value: &str) -> GivenSecret {
     GivenSecret {
         purpose,
         credential: Some(Credential::Value(Secret::new(value))),
     }
 }
 
-fn referred(purpose: SecretPurpose, reference: &str) -> GivenSecret {
+pub(crate) fn referred(purpose: SecretPurpose, reference: &str) -> GivenSecret {
     GivenSecret {
         purpose,
         credential: Some(Credential::Reference(reference.parse().unwrap())),
@@ -62,15 +62,7 @@ pub(crate) fn location(name: &str, path: &str) -> WantedLocation {
     }
 }
 
-/// A protocol, fields, a secret, and what hardened mode has against them.
-type Refusal<'a> = (
-    &'a str,
-    &'a [(&'a str, &'a str)],
-    Option<GivenSecret>,
-    Breach,
-);
-
-fn value(credential: Option<Credential>) -> Vec<u8> {
+pub(crate) fn value(credential: Option<Credential>) -> Vec<u8> {
     match credential {
         Some(Credential::Value(value)) => value.expose().to_vec(),
         // No secret of these tests is so: the comparison fails.
@@ -79,12 +71,12 @@ fn value(credential: Option<Credential>) -> Vec<u8> {
 }
 
 impl World {
-    async fn add_integration(&self, wanted: &WantedIntegration) -> Integration {
+    pub(crate) async fn add_integration(&self, wanted: &WantedIntegration) -> Integration {
         let registry = self.depot.registry();
         registry.add_integration(&actor(), wanted).await.unwrap()
     }
 
-    async fn set(
+    pub(crate) async fn set(
         &self,
         name: &str,
         fields: &[(&str, &str)],
@@ -103,32 +95,12 @@ impl World {
         Ok(done.into_iter().map(|one| one.field).collect())
     }
 
-    async fn changes(&self) -> Vec<JournalEntry> {
+    pub(crate) async fn changes(&self) -> Vec<JournalEntry> {
         let mut entries = self.journal(JournalKind::Admin).await;
         entries.retain(|entry| {
             !entry.action.starts_with("entity") && !entry.action.starts_with("account")
         });
         entries
-    }
-
-    /// The same data, opened as a hardened appliance.
-    async fn hardened(self) -> Self {
-        self.depot.close().await;
-        let Self {
-            folder,
-            url,
-            clock,
-            depot,
-        } = self;
-        drop(depot);
-        let mut options = options(folder.path(), &url, &clock, keep(5));
-        options.hardened = true;
-        Self {
-            depot: Depot::open(options).await.unwrap(),
-            folder,
-            url,
-            clock,
-        }
     }
 }
 
@@ -187,194 +159,6 @@ async fn an_integration_is_added_changed_and_removed_and_the_journal_tells_each_
             "- -> implicit"
         );
         assert_eq!(entries[1].detail["changes"]["port"], "- -> 9990");
-    }
-}
-
-#[tokio::test]
-async fn what_is_typed_in_is_sealed_and_comes_back_and_stands_nowhere_in_clear() {
-    for world in worlds().await {
-        let mut first = wanted("insurance", "ftps");
-        first.secrets = vec![typed(SecretPurpose::Password, "correct horse battery")];
-        let added = world.add_integration(&first).await;
-        let kept = added
-            .secret(SecretPurpose::Password, SecretSlot::Current)
-            .unwrap();
-        assert!(matches!(kept.form, SecretForm::Sealed { .. }));
-        let registry = world.depot.registry();
-        let name = named("insurance");
-        let credential =
-            || registry.credential(&name, SecretPurpose::Password, SecretSlot::Current);
-        assert_eq!(value(credential().await.unwrap()), b"correct horse battery");
-        // The same value again is no change.
-        let same = typed(SecretPurpose::Password, "correct horse battery");
-        assert!(
-            world
-                .set("insurance", &[], &[same])
-                .await
-                .unwrap()
-                .is_empty()
-        );
-        let other = typed(SecretPurpose::Password, "another horse");
-        assert_eq!(
-            world.set("insurance", &[], &[other]).await.unwrap(),
-            ["password"]
-        );
-        assert_eq!(value(credential().await.unwrap()), b"another horse");
-        let said = format!(
-            "{:?}{:?}",
-            world.changes().await,
-            registry.integration(&name).await
-        );
-        assert!(!said.contains("horse"), "{said}");
-
-        let first = registry.rotate_secrets(&actor()).await.unwrap();
-        assert_eq!((first.values, first.dropped.len()), (1, 0));
-        assert_eq!(value(credential().await.unwrap()), b"another horse");
-        let second = registry.rotate_secrets(&actor()).await.unwrap();
-        assert_eq!((second.values, second.dropped.len()), (1, 1));
-        assert_eq!(value(credential().await.unwrap()), b"another horse");
-        let notes = registry.list_secrets().await.unwrap();
-        let [SecretNote::OfIntegration { secret, .. }] = &notes[..] else {
-            panic!("{notes:?}");
-        };
-        let sealed = SecretForm::Sealed {
-            key_id: second.key_id,
-        };
-        assert_eq!(secret.form, sealed);
-        let rotations = world.changes().await;
-        let rotations = rotations
-            .iter()
-            .filter(|one| one.action == "secrets.rotate");
-        assert_eq!(
-            rotations
-                .map(|one| &one.detail["values"])
-                .collect::<Vec<_>>(),
-            [1, 1]
-        );
-
-        // Without the master keys nothing is made up.
-        let keys = world.folder.path().join("data/keys/master_keys");
-        std::fs::remove_file(&keys).unwrap();
-        let lost = credential().await;
-        assert!(matches!(lost, Err(RegistryError::NoMasterKeys)), "{lost:?}");
-        let sealing = world
-            .set("insurance", &[], &[typed(SecretPurpose::ClientKey, "x")])
-            .await;
-        assert!(
-            matches!(sealing, Err(RegistryError::NoMasterKeys)),
-            "{sealing:?}"
-        );
-        assert!(!keys.exists());
-    }
-}
-
-#[tokio::test]
-async fn more_values_than_one_transaction_takes_are_all_sealed_anew() {
-    for world in worlds().await {
-        for number in 0..101 {
-            let mut one = wanted(&format!("partner-{number}"), "sftp");
-            one.secrets = vec![typed(
-                SecretPurpose::Password,
-                &format!("password {number}"),
-            )];
-            world.add_integration(&one).await;
-        }
-        let registry = world.depot.registry();
-        assert_eq!(registry.rotate_secrets(&actor()).await.unwrap().values, 101);
-        for number in [0, 50, 100] {
-            let name = named(&format!("partner-{number}"));
-            let opened = registry.credential(&name, SecretPurpose::Password, SecretSlot::Current);
-            assert_eq!(
-                value(opened.await.unwrap()),
-                format!("password {number}").into_bytes()
-            );
-        }
-        let rotations = world.changes().await;
-        let rotations = rotations
-            .iter()
-            .filter(|one| one.action == "secrets.rotate");
-        assert_eq!(
-            rotations
-                .map(|one| &one.detail["values"])
-                .collect::<Vec<_>>(),
-            [100, 1]
-        );
-    }
-}
-
-#[tokio::test]
-async fn hardened_mode_refuses_what_is_new_and_names_what_was_there() {
-    for world in worlds().await {
-        let mut old = wanted("old", "ftp");
-        old.secrets = vec![typed(SecretPurpose::Password, "typed in")];
-        world.add_integration(&old).await;
-        let world = world.hardened().await;
-        let refusals: &[Refusal<'_>] = &[
-            ("ftp", &[], None, Breach::PlainFtp),
-            (
-                "ftps",
-                &[("ftps.skip_verify", "yes")],
-                None,
-                Breach::SkipVerify,
-            ),
-            (
-                "ftps",
-                &[],
-                Some(typed(SecretPurpose::Password, "x")),
-                Breach::TypedPassword,
-            ),
-            (
-                "ftps",
-                &[],
-                Some(typed(SecretPurpose::ClientKey, "x")),
-                Breach::TypedClientKey,
-            ),
-            (
-                "ftps",
-                &[],
-                Some(typed(SecretPurpose::ClientKeyPassphrase, "x")),
-                Breach::TypedPassphrase,
-            ),
-        ];
-        let registry = world.depot.registry();
-        for (protocol, fields, secret, expected) in refusals {
-            let mut one = wanted("new", protocol);
-            for (name, text) in *fields {
-                Field::of_name(name)
-                    .unwrap()
-                    .set(&mut one.spec, Some(text))
-                    .unwrap();
-            }
-            one.secrets.extend(secret.clone());
-            match registry.add_integration(&actor(), &one).await {
-                Err(RegistryError::Hardened { breaches, .. }) => assert_eq!(breaches, [*expected]),
-                other => panic!("{expected:?}: {other:?}"),
-            }
-        }
-        let mut safe = wanted("safe", "ftps");
-        safe.secrets = vec![referred(SecretPurpose::Password, "vault:kv/ftp#password")];
-        assert_eq!(world.add_integration(&safe).await.breaches(), []);
-        let refused = world.set("safe", &[("ftps.skip_verify", "yes")], &[]).await;
-        assert!(
-            matches!(refused, Err(RegistryError::Hardened { .. })),
-            "{refused:?}"
-        );
-
-        // What broke the rules before can be changed, and mended bit by bit.
-        let old = registry.integration(&named("old")).await.unwrap();
-        assert_eq!(old.breaches(), [Breach::PlainFtp, Breach::TypedPassword]);
-        assert!(old.cautions().contains(&Caution::PlainFtp));
-        world
-            .set("old", &[("host", "192.0.2.7")], &[])
-            .await
-            .unwrap();
-        let reference = referred(SecretPurpose::Password, "file:/run/pw");
-        world
-            .set("old", &[("protocol", "ftps")], &[reference])
-            .await
-            .unwrap();
-        let old = registry.integration(&named("old")).await.unwrap();
-        assert_eq!(old.breaches(), []);
     }
 }
 
