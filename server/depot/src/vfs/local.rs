@@ -45,9 +45,6 @@ const BLOCK_BYTES: u64 = 512;
 /// Modes of what we make: nobody but the service reads partners' files.
 pub(super) const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
-/// The service's group, an operator's tool for backups, may come as far as the
-/// homes' names.
-const HOMES_MODE: u32 = 0o750;
 
 /// File systems of this machine's own disks and memory, by the magic numbers of
 /// statfs(2): ext2-4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs, and overlayfs,
@@ -85,7 +82,7 @@ impl LocalStorage {
         let path = homes.to_owned();
         std::fs::DirBuilder::new()
             .recursive(true)
-            .mode(HOMES_MODE)
+            .mode(DIRECTORY_MODE)
             .create(&path)?;
         let homes = rustix::fs::openat(CWD, &path, directory_flags(), Mode::empty())?;
         Ok(LocalStorage {
