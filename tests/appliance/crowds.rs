@@ -2,13 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use layover_tests::account::PASSWORD;
 use layover_tests::ftps::Entry;
 use layover_tests::ftps::raw::{Ftps, NoData, Version, Way};
-use layover_tests::load::{allow_open_files, heavy};
+use layover_tests::load::{allow_open_files, heavy, in_parallel};
 use layover_tests::proc::peak_kib;
 use layover_tests::skip::skip;
 use layover_tests::wait::{self, PATIENCE, Timer};
@@ -38,24 +37,6 @@ fn log_in(layover: &Layover, way: Way) -> Result<Ftps, String> {
         Ok(reply) => Err(reply.words()),
         Err(_) => Err("the connection ended".to_owned()),
     }
-}
-
-/// Does `job` so many times, by so many threads.
-fn in_parallel(count: usize, threads: usize, job: impl Fn(usize) + Sync) {
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
-                        return;
-                    }
-                    job(number);
-                }
-            });
-        }
-    });
 }
 
 #[test]

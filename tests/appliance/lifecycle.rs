@@ -1,10 +1,9 @@
 //! Starting, stopping, and the command line beside a running server.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use layover_tests::account::PASSWORD;
-use layover_tests::load::{allow_open_files, heavy};
+use layover_tests::load::{allow_open_files, heavy, in_parallel};
 use layover_tests::packet::open;
 use layover_tests::skip::skip;
 use layover_tests::wait::{self, PATIENCE};
@@ -59,6 +58,9 @@ fn sigterm_lets_a_transfer_finish(engine: Engine) {
 /// Half of them over each protocol, and half of those each way.
 const UNDER_WAY: usize = 200;
 
+/// Threads that begin and end them.
+const HANDS: usize = 16;
+
 #[test]
 fn sigterm_lets_two_hundred_transfers_finish() {
     let _turn = heavy();
@@ -77,27 +79,28 @@ fn sigterm_lets_two_hundred_transfers_finish() {
     let mut first = account.partner(&layover, Protocol::Sftp);
     first.put(b"/large", &large).expect("put");
     drop(first);
-    let transfers: Vec<(usize, Mutex<Box<dyn Partner>>)> = in_parallel(UNDER_WAY, |number| {
-        let protocol = [Protocol::Sftp, Protocol::Ftps][number % 2];
-        let mut partner = account.partner(&layover, protocol);
-        if is_upload(number) {
-            let path = format!("/{number}");
-            partner
-                .begin_upload(path.as_bytes(), b"first half, ")
-                .expect("begin");
-        } else {
-            let first = partner.begin_download(b"/large", 1_000).expect("begin");
-            assert_eq!(first, large[..1_000]);
-        }
-        (number, Mutex::new(partner))
-    });
+    let transfers: Vec<(usize, Mutex<Box<dyn Partner>>)> =
+        in_parallel(UNDER_WAY, HANDS, |number| {
+            let protocol = [Protocol::Sftp, Protocol::Ftps][number % 2];
+            let mut partner = account.partner(&layover, protocol);
+            if is_upload(number) {
+                let path = format!("/{number}");
+                partner
+                    .begin_upload(path.as_bytes(), b"first half, ")
+                    .expect("begin");
+            } else {
+                let first = partner.begin_download(b"/large", 1_000).expect("begin");
+                assert_eq!(first, large[..1_000]);
+            }
+            (number, Mutex::new(partner))
+        });
 
     let server = layover.sftp_address();
     layover.ask_to_stop();
     wait::until("new connections to be refused", PATIENCE, || {
         layover_tests::ssh::Ssh::connect(server).err()
     });
-    in_parallel(UNDER_WAY, |at| {
+    in_parallel(UNDER_WAY, HANDS, |at| {
         let (number, partner) = &transfers[at];
         let mut partner = partner.lock().expect("no panic");
         if is_upload(*number) {
@@ -123,26 +126,6 @@ fn sigterm_lets_two_hundred_transfers_finish() {
 
 fn is_upload(number: usize) -> bool {
     number % 4 < 2
-}
-
-/// Does `job` so many times, by sixteen threads; what they made, in no order.
-fn in_parallel<T: Send>(count: usize, job: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let (next, made) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..16 {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
-                        return;
-                    }
-                    let one = job(number);
-                    made.lock().expect("no panic").push(one);
-                }
-            });
-        }
-    });
-    made.into_inner().expect("no panic")
 }
 
 #[test]

@@ -16,6 +16,9 @@ use crate::ledger;
 /// Accounts that the sessions share.
 const ACCOUNTS: usize = 20;
 
+/// At most so many does a server open to PostgreSQL, and to SQLite fewer.
+const DATABASE_CONNECTIONS: usize = 16;
+
 /// Sizes of the files that each session moves in turn.
 const SIZES: [usize; 4] = [1 << 10, 64 << 10, 256 << 10, 1 << 20];
 
@@ -166,14 +169,11 @@ impl Load {
         wait::until("the sessions to end", Duration::from_secs(60), || {
             layover.rows(&["session", "list"]).is_empty().then_some(())
         });
-        // The database's connections were opened meanwhile. With few sessions what else a busy
-        // server has open outweighs one descriptor kept for each.
-        let limit = files_before + 32 + self.sessions / 2;
-        if self.sessions >= ENDURED.sessions {
-            wait::until("descriptors to go", Duration::from_secs(60), || {
-                (open_files(layover.pid()) <= limit).then_some(())
-            });
-        }
+        // What stays: the database's connections, and a handle on each home.
+        let limit = files_before + DATABASE_CONNECTIONS + ACCOUNTS + 16;
+        wait::until("descriptors to go", Duration::from_secs(60), || {
+            (open_files(layover.pid()) <= limit).then_some(())
+        });
         for account in &accounts {
             assert!(ledger::stored(&layover, &account.name).is_empty());
             ledger::agrees_with_tree(&layover, &account.name);

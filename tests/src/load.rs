@@ -1,5 +1,7 @@
-//! Keeps heavy tests from running into each other's deadlines on a small machine.
+//! Keeps heavy tests from running into each other's deadlines on a small machine, and does what
+//! they do many times.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -56,4 +58,28 @@ impl Drop for Heavy {
             .unwrap_or_else(|poisoned| poisoned.into_inner()) = false;
         HEAVY.freed.notify_one();
     }
+}
+
+/// Does `job` so many times, by so many threads; what they made, in no order.
+pub fn in_parallel<T: Send>(
+    count: usize,
+    threads: usize,
+    job: impl Fn(usize) -> T + Sync,
+) -> Vec<T> {
+    let (next, made) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return;
+                    }
+                    let one = job(number);
+                    made.lock().expect("no panic").push(one);
+                }
+            });
+        }
+    });
+    made.into_inner().expect("no panic")
 }
