@@ -148,11 +148,11 @@ async fn add(
             until: None,
         })
         .collect();
-    if arguments.new_entity {
-        ensure_entity(context, registry, &arguments.entity).await?;
-    }
+    let made_entity =
+        arguments.new_entity && ensure_entity(context, registry, &arguments.entity).await?;
+    let entity = arguments.entity.clone();
     let limits = limits_wanted(&arguments.traits);
-    let account = registry
+    let added = registry
         .add_account(
             &context.actor,
             &NewAccount {
@@ -183,7 +183,12 @@ async fn add(
                 },
             },
         )
-        .await?;
+        .await;
+    if added.is_err() && made_entity {
+        // It was made for this account alone; whoever uses it meanwhile keeps it.
+        let _ = registry.remove_entity(&context.actor, &entity).await;
+    }
+    let account = added?;
     let view = view(context, registry, &account).await?;
     let sentence = format!(
         "account `{}` created: home `{}`, files stay {} (set by the {})",
@@ -201,22 +206,22 @@ async fn add(
     Ok(())
 }
 
-/// Makes the entity with the appliance's own keep, unless it is there.
+/// Makes the entity with the appliance's own keep, unless it is there; says whether it did.
 async fn ensure_entity(
     context: &Context,
     registry: &Registry,
     name: &EntityName,
-) -> Result<(), CliError> {
+) -> Result<bool, CliError> {
     let entities = registry.list_entities().await?;
     if entities.iter().any(|entity| entity.name == *name) {
-        return Ok(());
+        return Ok(false);
     }
     let entity = NewEntity {
         name: name.clone(),
         keep: None,
     };
     registry.add_entity(&context.actor, &entity).await?;
-    Ok(())
+    Ok(true)
 }
 
 fn tell_password(context: &mut Context, password: Option<&str>) -> Result<(), CliError> {

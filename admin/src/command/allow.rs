@@ -2,7 +2,7 @@
 
 use layover_depot::{AccountName, Network, NetworkAdded, NewNetwork, Registry};
 
-use super::view::{NetworkView, is_any};
+use super::view::NetworkView;
 use crate::cli::AllowCommand;
 use crate::context::Context;
 use crate::error::CliError;
@@ -20,7 +20,7 @@ pub(super) async fn run(context: &mut Context, command: AllowCommand) -> Result<
             until,
         } => {
             let new = wanted(context, registry, &name, network, reason, until).await?;
-            let any = is_any(&network);
+            let any = network.is_any();
             let added = registry.add_network(&context.actor, &name, &new).await?;
             let until = new
                 .until

@@ -3,8 +3,8 @@
 use layover_config::Settings;
 use layover_depot::{
     Account, AccountUse, AllowedNetwork, AuthPolicy, AuthorizedCertificate, AuthorizedKey,
-    ByteRate, CertificateUse, FolderPermission, KeyUse, Network, PathTexts, Protocols, Rights,
-    SessionLimit, SessionReuse,
+    ByteRate, CertificateUse, FolderPermission, KeyUse, PathTexts, Protocols, Rights, SessionLimit,
+    SessionReuse,
 };
 use layover_retention::{Keep, RetentionPolicy, Timestamp};
 use layover_server::session_reuse;
@@ -184,7 +184,7 @@ impl NetworkView {
     pub(super) fn new(allowed: &AllowedNetwork) -> Self {
         Self {
             network: allowed.network.to_string(),
-            any: is_any(&allowed.network),
+            any: allowed.network.is_any(),
             reason: allowed.reason.clone(),
             until: allowed.until,
             created_at: allowed.created_at,
@@ -292,14 +292,6 @@ impl PermissionView {
             path: PathTexts::from(&permission.path),
             rights: permission.rights,
         }
-    }
-}
-
-/// Whether a network is every address of IPv4 or IPv6, however it was written.
-pub(super) fn is_any(network: &Network) -> bool {
-    match network {
-        Network::Any => true,
-        Network::Block(block) => block.prefix_len() == 0,
     }
 }
 

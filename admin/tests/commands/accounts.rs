@@ -39,6 +39,19 @@ fn one_command_makes_an_account_and_its_entity() {
 }
 
 #[test]
+fn an_account_that_is_refused_leaves_no_entity_behind() {
+    let place = Place::with_account();
+    let again = ["account", "add", "partner", "--new-entity", "--entity"];
+    for (entity, stays) in [("sons", false), ("acme", true)] {
+        let refused = place.run(&[&again[..], &[entity]].concat());
+        refused.refused(1, "`partner`");
+        let entities = place.json(&["entity", "list"]);
+        let mut entities = entities.as_array().into_iter().flatten();
+        assert_eq!(entities.any(|one| one["name"] == entity), stays);
+    }
+}
+
+#[test]
 fn the_keep_of_an_entity_is_shown_changed_and_given_back() {
     let place = Place::with_account();
     let set = place.json(&["entity", "set", "acme", "--keep", "3d"]);
