@@ -45,10 +45,13 @@ pub enum NetworkError {
 }
 
 impl Network {
-    /// Whether it is every address there is.
+    /// Whether it is every address, of IPv4 or of IPv6 at least, however it was written.
     #[must_use]
     pub fn is_any(&self) -> bool {
-        *self == Self::Any
+        match self {
+            Self::Any => true,
+            Self::Block(block) => block.prefix_len() == 0,
+        }
     }
 
     /// Whether `address` lies in it, in either form of an IPv4 address.
@@ -231,6 +234,21 @@ mod tests {
                 inside,
                 "{rule} {address}"
             );
+        }
+    }
+
+    #[test]
+    fn everybody_is_everybody_however_it_is_written() {
+        for (text, any) in [
+            ("any", true),
+            ("0.0.0.0/0", true),
+            ("::/0", true),
+            ("::ffff:0.0.0.0/96", true),
+            ("0.0.0.0/1", false),
+            ("0.0.0.0", false),
+            ("::", false),
+        ] {
+            assert_eq!(network(text).is_any(), any, "{text}");
         }
     }
 

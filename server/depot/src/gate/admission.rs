@@ -464,6 +464,11 @@ impl ConnectionSlot {
         self.asked = true;
     }
 
+    /// The peer has its answer, which is not the last word, and it is its turn again.
+    pub fn answered(&mut self) {
+        self.asked = false;
+    }
+
     /// The peer has logged in: its place among the half-open ones is free.
     pub fn logged_in(&mut self) {
         if std::mem::take(&mut self.half_open) {
@@ -626,7 +631,7 @@ mod tests {
     #[test]
     fn g04_whom_an_account_names_finds_a_place_that_strangers_cannot_take() {
         let gate = wide();
-        gate.set_networks(networks(&["any", "10.9.0.1"]));
+        gate.set_networks(networks(&["any", "0.0.0.0/0", "::/0", "10.9.0.1"]));
         let strangers = ["10.0.0.1", "10.0.0.1", "10.1.0.1", "10.1.0.1"];
         let mut held = admit_all(&gate, strangers);
         held.extend(admit_all(&gate, ["10.2.0.1", "10.2.0.1"]));

@@ -141,7 +141,8 @@ pub(super) struct BanBoard {
     parties: HashMap<Network, Ban>,
     /// Wider networks; few, since operators write them.
     networks: Vec<Ban>,
-    known: HashMap<IpAddr, Timestamp>,
+    /// By party.
+    known: HashMap<Network, Timestamp>,
     /// The database did not answer when it was asked last.
     is_blind: bool,
 }
@@ -177,7 +178,7 @@ impl BanBoard {
 
     /// Whether somebody has logged in from there.
     pub(super) fn knows(&self, peer: IpAddr) -> bool {
-        self.known.contains_key(&peer)
+        self.known.contains_key(&party(peer))
     }
 
     pub(super) fn set_blind(&mut self) {
@@ -185,13 +186,14 @@ impl BanBoard {
     }
 
     pub(super) fn know(&mut self, peer: IpAddr, now: Timestamp) {
-        if self.known.len() >= MAX_KNOWN && !self.known.contains_key(&peer) {
+        let party = party(peer);
+        if self.known.len() >= MAX_KNOWN && !self.known.contains_key(&party) {
             let oldest = self.known.iter().min_by_key(|(_, at)| **at);
-            if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
+            if let Some(oldest) = oldest.map(|(party, _)| *party) {
                 self.known.remove(&oldest);
             }
         }
-        self.known.insert(peer, now);
+        self.known.insert(party, now);
     }
 
     pub(super) fn count(&self, now: Timestamp) -> usize {
@@ -319,11 +321,14 @@ mod tests {
         let mut board = BanBoard::default();
         board.know(ip("198.51.100.7"), NOW);
         board.set_blind();
+        board.know(ip("2001:db8::7"), NOW);
         assert_eq!(board.judge(ip("198.51.100.7"), &rules(), NOW), Ok(()));
-        assert_eq!(
-            board.judge(ip("198.51.100.8"), &rules(), NOW),
-            Err(Shut::Unknown)
-        );
+        // Of IPv6 a /64 is one peer, which changes its address by itself.
+        assert_eq!(board.judge(ip("2001:db8::8"), &rules(), NOW), Ok(()));
+        for stranger in ["198.51.100.8", "2001:db8:0:1::7"] {
+            let judged = board.judge(ip(stranger), &rules(), NOW);
+            assert_eq!(judged, Err(Shut::Unknown), "{stranger}");
+        }
         board.set(Vec::new());
         assert_eq!(board.judge(ip("198.51.100.8"), &rules(), NOW), Ok(()));
     }
@@ -336,6 +341,6 @@ mod tests {
             board.know(IpAddr::from(number.to_be_bytes()), at);
         }
         assert_eq!(board.known.len(), MAX_KNOWN);
-        assert!(!board.known.contains_key(&ip("0.0.0.0")), "the oldest goes");
+        assert!(!board.knows(ip("0.0.0.0")), "the oldest goes");
     }
 }

@@ -32,11 +32,7 @@ impl Registry {
         until: Option<Timestamp>,
     ) -> Result<Ban, RegistryError> {
         require_reason(reason)?;
-        let is_all = match network {
-            Network::Any => true,
-            Network::Block(block) => block.prefix_len() == 0,
-        };
-        if is_all {
+        if network.is_any() {
             return Err(RegistryError::BanOfAll);
         }
         let ban = Ban {
