@@ -665,6 +665,12 @@ impl Depot {
         if timer::timeout(CLOSE_WAIT, holdings.close()).await.is_err() {
             tracing::warn!("work on files was still going on at the end; recovery will settle it");
         }
+        let ends = holdings.unended.write_the_rest(&holdings.store);
+        if let Ok(Err(error)) = timer::timeout(CLOSE_WAIT, ends).await {
+            holdings
+                .faults
+                .unrecorded("ends of sessions could not be recorded", &error);
+        }
         if let Err(error) = self.signs().write_the_rest().await {
             holdings
                 .faults

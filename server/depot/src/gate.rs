@@ -37,7 +37,7 @@ use crate::holdings::{Holdings, HomeRef};
 use crate::journal::{JournalKind, NewEntry, Outcome};
 use crate::password::Passwords;
 use crate::recover::SILENT_AFTER;
-use crate::session::Login;
+use crate::session::{Login, unended};
 use crate::store::{LoginRow, SessionBegun, SessionStart, StoreError};
 use crate::{
     AccountName, Agreed, Network, Protocol, Session, SessionId, SessionLimit, VfsError,
@@ -322,13 +322,14 @@ impl Gate {
         blob: &[u8],
     ) -> Result<Result<(), Reason>, LoginError> {
         let peer = normalise_ip(peer);
-        let row = self.look_up(user).await?;
+        if let Err(reason) = self.not_banned(peer) {
+            return Ok(Err(reason));
+        }
         if self.takes_certificates() {
             return Ok(Ok(()));
         }
-        let admitted = self
-            .not_banned(peer)
-            .and_then(|()| self.standing(row.as_ref(), peer, protocol, Factor::Key));
+        let row = self.look_up(user).await?;
+        let admitted = self.standing(row.as_ref(), peer, protocol, Factor::Key);
         Ok(match (&row, admitted) {
             (Some(row), Ok(())) => self.check_key(&row.account, peer, blob),
             (_, Err(reason)) => Err(reason),
@@ -556,11 +557,7 @@ impl Gate {
                     .outcome(Outcome::Failed)
                     .session(&id);
                 let entry = entry.with("reason", error.to_string());
-                self.holdings
-                    .store
-                    .end_session(&id, &[entry])
-                    .await
-                    .map_err(unavailable)?;
+                unended::end(&self.holdings, id, vec![entry]).await;
                 return Err(LoginError::NoHome {
                     source: Box::new(error),
                 });

@@ -45,8 +45,6 @@ use crate::doctor::{Clue, Sign, Whose};
 use crate::fault_log::FaultLog;
 use crate::figures::{Ended, Ending, TransferKind};
 use crate::holdings::{Direction, Holdings, HomeRef};
-use crate::journal::NewEntry;
-use crate::store::StoreError;
 use crate::vfs::{Entry, FileKind, VfsError};
 use crate::{
     Account, AccountName, FileId, Protocol, Right, Rights, SessionId, SessionReuse, VirtualPath,
@@ -582,21 +580,11 @@ fn not_found(path: &VirtualPath) -> VfsError {
     VfsError::NotFound { path: path.clone() }
 }
 
-/// The database did not take the end of a session: it gets it when it answers again.
-fn end_later(holdings: &Holdings, id: SessionId, entries: Vec<NewEntry>, error: &StoreError) {
-    let faults = &holdings.faults;
-    faults.unrecorded("the end of a session could not be recorded yet", error);
-    holdings.unended.add(id, entries);
-}
-
 /// Takes the session's row away, with its journal entry.
 async fn close(inner: &SessionInner, reason: &str) {
     inner.refusals.settled().await;
     let entries = record::ending(inner, reason);
-    let ended = inner.holdings.store.end_session(&inner.id, &entries).await;
-    if let Err(error) = ended {
-        end_later(&inner.holdings, inner.id.clone(), entries, &error);
-    }
+    unended::end(&inner.holdings, inner.id.clone(), entries).await;
 }
 
 impl Drop for SessionInner {
@@ -612,11 +600,7 @@ impl Drop for SessionInner {
         let (holdings, id) = (Arc::clone(&self.holdings), self.id.clone());
         let tasks = self.holdings.tasks.clone();
         tasks.spawn_on(
-            async move {
-                if let Err(error) = holdings.store.end_session(&id, &entries).await {
-                    end_later(&holdings, id, entries, &error);
-                }
-            },
+            async move { unended::end(&holdings, id, entries).await },
             &runtime,
         );
     }

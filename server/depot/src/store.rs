@@ -69,7 +69,7 @@ use crate::{
 
 pub(crate) use dump::{Column, DumpError, DumpPart, Kind, TableRows};
 pub(crate) use rows::{
-    AccountRow, ExpectationWrite, FlowWrite, IntegrationWrite, LoginRow, NewAccountRow,
+    AccountRow, Attempt, ExpectationWrite, FlowWrite, IntegrationWrite, LoginRow, NewAccountRow,
     OwnSessions, Resealed, RunEnd, SealedRow, SecretRow, SessionBegun, SessionStart,
 };
 pub(crate) use steps::Value;
@@ -290,7 +290,7 @@ macro_rules! store_doors {
             read accounts::standing(accounts: &[AccountId]) -> Vec<AccountRow>;
 
             judge sessions::begin_session(start: &SessionStart, entry: &NewEntry) -> SessionBegun;
-            write sessions::end_session(id: &SessionId, entries: &[NewEntry]) -> ();
+            write sessions::end_session(id: &SessionId, entries: &[NewEntry], attempt: Attempt) -> ();
             read sessions::list_sessions(silent_before: Timestamp) -> Vec<LiveSession>;
             judge sessions::kill_session(id: &SessionId, by: &str, entry: &NewEntry) -> Option<()>;
             read sessions::killed(node: &NodeId) -> Vec<SessionId>;

@@ -89,6 +89,14 @@ pub(crate) enum SessionBegun {
     TooMany,
 }
 
+/// Whether something is written for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    First,
+    /// The first may have been done, and only its answer be lost.
+    Again,
+}
+
 /// What the sessions that the database has of this node are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnSessions {

@@ -52,7 +52,7 @@ use super::super::dialect::{self, Words};
 use super::super::dump::{DumpError, DumpPart, TableRows};
 use super::super::steps::Step;
 use super::super::{
-    AccountRow, ExpectationWrite, FlowWrite, IntegrationWrite, LoginRow, NewAccountRow,
+    AccountRow, Attempt, ExpectationWrite, FlowWrite, IntegrationWrite, LoginRow, NewAccountRow,
     OwnSessions, Resealed, RunEnd, SealedRow, SessionBegun, SessionStart,
 };
 use super::super::{OnLoan, OpenStoreError, StoreError, store_doors};

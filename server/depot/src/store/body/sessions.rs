@@ -5,7 +5,7 @@ use layover_retention::Timestamp;
 use super::{Conn, StoreError, accounts, journal};
 use crate::account::LiveSession;
 use crate::journal::{JournalKind, NewEntry};
-use crate::store::{OwnSessions, SessionBegun, SessionStart};
+use crate::store::{Attempt, OwnSessions, SessionBegun, SessionStart};
 use crate::{AccountId, Agreed, NodeId, SessionId};
 
 /// Tells every running server that accounts, networks or sessions changed.
@@ -83,15 +83,20 @@ pub(crate) async fn begin_session(
     })
 }
 
+/// A session without a row had its end told, if it is told again.
 pub(crate) async fn end_session(
     conn: &mut Conn,
     id: &SessionId,
     entries: &[NewEntry],
+    attempt: Attempt,
 ) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM sessions WHERE id = $1")
+    let done = sqlx::query("DELETE FROM sessions WHERE id = $1")
         .bind(id.as_str().to_owned())
         .execute(&mut *conn)
         .await?;
+    if attempt == Attempt::Again && done.rows_affected() == 0 {
+        return Ok(());
+    }
     journal::append_all(conn, entries).await
 }
 

@@ -3,7 +3,7 @@
 use super::{HERE, THERE, entry, household, name, rule, time};
 use crate::account::{AccountChange, Enabled};
 use crate::journal::{JournalFilter, JournalKind, NewEntry, Outcome};
-use crate::store::{OwnSessions, SessionBegun, SessionStart, Store};
+use crate::store::{Attempt, OwnSessions, SessionBegun, SessionStart, Store};
 use crate::{Agreed, LimitsChange, Protocol, SessionId, SessionLimit};
 
 pub(super) async fn sessions_and_nodes(store: &Store) {
@@ -77,10 +77,14 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
         std::slice::from_ref(&here.id)
     );
     assert_eq!(store.killed(&THERE.id()).await.unwrap(), []);
-    store
-        .end_session(&here.id, &[entry("logout")])
-        .await
-        .unwrap();
+    let before = logouts(store).await;
+    for attempt in [Attempt::First, Attempt::Again] {
+        store
+            .end_session(&here.id, &[entry("logout")], attempt)
+            .await
+            .unwrap();
+        assert_eq!(logouts(store).await, before + 1, "{attempt:?}");
+    }
 
     // `there` falls silent; `here` goes on.
     store.beat(&HERE.id(), time(200)).await.unwrap();
@@ -118,6 +122,16 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
 }
 
 /// Two sessions are there, `here` among them; both nodes were heard of at 101.
+async fn logouts(store: &Store) -> usize {
+    let filter = JournalFilter {
+        kind: Some(JournalKind::Login),
+        limit: 1_000,
+        ..JournalFilter::default()
+    };
+    let entries = store.journal_page(&filter).await.unwrap();
+    entries.iter().filter(|one| one.action == "logout").count()
+}
+
 async fn a_limit_of_sessions_counts_nodes_that_live(store: &Store, here: &SessionStart) {
     let limited = |sessions: Option<u64>| AccountChange {
         limits: LimitsChange {
@@ -148,7 +162,10 @@ async fn a_limit_of_sessions_counts_nodes_that_live(store: &Store, here: &Sessio
         };
         let found = store.begin_session(&start, &entry("login")).await.unwrap();
         assert_eq!(found, begun, "{limit:?}, {silent_before}");
-        store.end_session(&start.id, &[]).await.unwrap();
+        store
+            .end_session(&start.id, &[], Attempt::First)
+            .await
+            .unwrap();
     }
 }
 
