@@ -309,6 +309,37 @@ fn trusting(engine: Engine) -> (Layover, Account, Authority) {
     (layover, account, authority)
 }
 
+/// G04: where certificates are in use, any key may be signed with. Who only ever offers keys
+/// holds a place, and asks the server, for nothing.
+#[test]
+fn g04_keys_that_are_offered_and_never_signed_with_have_a_limit() {
+    let (layover, account, authority) = trusting(Engine::Sqlite);
+    // OpenSSH offers a public key without its private half, and cannot go on.
+    let keys: Vec<_> = (0..20)
+        .map(|number| {
+            let name = format!("offered-{number}");
+            let key = KeyPair::generate(&authority.dir, &name, KeyKind::Ed25519);
+            std::fs::remove_file(key.private()).expect("remove");
+            key
+        })
+        .collect();
+    let files = keys
+        .iter()
+        .map(|key| format!("IdentityFile={}", key.public().display()));
+    let options: Vec<_> = files.flat_map(|file| ["-o".to_owned(), file]).collect();
+    let mut options: Vec<_> = options.iter().map(String::as_str).collect();
+    options.push("-v");
+    let login = Login {
+        proof: Proof::Key(keys[0].clone()),
+        ..account.by_key(&layover)
+    };
+    let ran = openssh::sftp(&login, &options, "pwd\n", PATIENCE);
+    assert!(!ran.ok(), "{ran}");
+    let accepted = ran.stderr.matches("Server accepts key").count();
+    assert_eq!(accepted, 16, "{ran}");
+    account.sftp(&layover);
+}
+
 on_both_engines!(openssh_certificates_open_the_account_that_they_name_and_no_other);
 
 fn openssh_certificates_open_the_account_that_they_name_and_no_other(engine: Engine) {

@@ -6,6 +6,7 @@
 //! gone after the last one at the latest; a live one moves bytes.
 
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -57,6 +58,17 @@ pub(crate) struct Activity {
     logged_in: AtomicBool,
     open: AtomicUsize,
     unsent: AtomicUsize,
+    unanswered: AtomicUsize,
+}
+
+/// A request that is being done, as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Unanswered(Arc<Activity>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.0.unanswered.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Activity {
@@ -102,10 +114,19 @@ impl Activity {
         }
     }
 
-    /// Whether the connection may end in order: nothing is open, and the client has been
-    /// told what became of all that was.
+    /// A request is done from now on. Its guard is to be dropped behind its reply.
+    pub(crate) fn answering(self: &Arc<Self>) -> Unanswered {
+        self.unanswered.fetch_add(1, Ordering::AcqRel);
+        Unanswered(Arc::clone(self))
+    }
+
+    /// Whether the connection may end in order: nothing is open, nothing is being done, and
+    /// the client has been told what became of all that was.
     pub(crate) fn is_settled(&self) -> bool {
-        self.open() == 0 && self.unsent.load(Ordering::Acquire) == 0
+        // In the order in which one becomes the next.
+        self.unanswered.load(Ordering::Acquire) == 0
+            && self.open() == 0
+            && self.unsent.load(Ordering::Acquire) == 0
     }
 
     /// Files and directories that are open, on all channels.
@@ -157,6 +178,22 @@ mod tests {
         idle: Duration::from_secs(900),
         stall: Duration::from_secs(120),
     };
+
+    #[test]
+    fn a_connection_is_settled_when_all_is_done_and_told() {
+        let activity = Arc::new(Activity::default());
+        assert!(activity.is_settled());
+        let answering = activity.answering();
+        assert!(!activity.is_settled(), "it is being done");
+        activity.unsent_changed(0, 9);
+        activity.open_changed(0, 1);
+        drop(answering);
+        assert!(!activity.is_settled(), "it is open");
+        activity.open_changed(1, 0);
+        assert!(!activity.is_settled(), "the reply is on its way");
+        activity.unsent_changed(9, 0);
+        assert!(activity.is_settled());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn each_state_has_its_own_limit() {

@@ -26,7 +26,7 @@ use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::activity::Activity;
+use crate::activity::{Activity, Unanswered};
 use crate::codec::{self, Body, Frames, Garbled, Handle, Packet, Request};
 use crate::handles::{Handles, Open};
 use crate::outbox::{Outbox, OutboxError, Reply, SendEnd, send_all};
@@ -44,6 +44,9 @@ const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
 /// 64 requests of 32 KiB hold, as `sftp` and others have on their way. Beyond it nothing more
 /// is taken from the client, so that TCP holds it back.
 const MAX_HELD_BACK_BYTES: usize = 2 * 1024 * 1024;
+
+/// How many requests that may be, however small.
+const MAX_HELD_BACK_REQUESTS: usize = 1024;
 
 /// How long a client may take to take the end of a channel.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -166,6 +169,8 @@ enum Left {
 struct Dispatcher {
     handles: Handles,
     frames: Frames,
+    /// Whether some of what `frames` has is not taken yet.
+    behind: bool,
     /// Handles with waiting requests, each once, in turn.
     turns: VecDeque<Handle>,
     waiting_requests: usize,
@@ -174,7 +179,7 @@ struct Dispatcher {
     reported_open: usize,
     greeted: bool,
     /// Refusals of what is repeated in vain, until their time.
-    late: FuturesUnordered<BoxFuture<'static, Reply>>,
+    late: FuturesUnordered<BoxFuture<'static, (Reply, Unanswered)>>,
     outbox: Outbox,
     context: ChannelContext,
 }
@@ -188,6 +193,7 @@ impl Dispatcher {
         Self {
             handles: Handles::default(),
             frames: Frames::default(),
+            behind: false,
             turns: VecDeque::new(),
             waiting_requests: 0,
             waiting_bytes: 0,
@@ -209,7 +215,7 @@ impl Dispatcher {
             let waits = !self.turns.is_empty();
             let ready = OptionFuture::from(waits.then(|| self.until_ready().boxed()));
             tokio::select! {
-                message = from_client.wait(), if self.listens() => match message {
+                message = from_client.wait(), if self.listens() && !self.behind => match message {
                     Some(ChannelMsg::Data { data }) => {
                         if *purpose.borrow() != Purpose::Sftp {
                             return Err(ChannelFault::NoSubsystem);
@@ -221,7 +227,7 @@ impl Dispatcher {
                     Some(_) => {}
                 },
                 Some(()) = ready => self.resume_one().await?,
-                Some(refusal) = self.late.next(), if !self.late.is_empty() => {
+                Some((refusal, _unanswered)) = self.late.next(), if !self.late.is_empty() => {
                     self.outbox.put(refusal)?;
                 }
             }
@@ -249,9 +255,9 @@ impl Dispatcher {
 
     /// Whether more is taken from the client just now.
     fn listens(&self) -> bool {
-        self.waiting_bytes < MAX_HELD_BACK_BYTES
-            || !self.oldest().any(|moves| moves == Moves::Up)
-            || self.may_go(Moves::Up)
+        let is_ahead = self.waiting_bytes >= MAX_HELD_BACK_BYTES
+            || self.waiting_requests >= MAX_HELD_BACK_REQUESTS;
+        !is_ahead || !self.oldest().any(|moves| moves == Moves::Up) || self.may_go(Moves::Up)
     }
 
     /// Resolves when [`Dispatcher::resume_one`] is worth a try.
@@ -284,11 +290,22 @@ impl Dispatcher {
         }
     }
 
-    /// Does every request that these bytes complete.
     async fn take(&mut self, data: Bytes) -> Result<(), ChannelFault> {
         self.frames.push(data);
         self.context.activity.asked();
-        while let Some(packet) = self.frames.next_packet()? {
+        self.take_requests().await
+    }
+
+    /// Does every request that is complete, as long as the client is listened to.
+    async fn take_requests(&mut self) -> Result<(), ChannelFault> {
+        loop {
+            self.behind = !self.listens();
+            if self.behind {
+                return Ok(());
+            }
+            let Some(packet) = self.frames.next_packet()? else {
+                return Ok(());
+            };
             match (codec::parse(packet)?, self.greeted) {
                 (Packet::Init { .. }, false) => {
                     self.greeted = true;
@@ -300,7 +317,6 @@ impl Dispatcher {
                 (Packet::Request(request), true) => self.accept(request).await?,
             }
         }
-        Ok(())
     }
 
     async fn accept(&mut self, mut request: Request) -> Result<(), ChannelFault> {
@@ -349,7 +365,8 @@ impl Dispatcher {
         }
         self.waiting_requests -= gone;
         self.waiting_bytes -= data_bytes(&request.body);
-        self.answer(request).await
+        self.answer(request).await?;
+        self.take_requests().await
     }
 
     /// The client sends nothing more; what it asked for is still done, as long
@@ -363,7 +380,7 @@ impl Dispatcher {
             let ready = OptionFuture::from(waits.then(|| self.until_ready()));
             tokio::select! {
                 Some(()) = ready => self.resume_one().await?,
-                Some(refusal) = self.late.next(), if !self.late.is_empty() => {
+                Some((refusal, _unanswered)) = self.late.next(), if !self.late.is_empty() => {
                     self.outbox.put(refusal)?;
                 }
                 message = from_client.wait() => {
@@ -392,6 +409,8 @@ impl Dispatcher {
         // Boxed: the verbs below are deep, and one state machine of all of them
         // would be kept for every idle channel (and is beyond the compiler).
         let is_open = matches!(request.body, Body::Open { .. });
+        // A server that stops waits for it.
+        let unanswered = self.context.activity.answering();
         let reply = requests.answer(request).boxed().await;
         // Nothing else waits: other handles go on, and the next requests are done.
         if is_open
@@ -400,7 +419,7 @@ impl Dispatcher {
         {
             let refusal = async move {
                 timer::sleep(delay).await;
-                reply
+                (reply, unanswered)
             };
             self.late.push(refusal.boxed());
             return Ok(());
@@ -458,6 +477,9 @@ struct Pace {
 
 impl Pace {
     async fn go_ahead(&self, direction: Direction) {
+        if let Some(outbox) = &self.deaf {
+            outbox.excuse();
+        }
         while !self.session.go_ahead_soon(direction).await {
             self.activity.asked();
             if let Some(outbox) = &self.deaf {

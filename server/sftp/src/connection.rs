@@ -44,6 +44,9 @@ pub(crate) const MAX_CHANNELS: usize = 8;
 /// How long a client may take to leave after it was told to.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// Keys of one connection that may be signed with: more than an agent usually holds.
+const MAX_ACCEPTED_OFFERS: usize = 16;
+
 /// How long the channels of a connection that is gone may take to keep what
 /// arrived.
 const WIND_UP: Duration = Duration::from_secs(30);
@@ -191,6 +194,7 @@ impl Server {
             pending: HashMap::new(),
             channels: channels.clone(),
             offers: RefusedOffers::default(),
+            accepted_offers: 0,
             tell: Some(tell),
             handshake: Arc::clone(&handshake),
             shown: Arc::clone(&shown),
@@ -359,6 +363,8 @@ struct Connection {
     channels: TaskTracker,
     /// Keys that were refused before a signature.
     offers: RefusedOffers,
+    /// How many keys were not refused before one.
+    accepted_offers: usize,
     /// Told at the end of a connection that did not log in.
     tell: Option<oneshot::Sender<RefusedOffers>>,
     handshake: Arc<Handshake>,
@@ -406,6 +412,27 @@ impl Connection {
     fn asked(&mut self) {
         if let Some(slot) = &mut self.slot {
             slot.asked();
+        }
+    }
+
+    /// A key may be signed with. russh counts signatures, and not offers that it answers so.
+    async fn await_signature(&mut self) -> Result<Auth, russh::Error> {
+        self.accepted_offers += 1;
+        if self.accepted_offers > MAX_ACCEPTED_OFFERS {
+            tracing::info!(peer.addr = %self.peer, "more keys offered, and none signed with, than anybody has");
+            self.count_abuse().boxed().await;
+            return Err(russh::Error::Disconnect);
+        }
+        // Who never signs holds a place for nothing.
+        if let Some(slot) = &mut self.slot {
+            slot.answered();
+        }
+        Ok(Auth::Accept)
+    }
+
+    async fn count_abuse(&self) {
+        if let Err(error) = self.depot.gate().note_abuse(self.peer.ip()).await {
+            self.depot.faults().login(self.peer.ip(), &error);
         }
     }
 
@@ -553,7 +580,7 @@ impl Handler for Connection {
             .boxed()
             .await;
         match considered {
-            Ok(true) => Ok(Auth::Accept),
+            Ok(true) => self.await_signature().await,
             Ok(false) => Ok(self.refused()),
             Err(error) => Err(self.unavailable(&error)),
         }

@@ -1,10 +1,14 @@
 //! A client that asks and does not read (S01, S05): requests are drained,
 //! memory is bounded, nothing is lost or out of order.
 
+use bytes::BytesMut;
 use layover_depot::ByteRate;
 
 use super::client::{Client, FRESH};
-use crate::channel::{ChannelFault, MAX_HELD_BACK_BYTES, MAX_WAITING_BYTES, MAX_WAITING_REQUESTS};
+use crate::channel::{
+    ChannelFault, MAX_HELD_BACK_BYTES, MAX_HELD_BACK_REQUESTS, MAX_WAITING_BYTES,
+    MAX_WAITING_REQUESTS,
+};
 use crate::codec::{Code, MAX_DATA_BYTES, open_flag};
 use crate::outbox::{DATA_BUDGET_BYTES, MAX_QUEUED_BYTES};
 
@@ -220,12 +224,12 @@ async fn what_an_account_may_not_send_yet_waits_and_is_bounded() {
     let mut index = 1;
     while client.dispatcher.waiting_bytes < MAX_HELD_BACK_BYTES {
         assert!(client.dispatcher.listens(), "just below");
+        let stat = client.ask(17, |wire| wire.string("/")).await;
+        assert_eq!(stat.kind, 105, "{stat:?}");
         post(&mut client, index).await;
         index += 1;
     }
     assert!(!client.dispatcher.listens(), "just above");
-    let stat = client.ask(17, |wire| wire.string("/")).await;
-    assert_eq!(stat.kind, 105, "{stat:?}");
     client.dispatcher.resume_one().await.unwrap();
     assert!(!client.dispatcher.listens(), "nothing may go on yet");
     client.world.set_rates(None).await;
@@ -239,5 +243,41 @@ async fn what_an_account_may_not_send_yet_waits_and_is_bounded() {
     assert_eq!(
         client.world.content("file").unwrap().len(),
         index * MAX_DATA_BYTES
+    );
+}
+
+/// However small they are, and however many come at a time: whoever writes a line with each
+/// request is held back and not refused.
+#[tokio::test]
+async fn very_many_small_writes_that_an_account_may_not_send_yet_are_all_done() {
+    const PIECES: usize = 3 * MAX_WAITING_REQUESTS;
+    let mut client = Client::new().await;
+    let handle = client.opened("/file", FRESH).await;
+    client.world.set_rates(ByteRate::new(16 * 1024).ok()).await;
+    let debt = vec![7; MAX_DATA_BYTES];
+    client
+        .post(6, |wire| wire.string(&handle).u64(0).string(&debt))
+        .await;
+    let mut all = BytesMut::new();
+    for index in 0..PIECES {
+        let offset = (MAX_DATA_BYTES + index) as u64;
+        let (_, packet) = client.prepare(6, |wire| wire.string(&handle).u64(offset).string(b"x"));
+        all.extend_from_slice(&packet);
+    }
+    client.send(all.freeze()).await.unwrap();
+    assert_eq!(client.dispatcher.waiting_requests, MAX_HELD_BACK_REQUESTS);
+    assert!(client.dispatcher.behind && !client.dispatcher.listens());
+    client.world.set_rates(None).await;
+    let mut done = client.read_in_order().len();
+    while !client.dispatcher.turns.is_empty() {
+        client.dispatcher.resume_one().await.unwrap();
+        done += client.read_in_order().len();
+    }
+    assert_eq!(done, 1 + PIECES);
+    assert!(!client.dispatcher.behind);
+    assert!(client.close(&handle).await.is(Code::Ok));
+    assert_eq!(
+        client.world.content("file").unwrap().len(),
+        MAX_DATA_BYTES + PIECES
     );
 }
