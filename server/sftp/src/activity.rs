@@ -57,6 +57,7 @@ pub(crate) struct Activity {
     logged_in: AtomicBool,
     open: AtomicUsize,
     unsent: AtomicUsize,
+    stalled: AtomicBool,
 }
 
 impl Activity {
@@ -82,6 +83,15 @@ impl Activity {
 
     pub(crate) fn is_logged_in(&self) -> bool {
         self.logged_in.load(Ordering::Acquire)
+    }
+
+    /// It is ended because a transfer stood still: to be said before it is.
+    pub(crate) fn stalled(&self) {
+        self.stalled.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Acquire)
     }
 
     /// A channel had `before` handles open and has `now`.
