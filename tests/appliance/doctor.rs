@@ -1,6 +1,9 @@
 //! Why a partner cannot connect: what `layover doctor account` says of it, and that it says
 //! nothing of partners who can. Firewalls are real ones, in a network namespace of the test.
 
+mod transfers;
+mod whose;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -65,18 +68,23 @@ fn a_partner_without_a_word_is_unseen_and_one_that_works_is_well(engine: Engine)
     let (layover, account) = serve(engine);
     let found = doctor(&layover);
     assert_eq!(found["never_seen"], true, "{found:#}");
+    assert_eq!(found["state"], "unseen");
     assert!(found["verdict"].is_null() && found["last_login_at"].is_null());
     let check = found["what_to_check"].to_string();
     assert!(check.contains("127.0.0.0/8"), "{check}");
     let told = layover.admin(&["doctor", "account", "partner"]).stdout;
-    assert!(told.starts_with("UNSEEN"), "{told}");
+    let unseen = "UNSEEN  partner: no login is known, and no attempt in its name, and nothing from its networks (127.0.0.0/8)";
+    assert!(told.starts_with(unseen), "{told}");
     for protocol in [Protocol::Sftp, Protocol::Ftps] {
         let mut partner = account.partner(&layover, protocol);
         partner.put(b"/file", b"content").expect("put");
     }
     well(&layover);
     let found = doctor(&layover);
-    assert_eq!(found["never_seen"], false);
+    assert_eq!(
+        (&found["never_seen"], &found["state"]),
+        (&false.into(), &"ok".into())
+    );
     assert!(found["further"].as_array().unwrap().is_empty(), "{found:#}");
     let told = layover.admin(&["doctor", "account", "partner"]).stdout;
     assert!(told.starts_with("ok"), "{told}");
@@ -174,6 +182,18 @@ fn what_was_refused_is_named_until_it_works(engine: Engine) {
         sentence(&found).contains("diffie-hellman-group14-sha1"),
         "{found:#}"
     );
+    // No setting takes SHA-1; `compatible` takes the next one's.
+    let what_to_do = |found: &Value| found["what_to_do"].as_str().expect("a text").to_owned();
+    assert!(!what_to_do(&found).contains("compatible"), "{found:#}");
+    let old = ["-o", "KexAlgorithms=diffie-hellman-group14-sha256"];
+    let ran = openssh::sftp(&account.by_key(&layover), &old, "ls\n", LIMIT);
+    assert!(!ran.ok(), "{ran}");
+    wait::until("the advice to name the setting", PATIENCE, || {
+        let found = verdict(&layover, "ssh-algorithms");
+        what_to_do(&found)
+            .contains("`algorithms = \"compatible\"`")
+            .then_some(())
+    });
     // The wrong host key is known, and ours refused.
     let login = account.by_key(&layover);
     let (ip, port) = (login.server.ip(), login.server.port());
@@ -214,6 +234,11 @@ fn strangers_are_told_where_an_account_was_never_seen() {
     assert_eq!(tried[0]["network"], "127.0.0.1/32", "{tried:?}");
     assert_eq!(tried[0]["sign"], "address-refused");
     assert_eq!(tried[0]["told"][0], "not_allowed");
+    let what_to_do = tried[0]["what_to_do"].as_str().expect("a command");
+    assert!(
+        what_to_do.contains("`layover account allow add partner 127.0.0.1`"),
+        "{what_to_do}"
+    );
 }
 
 /// A server that a partner reaches from a network of its own.
@@ -227,11 +252,18 @@ struct Office {
 impl Office {
     /// `None`: it cannot be made here.
     fn open() -> Option<Self> {
+        Self::open_with(&[])
+    }
+
+    /// Likewise, with more settings.
+    fn open_with(settings: &[(&str, &str, &str)]) -> Option<Self> {
         let network = PartnersNetwork::make().map_err(|why| skip(&why)).ok()?;
         let listen = format!("{:?}", network.ours().to_string());
-        let layover = Setup::new(Engine::Sqlite)
-            .set("ftps", "listen", &listen)
-            .prepare();
+        let mut setup = Setup::new(Engine::Sqlite).set("ftps", "listen", &listen);
+        for (section, key, value) in settings {
+            setup = setup.set(section, key, value);
+        }
+        let layover = setup.set("sftp", "listen", &listen).prepare();
         let plan = layover.account("partner").password(PASSWORD);
         let account = plan
             .only_from(&[&format!("{}/29", network.ours().network())])
@@ -365,6 +397,15 @@ fn data_connections_from_another_address_are_told_with_that_address() {
         sentence.contains(&office.network.other().to_string()),
         "{sentence}"
     );
+    // One that comes from the same address ends it, whichever port it had.
+    office.firewall("table inet doctor { }");
+    office.list().expect_ok();
+    let mut last = Value::Null;
+    let well = wait::within(PATIENCE, || {
+        last = doctor(&office.layover);
+        last["verdict"].is_null().then_some(())
+    });
+    assert!(well.is_some(), "{last:#}");
 }
 
 fn so_many_healthy_sessions_have_no_verdict(sessions: usize) {

@@ -18,7 +18,17 @@ pub fn sftp(login: &Login, options: &[&str], commands: &str, limit: Duration) ->
 /// Like [`sftp`], not waiting for the end.
 #[track_caller]
 pub fn start_sftp(login: &Login, options: &[&str], commands: &str) -> Running {
-    let mut command = Command::new("sftp");
+    start_sftp_by(Command::new("sftp"), login, options, commands)
+}
+
+/// Like [`start_sftp`], with a command that runs `sftp` elsewhere.
+#[track_caller]
+pub fn start_sftp_by(
+    mut command: Command,
+    login: &Login,
+    options: &[&str],
+    commands: &str,
+) -> Running {
     // The options come before `-b`, which sets batch mode: OpenSSH heeds the first value it reads.
     command
         .args(login.ssh_options())

@@ -1,7 +1,7 @@
 //! `layover doctor account`: why a partner cannot connect to us.
 
-use layover_config::Settings;
-use layover_depot::{AccountName, Diagnosis, Finding, OurSide, Side, Sureness};
+use layover_config::{Algorithms, Settings};
+use layover_depot::{AccountName, Condition, Diagnosis, Finding, OurSide, Side, Sureness};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -25,30 +25,21 @@ fn our_side(settings: &Settings) -> OurSide {
     OurSide {
         server: Some(settings.server.public_name.to_string()),
         passive_ports: Some((ports.first(), ports.last())),
+        is_compatible: settings.sftp.algorithms == Algorithms::Compatible,
     }
 }
 
 fn print(out: &mut Output, diagnosis: &Diagnosis) -> std::io::Result<()> {
-    let name = &diagnosis.account;
-    match &diagnosis.verdict {
-        Some(finding) => {
-            let line = format!("  {name}: {}", finding.what);
-            out.marked_line(&Cell::toned("WRONG", Tone::Alarm), &printable(&line))?;
-            evidence(out, finding)?;
-        }
-        None if diagnosis.never_seen => {
-            let line = format!("  {name}: nothing was ever seen of it, nor of its addresses");
-            out.marked_line(&Cell::toned("UNSEEN", Tone::Notice), &line)?;
-        }
-        None if diagnosis.last_login_at.is_none() => {
-            let line =
-                format!("  {name}: nobody has logged in yet; what was seen does not say why");
-            out.marked_line(&Cell::toned("UNKNOWN", Tone::Notice), &line)?;
-        }
-        None => {
-            let line = format!("  {name}: nothing is wrong, as far as was seen");
-            out.marked_line(&Cell::toned("ok", Tone::Good), &line)?;
-        }
+    let (word, tone) = match diagnosis.state {
+        Condition::Wrong => ("WRONG", Tone::Alarm),
+        Condition::Unseen => ("UNSEEN", Tone::Notice),
+        Condition::Unknown => ("UNKNOWN", Tone::Notice),
+        Condition::Ok => ("ok", Tone::Good),
+    };
+    let line = format!("  {}: {}", diagnosis.account, diagnosis.summary);
+    out.marked_line(&Cell::toned(word, tone), &printable(&line))?;
+    if let Some(finding) = &diagnosis.verdict {
+        evidence(out, finding)?;
     }
     for finding in &diagnosis.further {
         let line = format!("   {}", finding.what);
@@ -75,6 +66,15 @@ fn print(out: &mut Output, diagnosis: &Diagnosis) -> std::io::Result<()> {
             tried.network, tried.sign, tried.times, tried.last_at
         );
         out.line(&printable(&line))?;
+        if let Some(text) = &tried.what_to_do {
+            out.line(&format!("         what to do: {}", printable(text)))?;
+        }
+    }
+    if diagnosis.tried_of_others > 0 {
+        let addresses = diagnosis.tried_of_others;
+        out.line(&format!(
+            "       tried from addresses of other accounts, too: {addresses}, which are not listed"
+        ))?;
     }
     Ok(())
 }

@@ -23,7 +23,9 @@ pub(crate) use board::SignBoard;
 pub use ports::{PortPart, PortTally};
 pub(crate) use sign::SignWrite;
 pub use sign::{Clue, SeenSign, Sign, SignDetail, Whose};
-pub use verdict::{Chart, Diagnosis, Examined, Finding, OurSide, Side, Sureness, diagnose};
+pub use verdict::{
+    Chart, Condition, Diagnosis, Examined, Finding, OurSide, Side, Sureness, diagnose,
+};
 
 use crate::holdings::Holdings;
 use crate::registry::RegistryError;
@@ -109,24 +111,26 @@ impl Signs {
         let used = store.account_use().await?;
         let last_login_at = used.get(&account.id).and_then(|used| used.last_login_at);
         let now: Timestamp = self.holdings.now();
-        Ok(diagnose(&Chart::new(
-            account.into(),
-            signs,
-            nobodys,
-            last_login_at,
-            ours,
-            now,
-        )))
+        let others = store.places_of_others(name.as_str(), now).await?;
+        let chart = Chart::new(account.into(), signs, nobodys, last_login_at, ours, now);
+        Ok(diagnose(&chart.beside(others)))
     }
 }
 
 /// Whether an address is one from which the account may come; `any` says nothing.
 fn is_of(account: &Examined, network: Network, now: Timestamp) -> bool {
-    let Network::Block(seen) = network else {
-        return false;
-    };
-    account
-        .networks
-        .iter()
-        .any(|allowed| !allowed.network.is_any() && allowed.admits(seen.addr(), now))
+    account.networks.iter().any(|allowed| {
+        let is_over = allowed.until.is_some_and(|until| until <= now);
+        !is_over && !allowed.network.is_any() && overlap(allowed.network, network)
+    })
+}
+
+/// Whether one lies in the other: of IPv6 a /64 was seen, and one address may be allowed.
+fn overlap(one: Network, other: Network) -> bool {
+    match (one, other) {
+        (Network::Block(a), Network::Block(b)) => {
+            one.contains(b.addr()) || other.contains(a.addr())
+        }
+        _ => true,
+    }
 }

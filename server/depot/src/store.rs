@@ -311,6 +311,7 @@ macro_rules! store_doors {
             write signs::add_signs(writes: &[SignWrite], node: &NodeId) -> ();
             read signs::signs_of(account: &str) -> Vec<SeenSign>;
             read signs::signs_of_nobody(limit: usize) -> Vec<SeenSign>;
+            read signs::places_of_others(account: &str, now: Timestamp) -> Vec<Network>;
             single signs::forget_signs(before: Timestamp) -> u64;
 
             single journal::append(entry: &NewEntry) -> ();

@@ -4,6 +4,7 @@
 //! all at once (F08). A transfer runs inside the task; meanwhile the control
 //! connection is read, so that ABOR and STAT arrive (`transfer.rs`).
 
+mod active;
 mod checksums;
 mod files;
 mod login;
@@ -16,7 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use layover_depot::timer::{self, Stopwatch};
-use layover_depot::{ConnectionSlot, FirstProof, PathError, Session, Sign, VfsError, VirtualPath};
+use layover_depot::{
+    Clue, ConnectionSlot, FirstProof, PathError, Session, Sign, VfsError, VirtualPath,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -24,9 +27,9 @@ use crate::address::{epsv_text, pasv_text};
 use crate::command::{self, Checksum, Command, Epsv, Opts, Phase, Ranged, Type};
 use crate::info;
 use crate::listing::Facts;
-use crate::passive::{ActiveFault, PassiveListener};
+use crate::passive::PassiveListener;
 use crate::reply::{Reply, of_fault, quoted, size};
-use crate::server::{ActiveMode, Entry, Shared, see_stranger};
+use crate::server::{Entry, Shared, see_stranger};
 use crate::tls::{ControlTls, Negotiated};
 use crate::wire::{Lost, Wire};
 use checksums::Told;
@@ -137,6 +140,8 @@ pub(crate) struct ControlConnection {
     declined: DataPlace,
     epsv_all: bool,
     told_of_ports: bool,
+    /// Why PORT or EPRT was refused, until the client tries passive mode.
+    active_refused: Option<Clue>,
     /// Somebody has logged in.
     was_in: bool,
 }
@@ -178,6 +183,7 @@ impl ControlConnection {
             declined: DataPlace::None,
             epsv_all: false,
             told_of_ports: false,
+            active_refused: None,
             was_in: false,
         }
     }
@@ -197,6 +203,7 @@ impl ControlConnection {
 
     async fn end(mut self: Box<Self>, ending: Ending) {
         self.leave_data_port();
+        self.leave_active_mode();
         let came_to_nothing = self.session.is_none()
             && !self.was_in
             && self.failed_logins == 0
@@ -521,6 +528,7 @@ impl ControlConnection {
         let peer = self.arrival.peer.ip();
         // The old port is free before a new one is looked for.
         self.leave_data_port();
+        self.active_refused = None;
         match extended {
             Some(Epsv::All) => {
                 self.epsv_all = true;
@@ -592,24 +600,6 @@ impl ControlConnection {
                 );
             }
         });
-    }
-
-    fn active(&mut self, target: SocketAddr) -> Result<Reply, Fault> {
-        self.data = DataPlace::None;
-        if self.epsv_all {
-            return Err(only_epsv());
-        }
-        if self.shared.options.active_mode == ActiveMode::Refused {
-            return Err(refuse(
-                502,
-                "active mode is off here: use passive mode (PASV, EPSV)",
-            ));
-        }
-        // F19: never a third party's address.
-        ActiveFault::check(self.arrival.peer.ip(), target)
-            .map_err(|fault| refuse(501, fault.to_string()))?;
-        self.data = DataPlace::Active(target);
-        Ok(Reply::new(200, "the server will connect to you"))
     }
 
     fn status(&self) -> Reply {

@@ -59,6 +59,7 @@ pub(crate) struct Activity {
     open: AtomicUsize,
     unsent: AtomicUsize,
     unanswered: AtomicUsize,
+    stalled: AtomicBool,
 }
 
 /// A request that is being done, as long as this lives.
@@ -94,6 +95,15 @@ impl Activity {
 
     pub(crate) fn is_logged_in(&self) -> bool {
         self.logged_in.load(Ordering::Acquire)
+    }
+
+    /// It is ended because a transfer stood still: to be said before it is.
+    pub(crate) fn stalled(&self) {
+        self.stalled.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Acquire)
     }
 
     /// A channel had `before` handles open and has `now`.

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, OptionFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use layover_depot::{Direction, Session, timer};
+use layover_depot::{Clue, Direction, Session, timer};
 use layover_retention::Clock;
 use russh::server::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
@@ -129,6 +129,7 @@ pub(crate) async fn serve(
                 outcome = "stalled",
                 "the client takes no replies"
             );
+            context.activity.stalled();
             context.hard.cancel();
         }
     };
@@ -430,7 +431,38 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Tells the doctor of the transfers that stood still: of each direction once.
+    fn see_stalled(&self) {
+        let (mut uploads, mut downloads) = (None, None);
+        for open in self.handles.all() {
+            match open {
+                Open::Writing { file, .. } => {
+                    let bytes = uploads.get_or_insert(0_u64);
+                    *bytes = bytes.saturating_add(file.size());
+                }
+                Open::Reading {
+                    file, sent_bytes, ..
+                } if *sent_bytes < file.size() => {
+                    let bytes = downloads.get_or_insert(0_u64);
+                    *bytes = bytes.saturating_add(*sent_bytes);
+                }
+                Open::Reading { .. } | Open::Listing(_) => {}
+            }
+        }
+        // What still waits here did not go.
+        let unsent_bytes = u64::try_from(self.outbox.queued_bytes()).unwrap_or(u64::MAX);
+        let sent = downloads.map(|bytes| bytes.saturating_sub(unsent_bytes));
+        for (direction, bytes) in [(Direction::Upload, uploads), (Direction::Download, sent)] {
+            if let Some(bytes) = bytes {
+                self.context.session.see(Clue::stalled(direction, bytes));
+            }
+        }
+    }
+
     async fn interrupt_all(&mut self) {
+        if self.context.activity.has_stalled() {
+            self.see_stalled();
+        }
         for slot in self.handles.drain() {
             match slot.open {
                 Open::Writing { file, .. } => {

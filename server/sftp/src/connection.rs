@@ -259,6 +259,9 @@ impl Server {
                     break None;
                 }
                 overdue = &mut overdue => {
+                    if overdue == Overdue::Stalled {
+                        activity.stalled();
+                    }
                     // A client that does not log in gets no farewell; one that
                     // stands still would not read it.
                     break Some((overdue.as_str(), overdue == Overdue::Idle));
@@ -275,7 +278,9 @@ impl Server {
                 say_goodbye(&handle, reason, running.as_mut()).boxed().await;
             }
         }
-        if let (None, Some(session), true) = (ended_by_us, &session, activity.open() > 0) {
+        // What stood still the channels tell: they know what was open.
+        let is_lost = activity.open() > 0 && !activity.has_stalled();
+        if let (None, Some(session), true) = (ended_by_us, &session, is_lost) {
             let told = format!("after {} s", since_start.elapsed().as_secs());
             session.see(Clue::new(Sign::ConnectionLost).telling(&told));
         }

@@ -98,6 +98,11 @@ impl Handles {
         self.slots.get(&handle?).map(|slot| &slot.open)
     }
 
+    /// Everything that is open.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Open> {
+        self.slots.values().map(|slot| &slot.open)
+    }
+
     pub(crate) fn remove(&mut self, handle: Option<Handle>) -> Option<Slot> {
         self.slots.remove(&handle?)
     }

@@ -29,7 +29,12 @@ const KEXINIT: u8 = 20;
 const COOKIE_BYTES: usize = 16;
 
 /// Key exchange, host key, cipher there and back, MAC there and back.
-type Lists = [Vec<String>; 6];
+pub(crate) type Lists = [Vec<String>; 6];
+
+/// Whether a cipher comes with a MAC of its own.
+pub(crate) fn has_own_mac(cipher: &str) -> bool {
+    cipher.contains("gcm") || cipher.contains("poly1305")
+}
 
 /// What one side said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,6 +186,12 @@ impl Handshake {
         }
     }
 
+    /// What client and server offered.
+    pub(crate) fn offered(&self) -> Option<(&Lists, &Lists)> {
+        let (client, server) = (self.client.get()?, self.server.get()?);
+        Some((&client.lists, &server.lists))
+    }
+
     /// What the client's software says of itself: printable ASCII.
     pub(crate) fn client_version(&self) -> Option<&str> {
         self.client.get().map(|hello| hello.version.as_str())
@@ -212,11 +223,8 @@ impl Handshake {
                 agreed.remove(back);
             }
         }
-        let has_own_mac = agreed
-            .get("cipher")
-            .and_then(Value::as_str)
-            .is_some_and(|cipher| cipher.contains("gcm") || cipher.contains("poly1305"));
-        if has_own_mac {
+        let cipher = agreed.get("cipher").and_then(Value::as_str);
+        if cipher.is_some_and(has_own_mac) {
             agreed.remove("mac");
             agreed.remove("mac_back");
         }

@@ -12,6 +12,7 @@ use russh::server::Config;
 use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
 
 use crate::Algorithms;
+use crate::handshake::{Lists, has_own_mac};
 
 /// What we call ourselves; without a version, which helps nobody but attackers.
 const SERVER_ID: &str = "SSH-2.0-Layover";
@@ -171,6 +172,27 @@ pub(crate) fn group_for(wish: &GexParams) -> Option<DhGroup> {
         .map(|group| (*group).clone())
 }
 
+/// Whether a client with these lists could be agreed with if `compatible` algorithms were
+/// offered, with the host keys that were (RFC 4253 s.7.1).
+pub(crate) fn is_helped_by_compatible(client: &Lists, server: &Lists) -> bool {
+    let [kex, keys, cipher, cipher_back, mac, mac_back] = client;
+    let [_, our_keys, ..] = server;
+    let protects = |ciphers: &[String], macs: &[String]| {
+        let mut both = ciphers.iter().filter(|name| is_among(name, CIPHERS));
+        let chosen = both.next();
+        let has_mac = || macs.iter().any(|name| is_among(name, COMPATIBLE_MACS));
+        chosen.is_some_and(|cipher| has_own_mac(cipher) || has_mac())
+    };
+    kex.iter().any(|name| is_among(name, COMPATIBLE_KEX))
+        && keys.iter().any(|name| our_keys.contains(name))
+        && protects(cipher, mac)
+        && protects(cipher_back, mac_back)
+}
+
+fn is_among<N: AsRef<str>>(name: &str, ours: &[N]) -> bool {
+    ours.iter().any(|known| known.as_ref() == name)
+}
+
 /// Whether a signature of this kind is accepted.
 pub(crate) fn is_accepted(signature: &Algorithm) -> bool {
     SIGNATURES.contains(signature)
@@ -215,6 +237,65 @@ mod tests {
         }
         assert!(!is_accepted(&Algorithm::Rsa { hash: None }));
         assert!(!is_accepted(&Algorithm::Dsa));
+    }
+
+    #[test]
+    fn compatible_helps_a_client_that_lacks_nothing_else() {
+        let lists = |names: [&str; 4]| -> Lists {
+            let [kex, keys, cipher, mac] = names;
+            [kex, keys, cipher, cipher, mac, mac]
+                .map(|list| list.split(',').map(str::to_owned).collect())
+        };
+        let server = lists(["curve25519-sha256", "ssh-ed25519,rsa-sha2-256", "", ""]);
+        let old_kex = "diffie-hellman-group14-sha256,diffie-hellman-group14-sha1";
+        let old_macs = "hmac-sha1,hmac-sha2-256";
+        for (kex, keys, cipher, mac, helps) in [
+            (old_kex, "rsa-sha2-256", "aes128-ctr", old_macs, true),
+            (
+                old_kex,
+                "rsa-sha2-256",
+                "aes128-gcm@openssh.com",
+                "hmac-md5",
+                true,
+            ),
+            (
+                "curve25519-sha256",
+                "ssh-ed25519",
+                "aes256-ctr",
+                old_macs,
+                true,
+            ),
+            (
+                "diffie-hellman-group14-sha1",
+                "rsa-sha2-256",
+                "aes128-ctr",
+                old_macs,
+                false,
+            ),
+            (old_kex, "ssh-rsa", "aes128-ctr", old_macs, false),
+            (
+                old_kex,
+                "rsa-sha2-256",
+                "aes128-cbc,3des-cbc",
+                old_macs,
+                false,
+            ),
+            (
+                old_kex,
+                "rsa-sha2-256",
+                "aes128-ctr",
+                "hmac-sha1,hmac-md5",
+                false,
+            ),
+            ("ext-info-c", "ssh-ed25519", "aes128-ctr", old_macs, false),
+        ] {
+            let client = lists([kex, keys, cipher, mac]);
+            assert_eq!(
+                is_helped_by_compatible(&client, &server),
+                helps,
+                "{client:?}"
+            );
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use layover_config::Settings;
-use layover_depot::timer;
+use layover_depot::{DiskRoom, timer};
 use rustix::fs::{OFlags, StatVfs, stat, statvfs};
 use tokio::process::Command;
 
@@ -21,7 +21,7 @@ use crate::value::ByteSize;
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Below this share of a disk somebody should look: uploads go on until the reserve, which
-/// is a hundredth.
+/// is less of every disk.
 const SHARE_TO_BE_TOLD: u64 = 10;
 
 /// What systemd-timesyncd leaves when it has set the clock.
@@ -189,7 +189,9 @@ fn disk(names: &str, space: &StatVfs) -> Finding {
     );
     let is_short = |total: u64, free: u64| free < total / SHARE_TO_BE_TOLD;
     if is_short(total, free) || inodes.is_some_and(|(total, free)| is_short(total, free)) {
-        let next = "make room: uploads are refused in the last hundredth";
+        let reserve = ByteSize(DiskRoom::reserve_bytes_of(total));
+        let next =
+            format!("make room: uploads leave {reserve} of it free, and are refused below that");
         return Finding::notice(WHAT, detail, next);
     }
     Finding::ready(WHAT, detail)
@@ -271,6 +273,23 @@ mod tests {
         }
         space.f_files = 0;
         assert_eq!(disk("homes", &space).state, State::Ready);
+    }
+
+    #[test]
+    fn from_where_on_uploads_are_refused_is_told_of_this_disk() {
+        let place = tempfile::tempdir().unwrap();
+        let mut space = statvfs(place.path()).unwrap();
+        (space.f_frsize, space.f_bavail, space.f_files) = (1 << 20, 1, 0);
+        for (mib, reserve) in [
+            (100, "5.0 MiB"),
+            (2_048, "64.0 MiB"),
+            (10_000, "100.0 MiB"),
+            (1 << 20, "1.0 GiB"),
+        ] {
+            space.f_blocks = mib;
+            let next = disk("homes", &space).next_step.unwrap();
+            assert!(next.contains(reserve), "{mib} MiB: {next}");
+        }
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! What each sign means, whose it is to change, and what to write to the partner: one
 //! table, without a catch-all.
 
+mod access;
+
 use super::sign::{SeenSign, Sign, plain};
 use super::verdict::{Chart, Finding, PortSpan, Side, Sureness};
 use crate::Protocol;
+pub(super) use access::{if_it_was_the_partner, of_somebody, summary, what_to_check};
 
 pub(super) struct Advice {
     pub(super) what: String,
@@ -16,6 +19,8 @@ pub(super) struct Advice {
 pub(super) fn sureness(seen: &SeenSign) -> Sureness {
     match seen.sign {
         Sign::NoLogin | Sign::ConnectionLost | Sign::DataBroken => Sureness::Possible,
+        Sign::Stalled => Sureness::by_times(seen.times).min(Sureness::Likely),
+        Sign::DataFromElsewhere => Sureness::by_times(seen.times),
         Sign::TlsBroken | Sign::NoHandshake | Sign::HostKeyRefused | Sign::DataHandshake => {
             Sureness::Likely
         }
@@ -48,12 +53,33 @@ fn span(ports: &PortSpan) -> String {
     }
 }
 
+fn are_reached(ports: &PortSpan) -> String {
+    let verb = match ports.lowest == ports.highest {
+        true => "is",
+        false => "are",
+    };
+    format!("{} {verb} reached", span(ports))
+}
+
+/// A sentence that is as sure of itself as its finding; it begins with a small letter.
+fn as_sure(finding: &Finding, sentence: &str) -> String {
+    match finding.sureness {
+        Sureness::Possible => format!("It may be that {sentence}"),
+        Sureness::Likely => format!("It looks as if {sentence}"),
+        Sureness::Certain => {
+            let mut letters = sentence.chars();
+            let first = letters.next().map(|first| first.to_ascii_uppercase());
+            first.into_iter().chain(letters).collect()
+        }
+    }
+}
+
 /// The newest text, or what stands for it.
 fn told<'a>(finding: &'a Finding, or: &'a str) -> &'a str {
     finding.told.last().map_or(or, String::as_str)
 }
 
-pub(super) fn of(chart: &Chart, finding: &Finding) -> Advice {
+pub(super) fn of(chart: &Chart, seen: &SeenSign, finding: &Finding) -> Advice {
     let name = &chart.account.name;
     let from = plain(finding.network);
     let server = chart.ours.server.as_deref().unwrap_or("our server");
@@ -64,7 +90,7 @@ pub(super) fn of(chart: &Chart, finding: &Finding) -> Advice {
             to_the_partner: None,
             what_to_do: None,
         },
-        Sign::AddressRefused => address_refused(finding),
+        Sign::AddressRefused => access::address_refused(chart, finding),
         Sign::NoLogin => partner(
             format!(
                 "clients from {from} connect and leave without a login ({})",
@@ -161,7 +187,11 @@ pub(super) fn of(chart: &Chart, finding: &Finding) -> Advice {
                 "Your SSH client is too old for {server}; it offers {}. Please update it, or switch on newer algorithms in it.",
                 told(finding, "no algorithm that we take")
             ),
-            Some("where the partner cannot update: `algorithms = \"compatible\"` in [sftp] takes some older ones".to_owned()),
+            Some(match (seen.detail.compatible_helps, chart.ours.is_compatible) {
+                (true, false) => "where the partner cannot update: `algorithms = \"compatible\"` in [sftp] takes what this client has".to_owned(),
+                (true, true) => "`algorithms = \"compatible\"` in [sftp] takes what this client has, and is set by now: the partner may try again (a server reads it when it starts)".to_owned(),
+                (false, _) => "nothing here: no setting takes what this client has".to_owned(),
+            }),
         ),
         Sign::HostKeyRefused => partner(
             format!("the SSH client at {from} hangs up when it sees our host key: it knows another one, or none"),
@@ -172,16 +202,7 @@ pub(super) fn of(chart: &Chart, finding: &Finding) -> Advice {
                 "`layover host-key list` shows what is served; `layover account kit {name} --out FOLDER` writes it down for the partner"
             )),
         ),
-        Sign::NetworkRefused => Advice {
-            what: format!("{name} logs in from {from}, which is not among its networks"),
-            side: Side::Between,
-            to_the_partner: Some(format!(
-                "Your client comes to us from {from}, which is not an address that you told us. Is it yours? Please tell us all addresses from which you connect."
-            )),
-            what_to_do: Some(format!(
-                "if the partner says that it is its own: `layover account allow add {name} {from}`"
-            )),
-        },
+        Sign::NetworkRefused => access::network_refused(chart, finding),
         Sign::KeyRefused => partner(
             format!(
                 "the key that the client at {from} shows is not accepted: {}",
@@ -200,25 +221,46 @@ pub(super) fn of(chart: &Chart, finding: &Finding) -> Advice {
             format!("The password that your client sends for {name} is wrong. Please set the one that we gave you; if it is lost, we make a new one."),
             Some(format!("a new one: `layover account password {name} --generate`")),
         ),
-        Sign::LoginRefused => login_refused(chart, finding),
+        Sign::AccountDisabled => access::account_disabled(chart, finding),
+        Sign::ProtocolRefused => access::protocol_refused(chart, finding),
+        Sign::SessionLimit => ours(
+            format!("logins from {from} are refused: {}", told(finding, "the account has as many sessions as it may have")),
+            format!(
+                "`layover session list` shows them, `layover session kill ID` ends one; `layover account set {name} --max-sessions N` allows more (`none`: any number)"
+            ),
+        ),
+        Sign::LoginRefused => access::login_refused(chart, finding),
         Sign::NoDataConnection => no_data_connection(chart, finding),
         Sign::DataFromElsewhere => partner(
             format!(
                 "data connections do not come from {from}, as the control connection does, but from {}",
                 told(finding, "another address")
             ),
-            format!(
-                "The control connection of your client reaches {server} from {from}, its data connections come from {}. Please let both leave by the same address: in the firewall or NAT, switch address pools off for {server} (\"sticky\", \"persistent\" or \"paired\" NAT).",
-                told(finding, "another address")
+            as_sure(
+                finding,
+                &format!(
+                    "the control connection of your client reaches {server} from {from}, and its data connections come from {}. Please let both leave by the same address: in the firewall or NAT, switch address pools off for {server} (\"sticky\", \"persistent\" or \"paired\" NAT).",
+                    told(finding, "another address")
+                ),
             ),
             None,
         ),
+        Sign::ActiveRefused => partner(
+            format!("the client at {from} asks for active mode (PORT, EPRT), which is off here, and does not try passive mode"),
+            format!(
+                "Your client is set to active mode (PORT, EPRT), which {server} does not do. Please switch your client to passive mode (PASV, EPSV)."
+            ),
+            Some("where the client cannot: `active_mode = true` in [ftps], and our firewall must let connections out to it".to_owned()),
+        ),
         Sign::ActiveFailed => partner(
             format!(
-                "the client at {from} uses active mode, and its port cannot be reached: {}",
+                "the client at {from} uses active mode, and no data connection to it can be made: {}",
                 told(finding, "no answer")
             ),
-            "Your client is set to active mode, and our connections to it are not let in. Please set it to passive mode (PASV, EPSV).".to_owned(),
+            format!(
+                "Your client is set to active mode, in which {server} connects to it, and that fails ({}). Please switch your client to passive mode (PASV, EPSV).",
+                told(finding, "no answer")
+            ),
             None,
         ),
         Sign::DataHandshake => partner(
@@ -258,6 +300,19 @@ pub(super) fn of(chart: &Chart, finding: &Finding) -> Advice {
             )),
             what_to_do: None,
         },
+        Sign::Stalled => Advice {
+            what: format!(
+                "transfers from {from} stand still in the middle until the server ends them ({})",
+                told(finding, "nothing more is known")
+            ),
+            side: Side::Between,
+            to_the_partner: Some(format!(
+                "Transfers between you ({from}) and {server} stand still in the middle ({}): no byte comes through any more, and at last we end them. {} Please look at its log of that time, too.",
+                told(finding, "nothing more is known"),
+                as_sure(finding, "a firewall or line on the way drops the connection without a word, or your client's program hangs.")
+            )),
+            what_to_do: Some("`stall_timeout` in [gate] says after how long without a byte; where other partners' transfers stand still, too, look at our own line".to_owned()),
+        },
         Sign::ConnectionLost => connection_lost(finding, server),
         Sign::Repeats => partner(
             format!("the client at {from} repeats what cannot succeed: {}", told(finding, "the same transfer")),
@@ -268,62 +323,6 @@ pub(super) fn of(chart: &Chart, finding: &Finding) -> Advice {
             None,
         ),
     }
-}
-
-fn address_refused(finding: &Finding) -> Advice {
-    let (from, why) = (plain(finding.network), told(finding, "not allowed"));
-    let what = format!("connections from {from} are refused before the first byte: {why}");
-    let what_to_do = match why {
-        "banned" => format!(
-            "`layover ban list` says why; `layover ban lift {from}` when the partner has mended what failed"
-        ),
-        "denied" => "the address is in `[gate] deny` of the settings".to_owned(),
-        "not_allowed" => {
-            "no account that is enabled allows the address, or `[gate] allow` leaves it out".to_owned()
-        }
-        "too_fast" => "`[gate] connection_rate` says how many new connections an address may open in a minute; the partner's client should keep its connection".to_owned(),
-        _ => "the limits in `[gate]` of the settings say how many connections there may be; `layover session list` shows who has them".to_owned(),
-    };
-    let to_the_partner = match why {
-        "too_fast" | "full_for_address" | "full_for_network" => Some(format!(
-            "Your client opens more connections from {from} than an address may have. Please let it use fewer at a time, and keep them open."
-        )),
-        _ => None,
-    };
-    Advice {
-        to_the_partner,
-        ..ours(what, what_to_do)
-    }
-}
-
-fn login_refused(chart: &Chart, finding: &Finding) -> Advice {
-    let name = &chart.account.name;
-    let why = told(finding, "no reason known");
-    let what = format!("logins from {} are refused: {why}", plain(finding.network));
-    if !chart.account.enabled {
-        return ours(what, format!("`layover account enable {name}`"));
-    }
-    if finding
-        .told
-        .iter()
-        .any(|told| told.starts_with("unknown account"))
-    {
-        return partner(
-            what,
-            // Never the name that was typed: it may be somebody else's, or a password.
-            format!(
-                "Your client logs in with a user name that we do not have. Your user name is {name}."
-            ),
-            None,
-        );
-    }
-    partner(
-        what,
-        format!("Logins of your client as {name} are refused: {why}."),
-        Some(format!(
-            "`layover account show {name}` says what the account may use"
-        )),
-    )
 }
 
 fn no_data_connection(chart: &Chart, finding: &Finding) -> Advice {
@@ -338,12 +337,21 @@ fn no_data_connection(chart: &Chart, finding: &Finding) -> Advice {
     let (what, sentence) = match &finding.reached_ports {
         Some(reached) => (
             format!(
-                "the client at {from} is told data ports and reaches only some: nothing comes to {missed}, while {} are reached",
-                span(reached)
+                "the client at {from} is told data ports and reaches only some: nothing comes to {missed}, while {}",
+                are_reached(reached)
             ),
             format!(
-                "Your firewall lets the control connection and some passive ports through ({}), but not the passive {missed} on {server}; please allow outgoing TCP to ports {range}.",
+                "your firewall lets the control connection and some passive ports through ({}), but not the passive {missed} on {server}; please allow outgoing TCP to ports {range}.",
                 span(reached)
+            ),
+        ),
+        None if finding.good_times > 0 => (
+            format!(
+                "of the data connections of the client at {from} some do not come: {} did not, {} came since",
+                finding.times, finding.good_times
+            ),
+            format!(
+                "your firewall lets some data connections to {server} through and others not; please allow outgoing TCP to ports {range}."
             ),
         ),
         None => (
@@ -351,14 +359,14 @@ fn no_data_connection(chart: &Chart, finding: &Finding) -> Advice {
                 "the client at {from} logs in, is told a data port, and no data connection comes ({missed})"
             ),
             format!(
-                "Your firewall lets the control connection through but not the passive {missed} on {server}; please allow outgoing TCP to ports {range}."
+                "your firewall lets the control connection through but not the passive {missed} on {server}; please allow outgoing TCP to ports {range}."
             ),
         ),
     };
     Advice {
         what,
         side: Side::Between,
-        to_the_partner: Some(sentence),
+        to_the_partner: Some(as_sure(finding, &sentence)),
         what_to_do: Some(format!(
             "our own firewall must let TCP {range} in, too; `layover check` says what address PASV tells"
         )),
@@ -374,7 +382,7 @@ fn connection_lost(finding: &Finding, server: &str) -> Advice {
                 told(finding, "after some time")
             ),
             format!(
-                "The control connection of your client to {server} is lost while a file moves ({}). Please raise the time limit for idle TCP connections in your firewall, or let your client send keep-alives (NOOP, TCP keep-alive).",
+                "The control connection of your client to {server} is lost while a file moves ({}). If your firewall has a time limit for idle TCP connections, please raise it, or let your client send keep-alives (NOOP, TCP keep-alive).",
                 told(finding, "after some time")
             ),
         ),
@@ -395,30 +403,4 @@ fn connection_lost(finding: &Finding, server: &str) -> Advice {
         to_the_partner: Some(sentence),
         what_to_do: None,
     }
-}
-
-/// Where nobody ever logged in.
-pub(super) fn what_to_check(chart: &Chart) -> Vec<String> {
-    let account = &chart.account;
-    let name = &account.name;
-    let mut check = Vec::new();
-    if !account.enabled {
-        check.push(format!(
-            "the account is disabled: `layover account enable {name}`"
-        ));
-    }
-    let now = chart.now;
-    let live = account.networks.iter();
-    let live: Vec<_> = live
-        .filter(|allowed| allowed.until.is_none_or(|until| now < until))
-        .map(|allowed| allowed.network.to_string())
-        .collect();
-    check.push(match live.is_empty() {
-        true => format!("no network is allowed for it: `layover account allow add {name} CIDR`"),
-        false => format!("it may come from {}: does the partner?", live.join(", ")),
-    });
-    check.push(
-        "whether the partner has the right host name and port, and may connect to them from its own network".to_owned(),
-    );
-    check
 }

@@ -83,10 +83,7 @@ impl SignBoard {
             .or_insert_with(|| (is_known, Tally::new(at)));
         tally.times = tally.times.saturating_add(1);
         tally.last_at = tally.last_at.max(at);
-        tally.detail.add(seen.port, at);
-        if let Some(told) = seen.told {
-            tally.detail.tell(told);
-        }
+        tally.detail.add(seen, at);
     }
 
     fn is_partners(&self, peer: IpAddr) -> bool {
@@ -133,7 +130,8 @@ impl SignBoard {
         let mut state = self.state();
         for write in writes {
             if let Some((_, tally)) = state.waiting.get_mut(&write.key) {
-                tally.merge(write.tally);
+                let newer = std::mem::replace(tally, write.tally);
+                tally.merge(newer);
             } else if write.is_known && state.waiting.len() < MAX_WAITING {
                 let SignWrite { key, tally, .. } = write;
                 state.waiting.insert(key, (true, tally));
@@ -223,7 +221,7 @@ mod tests {
         board.set_networks(&["10.0.0.0/8".parse().unwrap()]);
         board.see(&alice, Clue::new(Sign::DataHandshake).telling("old"), at(1));
         let writes = board.take(false);
-        board.see(&alice, Clue::new(Sign::DataHandshake), at(5));
+        board.see(&alice, Clue::new(Sign::DataHandshake).telling("new"), at(5));
         board.put_back(writes);
         let writes = board.take(false);
         assert_eq!((writes.len(), writes[0].tally.times), (1, 2));
@@ -231,6 +229,6 @@ mod tests {
             (writes[0].tally.first_at, writes[0].tally.last_at),
             (at(1), at(5))
         );
-        assert_eq!(writes[0].tally.detail.told, ["old"]);
+        assert_eq!(writes[0].tally.detail.told, ["old", "new"]);
     }
 }

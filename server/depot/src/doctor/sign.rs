@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ports::PortTally;
 use crate::gate::party;
 use crate::journal::words;
-use crate::{AccountName, Network, Protocol};
+use crate::{AccountName, Direction, Network, Protocol};
 
 /// Texts that one sign keeps, the newest: algorithms, fingerprints, addresses.
 pub(super) const MAX_TOLD: usize = 4;
@@ -57,12 +57,20 @@ words!(
         KeyRefused = "key-refused",
         /// A password that does not open it.
         PasswordRefused = "password-refused",
+        /// The account is disabled.
+        AccountDisabled = "account-disabled",
+        /// The account may not use the protocol.
+        ProtocolRefused = "protocol-refused",
+        /// The account had as many sessions as it may have.
+        SessionLimit = "session-limit",
         /// A login refused for another reason.
         LoginRefused = "login-refused",
         /// PASV or EPSV was answered, and no connection came to the port.
         NoDataConnection = "no-data-connection",
         /// A data connection came from another address than the control connection.
         DataFromElsewhere = "data-from-elsewhere",
+        /// PORT or EPRT where active mode is off, and no PASV or EPSV behind it.
+        ActiveRefused = "active-refused",
         /// The server could not connect to the client's port (active mode).
         ActiveFailed = "active-failed",
         /// A data connection's TLS handshake failed.
@@ -71,8 +79,10 @@ words!(
         NotResumed = "session-not-resumed",
         /// An upload ended without close_notify, and was not published for it.
         NoCloseNotify = "no-close-notify",
-        /// A data connection was cut or stood still.
+        /// A data connection was cut.
         DataBroken = "data-broken",
+        /// No byte of a transfer came through until the stall time was over.
+        Stalled = "transfer-stalled",
         /// The connection was lost while a file moved.
         ConnectionLost = "connection-lost",
         /// The same transfer fails again and again for the same reason.
@@ -82,7 +92,7 @@ words!(
 
 impl Sign {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::LoggedIn,
         Self::DataArrived,
         Self::Transferred,
@@ -102,14 +112,19 @@ impl Sign {
         Self::NetworkRefused,
         Self::KeyRefused,
         Self::PasswordRefused,
+        Self::AccountDisabled,
+        Self::ProtocolRefused,
+        Self::SessionLimit,
         Self::LoginRefused,
         Self::NoDataConnection,
         Self::DataFromElsewhere,
+        Self::ActiveRefused,
         Self::ActiveFailed,
         Self::DataHandshake,
         Self::NotResumed,
         Self::NoCloseNotify,
         Self::DataBroken,
+        Self::Stalled,
         Self::ConnectionLost,
         Self::Repeats,
     ];
@@ -118,6 +133,14 @@ impl Sign {
     #[must_use]
     pub fn is_good(self) -> bool {
         self.refuted_by().is_none()
+    }
+
+    /// Whether only somebody who is logged in leaves it.
+    pub(super) fn needs_login(self) -> bool {
+        match self.refuted_by() {
+            None => true,
+            Some(good) => good != Self::LoggedIn,
+        }
     }
 
     /// The good sign that says that this is not so, or no more; none of good ones.
@@ -141,13 +164,19 @@ impl Sign {
             | Self::NetworkRefused
             | Self::KeyRefused
             | Self::PasswordRefused
+            | Self::AccountDisabled
+            | Self::ProtocolRefused
+            | Self::SessionLimit
             | Self::LoginRefused => Some(Self::LoggedIn),
-            Self::NoDataConnection | Self::DataFromElsewhere => Some(Self::DataArrived),
+            Self::NoDataConnection | Self::DataFromElsewhere | Self::ActiveRefused => {
+                Some(Self::DataArrived)
+            }
             Self::ActiveFailed
             | Self::DataHandshake
             | Self::NotResumed
             | Self::NoCloseNotify
             | Self::DataBroken
+            | Self::Stalled
             | Self::ConnectionLost
             | Self::Repeats => Some(Self::Transferred),
         }
@@ -183,6 +212,7 @@ pub struct Clue {
     pub(super) sign: Sign,
     pub(super) port: Option<(u16, (u16, u16))>,
     pub(super) told: Option<String>,
+    pub(super) compatible_helps: bool,
 }
 
 impl Clue {
@@ -193,13 +223,28 @@ impl Clue {
             sign,
             port: None,
             told: None,
+            compatible_helps: false,
         }
+    }
+
+    /// A file's transfer that stood still until its time was over, after so many bytes.
+    #[must_use]
+    pub fn stalled(direction: Direction, bytes: u64) -> Self {
+        let direction = direction.as_str();
+        Self::new(Sign::Stalled).telling(&format!("{direction}, {bytes} bytes so far"))
     }
 
     /// At this port of the passive range `first..=last`.
     #[must_use]
     pub fn at_port(mut self, port: u16, (first, last): (u16, u16)) -> Self {
         self.port = Some((port, (first, last)));
+        self
+    }
+
+    /// Whether an SSH client would find what it needs among `compatible` algorithms.
+    #[must_use]
+    pub fn helped_by_compatible(mut self, is_so: bool) -> Self {
+        self.compatible_helps = is_so;
         self
     }
 
@@ -231,13 +276,20 @@ pub struct SignDetail {
     /// What was said, the newest last; at most four different ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<String>,
+    /// The last SSH client would find what it needs among `compatible` algorithms, which
+    /// were not offered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compatible_helps: bool,
 }
 
 impl SignDetail {
-    pub(super) fn add(&mut self, port: Option<(u16, (u16, u16))>, at: Timestamp) {
-        if let Some((port, range)) = port {
-            let tally = PortTally::of(port, range, at);
-            self.add_ports(tally);
+    pub(super) fn add(&mut self, seen: Clue, at: Timestamp) {
+        self.compatible_helps = seen.compatible_helps;
+        if let Some((port, range)) = seen.port {
+            self.add_ports(PortTally::of(port, range, at));
+        }
+        if let Some(told) = seen.told {
+            self.tell(told);
         }
     }
 
@@ -257,6 +309,7 @@ impl SignDetail {
 
     /// What came later is added.
     pub(crate) fn merge(&mut self, newer: Self) {
+        self.compatible_helps = newer.compatible_helps;
         if let Some(ports) = newer.ports {
             self.add_ports(ports);
         }

@@ -1,13 +1,18 @@
 //! What is wrong, from what was seen. Pure: rows in, findings out.
 
+mod reach;
+
+use std::collections::HashSet;
+
 use layover_retention::Timestamp;
 use serde::Serialize;
 
 use super::advice::{self, Advice};
-use super::is_of;
 use super::ports::{PortPart, PortTally};
 use super::sign::{SeenSign, Sign};
-use crate::{Account, AccountName, AllowedNetwork, Network, Protocol};
+use super::{is_of, overlap};
+use crate::{Account, AccountName, AllowedNetwork, Network, Protocol, Protocols};
+use reach::reach;
 
 /// Addresses that are told where the account itself was not seen.
 const MAX_TRIED: usize = 10;
@@ -19,6 +24,8 @@ pub struct OurSide {
     pub server: Option<String>,
     /// Ports of passive data connections.
     pub passive_ports: Option<(u16, u16)>,
+    /// SSH clients are offered `compatible` algorithms already.
+    pub is_compatible: bool,
 }
 
 /// What of an account counts here.
@@ -30,6 +37,8 @@ pub struct Examined {
     pub enabled: bool,
     /// From where.
     pub networks: Vec<AllowedNetwork>,
+    /// Over which protocols.
+    pub protocols: Protocols,
 }
 
 impl From<Account> for Examined {
@@ -38,6 +47,7 @@ impl From<Account> for Examined {
             name: account.name,
             enabled: account.enabled,
             networks: account.networks,
+            protocols: account.protocols,
         }
     }
 }
@@ -49,7 +59,9 @@ pub struct Chart {
     /// The account's own, and nobody's from its addresses.
     pub(super) signs: Vec<SeenSign>,
     /// Nobody's from elsewhere, the newest first.
-    pub(super) elsewhere: Vec<SeenSign>,
+    elsewhere: Vec<SeenSign>,
+    /// Networks that other accounts name, and addresses from which they log in.
+    others: Vec<Network>,
     pub(super) last_login_at: Option<Timestamp>,
     pub(super) ours: OurSide,
     pub(super) now: Timestamp,
@@ -68,7 +80,7 @@ impl Chart {
     ) -> Self {
         let came_from: Vec<Network> = signs
             .iter()
-            .filter(|sign| sign.sign == Sign::LoggedIn)
+            .filter(|sign| sign.sign.needs_login())
             .map(|sign| sign.network)
             .collect();
         let (of_account, elsewhere): (Vec<_>, Vec<_>) = nobodys.into_iter().partition(|sign| {
@@ -79,10 +91,39 @@ impl Chart {
             account,
             signs,
             elsewhere,
+            others: Vec::new(),
             last_login_at,
             ours,
             now,
         }
+    }
+
+    /// Beside other accounts: who comes from these is one of theirs.
+    #[must_use]
+    pub fn beside(mut self, others: Vec<Network>) -> Self {
+        self.others = others;
+        self.others.retain(|network| !network.is_any());
+        self
+    }
+
+    /// Whether the account is known to come from there: it names the network, or has logged
+    /// in from the address.
+    fn is_its_own(&self, network: Network) -> bool {
+        // Not only by what says so: that is written some seconds later.
+        let came_from = |seen: &SeenSign| {
+            seen.account.is_some() && seen.sign.needs_login() && seen.network == network
+        };
+        is_of(&self.account, network, self.now) || self.signs.iter().any(came_from)
+    }
+
+    /// Another sign of the same account, address and protocol.
+    fn beside_it(&self, of: &SeenSign, sign: Sign) -> Option<&SeenSign> {
+        let mut signs = self.signs.iter();
+        signs.find(|seen| {
+            seen.sign == sign
+                && (&seen.account, seen.network, seen.protocol)
+                    == (&of.account, of.network, of.protocol)
+        })
     }
 
     fn last_login(&self) -> Option<Timestamp> {
@@ -107,6 +148,20 @@ pub enum Side {
     Between,
 }
 
+/// What there is to say, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// There is a verdict.
+    Wrong,
+    /// Nothing is known that is the account's own.
+    Unseen,
+    /// Nobody has logged in, and what was seen does not say why.
+    Unknown,
+    /// Somebody has logged in, and nothing is wrong.
+    Ok,
+}
+
 /// How sure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -117,6 +172,17 @@ pub enum Sureness {
     Likely,
     /// It was said, or seen often, and nothing speaks against it.
     Certain,
+}
+
+impl Sureness {
+    /// Of what is said of a data connection that does not come.
+    pub(super) const fn by_times(times: u64) -> Self {
+        match times {
+            0 | 1 => Self::Possible,
+            2 => Self::Likely,
+            _ => Self::Certain,
+        }
+    }
 }
 
 /// Ports that were tried.
@@ -189,6 +255,8 @@ pub struct Tried {
     pub last_at: Timestamp,
     /// What more there is: why the gate refused it.
     pub told: Vec<String>,
+    /// What to do here if it was the partner; none where nothing here would help.
+    pub what_to_do: Option<String>,
 }
 
 /// What there is to say of an account's connections.
@@ -196,6 +264,10 @@ pub struct Tried {
 pub struct Diagnosis {
     /// Whose.
     pub account: AccountName,
+    /// In a word.
+    pub state: Condition,
+    /// In a sentence.
+    pub summary: String,
     /// What is wrong before all.
     pub verdict: Option<Finding>,
     /// What else there is, the newest first.
@@ -204,11 +276,14 @@ pub struct Diagnosis {
     pub last_login_at: Option<Timestamp>,
     /// When a file was transferred whole, as far as signs go back.
     pub last_transfer_at: Option<Timestamp>,
-    /// Nothing was ever seen of the account, nor of its addresses.
+    /// No login is known, and nothing that is kept is the account's own: not in its name, not
+    /// from networks that it names.
     pub never_seen: bool,
     /// Who came from addresses that are not the account's, the newest first; only where
-    /// nobody ever logged in.
+    /// nobody ever logged in. Without those that are other accounts'.
     pub tried: Vec<Tried>,
+    /// How many addresses of other accounts are left out there.
+    pub tried_of_others: usize,
     /// What the operator may look at where nothing was seen.
     pub what_to_check: Vec<String>,
 }
@@ -228,42 +303,49 @@ pub fn diagnose(chart: &Chart) -> Diagnosis {
         .collect();
     // A vague sign beside one that names the cause says nothing new.
     findings.retain(|one| !is_vague(one.sign) || !has_cause.contains(&(one.network, one.protocol)));
-    // A connection from elsewhere that ended before it was looked at left only its absence.
-    let from_elsewhere: Vec<_> = findings
-        .iter()
-        .filter(|one| one.sign == Sign::DataFromElsewhere)
-        .map(|one| (one.network, one.protocol, one.last_at, one.times))
-        .collect();
-    findings.retain(|one| {
-        let is_its_cause = |(network, protocol, last_at, times): &(_, _, Timestamp, u64)| {
-            (network, protocol) == (&one.network, &one.protocol)
-                && *last_at >= one.first_at
-                && times.saturating_mul(3) >= one.times
-        };
-        one.sign != Sign::NoDataConnection || !from_elsewhere.iter().any(is_its_cause)
-    });
     findings.sort_by_key(|one| std::cmp::Reverse(one.last_at));
     let leading = findings
         .iter()
         .enumerate()
         .filter(|(_, one)| may_lead(chart, one))
-        .max_by_key(|(at, one)| (weight(one.sign), one.last_at, std::cmp::Reverse(*at)))
+        .max_by_key(|(at, one)| {
+            // Whoever knows the name must not hide what the partner sees.
+            let is_own = chart.is_its_own(one.network);
+            (
+                is_own,
+                weight(one.sign),
+                one.last_at,
+                std::cmp::Reverse(*at),
+            )
+        })
         .map(|(at, _)| at);
     let verdict = leading.map(|at| findings.remove(at));
     let last_login_at = chart.last_login();
     let never_seen = last_login_at.is_none() && chart.signs.is_empty();
-    let (tried, what_to_check) = match last_login_at {
+    let state = match (&verdict, last_login_at) {
+        (Some(_), _) => Condition::Wrong,
+        (None, _) if never_seen => Condition::Unseen,
+        (None, None) => Condition::Unknown,
+        (None, Some(_)) => Condition::Ok,
+    };
+    let ((tried, tried_of_others), what_to_check) = match last_login_at {
         None => (tried(chart), advice::what_to_check(chart)),
-        Some(_) => (Vec::new(), Vec::new()),
+        Some(_) => ((Vec::new(), 0), Vec::new()),
     };
     Diagnosis {
         account: chart.account.name.clone(),
+        state,
+        summary: match &verdict {
+            Some(finding) => finding.what.clone(),
+            None => advice::summary(chart, state),
+        },
         verdict,
         further: findings,
         last_login_at,
         last_transfer_at: chart.last(Sign::Transferred),
         never_seen,
         tried,
+        tried_of_others,
         what_to_check,
     }
 }
@@ -271,24 +353,26 @@ pub fn diagnose(chart: &Chart) -> Diagnosis {
 /// Whether it can be what keeps the partner out: at an address that is none of its own only
 /// while nobody has logged in since, for else it may be anybody who knows the name.
 fn may_lead(chart: &Chart, finding: &Finding) -> bool {
-    let came_from =
-        |seen: &SeenSign| seen.sign == Sign::LoggedIn && seen.network == finding.network;
-    is_of(&chart.account, finding.network, chart.now)
-        || chart.signs.iter().any(came_from)
-        || chart.last_login().is_none_or(|at| at < finding.first_at)
+    chart.is_its_own(finding.network) || chart.last_login().is_none_or(|at| at < finding.first_at)
 }
 
-fn tried(chart: &Chart) -> Vec<Tried> {
-    let tried = chart.elsewhere.iter().take(MAX_TRIED);
-    tried
-        .map(|seen| Tried {
-            network: seen.network,
-            sign: seen.sign,
-            times: seen.times,
-            last_at: seen.last_at,
-            told: seen.detail.told.clone(),
-        })
-        .collect()
+/// Who tried from elsewhere, and how many addresses of other accounts are not among them.
+fn tried(chart: &Chart) -> (Vec<Tried>, usize) {
+    let is_others = |seen: &&SeenSign| {
+        let mut others = chart.others.iter();
+        others.any(|network| overlap(*network, seen.network))
+    };
+    let (others, strangers): (Vec<_>, Vec<_>) = chart.elsewhere.iter().partition(is_others);
+    let others: HashSet<_> = others.iter().map(|seen| seen.network).collect();
+    let tried = strangers.into_iter().take(MAX_TRIED).map(|seen| Tried {
+        network: seen.network,
+        sign: seen.sign,
+        times: seen.times,
+        last_at: seen.last_at,
+        told: seen.detail.told.clone(),
+        what_to_do: advice::if_it_was_the_partner(chart, seen),
+    });
+    (tried.collect(), others.len())
 }
 
 /// Whether it says that something failed, and not what.
@@ -300,7 +384,11 @@ const fn is_vague(sign: Sign) -> bool {
 const fn weight(sign: Sign) -> u8 {
     match sign {
         Sign::NoLogin => 0,
-        Sign::TlsBroken | Sign::NoHandshake | Sign::Repeats | Sign::ConnectionLost => 1,
+        Sign::TlsBroken
+        | Sign::NoHandshake
+        | Sign::Repeats
+        | Sign::ConnectionLost
+        | Sign::Stalled => 1,
         _ => 2,
     }
 }
@@ -324,25 +412,28 @@ fn judge(chart: &Chart, seen: &SeenSign) -> Option<Finding> {
     if seen.sign == Sign::NoLogin && chart.last_login().is_some_and(|at| at > seen.first_at) {
         return None;
     }
-    let ports = match good {
-        Sign::LoggedIn if has_come_in(chart, seen) => return None,
-        Sign::DataArrived => Some(judge_ports(chart, seen)?),
-        Sign::Transferred if is_outweighed(seen) => return None,
+    if works_since(chart, seen, good) {
+        return None;
+    }
+    let reach = match seen.sign {
+        Sign::NoDataConnection if is_from_elsewhere(chart, seen) => return None,
+        Sign::NoDataConnection => Some(reach(chart, seen)?),
         _ => None,
     };
-    let sureness = match ports.as_ref().map(|ports| ports.sureness) {
-        Some(sureness) => sureness,
-        None => advice::sureness(seen),
+    let (sureness, missed_ports, reached_ports) = match reach {
+        Some(reach) => (reach.sureness, reach.missed, reach.reached),
+        None => (advice::sureness(seen), None, None),
     };
-    let (missed_ports, reached_ports) = match ports {
-        Some(ports) => (ports.missed, ports.reached),
-        None => (None, None),
-    };
+    let is_own = chart.is_its_own(seen.network);
     let mut finding = Finding {
         sign: seen.sign,
         what: String::new(),
         side: Side::Partner,
-        sureness,
+        // Nobody knows whose client it is.
+        sureness: match is_own {
+            true => sureness,
+            false => Sureness::Possible,
+        },
         to_the_partner: None,
         what_to_do: None,
         network: seen.network,
@@ -355,17 +446,61 @@ fn judge(chart: &Chart, seen: &SeenSign) -> Option<Finding> {
         reached_ports,
         told: seen.detail.told.clone(),
     };
+    let advice = advice::of(chart, seen, &finding);
+    let advice = match is_own {
+        true => advice,
+        false => advice::of_somebody(chart, &finding, advice),
+    };
     let Advice {
         what,
         side,
         to_the_partner,
         what_to_do,
-    } = advice::of(chart, &finding);
+    } = advice;
     finding.what = what;
     finding.side = side;
     finding.to_the_partner = to_the_partner;
     finding.what_to_do = what_to_do;
     Some(finding)
+}
+
+/// Whether what failed has gone well since.
+fn works_since(chart: &Chart, seen: &SeenSign, good: Sign) -> bool {
+    let is_refuted = seen.good_at.is_some_and(|at| at > seen.last_at);
+    let since = |sign| {
+        let other = chart.beside_it(seen, sign);
+        other.is_some_and(|other| other.last_at > seen.last_at)
+    };
+    match seen.sign {
+        Sign::DataFromElsewhere => is_refuted || is_mishap(chart, seen),
+        // The client changed to passive mode, or we to active mode.
+        Sign::ActiveRefused => is_refuted || since(Sign::Transferred),
+        Sign::ActiveFailed => since(Sign::DataArrived) || is_outweighed(seen),
+        _ => match good {
+            Sign::LoggedIn => has_come_in(chart, seen),
+            Sign::Transferred => is_outweighed(seen),
+            _ => false,
+        },
+    }
+}
+
+/// Whether it was seen once, of somebody whose data connections come.
+fn is_mishap(chart: &Chart, seen: &SeenSign) -> bool {
+    let arrives = || chart.beside_it(seen, Sign::DataArrived).is_some();
+    seen.times < 2 && seen.good_times == 0 && arrives()
+}
+
+/// Whether a missed data connection came from another address: one that ended before it was
+/// looked at left only its absence. When they come from the right one, that is over, too.
+fn is_from_elsewhere(chart: &Chart, missed: &SeenSign) -> bool {
+    let Some(elsewhere) = chart.beside_it(missed, Sign::DataFromElsewhere) else {
+        return false;
+    };
+    let is_its_cause = elsewhere.last_at >= missed.first_at
+        && elsewhere.times.saturating_mul(3) >= missed.times
+        && !is_mishap(chart, elsewhere);
+    let has_ended = elsewhere.good_at.filter(|at| *at > elsewhere.last_at);
+    is_its_cause && has_ended.is_none_or(|at| missed.last_at < at)
 }
 
 /// Whether somebody has logged in since: from there, or for the first time from another
@@ -390,72 +525,6 @@ fn is_outweighed(seen: &SeenSign) -> bool {
         || seen.sign == Sign::Repeats
         || seen.times.saturating_mul(3) <= seen.good_times;
     is_rare || (works_now && is_over)
-}
-
-struct Ports {
-    sureness: Sureness,
-    missed: Option<PortSpan>,
-    reached: Option<PortSpan>,
-}
-
-/// Which ports are not reached, if it is more than a mishap.
-fn judge_ports(chart: &Chart, seen: &SeenSign) -> Option<Ports> {
-    let same = |other: &&SeenSign| {
-        other.sign == Sign::DataArrived
-            && (&other.account, other.network, other.protocol)
-                == (&seen.account, seen.network, seen.protocol)
-    };
-    let arrived = chart.signs.iter().find(same);
-    let reached = arrived.and_then(|seen| seen.detail.ports.as_ref());
-    let tally = seen.detail.ports.as_ref();
-    let by_times = |times| match times {
-        0 | 1 => Sureness::Possible,
-        2 => Sureness::Likely,
-        _ => Sureness::Certain,
-    };
-    // Since it began nothing came to any port.
-    if seen.good_times == 0 {
-        if seen.times < 2 && arrived.is_some() {
-            return None;
-        }
-        return Some(Ports {
-            sureness: by_times(seen.times),
-            missed: tally.and_then(|tally| PortSpan::of(&tally.parts)),
-            reached: None,
-        });
-    }
-    let tally = tally?;
-    let is_shut = |part: &&PortPart| {
-        let known = reached.and_then(|reached| reached.part(tally, part.part));
-        match known {
-            None => true,
-            Some(known) => part.times >= 3 && known.last_at_us < part.last_at_us,
-        }
-    };
-    let shut: Vec<_> = tally.parts.iter().filter(is_shut).collect();
-    let times: u64 = shut.iter().map(|part| part.times).sum();
-    if times < 2 {
-        return None;
-    }
-    let is_open = |part: &&PortPart| !shut.iter().any(|shut| shut.part == part.part);
-    let open: Vec<_> = reached.map_or_else(Vec::new, |reached| {
-        reached.parts.iter().filter(is_open).collect()
-    });
-    let is_split = shut
-        .iter()
-        .all(|shut| open.iter().all(|open| open.part < shut.part))
-        || shut
-            .iter()
-            .all(|shut| open.iter().all(|open| open.part > shut.part));
-    let sureness = match is_split {
-        true => by_times(times),
-        false => by_times(times).min(Sureness::Likely),
-    };
-    Some(Ports {
-        sureness,
-        missed: PortSpan::of(shut.iter().copied()),
-        reached: PortSpan::of(open.iter().copied()),
-    })
 }
 
 #[cfg(test)]

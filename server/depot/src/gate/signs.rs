@@ -22,15 +22,15 @@ impl Reason {
             | Self::Certificate(_)
             | Self::ClientCertificate(_) => Sign::KeyRefused,
             Self::WithoutTls => Sign::WithoutTls,
+            Self::Disabled => Sign::AccountDisabled,
+            Self::ProtocolNotAllowed => Sign::ProtocolRefused,
+            Self::TooManySessions(_) => Sign::SessionLimit,
             Self::UnknownAccount
-            | Self::Disabled
-            | Self::ProtocolNotAllowed
             | Self::CertificateWanted
             | Self::KeyNotWanted
             | Self::PasswordNotWanted
-            | Self::ChangedMeanwhile
-            | Self::TooManySessions(_)
-            | Self::Banned => Sign::LoginRefused,
+            | Self::ChangedMeanwhile => Sign::LoginRefused,
+            Self::Banned => Sign::AddressRefused,
         }
     }
 }
@@ -74,6 +74,7 @@ impl Gate {
             Proof::ClientCertificate(certificate) => Some(certificate.fingerprint().to_string()),
         };
         let told = match (shown, row) {
+            _ if *reason == Reason::Banned => AdmitRefused::Banned.as_str().to_owned(),
             (_, None) => format!("{reason} `{}`", attempt.user),
             (Some(shown), _) => format!("{shown} ({reason})"),
             (None, _) => reason.to_string(),

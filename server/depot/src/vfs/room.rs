@@ -87,6 +87,12 @@ impl DiskRoom {
         }
     }
 
+    /// What uploads leave free of a file system of this size, in bytes.
+    #[must_use]
+    pub fn reserve_bytes_of(total_bytes: u64) -> u64 {
+        reserve_of(total_bytes)
+    }
+
     /// Whether there is clearly more than the reserve again: not what a partner makes
     /// by removing one file.
     pub(crate) fn has_recovered(&self) -> bool {

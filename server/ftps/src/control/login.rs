@@ -169,6 +169,7 @@ impl ControlConnection {
     /// ever said in the clear here.
     pub(super) async fn reinitialise(&mut self) {
         self.shared.set_owner(self.tls.id(), None);
+        self.leave_active_mode();
         if let Some(session) = self.session.take() {
             session.end("reinitialised").await;
             // The time to log in begins anew; who never did has no more of it (G04).

@@ -81,6 +81,7 @@ impl ControlConnection {
             }
         };
         if matches!(place, DataPlace::None) {
+            self.leave_active_mode();
             let reply = Reply::new(425, "no data connection: PASV or EPSV first");
             plan.not_begun(&reply);
             return Ok(self.wire.send(&reply).await?);

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use layover_depot::{Clue, Protocol, Sign, Whose};
 
 use super::Server;
+use crate::Algorithms;
 use crate::handshake::{Handshake, Reached};
+use crate::transport::is_helped_by_compatible;
 
 impl Server {
     /// Tells the doctor how far a connection came on which nobody tried to log in.
@@ -38,9 +40,20 @@ impl Server {
             }
         };
         let whose = Whose::stranger(peer.ip(), Protocol::Sftp);
-        self.depot
-            .signs()
-            .see(&whose, Clue::new(sign).telling(&told));
+        let seen = Clue::new(sign).telling(&told);
+        let seen = match sign {
+            Sign::SshAlgorithms => seen.helped_by_compatible(self.could_help(handshake)),
+            _ => seen,
+        };
+        self.depot.signs().see(&whose, seen);
+    }
+
+    /// Whether `compatible` algorithms, where they are off, are what the client lacks.
+    fn could_help(&self, handshake: &Handshake) -> bool {
+        self.algorithms == Algorithms::Modern
+            && handshake
+                .offered()
+                .is_some_and(|(client, server)| is_helped_by_compatible(client, server))
     }
 
     /// Who speaks something else than SSH, or breaks it, is counted for it.

@@ -2,8 +2,11 @@
 
 use layover_retention::Timestamp;
 
+mod data;
+mod whose;
+
 use super::*;
-use crate::doctor::sign::SignDetail;
+use crate::doctor::sign::{Clue, SignDetail};
 
 const RANGE: (u16, u16) = (31_000, 32_000);
 
@@ -18,6 +21,7 @@ fn account_of(name: &str, networks: &[&str]) -> Examined {
         name: name.parse().unwrap(),
         enabled: true,
         networks: networks.collect(),
+        protocols: Protocols::ALL,
     }
 }
 
@@ -50,7 +54,8 @@ fn refuted(mut sign: SeenSign, times: u64, last: i64) -> SeenSign {
 
 fn at_ports(mut sign: SeenSign, ports: impl IntoIterator<Item = u16>) -> SeenSign {
     for port in ports {
-        sign.detail.add(Some((port, RANGE)), sign.last_at);
+        let clue = Clue::new(sign.sign).at_port(port, RANGE);
+        sign.detail.add(clue, sign.last_at);
     }
     sign
 }
@@ -65,6 +70,7 @@ fn of(signs: Vec<SeenSign>, nobodys: Vec<SeenSign>) -> Diagnosis {
     let ours = OurSide {
         server: Some("ftp.example.org".to_owned()),
         passive_ports: Some(RANGE),
+        is_compatible: false,
     };
     diagnose(&Chart::new(account, signs, nobodys, None, ours, at(10_000)))
 }

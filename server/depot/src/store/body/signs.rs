@@ -5,10 +5,10 @@ use layover_retention::Timestamp;
 use super::files::bigint;
 use super::{Conn, StoreError};
 use crate::doctor::{SeenSign, Sign, SignDetail, SignWrite};
-use crate::{NodeId, Protocol};
+use crate::{Network, NodeId, Protocol};
 
 /// Rows of one account from addresses that are a partner's, and from others: an account
-/// has a few addresses, and each at most two dozen signs a protocol.
+/// has a few addresses, and each some thirty signs a protocol at most.
 const MAX_OF_ACCOUNT: [(i64, i64); 2] = [(1, 160), (0, 40)];
 
 /// Rows of nobody's: of partners' addresses, and of strangers.
@@ -207,6 +207,41 @@ pub(crate) async fn signs_of_nobody(
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(sign_of).collect()
+}
+
+/// Networks and addresses of one reading of [`places_of_others`].
+const MAX_PLACES: i64 = 20_000;
+
+/// Where other accounts come from: networks that they name, but `any`, and addresses from
+/// which they have logged in; of each at most 20,000.
+pub(crate) async fn places_of_others(
+    conn: &mut Conn,
+    account: &str,
+    now: Timestamp,
+) -> Result<Vec<Network>, StoreError> {
+    let named: Vec<(String,)> = sqlx::query_as(
+        "SELECT DISTINCT n.network FROM account_networks n JOIN accounts a ON a.id = n.account_id \
+         WHERE a.name <> $1 AND a.removed_at_us IS NULL AND n.network <> 'any' \
+         AND (n.until_us IS NULL OR n.until_us > $2) LIMIT $3",
+    )
+    .bind(account.to_owned())
+    .bind(now.as_micros())
+    .bind(MAX_PLACES)
+    .fetch_all(&mut *conn)
+    .await?;
+    let logged_in: Vec<(String,)> = sqlx::query_as(
+        "SELECT DISTINCT network FROM connection_signs \
+         WHERE sign = $1 AND account <> $2 AND account <> '' LIMIT $3",
+    )
+    .bind(Sign::LoggedIn.as_str())
+    .bind(account.to_owned())
+    .bind(MAX_PLACES)
+    .fetch_all(&mut *conn)
+    .await?;
+    let places = named.into_iter().chain(logged_in);
+    places
+        .map(|(network,)| network.parse().map_err(|_| broken("network")))
+        .collect()
 }
 
 /// Signs that were seen last before this time. Returns how many.

@@ -204,6 +204,16 @@ pub(super) async fn credentials_networks_and_permissions(store: &Store) {
         .await
         .unwrap()
         .unwrap();
+    for (asking, now, has_first, has_limited) in [
+        ("somebody", 49, true, true),
+        ("somebody", 50, true, false),
+        ("keyed", 49, false, false),
+    ] {
+        let places = store.places_of_others(asking, time(now)).await.unwrap();
+        assert_eq!(places.contains(&network.network), has_first, "{asking}");
+        let is_there = places.contains(&limited.network);
+        assert_eq!(is_there, has_limited, "{asking} {now}");
+    }
     let permission = FolderPermission {
         path: path("/in"),
         rights: Rights::READ_ONLY,

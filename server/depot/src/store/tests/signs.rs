@@ -98,6 +98,12 @@ pub(super) async fn signs_add_up_and_strangers_push_nobody_out(store: &Store) {
         (1, &["TLS 1.1".to_owned()][..])
     );
     assert_eq!(one(&of("bob").await, Sign::PasswordRefused).good_times, 0);
+    // Where alice logged in from is hers to everybody else.
+    let there = one(&signs, Sign::LoggedIn).network;
+    for (asking, is_others) in [("bob", true), ("alice", false)] {
+        let places = store.places_of_others(asking, time(30)).await.unwrap();
+        assert_eq!(places.contains(&there), is_others, "{asking}");
+    }
     // When it has passed, the next one is something new.
     let well = || Clue::new(Sign::DataArrived).at_port(31_002, range);
     add(

@@ -286,13 +286,27 @@ fn unreached(fault: &AcceptFault, peer: IpAddr, (first, last): (u16, u16)) -> Re
     }
 }
 
+/// What a data connection carried when it broke off.
+#[derive(Clone, Copy, Debug)]
+enum Load {
+    Listing,
+    /// So many bytes of a file so far.
+    File(Direction, u64),
+}
+
 /// Why a transfer broke off, for people; the doctor hears of it, too.
-fn broken(session: &Session, end: End) -> Reply {
-    if matches!(
-        end,
-        End::Reset | End::Stalled | End::Damaged | End::BareFin | End::KeysUsedUp
-    ) {
-        session.see(Clue::new(Sign::DataBroken).telling(&end.to_string()));
+fn broken(session: &Session, end: End, load: Load) -> Reply {
+    match (end, load) {
+        (End::Stalled, Load::Listing) => {
+            session.see(Clue::new(Sign::Stalled).telling("listing"));
+        }
+        (End::Stalled, Load::File(direction, bytes)) => {
+            session.see(Clue::stalled(direction, bytes));
+        }
+        (End::Reset | End::Damaged | End::BareFin | End::KeysUsedUp, _) => {
+            session.see(Clue::new(Sign::DataBroken).telling(&end.to_string()));
+        }
+        (End::CloseNotify | End::Cancelled, _) => {}
     }
     interrupted(end)
 }
@@ -372,7 +386,7 @@ impl Job {
             is_begun = true;
             if let Err(end) = send_lines(&mut open, piece).await {
                 open.stream.cut().await;
-                return broken(&open.session, end);
+                return broken(&open.session, end, Load::Listing);
             }
         }
         match open.stream.end_ours().await {
@@ -382,7 +396,7 @@ impl Job {
             }
             Err(end) => {
                 open.stream.cut().await;
-                broken(&open.session, end)
+                broken(&open.session, end, Load::Listing)
             }
         }
     }
@@ -471,7 +485,7 @@ impl Job {
             end => {
                 decline(open.stream).await;
                 give_up(&session, file).await;
-                return broken(&session, end);
+                return broken(&session, end, Load::File(Direction::Upload, received));
             }
         };
         if let Some(announced) = upload.announced_bytes
@@ -537,7 +551,7 @@ async fn send_file(
             None => open.stream.send(&bytes).await,
         };
         if let Err(end) = sent {
-            return (sent_bytes, Err(broken(&open.session, end)));
+            return (sent_bytes, Err(broken_download(open, end, sent_bytes)));
         }
         sent_bytes = sent_bytes.saturating_add(bytes.len() as u64);
         open.moved.store(sent_bytes, Ordering::Relaxed);
@@ -548,7 +562,13 @@ async fn send_file(
         };
     }
     let ended = open.stream.end_ours().await;
-    (sent_bytes, ended.map_err(|end| broken(&open.session, end)))
+    let ended = ended.map_err(|end| broken_download(open, end, sent_bytes));
+    (sent_bytes, ended)
+}
+
+fn broken_download(open: &Open, end: End, sent_bytes: u64) -> Reply {
+    let load = Load::File(Direction::Download, sent_bytes);
+    broken(&open.session, end, load)
 }
 
 /// Takes bytes until the peer's end: how many, and which end.

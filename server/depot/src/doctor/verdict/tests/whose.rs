@@ -1,0 +1,338 @@
+//! Whose fault it is, whose client it was, and what is known where nothing is.
+
+use super::*;
+
+const ELSEWHERE: &str = "203.0.113.66";
+
+fn from(mut sign: SeenSign, network: &str) -> SeenSign {
+    sign.network = network.parse().unwrap();
+    sign
+}
+
+fn nobodys(mut sign: SeenSign) -> SeenSign {
+    sign.account = None;
+    sign
+}
+
+/// Of an account that may come from these.
+fn examined(networks: &[&str], signs: Vec<SeenSign>) -> Chart {
+    let account = account_of("alice", networks);
+    Chart::new(
+        account,
+        signs,
+        Vec::new(),
+        None,
+        OurSide::default(),
+        at(10_000),
+    )
+}
+
+#[test]
+fn a_strangers_failure_is_possible_at_most_and_hides_nothing_of_the_partner() {
+    let guesser = || from(seen(Sign::PasswordRefused, 900, 990), ELSEWHERE);
+    // It may come from anywhere, and nobody has ever logged in.
+    let found = diagnose(&examined(&["any"], vec![guesser()]));
+    let verdict = found.verdict.unwrap();
+    assert_eq!(verdict.sureness, Sureness::Possible);
+    let sentence = verdict.to_the_partner.unwrap();
+    assert!(
+        sentence.starts_with("If the client at 203.0.113.66 is yours: "),
+        "{sentence}"
+    );
+    let what_to_do = verdict.what_to_do.unwrap();
+    assert!(what_to_do.starts_with("only if the client"), "{what_to_do}");
+    assert!(
+        verdict
+            .what
+            .contains("no login of alice is known from there")
+    );
+    // The partner's own fault is older, and says less.
+    let login = seen(Sign::LoggedIn, 5, 900);
+    let lost = seen(Sign::ConnectionLost, 3, 950);
+    let mut late = guesser();
+    late.first_at = at(940);
+    for networks in [&["any"][..], &["192.0.2.0/24"]] {
+        let signs = vec![login.clone(), lost.clone(), late.clone()];
+        let found = diagnose(&examined(networks, signs));
+        let verdict = found.verdict.unwrap();
+        assert_eq!(verdict.sign, Sign::ConnectionLost, "{networks:?}");
+        assert_eq!(found.further.len(), 1);
+        assert_eq!(found.further[0].sureness, Sureness::Possible);
+    }
+    // From where it has logged in, its failures are its own.
+    let own = seen(Sign::PasswordRefused, 1, 990);
+    let found = diagnose(&examined(&["any"], vec![login, own]));
+    assert_eq!(found.verdict.unwrap().sureness, Sureness::Certain);
+}
+
+#[test]
+fn one_allowed_address_of_ipv6_is_known_by_its_network() {
+    let seen = from(seen(Sign::TlsVersion, 1, 100), "2001:db8::/64");
+    let found = diagnose(&examined(&["2001:db8::7"], vec![seen.clone()]));
+    assert_eq!(found.verdict.unwrap().sureness, Sureness::Certain);
+    let found = diagnose(&examined(&["2001:db8:1::7"], vec![seen]));
+    assert_eq!(found.verdict.unwrap().sureness, Sureness::Possible);
+}
+
+#[test]
+fn who_tried_leaves_out_those_of_other_accounts() {
+    let refused = |network| nobodys(from(seen(Sign::TlsBroken, 1, 100), network));
+    let strangers = [
+        "198.51.100.4",
+        "198.51.100.4",
+        "198.51.100.5",
+        "203.0.113.9",
+    ]
+    .map(refused);
+    let account = account_of("alice", &["192.0.2.0/24"]);
+    let chart = Chart::new(
+        account,
+        Vec::new(),
+        strangers.to_vec(),
+        None,
+        OurSide::default(),
+        at(1),
+    );
+    assert_eq!(diagnose(&chart).tried.len(), 4);
+    let others = ["any", "198.51.100.0/30", "198.51.100.4/31"];
+    let chart = chart.beside(others.map(|network| network.parse().unwrap()).to_vec());
+    let found = diagnose(&chart);
+    assert_eq!(found.tried.len(), 1, "{:?}", found.tried);
+    assert_eq!(found.tried[0].network, "203.0.113.9".parse().unwrap());
+    assert_eq!(found.tried_of_others, 2);
+}
+
+#[test]
+fn a_refused_network_is_told_with_what_is_allowed_and_the_command() {
+    let refused = from(seen(Sign::NetworkRefused, 3, 100), ELSEWHERE);
+    let found = diagnose(&examined(
+        &["192.0.2.0/24", "198.51.100.7"],
+        vec![refused.clone()],
+    ));
+    let verdict = found.verdict.unwrap();
+    assert!(
+        verdict.what.contains(
+            "203.0.113.66, which is not among its networks (192.0.2.0/24, 198.51.100.7/32)"
+        ),
+        "{}",
+        verdict.what
+    );
+    let what_to_do = verdict.what_to_do.unwrap();
+    assert!(
+        what_to_do.contains("`layover account allow add alice 203.0.113.66`"),
+        "{what_to_do}"
+    );
+    let sentence = verdict.to_the_partner.unwrap();
+    assert!(
+        sentence.starts_with("Your client comes to us from 203.0.113.66"),
+        "{sentence}"
+    );
+    // It was added since: nothing for the partner to tell.
+    let found = diagnose(&examined(&["203.0.113.0/24"], vec![refused]));
+    let verdict = found.verdict.unwrap();
+    assert_eq!((verdict.side, verdict.to_the_partner), (Side::Ours, None));
+
+    // The gate has refused it before anybody gave a name.
+    let gate = telling(
+        nobodys(from(seen(Sign::AddressRefused, 3, 100), ELSEWHERE)),
+        "not_allowed",
+    );
+    let found = of(Vec::new(), vec![gate.clone()]);
+    let what_to_do = found.tried[0].what_to_do.as_deref().unwrap();
+    assert!(
+        what_to_do.contains("`layover account allow add alice 203.0.113.66`"),
+        "{what_to_do}"
+    );
+    // It came from there once, and its network was taken away.
+    let login = from(seen(Sign::LoggedIn, 3, 50), ELSEWHERE);
+    let found = of(vec![login], vec![gate]);
+    let verdict = found.verdict.unwrap();
+    assert!(
+        verdict.what.ends_with("connections from 203.0.113.66 are refused before the first byte: not_allowed; alice may come from 192.0.2.0/24"),
+        "{}",
+        verdict.what
+    );
+    let what_to_do = verdict.what_to_do.unwrap();
+    assert!(
+        what_to_do.contains("`layover account allow add alice 203.0.113.66`"),
+        "{what_to_do}"
+    );
+}
+
+#[test]
+fn many_networks_are_named_by_a_few() {
+    let all: Vec<_> = (0..20)
+        .map(|number| format!("198.51.100.{number}"))
+        .collect();
+    let networks: Vec<_> = all.iter().map(String::as_str).collect();
+    let refused = from(seen(Sign::NetworkRefused, 3, 100), ELSEWHERE);
+    let what = diagnose(&examined(&networks, vec![refused]))
+        .verdict
+        .unwrap()
+        .what;
+    assert!(what.contains("198.51.100.7/32, 12 more)"), "{what}");
+    assert!(!what.contains("198.51.100.8"), "{what}");
+}
+
+#[test]
+fn what_is_ours_asks_nothing_of_the_partner() {
+    let change = |change: fn(&mut Examined)| {
+        let mut account = account_of("alice", &["192.0.2.0/24"]);
+        change(&mut account);
+        account
+    };
+    let ftps_alone: fn(&mut Examined) = |account| account.protocols = "ftps".parse().unwrap();
+    for (sign, told, account, command) in [
+        (
+            Sign::ProtocolRefused,
+            "protocol not allowed for the account",
+            change(|account| account.protocols = "sftp".parse().unwrap()),
+            "`layover account set alice --protocols ftps,sftp`",
+        ),
+        (
+            Sign::ProtocolRefused,
+            "protocol not allowed for the account",
+            change(ftps_alone),
+            "nothing more here",
+        ),
+        (
+            Sign::SessionLimit,
+            "the account has as many sessions as it may have (4)",
+            change(|_| {}),
+            "`layover account set alice --max-sessions N`",
+        ),
+        (
+            Sign::AccountDisabled,
+            "account disabled",
+            change(|account| account.enabled = false),
+            "`layover account enable alice`",
+        ),
+        (
+            Sign::AccountDisabled,
+            "account disabled",
+            change(|_| {}),
+            "nothing more here",
+        ),
+    ] {
+        let signs = vec![telling(seen(sign, 3, 100), told)];
+        let chart = Chart::new(
+            account,
+            signs,
+            Vec::new(),
+            None,
+            OurSide::default(),
+            at(1_000),
+        );
+        let verdict = diagnose(&chart).verdict.unwrap();
+        assert_eq!(
+            (verdict.side, verdict.to_the_partner),
+            (Side::Ours, None),
+            "{sign}"
+        );
+        let what_to_do = verdict.what_to_do.unwrap();
+        assert!(what_to_do.contains(command), "{what_to_do}");
+    }
+}
+
+#[test]
+fn compatible_is_offered_where_it_helps_and_is_off() {
+    for (helps, is_compatible, advice) in [
+        (
+            true,
+            false,
+            "where the partner cannot update: `algorithms = \"compatible\"`",
+        ),
+        (true, true, "is set by now"),
+        (false, false, "no setting takes what this client has"),
+        (false, true, "no setting takes what this client has"),
+    ] {
+        let mut old = seen(Sign::SshAlgorithms, 3, 100);
+        old.detail.compatible_helps = helps;
+        let ours = OurSide {
+            is_compatible,
+            ..OurSide::default()
+        };
+        let account = account_of("alice", &["192.0.2.0/24"]);
+        let chart = Chart::new(account, vec![old], Vec::new(), None, ours, at(1_000));
+        let what_to_do = diagnose(&chart).verdict.unwrap().what_to_do.unwrap();
+        assert!(what_to_do.contains(advice), "{what_to_do}");
+    }
+}
+
+#[test]
+fn each_state_has_its_word_and_says_no_more_than_is_known() {
+    let login = || seen(Sign::LoggedIn, 1, 100);
+    let glimpse = || nobodys(seen(Sign::NoLogin, 1, 100));
+    for (claim, networks, signs, strangers, state, summary) in [
+        (
+            "nothing from its networks",
+            &["192.0.2.0/24"][..],
+            vec![],
+            vec![],
+            Condition::Unseen,
+            "and nothing from its networks (192.0.2.0/24)",
+        ),
+        (
+            "whose a client without a name is cannot be told",
+            &["any"][..],
+            vec![],
+            vec![glimpse()],
+            Condition::Unseen,
+            "cannot be told from a stranger's",
+        ),
+        (
+            "it may come from nowhere",
+            &[][..],
+            vec![],
+            vec![glimpse()],
+            Condition::Unseen,
+            "no network is allowed",
+        ),
+        (
+            "a glimpse says nothing",
+            &["192.0.2.0/24"][..],
+            vec![],
+            vec![glimpse()],
+            Condition::Unknown,
+            "does not say why",
+        ),
+        (
+            "a cause",
+            &["192.0.2.0/24"][..],
+            vec![seen(Sign::TlsVersion, 1, 100)],
+            vec![],
+            Condition::Wrong,
+            "is too old",
+        ),
+        (
+            "a login",
+            &["any"][..],
+            vec![login()],
+            vec![glimpse()],
+            Condition::Ok,
+            "nothing is wrong",
+        ),
+    ] {
+        let account = account_of("alice", networks);
+        let chart = Chart::new(
+            account,
+            signs,
+            strangers,
+            None,
+            OurSide::default(),
+            at(1_000),
+        );
+        let found = diagnose(&chart);
+        assert_eq!(found.state, state, "{claim}");
+        assert!(
+            found.summary.contains(summary),
+            "{claim}: {}",
+            found.summary
+        );
+        assert_eq!(found.never_seen, state == Condition::Unseen, "{claim}");
+        let told = serde_json::to_value(&found).unwrap();
+        let word = serde_json::to_value(state).unwrap();
+        assert_eq!(told["state"], word, "{claim}");
+    }
+    assert_eq!(serde_json::to_value(Condition::Unknown).unwrap(), "unknown");
+}
