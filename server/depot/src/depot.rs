@@ -26,6 +26,7 @@ use crate::recover::{self, RecoveryReport, SILENT_AFTER};
 use crate::statistics::Statistics;
 use crate::store::{Connect, Missing, OpenStoreError, OwnSessions, Store};
 use crate::vfs::{HiddenName, LocalStorage, Room, StorageId, Vfs, Watched};
+use crate::writes::{NotWritable, Writes};
 use crate::{EndReason, Gate, Journal, NodeId, Registry, Shelf, StoreError, VfsError, timer};
 
 /// A network whose end has come is noticed after so many refreshes at the
@@ -210,6 +211,7 @@ struct Inner {
     joined: AtomicBool,
     /// Whether the last word of what sessions move was that some do.
     told_some: AtomicBool,
+    writes: Writes,
     data_dir: PathBuf,
     role: Role,
     _lock: Option<ServerLock>,
@@ -354,6 +356,7 @@ impl Depot {
                 refreshes: AtomicU32::new(0),
                 joined: AtomicBool::new(false),
                 told_some: AtomicBool::new(false),
+                writes: Writes::default(),
                 data_dir: options.data_dir.clone(),
                 role: options.role,
                 holdings,
@@ -558,6 +561,18 @@ impl Depot {
     /// The database is away.
     pub async fn beat(&self) -> Result<(), StoreError> {
         let holdings = &self.inner.holdings;
+        self.inner.writes.watch(self.write_beat()).await
+    }
+
+    /// Whether the database takes writes, as this process' heartbeats know: asks nobody.
+    ///
+    /// # Errors
+    /// [`NotWritable`] says why it is taken not to.
+    pub fn check_writes(&self) -> Result<(), NotWritable> {
+        self.inner.writes.check()
+    }
+
+    async fn write_beat(&self) -> Result<(), StoreError> {
         if self.inner.joined.load(Ordering::Acquire) {
             holdings.store.beat(&holdings.node, holdings.now()).await?;
             return self.tell_what_moves().await;

@@ -65,6 +65,7 @@ mod store;
 pub mod timer;
 mod vfs;
 
+mod writes;
 pub use accept::{AcceptTroubles, Acceptor};
 pub use account::{
     Account, AccountChange, AccountUse, Actor, Enabled, Entity, FailingFile, FilesRemoved,
@@ -198,3 +199,4 @@ pub use vfs::{
     ContentOrigin, CopyRange, DiskRoom, FileKind, MAX_FILE_BYTES, MAX_IO_BYTES, Replace, StorageId,
     VfsError,
 };
+pub use writes::NotWritable;
