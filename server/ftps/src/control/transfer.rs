@@ -12,7 +12,7 @@ use layover_depot::timer::{self, Stopwatch};
 use layover_depot::{Clue, Right, Session, SessionReuse, Sign, UploadMode, VfsError};
 use tokio_util::sync::CancellationToken;
 
-use super::{ControlConnection, DataPlace, Ending, Fault, ended_by_operator, refuse, stopping};
+use super::{ControlConnection, DataPlace, Ending, Fault, ended, refuse, stopping};
 use crate::command::{self, Command, Type};
 use crate::reply::{Reply, of_fault, size};
 use crate::server::Reserved;
@@ -185,7 +185,7 @@ impl ControlConnection {
                 biased;
                 reason = &mut told_to_end, if ending.is_none() => {
                     cancel.cancel();
-                    ending = Some(ended_by_operator(reason.as_str()));
+                    ending = Some(ended(reason));
                 }
                 line = self.wire.line(), if gone.is_none() => match line {
                     Ok(line) if self.may_wait(&line) => {
