@@ -350,6 +350,26 @@ fn serve_without_accounts_says_how_to_make_the_first() {
 }
 
 #[test]
+fn a_link_to_a_database_in_no_folder_is_named_with_its_target() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    std::fs::create_dir(layover.data_dir()).expect("make the data directory");
+    let link = layover.data_dir().join("layover.db");
+    let target = layover.scratch().join("unmounted/real.db");
+    std::os::unix::fs::symlink(&target, &link).expect("link");
+    for command in ["serve", "check"] {
+        let ran = layover.run(&[command]).expect_code(1);
+        for path in [&link, &target] {
+            assert!(ran.text().contains(&*path.to_string_lossy()), "{ran}");
+        }
+        assert!(ran.text().contains("mkdir -p -m 700"), "{ran}");
+    }
+    assert!(!target.parent().expect("a folder").exists());
+    std::fs::create_dir(target.parent().expect("a folder")).expect("make it");
+    layover.start();
+    assert!(target.exists());
+}
+
+#[test]
 fn usage_errors_end_with_2_and_refusals_with_1() {
     let layover = Setup::new(Engine::Sqlite).prepare();
     layover.run(&["account", "frobnicate"]).expect_code(2);

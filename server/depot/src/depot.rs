@@ -398,7 +398,8 @@ impl Depot {
         Ok(())
     }
 
-    /// The file of the database that a URL names; `None` where it is no SQLite.
+    /// The file of the database that a URL names, or leads to by links: SQLite puts its log, and
+    /// we our ballast, beside that. `None` where it is no SQLite.
     #[must_use]
     pub fn sqlite_file(database_url: &str) -> Option<std::path::PathBuf> {
         Store::file(database_url)
@@ -560,7 +561,6 @@ impl Depot {
     /// # Errors
     /// The database is away.
     pub async fn beat(&self) -> Result<(), StoreError> {
-        let holdings = &self.inner.holdings;
         self.inner.writes.watch(self.write_beat()).await
     }
 
@@ -573,6 +573,7 @@ impl Depot {
     }
 
     async fn write_beat(&self) -> Result<(), StoreError> {
+        let holdings = &self.inner.holdings;
         if self.inner.joined.load(Ordering::Acquire) {
             holdings.store.beat(&holdings.node, holdings.now()).await?;
             return self.tell_what_moves().await;

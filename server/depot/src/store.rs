@@ -127,6 +127,22 @@ pub enum OpenStoreError {
         /// Why.
         source: StoreError,
     },
+    /// The file is a link that leads nowhere.
+    #[error(
+        "the database file `{}` is a link to `{}`, and there is no folder `{}`: mount what it \
+         lies on, or make it (mkdir -p -m 700), or correct [database] url",
+        link.display(),
+        target.display(),
+        folder.display()
+    )]
+    DanglingLink {
+        /// As the URL names it.
+        link: PathBuf,
+        /// What it leads to.
+        target: PathBuf,
+        /// Where that would lie.
+        folder: PathBuf,
+    },
     /// There is nothing yet, and this opening may not make it.
     #[error("there is no database of Layover yet")]
     Absent {
@@ -477,7 +493,7 @@ impl Store {
         }
     }
 
-    /// The file of an embedded database.
+    /// The file of an embedded database; what a link leads to, also when it is not there yet.
     pub(crate) fn file(url: &str) -> Option<PathBuf> {
         url.starts_with("sqlite:")
             .then(|| sqlite::file(url))
