@@ -60,12 +60,13 @@ mod secret;
 mod session;
 mod session_reuse;
 mod shelf;
+mod shown;
 mod statistics;
 mod store;
 pub mod timer;
 mod vfs;
-
 mod writes;
+
 pub use accept::{AcceptTroubles, Acceptor};
 pub use account::{
     Account, AccountChange, AccountUse, Actor, Enabled, Entity, FailingFile, FilesRemoved,
@@ -190,6 +191,7 @@ pub use session::{
 };
 pub use session_reuse::{SessionReuse, SessionReuseError};
 pub use shelf::{DueFile, PartialSweep, Shelf};
+pub use shown::ShownCertificate;
 pub use statistics::{
     DayOfTransfers, MAX_STATISTICS_DAYS, MIN_KEPT_DAYS, Statistics, StatisticsOf, TransferCount,
     TransferDays, TransferFigures, TransfersOf,

@@ -366,6 +366,7 @@ macro_rules! store_doors {
             read moves::longest_paths_below(home: HomeId, dir: &VirtualPath) -> Vec<VirtualPath>;
             write jobs::note_job(name: &str, run: &JobRun) -> ();
             read jobs::last_run(name: &str) -> Option<JobRun>;
+            read jobs::told_by_nodes(job: &str, silent_before: Timestamp) -> Vec<(String, JobRun)>;
             read clocks::clocks(node: Option<&NodeId>) -> Vec<NodeClock>;
             write clocks::keep_clock(node: &NodeId, now: Timestamp, ahead_us: Option<i64>, record: &ClockRecord, correction: Option<&Correction>, entry: Option<&NewEntry>) -> u64;
             judge clocks::confirm_clock(node: &str, by: &str, why: &str, entry: &NewEntry) -> Option<()>;

@@ -432,6 +432,7 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
         .await
         .unwrap();
 
+    what_nodes_tell_of_themselves(store).await;
     // `there` falls silent; `here` goes on.
     store.beat(&HERE.id(), time(200)).await.unwrap();
     assert_eq!(
@@ -465,6 +466,24 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
         SessionBegun::AccountGone,
         "an account that was disabled meanwhile"
     );
+}
+
+/// It counts while they live, and when they told it since their start: both begun, and were
+/// heard of, at 101.
+async fn what_nodes_tell_of_themselves(store: &Store) {
+    let told = |at| JobRun {
+        at,
+        next_due_at: None,
+        report: serde_json::json!("this"),
+    };
+    for (node, at) in [(HERE, 101), (THERE, 100)] {
+        let job = format!("tells:{}", node.id());
+        store.note_job(&job, &told(time(at))).await.unwrap();
+    }
+    let heard_since = async |at| store.told_by_nodes("tells:", time(at)).await.unwrap();
+    let here = HERE.id().to_string();
+    assert_eq!(heard_since(101).await, [(here, told(time(101)))]);
+    assert_eq!(heard_since(102).await, []);
 }
 
 /// Two sessions are there, `here` among them; both nodes were heard of at 101.
