@@ -54,8 +54,8 @@ use crate::work::{
 pub const SOFT_STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long those that still run then may take to tell their clients why they end: a reply
-/// each, or an SSH message.
-const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
+/// each, or an SSH message, and the entry of what was broken off.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long connections may take to notice a hard stop; after that they are
 /// abandoned, and recovery settles what they left at the next start.
