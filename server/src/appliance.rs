@@ -40,6 +40,10 @@ use crate::work::{PublicAddressWatch, SweepCounts};
 /// How long running transfers may take to finish after the first stop signal.
 pub const SOFT_STOP_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long those that still run then may take to tell their clients why they end: a reply
+/// each, or an SSH message, and the entry of what was broken off.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
+
 /// How long connections may take to notice a hard stop; after that they are
 /// abandoned, and recovery settles what they left at the next start.
 const HARD_STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -554,6 +558,13 @@ async fn supervise(stop: Stop, depot: Depot, address_file: Arc<AddressFile>) {
         () = stop.hard.cancelled() => {}
         () = timer::sleep(SOFT_STOP_LIMIT) => {
             tracing::warn!("transfers still run after {} s and are ended", SOFT_STOP_LIMIT.as_secs());
+            // Cut at once, their clients would see a broken line and could not tell why.
+            depot.end_sessions(EndReason::Stopping);
+            tokio::select! {
+                () = stop.connection_tasks.wait() => {}
+                () = stop.hard.cancelled() => {}
+                () = timer::sleep(FAREWELL_LIMIT) => {}
+            }
         }
     }
     stop.hard.cancel();

@@ -1,7 +1,7 @@
 //! Looks at the TLS certificate's place, and tells what it finds: the journal, and
 //! who asks for the status.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use layover_depot::{Depot, Outcome, StoreError};
 use layover_retention::Clock;
@@ -20,6 +20,9 @@ pub(crate) struct CertificateWatch {
     clock: Arc<dyn Clock>,
     address_file: Arc<AddressFile>,
     notes: Notes,
+    depot: Depot,
+    /// What the other nodes know to be shown.
+    told: Mutex<Option<String>>,
 }
 
 impl CertificateWatch {
@@ -33,14 +36,16 @@ impl CertificateWatch {
             renewal,
             clock,
             address_file,
-            notes: Notes::new(depot, ACTION),
+            notes: Notes::new(depot.clone(), ACTION),
+            depot,
+            told: Mutex::default(),
         }
     }
 
     /// One look. What is wrong with the certificate is told here and is no error.
     ///
     /// # Errors
-    /// When the journal cannot be written; the next look tries again.
+    /// When journal and other nodes cannot be told; the next look tries again.
     pub(crate) async fn look(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let looked = self.renewal.look(now);
@@ -72,6 +77,7 @@ impl CertificateWatch {
                 Some((Outcome::Failed, detail))
             }
         };
+        let fingerprint = state.fingerprint.clone();
         if looked != Looked::AsBefore {
             self.address_file
                 .change(|addresses| addresses.tls_certificate = Some(state));
@@ -81,6 +87,16 @@ impl CertificateWatch {
             outcome,
             detail,
         });
-        self.notes.write(note).await
+        self.notes.write(note).await?;
+        self.tell_nodes(fingerprint).await
+    }
+
+    async fn tell_nodes(&self, fingerprint: String) -> Result<(), StoreError> {
+        let told = || self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told().as_ref() != Some(&fingerprint) {
+            self.depot.tell_certificate(&fingerprint).await?;
+            *told() = Some(fingerprint);
+        }
+        Ok(())
     }
 }

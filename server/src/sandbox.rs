@@ -87,14 +87,16 @@ pub enum SandboxError {
     /// A right that is not of the first kernels is missing.
     #[error("[server] sandbox = \"require\", and this kernel can enforce only a part of it")]
     Partly,
-    /// A folder is not there yet, and a rule needs one that is.
+    /// Folders are not there yet, and a rule needs one that is.
     #[error(
-        "[server] sandbox = \"require\", and the folder {} is not there yet: make it (mkdir -m 700)",
-        folder.display()
+        "[server] sandbox = \"require\" needs each folder of the server to be there at its start, \
+         and there is no {}; make it as the server's user: mkdir -p -m 700 {}",
+        in_a_row(folders, ", no "),
+        for_the_shell(folders)
     )]
     Absent {
-        /// The folder.
-        folder: PathBuf,
+        /// The folders.
+        folders: Vec<PathBuf>,
     },
     /// A folder cannot be opened.
     #[error("the sandbox cannot be made: a folder cannot be opened")]
@@ -162,8 +164,9 @@ fn report_of(
     let is_required = wanted == Sandbox::Require;
     match make() {
         Ok((writable, _)) if is_required && !writable.absent.is_empty() => {
-            let folder = writable.absent.into_iter().next().unwrap_or_default();
-            Err(SandboxError::Absent { folder })
+            Err(SandboxError::Absent {
+                folders: writable.absent,
+            })
         }
         Ok((writable, RulesetStatus::FullyEnforced)) => {
             report(SandboxState::Enforced, writable.in_words())
@@ -193,6 +196,8 @@ struct Writable {
     folders: Vec<PathBuf>,
     /// Wanted, and not there yet: the nearest one that is stands among the folders.
     absent: Vec<PathBuf>,
+    /// SQLite's, for what it sorts.
+    temporary: Option<PathBuf>,
 }
 
 impl Writable {
@@ -222,7 +227,7 @@ impl Writable {
             let file = file.canonicalize().unwrap_or(file);
             wanted.extend(file.parent().map(Path::to_owned));
         }
-        wanted.extend(temporary);
+        wanted.extend(temporary.clone());
         let keys = data_dir.join("keys");
         if keys.is_symlink() {
             wanted.push(keys.canonicalize().unwrap_or(keys));
@@ -247,26 +252,52 @@ impl Writable {
                     .iter()
                     .any(|other| other != folder && folder.starts_with(other))
         });
-        Ok(Self { folders, absent })
+        Ok(Self {
+            folders,
+            absent,
+            temporary,
+        })
     }
 
     fn in_words(&self) -> String {
-        let shown = |folders: &[PathBuf]| {
-            let folders: Vec<_> = folders.iter().map(|f| f.display().to_string()).collect();
-            folders.join(", ")
-        };
+        let folders = self.folders.iter().map(|folder| {
+            // Nobody has set this one.
+            let why = match self.temporary.as_ref() == Some(folder) {
+                true => " (where SQLite puts what it sorts)",
+                false => "",
+            };
+            format!("{}{why}", folder.display())
+        });
         let mut text = format!(
             "the kernel lets it write below {} only, and execute nothing",
-            shown(&self.folders)
+            folders.collect::<Vec<_>>().join(", ")
         );
         if !self.absent.is_empty() {
-            let absent = shown(&self.absent);
+            let absent = in_a_row(&self.absent, ", ");
             text.push_str(&format!(
                 " ({absent} not there yet: less at the next start)"
             ));
         }
         text
     }
+}
+
+fn in_a_row(folders: &[PathBuf], between: &str) -> String {
+    let shown: Vec<_> = folders.iter().map(|f| f.display().to_string()).collect();
+    shown.join(between)
+}
+
+/// Each as one word of a shell's line, whatever is in it.
+fn for_the_shell(folders: &[PathBuf]) -> String {
+    let words = folders.iter().map(|folder| {
+        let text = folder.display().to_string();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@".contains(c);
+        match text.chars().all(is_plain) {
+            true => text,
+            false => format!("'{}'", text.replace('\'', r"'\''")),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Where SQLite puts what it sorts: the first of these that is there and may be written

@@ -1,16 +1,19 @@
 //! How fast an account's files move, and what its limit leaves alone.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
 use layover_tests::account::PASSWORD;
 use layover_tests::content::{Dice, MIB};
+use layover_tests::ftps::raw::{Ftps, Way};
 use layover_tests::ftps::{Entry, FtpsLogin};
 use layover_tests::ftps_control::{Control, Resumption};
 use layover_tests::openssh;
 use layover_tests::packet::{Body, open, reply, request};
+use layover_tests::sftp::{HandleName, Sftp};
 use layover_tests::wait::{self, PATIENCE, Timer};
-use layover_tests::{Account, Engine, Layover, Protocol, Setup, over_both_protocols};
+use layover_tests::{Account, Engine, Layover, Protocol, Setup, http, over_both_protocols};
 
 over_both_protocols!(
     files_move_no_faster_than_their_account_may,
@@ -219,6 +222,126 @@ fn a_neighbour_is_not_slowed(protocol: Protocol) {
         assert!(timer.elapsed() < AT_ONCE, "{:?}", timer.elapsed());
         layover.admin(&["session", "kill", &id]);
         assert!(slow.join().expect("the thread").is_err(), "it was not slow");
+    });
+}
+
+over_both_protocols!(
+    Sqlite:
+    beginning_anew_and_breaking_off_takes_no_more_than_the_limit,
+    connecting_anew_takes_no_more_than_the_limit,
+);
+
+/// How long somebody tries to get more than its share.
+const ATTACK: Duration = Duration::from_secs(6);
+
+/// What a try sends: two seconds' worth.
+const TRY_BYTES: usize = 64 * 1024;
+
+/// As long as it takes for what was sent to be there; who breaks off at once gets nothing.
+const TRY_LASTS: Duration = Duration::from_millis(30);
+
+/// The most that may be owed at a time: one piece, as the record layer hands it over.
+const BURST_BYTES: f64 = 256.0 * 1024.0;
+
+/// Tries again and again, and compares what was taken with the time that it took.
+fn attack(protocol: Protocol, mut again: impl FnMut(&Layover, &Account)) {
+    const RATE: f64 = 32.0 * 1024.0;
+    let (layover, account) = serve(Engine::Sqlite, "32KiB", &[]);
+    let timer = Timer::start();
+    let mut tries = 0;
+    while timer.elapsed() < ATTACK {
+        again(&layover, &account);
+        tries += 1;
+    }
+    drop(again);
+    wait::until("the sessions to end", PATIENCE, || {
+        layover.rows(&["session", "list"]).is_empty().then_some(())
+    });
+    let answer = http::get(layover.console_address(), "/metrics");
+    let took = timer.elapsed();
+    let samples = http::parse_metrics(&answer.body);
+    let is_of_uploads = |labels: &BTreeMap<String, String>| {
+        labels["protocol"] == protocol.name() && labels["direction"] == "upload"
+    };
+    let mut counts = samples.iter();
+    let taken = counts.find(|((name, labels), _)| {
+        name == "layover_transfer_bytes_total" && is_of_uploads(labels)
+    });
+    let (_, taken) = taken.expect("bytes of uploads");
+    let most = RATE * took.as_secs_f64() + BURST_BYTES;
+    assert!(*taken > 0.0, "nothing was taken in {tries} tries");
+    assert!(
+        *taken <= most,
+        "{taken} bytes in {tries} tries and {took:?}: at most {most}"
+    );
+}
+
+/// Sends what a try sends, and goes without a word about its end.
+fn try_anew(layover: &Layover, account: &Account, protocol: Protocol) {
+    let content = noise(TRY_BYTES);
+    match protocol {
+        Protocol::Sftp => {
+            let mut sftp = account.sftp(layover);
+            let handle = sftp.open(b"/file", open::FRESH).expect("open");
+            send_writes(&mut sftp, &handle, &content);
+            wait::let_pass(TRY_LASTS);
+        }
+        Protocol::Ftps => {
+            let mut ftps = logged_in(layover, account);
+            let mut data = ftps.begin("STOR /file").expect("begin");
+            data.send(&content);
+            wait::let_pass(TRY_LASTS);
+        }
+    }
+}
+
+fn logged_in(layover: &Layover, account: &Account) -> Ftps {
+    let server = layover.ftps_address(Entry::Explicit);
+    let mut ftps = Ftps::connect(server, Way::default()).expect("connect");
+    let reply = ftps.log_in(&account.name, PASSWORD).expect("log in");
+    assert!(reply.is_good(), "{reply:?}");
+    ftps
+}
+
+/// Without waiting for an answer; the ids of the requests.
+fn send_writes(sftp: &mut Sftp, handle: &HandleName, content: &[u8]) -> Vec<u32> {
+    let pieces = content.chunks(32 * 1024).enumerate();
+    let sent = pieces.map(|(index, piece)| {
+        let at = (index * 32 * 1024) as u64;
+        let write = Body::new().string(&handle.0).u64(at).string(piece);
+        sftp.send(request::WRITE, &write)
+    });
+    sent.collect()
+}
+
+fn beginning_anew_and_breaking_off_takes_no_more_than_the_limit(protocol: Protocol) {
+    let content = noise(TRY_BYTES);
+    let mut ftps = None;
+    let mut sftp = None;
+    attack(protocol, move |layover, account| match protocol {
+        Protocol::Sftp => {
+            let sftp = sftp.get_or_insert_with(|| account.sftp(layover));
+            let handle = sftp.open(b"/file", open::FRESH).expect("open");
+            let sent = send_writes(sftp, &handle, &content);
+            // The first is there; the others are left to themselves.
+            sftp.receive(sent[0]).expect("an answer");
+            sftp.send(request::CLOSE, &Body::new().string(&handle.0));
+        }
+        Protocol::Ftps => {
+            let ftps = ftps.get_or_insert_with(|| logged_in(layover, account));
+            let mut data = ftps.begin("STOR /file").expect("begin");
+            data.send(&content);
+            wait::let_pass(TRY_LASTS);
+            ftps.send("ABOR").expect("send");
+            let codes = [(); 2].map(|()| ftps.reply().expect("a reply").code);
+            assert_eq!(codes, [426, 226]);
+        }
+    });
+}
+
+fn connecting_anew_takes_no_more_than_the_limit(protocol: Protocol) {
+    attack(protocol, |layover, account| {
+        try_anew(layover, account, protocol);
     });
 }
 

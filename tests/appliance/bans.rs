@@ -96,8 +96,16 @@ fn an_operator_shuts_a_network_out_and_lets_it_in(engine: Engine) {
     wait_for(&layover, NEAR, true);
     let bans = layover.rows(&["ban", "list"]);
     assert_eq!(bans[0]["reason"], "ticket 7");
-    layover.admin(&["ban", "lift", "127.0.0.2/31"]);
+    let all = layover.run(&["ban", "lift", "any"]);
+    assert!(all.text().contains("nothing was lifted"), "{all}");
+    all.expect_code(1);
+    layover.admin(&["ban", "add", "127.0.0.3", "--reason", "ticket 8"]);
+    let lifted = layover.admin(&["ban", "lift", "127.0.0.2/31"]);
+    let told = "the ban of 127.0.0.2/31 is lifted, its refused logins are forgotten; still banned: 127.0.0.3/32";
+    assert!(lifted.stdout.contains(told), "{lifted}");
     wait_for(&layover, OTHER, true);
+    let lifted = layover.json(&["ban", "lift", "127.0.0.3"]);
+    assert_eq!(lifted["still_banned"], serde_json::json!([]));
     let again = layover.run(&["ban", "lift", "127.0.0.2/31"]);
     assert!(again.text().contains("is not banned"), "{again}");
     again.expect_code(1);

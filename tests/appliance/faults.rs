@@ -150,12 +150,12 @@ over_both_protocols!(
 );
 
 /// Another process that keeps SQLite's write lock until this is dropped.
-struct WriteLock {
+pub(crate) struct WriteLock {
     python: Child,
 }
 
 impl WriteLock {
-    fn take(layover: &Layover) -> Self {
+    pub(crate) fn take(layover: &Layover) -> Self {
         const SCRIPT: &str = "import sqlite3, sys\n\
             db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)\n\
             db.execute('BEGIN IMMEDIATE')\n\

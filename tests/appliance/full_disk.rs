@@ -1,5 +1,7 @@
 //! A partner cannot fill the disk so far that nothing is deleted any more.
 
+use std::os::unix::fs::symlink;
+
 use layover_tests::account::PASSWORD;
 use layover_tests::openssh;
 use layover_tests::packet::open;
@@ -179,6 +181,52 @@ fn on_a_full_disk_partners_are_refused_and_files_still_go(protocol: Protocol) {
         failing(layover, "storage").is_none().then_some(())
     });
     layover.run(&["journal", "verify"]).expect_ok();
+}
+
+/// The ballast lies beside the file that a link leads to, where a server that the kernel keeps
+/// in its folders may write.
+#[test]
+fn a_full_disk_behind_a_link_is_told_of_and_its_ballast_given_up() {
+    let dir = tempfile::TempDir::with_prefix("layover-disk-").expect("make folder");
+    let at = dir.path().join("mount");
+    let storage = match Tmpfs::mount(&at, DISK_MIB) {
+        Ok(storage) => storage,
+        Err(why) => return skip(&why),
+    };
+    let setup = Setup::new(Engine::Sqlite).variable("SQLITE_TMPDIR", "/var/tmp");
+    let layover = setup.prepare();
+    std::fs::create_dir(layover.data_dir()).expect("make the data directory");
+    let link = layover.data_dir().join("layover.db");
+    symlink(at.join("real.db"), &link).expect("link");
+    // What it leads to is made by the first who needs it, as SQLite does.
+    let account = layover.account("partner").password(PASSWORD).add();
+    assert!(link.is_symlink() && at.join("real.db").exists());
+    layover.start();
+    let ballast = at.join("real.db.ballast");
+    wait::until("the ballast", PATIENCE, || ballast.exists().then_some(()));
+    assert!(!layover.data_dir().join("layover.db.ballast").exists());
+
+    storage.fill_up_to(0);
+    wait::until("the ballast to be given up", PATIENCE, || {
+        (!ballast.exists()).then_some(())
+    });
+    let told = wait::until("health to tell", PATIENCE, || failing(&layover, "storage"));
+    assert!(told.contains("database"), "{told}");
+    wait::until("the journal to tell", PATIENCE, || {
+        let told = entries(&layover, "system");
+        told.iter()
+            .any(|entry| entry["action"] == "storage.full")
+            .then_some(())
+    });
+    storage.empty();
+    wait::until("the ballast to be made again", PATIENCE, || {
+        ballast.exists().then_some(())
+    });
+    let mut partner = account.partner(&layover, Protocol::Sftp);
+    partner.put(b"/again", b"room").expect("put");
+    // The server before its disk: a mount that is in use stays.
+    drop(layover);
+    drop(storage);
 }
 
 /// A hole takes no room, so a file of terabytes would cost a partner one byte; what we acknowledge we keep, and

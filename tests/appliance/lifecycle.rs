@@ -1,13 +1,16 @@
 //! Starting, stopping, and the command line beside a running server.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use layover_tests::account::PASSWORD;
+use layover_tests::ftps::Entry;
+use layover_tests::ftps::raw::{Ftps, Way};
 use layover_tests::load::{allow_open_files, heavy, in_parallel};
 use layover_tests::packet::open;
 use layover_tests::skip::skip;
-use layover_tests::wait::{self, PATIENCE};
-use layover_tests::{Engine, Partner, Protocol, Setup, on_both_engines};
+use layover_tests::wait::{self, PATIENCE, Timer};
+use layover_tests::{Account, Engine, Layover, Partner, Protocol, Setup, on_both_engines};
 
 use crate::ledger;
 
@@ -126,6 +129,73 @@ fn sigterm_lets_two_hundred_transfers_finish() {
 
 fn is_upload(number: usize) -> bool {
     number % 4 < 2
+}
+
+/// What a rate holds back may last for hours: the server does not wait so long, and says so.
+#[test]
+fn a_download_that_outlasts_the_grace_is_ended_with_a_word_over_ftps() {
+    let (layover, account) = serve_slow_download();
+    let server = layover.ftps_address(Entry::Explicit);
+    let mut ftps = Ftps::connect(server, Way::default()).expect("connect");
+    let logged_in = ftps.log_in(&account.name, PASSWORD).expect("log in");
+    assert!(logged_in.is_good(), "{logged_in:?}");
+    let mut data = ftps.begin("RETR /large").expect("begin");
+    data.read_exactly(1_000).expect("the first bytes");
+    layover.ask_to_stop();
+    let timer = Timer::start();
+    let ended = ftps.reply().expect("the transfer's reply");
+    assert_eq!(ended.code, 426, "{}", ended.words());
+    assert!(timer.elapsed() >= GRACE, "{:?}", timer.elapsed());
+    let last = ftps.reply().expect("the connection's last reply");
+    assert_eq!(last.code, 421, "{}", last.words());
+    assert!(
+        last.words().contains("the server is stopping"),
+        "{}",
+        last.words()
+    );
+    assert!(ftps.closed_within(PATIENCE));
+    // Without close_notify: what came is no whole file.
+    data.read_to_end().expect_err("a download that was cut");
+    let status = layover.wait_for_stop(PATIENCE);
+    assert!(status.success(), "{status}\n{}", layover.log());
+}
+
+#[test]
+fn a_download_that_outlasts_the_grace_is_ended_with_a_word_over_sftp() {
+    let (layover, account) = serve_slow_download();
+    let local = account.client_dir.join("local");
+    let commands = format!("get /large {}\n", local.display());
+    let client = layover_tests::openssh::start_sftp(&account.by_key(&layover), &[], &commands);
+    wait::until("the download to begin", PATIENCE, || {
+        let listed = layover.rows(&["session", "list"]);
+        listed
+            .iter()
+            .any(|session| session["moving"][0]["moved_bytes"].as_u64() > Some(0))
+            .then_some(())
+    });
+    layover.ask_to_stop();
+    let timer = Timer::start();
+    let ran = client.finish(GRACE + PATIENCE);
+    assert!(timer.elapsed() >= GRACE, "{:?}", timer.elapsed());
+    assert!(!ran.ok(), "{ran}");
+    assert!(ran.stderr.contains("the server is stopping"), "{ran}");
+    let status = layover.wait_for_stop(PATIENCE);
+    assert!(status.success(), "{status}\n{}", layover.log());
+}
+
+/// How long transfers may go on behind the first signal, a little less: the client's timer
+/// and the server's do not begin in the same moment.
+const GRACE: Duration = Duration::from_secs(29);
+
+/// A file that takes four minutes to download.
+fn serve_slow_download() -> (Layover, Account) {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let plan = layover.account("partner").password(PASSWORD);
+    let account = plan.with(&["--download-rate", "16KiB"]).add();
+    layover.start();
+    let mut partner = account.partner(&layover, Protocol::Sftp);
+    partner.put(b"/large", &vec![7; 4 << 20]).expect("put");
+    (layover, account)
 }
 
 #[test]
@@ -260,6 +330,26 @@ fn serve_without_accounts_says_how_to_make_the_first() {
         layover.log().contains("layover account add").then_some(())
     });
     layover.stop();
+}
+
+#[test]
+fn a_link_to_a_database_in_no_folder_is_named_with_its_target() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    std::fs::create_dir(layover.data_dir()).expect("make the data directory");
+    let link = layover.data_dir().join("layover.db");
+    let target = layover.scratch().join("unmounted/real.db");
+    std::os::unix::fs::symlink(&target, &link).expect("link");
+    for command in ["serve", "check"] {
+        let ran = layover.run(&[command]).expect_code(1);
+        for path in [&link, &target] {
+            assert!(ran.text().contains(&*path.to_string_lossy()), "{ran}");
+        }
+        assert!(ran.text().contains("mkdir -p -m 700"), "{ran}");
+    }
+    assert!(!target.parent().expect("a folder").exists());
+    std::fs::create_dir(target.parent().expect("a folder")).expect("make it");
+    layover.start();
+    assert!(target.exists());
 }
 
 #[test]

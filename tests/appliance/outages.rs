@@ -1,13 +1,17 @@
 //! What the server rests on goes away while it serves, and comes back: nothing that was acknowledged
 //! is lost, and nothing is acknowledged that would be.
 
+use std::collections::BTreeMap;
+
 use layover_tests::account::PASSWORD;
 use layover_tests::partner::Why;
 use layover_tests::skip::skip;
 use layover_tests::storage::Disk;
 use layover_tests::wait::{self, PATIENCE};
 use layover_tests::{Engine, Layover, Protocol, Setup, http, over_both_protocols};
+use serde_json::Value;
 
+use crate::faults::WriteLock;
 use crate::ledger;
 
 /// Whether `/health/ready` says so.
@@ -67,6 +71,52 @@ fn a_database_server_goes_and_comes_back(protocol: Protocol) {
     ledger::agrees_with_tree(&layover, "partner");
     assert_eq!(ledger::stored(&layover, "partner").len(), 3);
     layover.admin(&["journal", "verify"]);
+}
+
+/// What only asks is answered, so that such a server would pass for a good one.
+#[test]
+fn a_locked_sqlite_is_told_of_by_health_and_metrics() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    layover.start();
+    wait_for_writes(&layover, true);
+    let lock = WriteLock::take(&layover);
+    wait_for_writes(&layover, false);
+    let ran = layover.run(&["status", "--health"]).expect_code(1);
+    assert!(ran.stderr.contains("it takes no writes"), "{ran}");
+    drop(lock);
+    wait_for_writes(&layover, true);
+    layover.run(&["status", "--health"]).expect_ok();
+}
+
+/// As one in recovery: a standby that took over too early, for one.
+#[test]
+fn a_postgresql_that_takes_no_writes_is_told_of_by_health_and_metrics() {
+    if !Engine::Postgres.available() {
+        return;
+    }
+    let layover = Setup::new(Engine::Postgres).prepare();
+    layover.start();
+    wait_for_writes(&layover, true);
+    layover.set_database_read_only(true);
+    wait_for_writes(&layover, false);
+    layover.set_database_read_only(false);
+    wait_for_writes(&layover, true);
+}
+
+/// Waits until readiness and metrics say whether the database takes writes.
+fn wait_for_writes(layover: &Layover, takes: bool) {
+    let up = ("layover_database_up".to_owned(), BTreeMap::new());
+    wait::until(&format!("writes to be taken: {takes}"), PATIENCE, || {
+        let answer = http::get(layover.console_address(), "/health/ready");
+        let found: Value = serde_json::from_str(&answer.body).expect("JSON");
+        let mut checks = found["checks"].as_array().expect("checks").iter();
+        let database = checks.find(|check| check["check"] == "database");
+        let is_ok = database.expect("a check")["ok"] == true;
+        assert!(is_ok || answer.status == 503, "{found}");
+        let metrics = http::get(layover.console_address(), "/metrics");
+        let is_up = http::parse_metrics(&metrics.body)[&up] == 1.0;
+        (is_ok == takes && is_up == takes).then_some(())
+    });
 }
 
 #[test]

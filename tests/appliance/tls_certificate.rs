@@ -110,6 +110,41 @@ fn the_end_of_the_servers_certificate_is_told_ahead(engine: Engine) {
     }
 }
 
+/// Each makes one of its own, and whoever pinned the first one's is refused by the second.
+#[test]
+fn nodes_that_show_different_certificates_are_told_of_by_check() {
+    if !Engine::Postgres.available() {
+        return;
+    }
+    let first = Setup::new(Engine::Postgres).prepare();
+    first.account("partner").add();
+    let second = Setup::beside(&first).prepare();
+    first.start();
+    second.start();
+    let different = || {
+        let findings = first.rows(&["check"]);
+        let mut findings = findings.into_iter();
+        findings.find(|line| line["what"] == "TLS certificates of nodes")
+    };
+    let found = wait::until("the nodes to be compared", PATIENCE, different);
+    assert_eq!(found["state"], "notice", "{found}");
+    for node in [&first, &second] {
+        let shown = certificate(node)["fingerprint"].to_string();
+        let shown = shown.trim_matches('"');
+        let detail = found["detail"].as_str().expect("a detail");
+        assert!(detail.contains(shown), "{shown}: {detail}");
+    }
+    // The same for both: what the second one has is put into the first one's place.
+    let own = |node: &Layover| node.data_dir().join("keys/ftps.pem");
+    std::fs::copy(own(&second), own(&first)).expect("copy");
+    first.hang_up();
+    wait::until("the same certificate", PATIENCE, || {
+        different().is_none().then_some(())
+    });
+    // The server before the other one's database.
+    drop(second);
+}
+
 /// What the authority makes of a request.
 fn sign(dir: &Path, request: &str, out: &str) {
     let arguments = format!(

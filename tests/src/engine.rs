@@ -56,6 +56,19 @@ struct OnServer {
     name: String,
 }
 
+impl OnServer {
+    fn end_connections(&self) {
+        psql(
+            &self.maintenance_url,
+            &format!(
+                "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity \
+                 WHERE datname = '{}'",
+                self.name
+            ),
+        );
+    }
+}
+
 impl Database {
     /// The URL for `[database] url`.
     pub(crate) fn url(&self) -> &str {
@@ -100,13 +113,22 @@ impl Database {
             maintenance_url,
             &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"),
         );
+        on_server.end_connections();
+    }
+
+    /// Lets a database on a server answer and take no writes, as one in recovery; or take
+    /// them again.
+    pub(crate) fn set_read_only(&self, read_only: bool) {
+        let on_server = self.on_server.as_ref().expect("a database on a server");
         psql(
-            maintenance_url,
+            &on_server.maintenance_url,
             &format!(
-                "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity \
-                 WHERE datname = '{name}'"
+                "ALTER DATABASE {} SET default_transaction_read_only = {read_only}",
+                on_server.name
             ),
         );
+        // It counts for connections that begin.
+        on_server.end_connections();
     }
 
     /// Undoes [`Database::take_away`].

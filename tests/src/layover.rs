@@ -244,6 +244,11 @@ impl Layover {
         self.database.give_back();
     }
 
+    /// Lets a database on a server take no writes, or take them again: it answers all the same.
+    pub fn set_database_read_only(&self, read_only: bool) {
+        self.database.set_read_only(read_only);
+    }
+
     /// Root of all homes.
     pub fn homes(&self) -> &Path {
         &self.homes

@@ -1,11 +1,28 @@
 //! `layover ban`.
 
-use layover_depot::Ban;
+use layover_depot::{Ban, Network};
 
 use crate::cli::BanCommand;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Table};
+
+/// Bans that are named in a sentence; `ban list` has all.
+const MAX_NAMED: usize = 5;
+
+fn lifted_in_words(network: &Network, left: &[Ban]) -> String {
+    let lifted = format!("the ban of {network} is lifted, its refused logins are forgotten");
+    if left.is_empty() {
+        return format!("{lifted}: it may connect again within seconds");
+    }
+    let named = left.iter().take(MAX_NAMED);
+    let named: Vec<_> = named.map(|ban| ban.network.to_string()).collect();
+    let more = match left.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{lifted}; still banned: {}{more}", named.join(", "))
+}
 
 /// Who did it, in a word.
 fn owner(ban: &Ban) -> &str {
@@ -52,13 +69,11 @@ pub(super) async fn run(context: &mut Context, command: BanCommand) -> Result<()
             context.out.done(&ban, &sentence)?;
         }
         BanCommand::Lift { network } => {
-            registry.lift_ban(&context.actor, &network).await?;
-            context.out.done(
-                &serde_json::json!({ "lifted": network.to_string() }),
-                &format!(
-                    "{network} may connect again within seconds; its refused logins are forgotten"
-                ),
-            )?;
+            let left = registry.lift_ban(&context.actor, &network).await?;
+            let lifted = serde_json::json!({ "lifted": network.to_string(), "still_banned": left });
+            context
+                .out
+                .done(&lifted, &lifted_in_words(&network, &left))?;
         }
     }
     depot.close().await;

@@ -2,6 +2,7 @@
 //! each. It makes nothing that is not there yet.
 
 mod flows;
+mod gate;
 mod host;
 mod kept;
 mod machine;
@@ -116,6 +117,7 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
     findings.extend(host::public_address(settings).await);
     findings.extend(tls::certificate(settings, clock.now()));
     findings.push(host::descriptors(settings.gate.max_connections.get()));
+    findings.extend(gate::bans(settings));
     findings.push(process::user());
     findings.push(process::sandbox(settings));
     findings.push(machine::entropy());

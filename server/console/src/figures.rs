@@ -23,6 +23,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 pub(crate) struct Figures {
     /// What the database knows, or what is wrong with it.
     pub(crate) ledger: Result<LedgerFigures, String>,
+    /// Whether it takes writes, or why not: it may answer all the same.
+    pub(crate) writes: Result<(), String>,
     /// Stored files; none while they could not be counted.
     pub(crate) stored_files: Option<u64>,
     /// Whether files can be stored, or why not.
@@ -60,16 +62,25 @@ impl Asked {
         if let Some((at, figures)) = &known.figures
             && at.elapsed() < FRESH_FOR
         {
-            return figures.clone();
+            let writes = self.writes();
+            return Figures {
+                writes,
+                ..figures.clone()
+            };
         }
         let figures = Figures {
             ledger: limited(self.depot.ledger_figures()).await,
+            writes: self.writes(),
             stored_files: self.stored_files(&mut known).await,
             storage: self.storage(&mut known).await,
             altered: self.altered().await,
         };
         known.figures = Some((Stopwatch::start(), figures.clone()));
         figures
+    }
+
+    fn writes(&self) -> Result<(), String> {
+        self.depot.check_writes().map_err(|fault| chain(&fault))
     }
 
     /// None while the chains are being sealed and the database is slow: it says so itself.

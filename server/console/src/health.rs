@@ -46,9 +46,9 @@ pub(crate) fn judge(facts: &Facts, figures: &Figures, now: Timestamp) -> Readine
         ),
         check(
             "database",
-            match &figures.ledger {
-                Ok(_) => Ok("it answers".to_owned()),
-                Err(reason) => Err(reason.clone()),
+            match (&figures.ledger, &figures.writes) {
+                (Ok(_), Ok(())) => Ok("it answers and takes writes".to_owned()),
+                (Err(reason), _) | (Ok(_), Err(reason)) => Err(reason.clone()),
             },
         ),
         check(
@@ -179,6 +179,7 @@ mod tests {
     fn figures() -> Figures {
         Figures {
             ledger: Ok(layover_depot::LedgerFigures::default()),
+            writes: Ok(()),
             stored_files: Some(0),
             storage: Ok(()),
             altered: Vec::new(),
@@ -228,10 +229,13 @@ mod tests {
     fn each_thing_that_is_wrong_is_named_and_nothing_else() {
         let none: [&str; 0] = [];
         assert_eq!(failing(&facts(), &figures()), none);
-        let cases: [(&str, Change); 7] = [
+        let cases: [(&str, Change); 8] = [
             ("server", |facts, _| facts.stopping = true),
             ("database", |_, figures| {
                 figures.ledger = Err("away".to_owned())
+            }),
+            ("database", |_, figures| {
+                figures.writes = Err("locked".to_owned())
             }),
             ("storage", |_, figures| {
                 figures.storage = Err("full".to_owned())

@@ -82,8 +82,8 @@ fn node(text: &mut Exposition, told: &Told<'_>) {
     );
     single(
         "layover_database_up",
-        "Whether the database answered within the last seconds.",
-        truth(told.figures.ledger.is_ok()),
+        "Whether the database answered, and took writes, within the last seconds.",
+        truth(told.figures.ledger.is_ok() && told.figures.writes.is_ok()),
     );
     single(
         "layover_storage_writable",

@@ -181,6 +181,34 @@ fn resolved(path: &Path) -> PathBuf {
     real
 }
 
+/// Links that are followed to a file: as many as Linux follows (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
+/// The file that `path` leads to, also one that is not there yet; `path` itself where it is no
+/// link. SQLite follows links, makes what the last one names, and puts its log beside that
+/// (os_unix.c, unixFullPathname).
+pub(crate) fn behind_links(path: &Path) -> PathBuf {
+    let mut file = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let Ok(target) = fs::read_link(&file) else {
+            return file;
+        };
+        // A relative one counts from the folder that the link really lies in.
+        let link = std::path::absolute(&file).unwrap_or(file);
+        let folder = resolved(link.parent().unwrap_or(Path::new("/")));
+        file = resolved_folder(&folder.join(target));
+    }
+    file
+}
+
+/// `file` in its folder's real place, as far as that is there.
+fn resolved_folder(file: &Path) -> PathBuf {
+    match (file.parent(), file.file_name()) {
+        (Some(folder), Some(name)) => resolved(folder).join(name),
+        _ => file.to_owned(),
+    }
+}
+
 /// Keeps every other server off this data directory.
 pub(crate) fn lock(data_dir: &Path) -> Result<ServerLock, DataDirError> {
     let path = data_dir.join(LOCK_FILE);
@@ -504,6 +532,36 @@ mod tests {
             fs::write(&file, vec![1; broken]).unwrap();
             let refused = signing_key(dir.path());
             assert!(matches!(refused, Err(DataDirError::BadSigningKey { .. })));
+        }
+    }
+
+    #[test]
+    fn links_are_followed_to_the_file_that_is_there_or_is_to_be() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let folder = fs::canonicalize(folder.path()).unwrap();
+        let at = |name: &str| folder.join(name);
+        fs::create_dir_all(at("real/below")).unwrap();
+        fs::write(at("real/file"), b"").unwrap();
+        symlink(at("real/file"), at("whole")).unwrap();
+        symlink("real/to-come", at("relative")).unwrap();
+        symlink("relative", at("twice")).unwrap();
+        symlink(at("real/below"), at("folder")).unwrap();
+        symlink("../to-come", at("real/below/upwards")).unwrap();
+        symlink(at("nowhere/file"), at("dangling")).unwrap();
+        symlink("circle", at("circle")).unwrap();
+        for (named, real) in [
+            ("real/file", "real/file"),
+            ("absent/file", "absent/file"),
+            ("whole", "real/file"),
+            ("relative", "real/to-come"),
+            ("twice", "real/to-come"),
+            // From where the link really lies, not from where it was found.
+            ("folder/upwards", "real/to-come"),
+            ("dangling", "nowhere/file"),
+            ("circle", "circle"),
+        ] {
+            assert_eq!(behind_links(&at(named)), at(real), "{named}");
         }
     }
 

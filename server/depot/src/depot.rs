@@ -26,6 +26,7 @@ use crate::recover::{self, RecoveryReport, SILENT_AFTER};
 use crate::statistics::Statistics;
 use crate::store::{Connect, Missing, OpenStoreError, OwnSessions, Store};
 use crate::vfs::{HiddenName, LocalStorage, Room, StorageId, Vfs, Watched};
+use crate::writes::{NotWritable, Writes};
 use crate::{EndReason, Gate, Journal, NodeId, Registry, Shelf, StoreError, VfsError, timer};
 
 /// A network whose end has come is noticed after so many refreshes at the
@@ -210,6 +211,7 @@ struct Inner {
     joined: AtomicBool,
     /// Whether the last word of what sessions move was that some do.
     told_some: AtomicBool,
+    writes: Writes,
     data_dir: PathBuf,
     role: Role,
     _lock: Option<ServerLock>,
@@ -354,6 +356,7 @@ impl Depot {
                 refreshes: AtomicU32::new(0),
                 joined: AtomicBool::new(false),
                 told_some: AtomicBool::new(false),
+                writes: Writes::default(),
                 data_dir: options.data_dir.clone(),
                 role: options.role,
                 holdings,
@@ -395,7 +398,8 @@ impl Depot {
         Ok(())
     }
 
-    /// The file of the database that a URL names; `None` where it is no SQLite.
+    /// The file of the database that a URL names, or leads to by links: SQLite puts its log, and
+    /// we our ballast, beside that. `None` where it is no SQLite.
     #[must_use]
     pub fn sqlite_file(database_url: &str) -> Option<std::path::PathBuf> {
         Store::file(database_url)
@@ -557,6 +561,18 @@ impl Depot {
     /// # Errors
     /// The database is away.
     pub async fn beat(&self) -> Result<(), StoreError> {
+        self.inner.writes.watch(self.write_beat()).await
+    }
+
+    /// Whether the database takes writes, as this process' heartbeats know: asks nobody.
+    ///
+    /// # Errors
+    /// [`NotWritable`] says why it is taken not to.
+    pub fn check_writes(&self) -> Result<(), NotWritable> {
+        self.inner.writes.check()
+    }
+
+    async fn write_beat(&self) -> Result<(), StoreError> {
         let holdings = &self.inner.holdings;
         if self.inner.joined.load(Ordering::Acquire) {
             holdings.store.beat(&holdings.node, holdings.now()).await?;

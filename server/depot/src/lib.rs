@@ -60,10 +60,12 @@ mod secret;
 mod session;
 mod session_reuse;
 mod shelf;
+mod shown;
 mod statistics;
 mod store;
 pub mod timer;
 mod vfs;
+mod writes;
 
 pub use accept::{AcceptTroubles, Acceptor};
 pub use account::{
@@ -189,6 +191,7 @@ pub use session::{
 };
 pub use session_reuse::{SessionReuse, SessionReuseError};
 pub use shelf::{DueFile, PartialSweep, Shelf};
+pub use shown::ShownCertificate;
 pub use statistics::{
     DayOfTransfers, MAX_STATISTICS_DAYS, MIN_KEPT_DAYS, Statistics, StatisticsOf, TransferCount,
     TransferDays, TransferFigures, TransfersOf,
@@ -198,3 +201,4 @@ pub use vfs::{
     ContentOrigin, CopyRange, DiskRoom, FileKind, MAX_FILE_BYTES, MAX_IO_BYTES, Replace, StorageId,
     VfsError,
 };
+pub use writes::NotWritable;

@@ -530,7 +530,9 @@ impl SessionInner {
     fn count(&self, direction: Direction, whole: bool, bytes: u64, duration: Duration) {
         if let Some(kind) = self.transfer_kind(direction) {
             if whole {
-                self.holdings.retries.succeeded(self.account.id);
+                if let Some(client) = self.retrying() {
+                    self.holdings.retries.succeeded(client);
+                }
                 self.see(Clue::new(Sign::Transferred));
             }
             self.holdings.counters.transfer(&Ended {

@@ -127,6 +127,22 @@ pub enum OpenStoreError {
         /// Why.
         source: StoreError,
     },
+    /// The file is a link that leads nowhere.
+    #[error(
+        "the database file `{}` is a link to `{}`, and there is no folder `{}`: mount what it \
+         lies on, or make it (mkdir -p -m 700), or correct [database] url",
+        link.display(),
+        target.display(),
+        folder.display()
+    )]
+    DanglingLink {
+        /// As the URL names it.
+        link: PathBuf,
+        /// What it leads to.
+        target: PathBuf,
+        /// Where that would lie.
+        folder: PathBuf,
+    },
     /// There is nothing yet, and this opening may not make it.
     #[error("there is no database of Layover yet")]
     Absent {
@@ -351,6 +367,7 @@ macro_rules! store_doors {
             read moves::longest_paths_below(home: HomeId, dir: &VirtualPath) -> Vec<VirtualPath>;
             write jobs::note_job(name: &str, run: &JobRun) -> ();
             read jobs::last_run(name: &str) -> Option<JobRun>;
+            read jobs::told_by_nodes(job: &str, silent_before: Timestamp) -> Vec<(String, JobRun)>;
             read clocks::clocks(node: Option<&NodeId>) -> Vec<NodeClock>;
             write clocks::keep_clock(node: &NodeId, now: Timestamp, ahead_us: Option<i64>, record: &ClockRecord, correction: Option<&Correction>, entry: Option<&NewEntry>) -> u64;
             judge clocks::confirm_clock(node: &str, by: &str, why: &str, entry: &NewEntry) -> Option<()>;
@@ -478,7 +495,7 @@ impl Store {
         }
     }
 
-    /// The file of an embedded database.
+    /// The file of an embedded database; what a link leads to, also when it is not there yet.
     pub(crate) fn file(url: &str) -> Option<PathBuf> {
         url.starts_with("sqlite:")
             .then(|| sqlite::file(url))

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use layover_depot::timer::{self, Stopwatch};
 use layover_depot::{
-    Clue, ConnectionSlot, FirstProof, PathError, Session, Sign, VfsError, VirtualPath,
+    Clue, ConnectionSlot, EndReason, FirstProof, PathError, Session, Sign, VfsError, VirtualPath,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -325,7 +325,7 @@ impl ControlConnection {
         // The time is that of a whole line: a half-typed one gains nothing (F05).
         tokio::select! {
             biased;
-            reason = told_to_end => Err(ended_by_operator(reason.as_str())),
+            reason = told_to_end => Err(ended(reason)),
             () = soft.cancelled() => Err(stopping()),
             line = timer::timeout(limit, self.line_beside_data()) => match line {
                 Ok(Ok(line)) => Ok(line),
@@ -638,9 +638,15 @@ fn only_epsv() -> Fault {
     refuse(503, "EPSV ALL was given: only EPSV from now on")
 }
 
-fn ended_by_operator(reason: &'static str) -> Ending {
-    let text = "the operator ended this session; ask the operator";
-    Ending::Told(Reply::new(421, text), reason)
+/// A session that was told to end.
+fn ended(reason: EndReason) -> Ending {
+    let text = match reason {
+        EndReason::Stopping => return stopping(),
+        EndReason::AccountDisabled | EndReason::NetworkRemoved | EndReason::Killed => {
+            "the operator ended this session; ask the operator"
+        }
+    };
+    Ending::Told(Reply::new(421, text), reason.as_str())
 }
 
 fn too_late(overdue: &'static str) -> Ending {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use layover_depot::{
-    Clue, ConnectionSlot, Depot, FirstProof, LoginAttempt, LoginError, Proof, Protocol,
+    Clue, ConnectionSlot, Depot, EndReason, FirstProof, LoginAttempt, LoginError, Proof, Protocol,
     RefusedOffers, Secret, Session, Sign, UserCertificate, timer,
 };
 use layover_retention::Clock;
@@ -266,10 +266,10 @@ impl Server {
                     // stands still would not read it.
                     break Some((overdue.as_str(), overdue == Overdue::Idle));
                 }
-                reason = told_to_end => break Some((reason.as_str(), true)),
+                reason = told_to_end => break Some((words(reason), true)),
                 // An error means that the handler is gone, and `running` with it.
                 Ok(entered) = &mut login, if session.is_none() => session = Some(entered),
-                () = soft_stop(&self.soft, &activity) => break Some(("the server is stopping", true)),
+                () = soft_stop(&self.soft, &activity) => break Some((words(EndReason::Stopping), true)),
             }
         };
         if let Some((reason, farewell)) = ended_by_us {
@@ -311,6 +311,16 @@ impl Server {
                 .end(ended_by_us.map_or("connection closed", |(reason, _)| reason))
                 .boxed()
                 .await;
+        }
+    }
+}
+
+/// What the client and the journal are told of a session that must end.
+fn words(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Stopping => "the server is stopping",
+        EndReason::AccountDisabled | EndReason::NetworkRemoved | EndReason::Killed => {
+            reason.as_str()
         }
     }
 }

@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use layover_depot::{
-    Completion, CopyRange, CopySource, FileInfo, FileKind, Replace, Session, UploadMode, VfsError,
-    VirtualPath,
+    Completion, CopyRange, CopySource, Direction, FileInfo, FileKind, Replace, Session, UploadMode,
+    VfsError, VirtualPath,
 };
 use layover_retention::{Clock, Timestamp};
 
@@ -206,8 +206,13 @@ impl Requests<'_> {
         if self.handles.is_full() {
             return Err(Fault::Status(Code::Failure, "too many open handles"));
         }
-        let path = VirtualPath::parse(path)?;
         let wants = |flag| flags & flag != 0;
+        let direction = match wants(open_flag::WRITE) {
+            true => Direction::Upload,
+            false => Direction::Download,
+        };
+        let path = VirtualPath::parse(path)
+            .map_err(|fault| self.session.refuse_name(direction, path, fault))?;
         if !wants(open_flag::WRITE) {
             if !wants(open_flag::READ) {
                 return Err(Fault::Status(

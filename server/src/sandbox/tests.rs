@@ -9,6 +9,7 @@ fn writable(folders: &[&Path]) -> Writable {
     Writable {
         folders: folders.iter().map(|folder| folder.to_path_buf()).collect(),
         absent: Vec::new(),
+        temporary: None,
     }
 }
 
@@ -129,6 +130,14 @@ fn the_folders_are_those_of_the_settings() {
         within("homes", "db/layover.db").folders,
         [at("data"), at("homes"), at("db"), at("tmp")]
     );
+    let told = within("data/homes", "data/layover.db").in_words();
+    let (data_dir, sorting) = (at("data"), at("tmp"));
+    let folders = format!(
+        "below {}, {} (where SQLite puts what it sorts) only",
+        data_dir.display(),
+        sorting.display()
+    );
+    assert!(told.contains(&folders), "{told}");
     let remote = Writable::with(&data, &at("homes"), None, None).unwrap();
     assert_eq!(remote.folders, [at("data"), at("homes")]);
     assert!(remote.absent.is_empty());
@@ -178,8 +187,17 @@ fn what_is_asked_for_and_what_the_kernel_can_say_how_it_stands() {
     }
     let absent = report_of(Sandbox::Require, || {
         let mut found = writable(&[Path::new("/srv")]);
-        found.absent.push(PathBuf::from("/srv/data"));
+        let folders = ["/srv/data", "/srv/it's here"].map(PathBuf::from);
+        found.absent.extend(folders);
         Ok((found, FullyEnforced))
     });
-    assert!(absent.unwrap_err().to_string().contains("/srv/data"));
+    let told = absent.unwrap_err().to_string();
+    assert!(
+        told.contains("there is no /srv/data, no /srv/it's here;"),
+        "{told}"
+    );
+    assert!(
+        told.ends_with(r"mkdir -p -m 700 /srv/data '/srv/it'\''s here'"),
+        "{told}"
+    );
 }

@@ -14,7 +14,7 @@ use layover_retention::{Clock, Timestamp};
 
 use super::super::account::ADD_THE_FIRST;
 use super::host::writable;
-use super::{Finding, flows};
+use super::{Finding, flows, tls};
 use crate::context::open_as;
 use crate::credentials::Credentials;
 use crate::error::{CliError, step_of_open, with_causes};
@@ -92,6 +92,9 @@ async fn look_into(settings: &Settings, depot: &Depot, clock: &Arc<dyn Clock>) -
         findings.extend(integrations(settings, depot, clock.now()).await?);
         findings.extend(flows::flows(depot).await?);
         findings.extend(flows::hooks(depot).await?);
+        if settings.ftps.is_served() {
+            findings.extend(tls::of_nodes(&depot.certificates_shown().await?));
+        }
         let disks = depot.disk_room().await?;
         findings.extend(disks.iter().filter_map(DiskRoom::warning).map(|warning| {
             Finding::notice(

@@ -1,9 +1,11 @@
 //! The server's TLS certificate: whether it is there and valid, bears the names that
 //! partners use, and keeps its key to itself.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use layover_config::{SecretRef, Settings};
+use layover_depot::ShownCertificate;
 use layover_retention::Timestamp;
 use layover_server::{TlsCertificateState, generated_tls_certificate_path, read_tls_certificate};
 
@@ -11,6 +13,7 @@ use super::super::server_certificate::names;
 use super::super::status::valid_for;
 use super::Finding;
 use super::host::{FOREIGN_ACCESS, mode};
+use super::kept::shortened;
 use crate::error::with_causes;
 
 const WHAT: &str = "TLS certificate";
@@ -65,6 +68,29 @@ pub(super) fn certificate(settings: &Settings, now: Timestamp) -> Vec<Finding> {
     findings
 }
 
+/// Nothing, where all servers of the database show the same one.
+pub(super) fn of_nodes(shown: &[ShownCertificate]) -> Option<Finding> {
+    let mut nodes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for one in shown {
+        let same = nodes.entry(&one.fingerprint).or_default();
+        same.push(one.node.clone());
+    }
+    if nodes.len() < 2 {
+        return None;
+    }
+    let told = nodes.into_iter().filter_map(|(fingerprint, nodes)| {
+        let nodes = shortened(nodes)?;
+        Some(format!("{fingerprint} ({nodes})"))
+    });
+    let told = shortened(told.collect())?;
+    Some(Finding::notice(
+        "TLS certificates of nodes",
+        format!("the servers of this database show different ones: {told}"),
+        "give each node the same [ftps] certificate and private_key: a partner who pins one is \
+         refused by the others",
+    ))
+}
+
 fn not_borne(setting: &str, name: &str) -> Finding {
     Finding::notice(
         "TLS certificate's names",
@@ -88,4 +114,27 @@ fn key_file(key: &SecretRef) -> Option<Finding> {
             format!("chmod 600 {shown}"),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn nodes_that_show_different_certificates_are_told_of() {
+        let shown = |all: &[(&str, &str)]| {
+            let all = all.iter().map(|(node, print)| ShownCertificate {
+                node: (*node).to_owned(),
+                fingerprint: format!("SHA256:{print}"),
+            });
+            of_nodes(&all.collect::<Vec<_>>())
+        };
+        assert!(shown(&[]).is_none());
+        assert!(shown(&[("a", "01"), ("b", "01")]).is_none());
+        let found = shown(&[("a", "02"), ("b", "01"), ("c", "02")]).unwrap();
+        assert_eq!(found.state, State::Notice);
+        let told = "SHA256:01 (b), SHA256:02 (a, c)";
+        assert!(found.detail.ends_with(told), "{found:?}");
+    }
 }

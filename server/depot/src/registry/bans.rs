@@ -53,22 +53,29 @@ impl Registry {
         Ok(ban)
     }
 
-    /// Lifts a ban, whoever made it, and forgets the failures behind it.
+    /// Lifts a ban, whoever made it, and forgets the failures behind it. Returns the bans that
+    /// still keep somebody of the network out: of a part of it, or of one around it.
     ///
     /// # Errors
-    /// `UnknownBan`, `BannedWithin`, `Store`.
-    pub async fn lift_ban(&self, actor: &Actor, network: &Network) -> Result<(), RegistryError> {
+    /// `UnknownBan`, `NoBanOfAll`, `BannedWithin`, `Store`.
+    pub async fn lift_ban(
+        &self,
+        actor: &Actor,
+        network: &Network,
+    ) -> Result<Vec<Ban>, RegistryError> {
         let entry = self
             .entry(actor, "ban.lift")
             .with("network", network.to_string());
         let (store, now) = (&self.holdings.store, self.holdings.now());
-        if store.lift_ban(network, now, &entry).await?.is_some() {
-            return Ok(());
+        let is_lifted = store.lift_ban(network, now, &entry).await?.is_some();
+        let bans = store.bans(now).await?.into_iter();
+        if is_lifted {
+            let left = bans.filter(|ban| overlap(&ban.network, network));
+            return Ok(left.collect());
         }
         let Network::Block(block) = network else {
-            return Err(RegistryError::BanOfAll);
+            return Err(RegistryError::NoBanOfAll);
         };
-        let bans = store.bans(now).await?.into_iter();
         let mut wider = bans.map(|ban| ban.network).filter(|ban| match ban {
             Network::Any => true,
             Network::Block(ban) => ban.contains(block),
@@ -80,5 +87,13 @@ impl Registry {
             },
             None => RegistryError::UnknownBan { network: *network },
         })
+    }
+}
+
+/// Whether some address lies in both.
+fn overlap(one: &Network, other: &Network) -> bool {
+    match (one, other) {
+        (Network::Block(one), Network::Block(other)) => one.contains(other) || other.contains(one),
+        (Network::Any, _) | (_, Network::Any) => true,
     }
 }

@@ -321,6 +321,11 @@ pub enum RegistryError {
     /// Nobody would get in.
     #[error("`any` would keep everybody out; name the network")]
     BanOfAll,
+    /// There is no such ban, and many may be meant.
+    #[error(
+        "nothing was lifted: no ban is of `any`; lift each by its own network, as `layover ban list` shows it"
+    )]
+    NoBanOfAll,
     /// The network is not banned.
     #[error("{network} is not banned; see: layover ban list")]
     UnknownBan {

@@ -105,6 +105,7 @@ impl Session {
         let outdated_bytes: u64 = outdated.iter().map(|row| row.size_bytes).sum();
         let freed_bytes = replaced_bytes.saturating_add(outdated_bytes);
         let room_bytes = self.room(&plan, freed_bytes).await?;
+        self.check_starved(path, room_bytes)?;
         Ok(UploadPermit {
             session: self.clone(),
             path: path.clone(),

@@ -197,6 +197,21 @@ pub(super) fn refused(
         .with("reason", fault.to_string())
 }
 
+/// A transfer of a name that is no path.
+pub(super) fn refused_name(
+    inner: &SessionInner,
+    direction: Direction,
+    shown: &dyn std::fmt::Display,
+    fault: &VfsError,
+    now: Timestamp,
+) -> NewEntry {
+    by_session(inner, JournalKind::Transfer, direction.as_str(), now)
+        .outcome(Outcome::Refused)
+        .with("name", shown.to_string())
+        .with("why", fault.word())
+        .with("reason", fault.reason())
+}
+
 /// A data connection that did not prove whose it is.
 pub(super) fn refused_connection(inner: &SessionInner, reason: &str, now: Timestamp) -> NewEntry {
     by_session(inner, JournalKind::Transfer, "data-connection", now)

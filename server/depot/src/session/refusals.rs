@@ -2,17 +2,19 @@
 //! failed: in the journal, as far as a peer cannot fill it. Nobody waits for these entries, and those that come while
 //! one is written are written together.
 
+use std::fmt::Display;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Caller, Session, SessionInner, record};
-use crate::VirtualPath;
 use crate::doctor::{Clue, Sign};
 use crate::figures::Ending;
 use crate::holdings::Direction;
 use crate::journal::NewEntry;
+use crate::retries::{Attempt, Client};
 use crate::vfs::VfsError;
+use crate::{MAX_NAME_BYTES, PathError, VirtualPath};
 
 /// Refusals of one session that the journal names one by one. A partner whose
 /// rights are wrong shows what is wrong long before; beyond that, a count.
@@ -119,6 +121,19 @@ impl Session {
         Err(fault)
     }
 
+    /// Tells of a transfer of a name that is no path, and so never comes to a verb: it is refused
+    /// like any other.
+    pub fn refuse_name(&self, direction: Direction, name: &[u8], fault: PathError) -> VfsError {
+        let fault = VfsError::BadPath(fault);
+        let shown = name.get(..MAX_NAME_BYTES).unwrap_or(name).escape_ascii();
+        self.note_failure(direction, name, &shown, &fault);
+        self.inner.count_unstarted(direction, Ending::Refused);
+        self.tell(Some(direction), |inner| {
+            record::refused_name(inner, direction, &shown, &fault, self.now())
+        });
+        fault
+    }
+
     /// Counts a transfer that is refused for good and tried again all the same.
     fn note_repeat(&self, direction: Direction, path: &VirtualPath, fault: &VfsError) {
         let is_for_good = fault.is_refusal()
@@ -128,23 +143,57 @@ impl Session {
                     | VfsError::NotDirectory { .. }
                     | VfsError::IsDirectory { .. }
             );
-        if !is_for_good {
-            return;
+        if is_for_good {
+            self.note_failure(direction, path.as_bytes(), path, fault);
         }
+    }
+
+    /// The answer to a transfer that fails again and again for the same reason waits.
+    fn note_failure(
+        &self,
+        direction: Direction,
+        name: &[u8],
+        shown: &dyn Display,
+        fault: &VfsError,
+    ) {
         let inner = &self.inner;
-        let board = &inner.holdings.retries;
-        let repeated = board.failed(inner.account.id, direction, path, fault.word());
-        let Some(delay) = repeated.delay else {
+        let Some(client) = inner.retrying() else {
+            return;
+        };
+        let why = fault.word();
+        let attempt = Attempt {
+            direction,
+            name,
+            why,
+        };
+        let Some(delay) = inner.holdings.retries.failed(client, &attempt).delay else {
             return;
         };
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         inner.owed_delay_ms.store(delay_ms, Ordering::Release);
-        let way = match direction {
-            Direction::Upload => "upload",
-            Direction::Download => "download",
+        inner.see_repeated(direction, shown, fault);
+    }
+
+    /// Refuses an upload that has used the quota up again and again, before it takes bytes that
+    /// are thrown away.
+    ///
+    /// # Errors
+    /// `QuotaExceeded`.
+    pub(super) fn check_starved(
+        &self,
+        path: &VirtualPath,
+        room_bytes: Option<u64>,
+    ) -> Result<(), VfsError> {
+        let inner = &self.inner;
+        let (Some(client), Some(room_bytes)) = (inner.retrying(), room_bytes) else {
+            return Ok(());
         };
-        let told = format!("{way} of {path}: {fault}");
-        inner.see(Clue::new(Sign::Repeats).telling(&told));
+        let board = &inner.holdings.retries;
+        if !board.is_starved(client, &used_up(path), room_bytes) {
+            return Ok(());
+        }
+        let quota_bytes = inner.terms().quota_bytes.unwrap_or_default();
+        Err(VfsError::QuotaExceeded { quota_bytes })
     }
 
     /// How long the refusal that was just given is to wait before the peer hears of it:
@@ -193,6 +242,45 @@ impl Session {
         if must_write {
             inner.holdings.tasks.spawn(write(Arc::clone(inner)));
         }
+    }
+}
+
+impl SessionInner {
+    /// Who is remembered for what fails; none of the courier, whose flows know what they try.
+    pub(super) fn retrying(&self) -> Option<Client> {
+        match self.caller {
+            Caller::Partner { peer, .. } => Some(Client::new(self.account.id, peer)),
+            Caller::Courier => None,
+        }
+    }
+
+    /// An upload used up the quota, of which it had been allowed `room_bytes`.
+    pub(super) fn note_starved(&self, path: &VirtualPath, room_bytes: Option<u64>) {
+        let Some(client) = self.retrying() else {
+            return;
+        };
+        let board = &self.holdings.retries;
+        let repeated = board.starved(client, &used_up(path), room_bytes.unwrap_or(0));
+        if repeated.delay.is_some() {
+            let quota_bytes = self.terms().quota_bytes.unwrap_or_default();
+            let fault = VfsError::QuotaExceeded { quota_bytes };
+            self.see_repeated(Direction::Upload, path, &fault);
+        }
+    }
+
+    /// Tells the doctor.
+    fn see_repeated(&self, direction: Direction, shown: &dyn Display, fault: &VfsError) {
+        let told = format!("{} of {shown}: {}", direction.as_str(), fault.reason());
+        self.see(Clue::new(Sign::Repeats).telling(&told));
+    }
+}
+
+/// An upload that the quota has no room for.
+fn used_up(path: &VirtualPath) -> Attempt<'_> {
+    Attempt {
+        direction: Direction::Upload,
+        name: path.as_bytes(),
+        why: VfsError::QuotaExceeded { quota_bytes: 0 }.word(),
     }
 }
 

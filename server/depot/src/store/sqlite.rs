@@ -1,6 +1,6 @@
 //! The store on SQLite: one writer, many readers, write-ahead log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -237,10 +237,25 @@ async fn migrate(writer: &Pool, migrator: &Migrator) -> Result<(), OpenStoreErro
     steps.commit().await.map_err(refused)
 }
 
-/// The file that a URL names.
+/// The file that a URL names, or leads to.
 pub(super) fn file(url: &str) -> Option<PathBuf> {
     let options = SqliteConnectOptions::from_str(url).ok()?;
-    Some(options.get_filename().to_owned())
+    Some(data_dir::behind_links(options.get_filename()))
+}
+
+/// What a link leads to is made, and its folder is not: SQLite's word for it, "unable to open",
+/// would say neither.
+fn check_folder(named: &Path, file: &Path) -> Result<(), OpenStoreError> {
+    match file.parent() {
+        Some(folder) if named.is_symlink() && !folder.is_dir() => {
+            Err(OpenStoreError::DanglingLink {
+                link: named.to_owned(),
+                target: file.to_owned(),
+                folder: folder.to_owned(),
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
@@ -256,7 +271,8 @@ pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT);
-    let file = options.get_filename().to_owned();
+    let file = data_dir::behind_links(options.get_filename());
+    check_folder(options.get_filename(), &file)?;
     let absent = || OpenStoreError::Absent {
         file: Some(file.clone()),
     };

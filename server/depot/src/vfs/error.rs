@@ -175,6 +175,14 @@ impl VfsError {
         }
     }
 
+    /// Why, on one line: of a path what is wrong with it, too.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            VfsError::BadPath(why) => why.to_string(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether a rule of ours forbade it: what an operator wants to know of,
     /// unlike a name that is not there or a disk that failed.
     pub(crate) fn is_refusal(&self) -> bool {

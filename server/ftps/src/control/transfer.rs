@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use layover_depot::timer::{self, Stopwatch};
-use layover_depot::{Clue, Right, Session, SessionReuse, Sign, UploadMode, VfsError};
+use layover_depot::{
+    Clue, Direction, Right, Session, SessionReuse, Sign, UploadMode, VfsError, VirtualPath,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{ControlConnection, DataPlace, Ending, Fault, ended_by_operator, refuse, stopping};
+use super::{ControlConnection, DataPlace, Ending, Fault, ended, refuse, stopping};
 use crate::command::{self, Command, Type};
 use crate::reply::{Reply, of_fault, size};
 use crate::server::Reserved;
@@ -186,7 +188,7 @@ impl ControlConnection {
                 biased;
                 reason = &mut told_to_end, if ending.is_none() => {
                     cancel.cancel();
-                    ending = Some(ended_by_operator(reason.as_str()));
+                    ending = Some(ended(reason));
                 }
                 line = self.wire.line(), if gone.is_none() => match line {
                     Ok(line) if self.may_wait(&line) => {
@@ -292,8 +294,18 @@ impl ControlConnection {
         })
     }
 
+    /// The path of a file that is to be transferred. A name that is none counts like any
+    /// other transfer that is refused.
+    fn file_at(&self, direction: Direction, argument: &[u8]) -> Result<VirtualPath, Fault> {
+        let resolved = self.cwd.resolve(argument);
+        resolved.map_err(|fault| match &self.session {
+            Some(session) => session.refuse_name(direction, argument, fault).into(),
+            None => fault.into(),
+        })
+    }
+
     async fn plan_download(&mut self, path: &[u8]) -> Result<(Plan, Reply), Fault> {
-        let path = self.at(path)?;
+        let path = self.file_at(Direction::Download, path)?;
         let mut file = self.session()?.download(&path).await?;
         if self.rest > 0 && self.representation == Type::Ascii {
             let text = "REST counts bytes: TYPE I first";
@@ -317,7 +329,7 @@ impl ControlConnection {
     }
 
     async fn plan_upload(&mut self, path: &[u8], mode: UploadMode) -> Result<Plan, Fault> {
-        let path = self.at(path)?;
+        let path = self.file_at(Direction::Upload, path)?;
         let session = self.session()?;
         if mode == UploadMode::Modify {
             if self.representation == Type::Ascii {
@@ -358,7 +370,7 @@ impl ControlConnection {
                 0 => wish.to_vec(),
                 _ => [wish, format!(".{number}").as_bytes()].concat(),
             };
-            let path = self.at(&name)?;
+            let path = self.file_at(Direction::Upload, &name)?;
             // Nobody else may find the name free until this upload has it.
             let home = session.account().home.clone();
             let Some(reserved) = Reserved::new(&self.shared, home, &path) else {

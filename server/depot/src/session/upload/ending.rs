@@ -289,6 +289,9 @@ impl Parts {
             return None;
         }
         let inner = &self.session.inner;
+        if why == Poison::Quota(0).word() {
+            inner.note_starved(&self.path, self.room_bytes);
+        }
         let duration: Duration = self.running.elapsed();
         let received_bytes = locked(&self.progress).received_bytes;
         inner.count(Direction::Upload, false, received_bytes, duration);

@@ -1,7 +1,7 @@
 //! Nodes and the sessions on them.
 
 use super::{HERE, THERE, entry, household, name, rule, time};
-use crate::account::{AccountChange, Enabled};
+use crate::account::{AccountChange, Enabled, JobRun};
 use crate::journal::{JournalFilter, JournalKind, NewEntry, Outcome};
 use crate::store::{Attempt, OwnSessions, SessionBegun, SessionStart, Store};
 use crate::{Agreed, LimitsChange, Protocol, SessionId, SessionLimit};
@@ -86,6 +86,7 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
         assert_eq!(logouts(store).await, before + 1, "{attempt:?}");
     }
 
+    what_nodes_tell_of_themselves(store).await;
     // `there` falls silent; `here` goes on.
     store.beat(&HERE.id(), time(200)).await.unwrap();
     assert_eq!(
@@ -119,6 +120,24 @@ pub(super) async fn sessions_and_nodes(store: &Store) {
         SessionBegun::AccountGone,
         "an account that was disabled meanwhile"
     );
+}
+
+/// It counts while they live, and when they told it since their start: both begun, and were
+/// heard of, at 101.
+async fn what_nodes_tell_of_themselves(store: &Store) {
+    let told = |at| JobRun {
+        at,
+        next_due_at: None,
+        report: serde_json::json!("this"),
+    };
+    for (node, at) in [(HERE, 101), (THERE, 100)] {
+        let job = format!("tells:{}", node.id());
+        store.note_job(&job, &told(time(at))).await.unwrap();
+    }
+    let heard_since = async |at| store.told_by_nodes("tells:", time(at)).await.unwrap();
+    let here = HERE.id().to_string();
+    assert_eq!(heard_since(101).await, [(here, told(time(101)))]);
+    assert_eq!(heard_since(102).await, []);
 }
 
 /// Two sessions are there, `here` among them; both nodes were heard of at 101.
