@@ -254,11 +254,16 @@ impl Dispatcher {
         waiting.filter_map(|waiting| waiting?.oldest())
     }
 
+    /// Whether as much waits for the account's limit as may.
+    fn is_far_ahead(&self) -> bool {
+        let is_much = self.waiting_bytes >= MAX_HELD_BACK_BYTES
+            || self.waiting_requests >= MAX_HELD_BACK_REQUESTS;
+        is_much && self.oldest().any(|moves| moves == Moves::Up)
+    }
+
     /// Whether more is taken from the client just now.
     fn listens(&self) -> bool {
-        let is_ahead = self.waiting_bytes >= MAX_HELD_BACK_BYTES
-            || self.waiting_requests >= MAX_HELD_BACK_REQUESTS;
-        !is_ahead || !self.oldest().any(|moves| moves == Moves::Up) || self.may_go(Moves::Up)
+        !self.is_far_ahead() || self.may_go(Moves::Up)
     }
 
     /// Resolves when [`Dispatcher::resume_one`] is worth a try.
@@ -297,10 +302,10 @@ impl Dispatcher {
         self.take_requests().await
     }
 
-    /// Does every request that is complete, as long as the client is listened to.
+    /// Does every request that is complete, or lets it wait, as far as there is room.
     async fn take_requests(&mut self) -> Result<(), ChannelFault> {
         loop {
-            self.behind = !self.listens();
+            self.behind = self.is_far_ahead();
             if self.behind {
                 return Ok(());
             }

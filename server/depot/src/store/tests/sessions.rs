@@ -143,7 +143,7 @@ async fn what_nodes_tell_of_themselves(store: &Store) {
 /// Two sessions are there, `here` among them; both nodes were heard of at 101.
 async fn logouts(store: &Store) -> usize {
     let filter = JournalFilter {
-        kind: Some(JournalKind::Login),
+        kind: Some(JournalKind::Admin),
         limit: 1_000,
         ..JournalFilter::default()
     };
