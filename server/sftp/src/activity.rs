@@ -59,6 +59,8 @@ pub(crate) struct Activity {
     open: AtomicUsize,
     unsent: AtomicUsize,
     unanswered: AtomicUsize,
+    closing: AtomicBool,
+    excuses: AtomicUsize,
     stalled: AtomicBool,
 }
 
@@ -124,17 +126,40 @@ impl Activity {
         }
     }
 
-    /// A request is done from now on. Its guard is to be dropped behind its reply.
-    pub(crate) fn answering(self: &Arc<Self>) -> Unanswered {
-        self.unanswered.fetch_add(1, Ordering::AcqRel);
-        Unanswered(Arc::clone(self))
+    /// The client could not be heard for a while, by our own doing.
+    pub(crate) fn excuse(&self) {
+        self.excuses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was so.
+    pub(crate) fn excuses(&self) -> usize {
+        self.excuses.load(Ordering::Relaxed)
+    }
+
+    /// A request is done from now on. Its guard is to be dropped behind its reply. `None` while
+    /// the connection ends: what would be done now could not be told any more.
+    pub(crate) fn answering(self: &Arc<Self>) -> Option<Unanswered> {
+        // Each side says what it does before it looks at the other.
+        self.unanswered.fetch_add(1, Ordering::SeqCst);
+        let unanswered = Unanswered(Arc::clone(self));
+        (!self.closing.load(Ordering::SeqCst)).then_some(unanswered)
+    }
+
+    /// Whether nothing is done and nothing begins any more: the connection may end.
+    pub(crate) fn close_if_settled(&self) -> bool {
+        self.closing.store(true, Ordering::SeqCst);
+        let is_settled = self.is_settled();
+        if !is_settled {
+            self.closing.store(false, Ordering::SeqCst);
+        }
+        is_settled
     }
 
     /// Whether the connection may end in order: nothing is open, nothing is being done, and
     /// the client has been told what became of all that was.
     pub(crate) fn is_settled(&self) -> bool {
         // In the order in which one becomes the next.
-        self.unanswered.load(Ordering::Acquire) == 0
+        self.unanswered.load(Ordering::SeqCst) == 0
             && self.open() == 0
             && self.unsent.load(Ordering::Acquire) == 0
     }
@@ -193,8 +218,8 @@ mod tests {
     fn a_connection_is_settled_when_all_is_done_and_told() {
         let activity = Arc::new(Activity::default());
         assert!(activity.is_settled());
-        let answering = activity.answering();
-        assert!(!activity.is_settled(), "it is being done");
+        let answering = activity.answering().expect("not closing");
+        assert!(!activity.close_if_settled(), "it is being done");
         activity.unsent_changed(0, 9);
         activity.open_changed(0, 1);
         drop(answering);
@@ -202,6 +227,9 @@ mod tests {
         activity.open_changed(1, 0);
         assert!(!activity.is_settled(), "the reply is on its way");
         activity.unsent_changed(9, 0);
+        assert!(activity.answering().is_some(), "it goes on");
+        assert!(activity.close_if_settled());
+        assert!(activity.answering().is_none(), "nobody could be told");
         assert!(activity.is_settled());
     }
 

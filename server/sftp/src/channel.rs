@@ -48,6 +48,9 @@ const MAX_HELD_BACK_BYTES: usize = 2 * 1024 * 1024;
 /// How many requests that may be, however small.
 const MAX_HELD_BACK_REQUESTS: usize = 1024;
 
+/// How often a request looks whether its connection goes on after all.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// How long a client may take to take the end of a channel.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -415,8 +418,13 @@ impl Dispatcher {
         // Boxed: the verbs below are deep, and one state machine of all of them
         // would be kept for every idle channel (and is beyond the compiler).
         let is_open = matches!(request.body, Body::Open { .. });
-        // A server that stops waits for it.
-        let unanswered = self.context.activity.answering();
+        // A server that stops waits for it; what it cannot tell any more it does not do.
+        let unanswered = loop {
+            match self.context.activity.answering() {
+                Some(unanswered) => break unanswered,
+                None => timer::sleep(LOOK_AGAIN).await,
+            }
+        };
         let reply = requests.answer(request).boxed().await;
         // Nothing else waits: other handles go on, and the next requests are done.
         if is_open

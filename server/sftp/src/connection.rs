@@ -44,8 +44,9 @@ pub(crate) const MAX_CHANNELS: usize = 8;
 /// How long a client may take to leave after it was told to.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Keys of one connection that may be signed with: more than an agent usually holds.
-const MAX_ACCEPTED_OFFERS: usize = 16;
+/// Keys of one connection that may be signed with, and questions for a password: more than an
+/// agent usually holds.
+const MAX_UNPROVEN: usize = 16;
 
 /// How long the channels of a connection that is gone may take to keep what
 /// arrived.
@@ -194,7 +195,7 @@ impl Server {
             pending: HashMap::new(),
             channels: channels.clone(),
             offers: RefusedOffers::default(),
-            accepted_offers: 0,
+            unproven: 0,
             tell: Some(tell),
             handshake: Arc::clone(&handshake),
             shown: Arc::clone(&shown),
@@ -330,7 +331,7 @@ async fn soft_stop(soft: &CancellationToken, activity: &Activity) {
     /// How often a connection that still transfers is looked at.
     const LOOK_EVERY: Duration = Duration::from_millis(50);
     soft.cancelled().await;
-    while activity.is_logged_in() && !activity.is_settled() {
+    while activity.is_logged_in() && !activity.close_if_settled() {
         timer::sleep(LOOK_EVERY).await;
     }
 }
@@ -378,8 +379,8 @@ struct Connection {
     channels: TaskTracker,
     /// Keys that were refused before a signature.
     offers: RefusedOffers,
-    /// How many keys were not refused before one.
-    accepted_offers: usize,
+    /// How often the client was asked for a signature or a password.
+    unproven: usize,
     /// Told at the end of a connection that did not log in.
     tell: Option<oneshot::Sender<RefusedOffers>>,
     handshake: Arc<Handshake>,
@@ -430,14 +431,9 @@ impl Connection {
         }
     }
 
-    /// A key may be signed with. russh counts signatures, and not offers that it answers so.
+    /// A key may be signed with.
     async fn await_signature(&mut self) -> Result<Auth, russh::Error> {
-        self.accepted_offers += 1;
-        if self.accepted_offers > MAX_ACCEPTED_OFFERS {
-            tracing::info!(peer.addr = %self.peer, "more keys offered, and none signed with, than anybody has");
-            self.count_abuse().boxed().await;
-            return Err(russh::Error::Disconnect);
-        }
+        self.count_unproven().await?;
         // Who never signs holds a place for nothing.
         if let Some(slot) = &mut self.slot {
             slot.answered();
@@ -445,10 +441,17 @@ impl Connection {
         Ok(Auth::Accept)
     }
 
-    async fn count_abuse(&self) {
+    /// russh counts signatures and passwords, and not what is answered by asking for them.
+    async fn count_unproven(&mut self) -> Result<(), russh::Error> {
+        self.unproven += 1;
+        if self.unproven <= MAX_UNPROVEN {
+            return Ok(());
+        }
+        tracing::info!(peer.addr = %self.peer, "more keys offered, and none signed with, than anybody has");
         if let Err(error) = self.depot.gate().note_abuse(self.peer.ip()).await {
             self.depot.faults().login(self.peer.ip(), &error);
         }
+        Err(russh::Error::Disconnect)
     }
 
     /// A proof counts for the user that it was shown for (RFC 4252 s.5).
@@ -558,6 +561,7 @@ impl Handler for Connection {
     ) -> Result<Auth, Self::Error> {
         let Some(mut response) = response else {
             self.speak_of(user);
+            self.count_unproven().await?;
             return Ok(Auth::Partial {
                 name: "".into(),
                 instructions: "".into(),

@@ -87,8 +87,6 @@ struct Shared {
     queued_bytes: AtomicUsize,
     /// Nobody sends any more.
     over: AtomicBool,
-    /// Counts times in which the client could not be heard, by our own doing.
-    excuses: AtomicUsize,
     sent: Notify,
     /// A connection is not ended in order while a reply is on its way.
     activity: Arc<Activity>,
@@ -143,7 +141,6 @@ impl Outbox {
         let shared = Arc::new(Shared {
             queued_bytes: AtomicUsize::new(0),
             over: AtomicBool::new(false),
-            excuses: AtomicUsize::new(0),
             sent: Notify::new(),
             activity,
         });
@@ -181,9 +178,9 @@ impl Outbox {
         self.has_budget() || self.shared.over.load(Ordering::Acquire)
     }
 
-    /// We did not listen to the client of late, so it could not open its window.
+    /// We did not listen to the client of late, so it could not open a window of any channel.
     pub(crate) fn excuse(&self) {
-        self.shared.excuses.fetch_add(1, Ordering::Relaxed);
+        self.shared.activity.excuse();
     }
 
     /// Waits until [`Outbox::is_open`].
@@ -305,10 +302,10 @@ pub(crate) async fn send_all(
         let sending = channel.data_bytes(bytes);
         tokio::pin!(sending);
         let sent = loop {
-            let excuses = shared.excuses.load(Ordering::Relaxed);
+            let excuses = shared.activity.excuses();
             match timer::timeout(stall_timeout, &mut sending).await {
                 Ok(sent) => break sent,
-                Err(_) if shared.excuses.load(Ordering::Relaxed) != excuses => {}
+                Err(_) if shared.activity.excuses() != excuses => {}
                 Err(_) => return SendEnd::Stalled,
             }
         };
