@@ -266,7 +266,11 @@ fn see_failed_handshake(
         HandshakeFault::Plaintext if entry == Entry::Implicit => {
             (Sign::PlainOnImplicit, fault.to_string())
         }
-        // Who connects and says nothing may be anybody.
+        // Who connects, says nothing and goes may be anybody; a client of explicit FTPS waits.
+        HandshakeFault::TimedOut if entry == Entry::Implicit && heard.is_empty() => {
+            let told = "nothing was sent until the time was over".to_owned();
+            (Sign::SilentOnImplicit, told)
+        }
         HandshakeFault::TimedOut | HandshakeFault::Cut
             if entry == Entry::Implicit && heard.is_empty() =>
         {

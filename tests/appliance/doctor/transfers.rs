@@ -8,7 +8,10 @@ use layover_tests::{over_both_protocols, process};
 
 use super::*;
 
-on_both_engines!(active_mode_is_named_where_the_client_tries_nothing_else);
+on_both_engines!(
+    active_mode_is_named_where_the_client_tries_nothing_else,
+    data_connections_that_are_not_protected_are_named_until_they_are,
+);
 
 over_both_protocols!(
     a_transfer_that_stands_still_is_told_with_direction_and_bytes,
@@ -50,6 +53,49 @@ fn active_mode_is_named_where_the_client_tries_nothing_else(engine: Engine) {
     assert_eq!(found["sureness"], "certain");
     login.curl(&["--list-only"], "/", LIMIT).expect_ok();
     well(&layover);
+}
+
+fn data_connections_that_are_not_protected_are_named_until_they_are(engine: Engine) {
+    let (layover, account) = serve(engine);
+    // As Python's ftplib does without prot_p().
+    let server = layover.ftps_address(Entry::Explicit);
+    let mut ftps = Ftps::connect(server, Way::default()).expect("connect");
+    for (command, code) in [
+        ("USER partner".to_owned(), 331),
+        (format!("PASS {PASSWORD}"), 230),
+        ("EPSV".to_owned(), 229),
+        ("NLST".to_owned(), 521),
+    ] {
+        let reply = ftps.ask(&command).expect("reply");
+        assert_eq!(reply.code, code, "{}", reply.words());
+    }
+    drop(ftps);
+    let found = verdict(&layover, "data-unprotected");
+    assert!(sentence(&found).contains("PROT P"), "{found:#}");
+    assert_eq!(found["sureness"], "certain");
+    account
+        .partner(&layover, Protocol::Ftps)
+        .put(b"/a", b"a")
+        .expect("put");
+    well(&layover);
+}
+
+#[test]
+fn a_client_of_explicit_ftps_on_the_implicit_port_is_told_so() {
+    let layover = Setup::new(Engine::Sqlite).set("gate", "login_grace", "\"2s\"");
+    let layover = layover.prepare();
+    layover.account("partner").password(PASSWORD).add();
+    layover.start();
+    for _ in 0..2 {
+        let server = layover.ftps_address(Entry::Implicit);
+        let mut waits = TcpStream::connect(server).expect("connect");
+        let mut greeting = Vec::new();
+        // It waits for a greeting until the server has had enough.
+        let _ = waits.read_to_end(&mut greeting);
+    }
+    let found = verdict(&layover, "silent-on-implicit");
+    assert!(sentence(&found).contains("implicit FTPS"), "{found:#}");
+    assert_eq!(found["sureness"], "likely");
 }
 
 #[test]

@@ -21,9 +21,11 @@ pub(super) fn sureness(seen: &SeenSign) -> Sureness {
         Sign::NoLogin | Sign::ConnectionLost | Sign::DataBroken => Sureness::Possible,
         Sign::Stalled => Sureness::by_times(seen.times).min(Sureness::Likely),
         Sign::DataFromElsewhere => Sureness::by_times(seen.times),
-        Sign::TlsBroken | Sign::NoHandshake | Sign::HostKeyRefused | Sign::DataHandshake => {
-            Sureness::Likely
-        }
+        Sign::TlsBroken
+        | Sign::NoHandshake
+        | Sign::SilentOnImplicit
+        | Sign::HostKeyRefused
+        | Sign::DataHandshake => Sureness::Likely,
         _ => Sureness::Certain,
     }
 }
@@ -123,6 +125,14 @@ pub(super) fn of(chart: &Chart, seen: &SeenSign, finding: &Finding) -> Advice {
         Sign::PlainOnImplicit => partner(
             format!("the client from {from} speaks without TLS on the port for implicit FTPS"),
             "Your client begins without TLS on our port for implicit FTPS. Please set it to \"implicit FTPS\", or give it our port for explicit FTPS (AUTH TLS).".to_owned(),
+            None,
+        ),
+        Sign::SilentOnImplicit => partner(
+            format!("the client from {from} connects to the port for implicit FTPS and waits for a greeting, as one that is set to explicit FTPS does"),
+            as_sure(
+                finding,
+                &format!("your client is set to explicit FTPS (AUTH TLS) and connects to the port of {server} where TLS begins at once. Please set it to \"implicit FTPS\", or give it our port for explicit FTPS."),
+            ),
             None,
         ),
         Sign::TlsVersion => partner(
@@ -251,6 +261,13 @@ pub(super) fn of(chart: &Chart, seen: &SeenSign, finding: &Finding) -> Advice {
                 "Your client is set to active mode (PORT, EPRT), which {server} does not do. Please switch your client to passive mode (PASV, EPSV)."
             ),
             Some("where the client cannot: `active_mode = true` in [ftps], and our firewall must let connections out to it".to_owned()),
+        ),
+        Sign::DataUnprotected => partner(
+            format!("the client at {from} asks for transfers or listings without protecting their data connections (no PROT P)"),
+            format!(
+                "Your client encrypts the control connection and not the data connections, which {server} does not allow. Please switch on \"encrypt data connections\" (PROT P; in Python's ftplib prot_p(), in lftp ftp:ssl-protect-data yes)."
+            ),
+            None,
         ),
         Sign::ActiveFailed => partner(
             format!(

@@ -77,10 +77,20 @@ impl SignBoard {
             }
             state.strangers += usize::from(!is_known);
         }
-        let (_, tally) = state
-            .waiting
-            .entry(key)
-            .or_insert_with(|| (is_known, Tally::new(at)));
+        let good_before = match seen.sign.refuted_by() {
+            Some(good) if !state.waiting.contains_key(&key) => {
+                let good = state.waiting.get(&SignKey::new(whose, good));
+                good.map_or(0, |(_, tally)| tally.times)
+            }
+            _ => 0,
+        };
+        let (_, tally) = state.waiting.entry(key).or_insert_with(|| {
+            let tally = Tally {
+                good_before,
+                ..Tally::new(at)
+            };
+            (is_known, tally)
+        });
         tally.times = tally.times.saturating_add(1);
         tally.last_at = tally.last_at.max(at);
         tally.detail.add(seen, at);

@@ -37,6 +37,8 @@ words!(
         ImplicitOnExplicit = "implicit-on-explicit",
         /// FTP: plaintext on the port where TLS comes first.
         PlainOnImplicit = "plain-on-implicit",
+        /// FTP: connected to the port where TLS comes first, and waited for a greeting.
+        SilentOnImplicit = "silent-on-implicit",
         /// The client's TLS is too old.
         TlsVersion = "tls-version",
         /// No TLS cipher suite in common.
@@ -73,6 +75,8 @@ words!(
         ActiveRefused = "active-refused",
         /// The server could not connect to the client's port (active mode).
         ActiveFailed = "active-failed",
+        /// FTP: a transfer or listing without PROT P.
+        DataUnprotected = "data-unprotected",
         /// A data connection's TLS handshake failed.
         DataHandshake = "data-handshake",
         /// A data connection did not resume the control connection's TLS session.
@@ -92,7 +96,7 @@ words!(
 
 impl Sign {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 36] = [
         Self::LoggedIn,
         Self::DataArrived,
         Self::Transferred,
@@ -102,6 +106,7 @@ impl Sign {
         Self::NoHandshake,
         Self::ImplicitOnExplicit,
         Self::PlainOnImplicit,
+        Self::SilentOnImplicit,
         Self::TlsVersion,
         Self::TlsSuite,
         Self::CertificateRefused,
@@ -120,6 +125,7 @@ impl Sign {
         Self::DataFromElsewhere,
         Self::ActiveRefused,
         Self::ActiveFailed,
+        Self::DataUnprotected,
         Self::DataHandshake,
         Self::NotResumed,
         Self::NoCloseNotify,
@@ -154,6 +160,7 @@ impl Sign {
             | Self::NoHandshake
             | Self::ImplicitOnExplicit
             | Self::PlainOnImplicit
+            | Self::SilentOnImplicit
             | Self::TlsVersion
             | Self::TlsSuite
             | Self::CertificateRefused
@@ -168,9 +175,10 @@ impl Sign {
             | Self::ProtocolRefused
             | Self::SessionLimit
             | Self::LoginRefused => Some(Self::LoggedIn),
-            Self::NoDataConnection | Self::DataFromElsewhere | Self::ActiveRefused => {
-                Some(Self::DataArrived)
-            }
+            Self::NoDataConnection
+            | Self::DataFromElsewhere
+            | Self::ActiveRefused
+            | Self::DataUnprotected => Some(Self::DataArrived),
             Self::ActiveFailed
             | Self::DataHandshake
             | Self::NotResumed
@@ -325,6 +333,8 @@ pub(crate) struct Tally {
     pub(crate) times: u64,
     pub(crate) first_at: Timestamp,
     pub(crate) last_at: Timestamp,
+    /// How often the opposite was seen before the first, and is written behind it.
+    pub(crate) good_before: u64,
     pub(crate) detail: SignDetail,
 }
 
@@ -334,12 +344,16 @@ impl Tally {
             times: 0,
             first_at: at,
             last_at: at,
+            good_before: 0,
             detail: SignDetail::default(),
         }
     }
 
     pub(super) fn merge(&mut self, other: Self) {
         self.times = self.times.saturating_add(other.times);
+        if other.first_at < self.first_at {
+            self.good_before = other.good_before;
+        }
         self.first_at = self.first_at.min(other.first_at);
         self.last_at = self.last_at.max(other.last_at);
         self.detail.merge(other.detail);

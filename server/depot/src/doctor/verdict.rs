@@ -398,7 +398,11 @@ const fn fewest_times(sign: Sign) -> u64 {
     match sign {
         // Monitors and scanners do no more; people look with telnet.
         Sign::NoLogin => 3,
-        Sign::TlsBroken | Sign::NoHandshake | Sign::ConnectionLost | Sign::DataBroken => 2,
+        Sign::TlsBroken
+        | Sign::NoHandshake
+        | Sign::SilentOnImplicit
+        | Sign::ConnectionLost
+        | Sign::DataBroken => 2,
         _ => 1,
     }
 }
@@ -473,8 +477,8 @@ fn works_since(chart: &Chart, seen: &SeenSign, good: Sign) -> bool {
     };
     match seen.sign {
         Sign::DataFromElsewhere => is_refuted || is_mishap(chart, seen),
-        // The client changed to passive mode, or we to active mode.
-        Sign::ActiveRefused => is_refuted || since(Sign::Transferred),
+        // The client changed to passive mode, or we to active mode; it protects its data now.
+        Sign::ActiveRefused | Sign::DataUnprotected => is_refuted || since(Sign::Transferred),
         Sign::ActiveFailed => since(Sign::DataArrived) || is_outweighed(seen),
         _ => match good {
             Sign::LoggedIn => has_come_in(chart, seen),

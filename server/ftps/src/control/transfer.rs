@@ -91,6 +91,9 @@ impl ControlConnection {
         // F02: every data command asks, whatever PASV or EPSV did.
         if !self.is_private {
             self.declined = place;
+            if let Some(session) = &self.session {
+                session.see(Clue::new(Sign::DataUnprotected));
+            }
             let reply = Reply::new(521, "data connections are encrypted: PROT P first");
             plan.not_begun(&reply);
             return Ok(self.wire.send(&reply).await?);

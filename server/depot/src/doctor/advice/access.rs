@@ -62,7 +62,7 @@ pub(super) fn address_refused(chart: &Chart, finding: &Finding) -> Advice {
     let mut what = format!("connections from {from} are refused before the first byte: {why}");
     let what_to_do = match why {
         "banned" => format!(
-            "`layover ban list` says why; `layover ban lift {from}` when the partner has mended what failed"
+            "`layover ban list` says why; `layover ban lift {from}` (or the network that the list has it under) when what failed is mended, or the ban is wrong"
         ),
         "denied" => "the address is in `[gate] deny` of the settings".to_owned(),
         "not_allowed" => {

@@ -69,7 +69,8 @@ async fn add(conn: &mut Conn, write: &SignWrite, node: &NodeId) -> Result<(), St
     .await?;
     let mut detail = SignDetail::default();
     let (mut times, mut first_at) = (bigint(tally.times), tally.first_at.as_micros());
-    let (mut good_times, mut good_at) = (0, None);
+    // What was good before waits to be written and to count here: not of this.
+    let (mut good_times, mut good_at) = (bigint(tally.good_before).saturating_neg(), None);
     // It had passed: this is another time.
     let goes_on = before.filter(|(times, _, good, good_at, _)| {
         let has_passed = good_at.is_some_and(|at| at < first_at);

@@ -158,4 +158,22 @@ pub(super) async fn signs_add_up_and_strangers_push_nobody_out(store: &Store) {
     assert_eq!(of("alice").await.len(), 40);
     store.forget_signs(time(100_000)).await.unwrap();
     assert!(store.signs_of_nobody(1).await.unwrap().is_empty());
+    // What was well before is no word against what came then, nor where both are written together.
+    let (carol, lost) = (whose("carol", 3), || Clue::new(Sign::ConnectionLost));
+    let well = |second| (carol.clone(), Clue::new(Sign::Transferred), second);
+    add(
+        &partners,
+        &[
+            well(1),
+            well(2),
+            well(3),
+            (carol.clone(), lost(), 4),
+            well(5),
+        ],
+    )
+    .await;
+    let broken = |signs: &[SeenSign]| one(signs, Sign::ConnectionLost).good_times;
+    assert_eq!(broken(&of("carol").await), 1);
+    add(&partners, &[well(6), (carol.clone(), lost(), 7)]).await;
+    assert_eq!(broken(&of("carol").await), 2, "it goes on");
 }
