@@ -211,6 +211,10 @@ fn a_locked_database_refuses_in_time_and_loses_nothing(protocol: Protocol) {
         ran.stderr.to_lowercase().contains("lock"),
         "the message should say why: {ran}"
     );
+    if protocol == Protocol::Sftp {
+        let ran = layover.run(&["check"]).expect_code(1);
+        assert!(ran.stdout.contains("has locked it"), "{ran}");
+    }
     // Whoever comes now must not think that it was the proof.
     match protocol {
         Protocol::Sftp => {

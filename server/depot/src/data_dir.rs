@@ -105,6 +105,17 @@ fn private_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Makes a file for SQLite, unless it is there: it would make one that everybody may read, and
+/// gives those beside it the same mode. What cannot be made here it fails at, and says why.
+pub(crate) fn make_private_file(path: &Path) {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    drop(made);
+}
+
 /// Whether there is nothing at `path`. What cannot be seen counts as there:
 /// whoever opens it is told why it cannot.
 pub(crate) fn is_missing(path: &Path) -> bool {

@@ -669,6 +669,14 @@ impl Depot {
         })
     }
 
+    /// Makes sure that the database takes writes, by one that changes nothing.
+    ///
+    /// # Errors
+    /// It does not: another program has locked it, or it is in recovery.
+    pub async fn try_write(&self) -> Result<(), StoreError> {
+        self.inner.holdings.store.forget_job("check").await
+    }
+
     /// Tells every live session to end.
     pub fn end_sessions(&self, reason: EndReason) {
         self.inner.gate.live().end_all(reason);
@@ -681,8 +689,19 @@ impl Depot {
         if timer::timeout(CLOSE_WAIT, holdings.close()).await.is_err() {
             tracing::warn!("work on files was still going on at the end; recovery will settle it");
         }
-        let ends = holdings.unended.write_the_rest(&holdings.store);
-        if let Ok(Err(error)) = timer::timeout(CLOSE_WAIT, ends).await {
+        // A database that is locked makes each of these wait.
+        if timer::timeout(CLOSE_WAIT, self.write_the_last())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the database took too long; the next start settles what is left");
+        }
+        holdings.store.close().await;
+    }
+
+    async fn write_the_last(&self) {
+        let holdings = &self.inner.holdings;
+        if let Err(error) = holdings.unended.write_the_rest(&holdings.store).await {
             holdings
                 .faults
                 .unrecorded("ends of sessions could not be recorded", &error);
@@ -701,7 +720,6 @@ impl Depot {
                 "the other nodes could not be told that this one is gone"
             );
         }
-        holdings.store.close().await;
     }
 }
 

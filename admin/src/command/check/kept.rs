@@ -87,6 +87,13 @@ fn closed(settings: &Settings, error: CliError) -> Finding {
 }
 
 async fn look_into(settings: &Settings, depot: &Depot, clock: &Arc<dyn Clock>) -> Vec<Finding> {
+    if let Err(error) = depot.try_write().await {
+        return vec![Finding::not_ready(
+            DATABASE,
+            with_causes(&error),
+            "end what has locked it (another program with the file open, a backup), or make the server writable again",
+        )];
+    }
     let found = async {
         let mut findings = accounts(settings, depot, clock.as_ref()).await?;
         findings.extend(integrations(settings, depot, clock.now()).await?);

@@ -279,6 +279,9 @@ pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
     if how.missing == Missing::Refuse && data_dir::is_missing(&file) {
         return Err(absent());
     }
+    if how.missing != Missing::Refuse {
+        data_dir::make_private_file(&file);
+    }
     let writer = writer(&options, how.fsync).await?;
     let reader = Connections::new(options, READERS, WRITER_TIMEOUT);
     let words = Words {
