@@ -27,6 +27,6 @@ mod wire;
 pub use passive::{AnnouncedAddress, AnnouncedRule, PortSurvey};
 pub use server::{ActiveMode, Entry, Options, Server};
 pub use tls::{
-    Certificate, Identity, IdentityFault, IdentityWarning, MAX_REQUEST_NAMES, MinVersion, Tls,
-    TlsOptions, Validity, fresh_key, self_signed, signing_request,
+    Certificate, Identity, IdentityFault, IdentityWarning, MAX_REQUEST_NAMES, MinVersion, PemFault,
+    Tls, TlsOptions, Validity, fresh_key, self_signed, signing_request,
 };

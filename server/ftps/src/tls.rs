@@ -49,7 +49,7 @@ use tokio_rustls::server::TlsStream;
 pub use certificate::Certificate;
 pub(crate) use fault::HandshakeFault;
 pub(crate) use hello::{offered, overhear};
-pub use identity::{Identity, IdentityFault, IdentityWarning, Validity, self_signed};
+pub use identity::{Identity, IdentityFault, IdentityWarning, PemFault, Validity, self_signed};
 pub(crate) use records::Fault;
 pub use request::{MAX_REQUEST_NAMES, fresh_key, signing_request};
 pub(crate) use stream::{Halt, RecordStream};

@@ -26,7 +26,9 @@ impl Certificate {
     pub fn from_pem(text: &[u8]) -> Result<Vec<Self>, IdentityFault> {
         let chain = CertificateDer::pem_slice_iter(text)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|source| IdentityFault::ChainNotPem { source })?;
+            .map_err(|error| IdentityFault::ChainNotPem {
+                source: error.into(),
+            })?;
         if chain.is_empty() {
             return Err(match Binary::of(text) {
                 Some(form) => IdentityFault::ChainNotText { form },

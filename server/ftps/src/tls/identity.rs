@@ -212,14 +212,35 @@ impl fmt::Display for Binary {
     }
 }
 
+/// What is wrong with a PEM text, in words: the parser shows its lines as lists of numbers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PemFault(String);
+
+impl From<PemError> for PemFault {
+    fn from(error: PemError) -> Self {
+        let shown = |line: &[u8]| String::from_utf8_lossy(line).escape_debug().to_string();
+        Self(match error {
+            PemError::MissingSectionEnd { end_marker } => format!(
+                "the line `-----END {}-----` is missing: the text is cut off",
+                shown(&end_marker)
+            ),
+            PemError::IllegalSectionStart { line } => {
+                format!("`{}` is no line that begins a section", shown(&line))
+            }
+            other => other.to_string(),
+        })
+    }
+}
+
 /// Why a chain and a key are no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityFault {
     /// The chain's PEM text is damaged.
     #[error("the certificate chain is damaged PEM text")]
     ChainNotPem {
-        /// What the parser says.
-        source: PemError,
+        /// What is wrong with it.
+        source: PemFault,
     },
     /// The chain is in a binary form.
     #[error("the certificate is in {form}; PEM text is needed: {}", form.to_certificate())]
@@ -258,8 +279,8 @@ pub enum IdentityFault {
     /// The key's PEM text is damaged.
     #[error("the private key is damaged PEM text")]
     KeyNotPem {
-        /// What the parser says.
-        source: PemError,
+        /// What is wrong with it.
+        source: PemFault,
     },
     /// The key is malformed or of a kind that is not supported.
     #[error("the private key is malformed or of no supported kind (ECDSA, Ed25519, RSA)")]
@@ -304,7 +325,9 @@ pub(super) fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, Identit
             Some(form) => IdentityFault::KeyNotText { form },
             None => IdentityFault::NoKey,
         }),
-        Err(source) => Err(IdentityFault::KeyNotPem { source }),
+        Err(error) => Err(IdentityFault::KeyNotPem {
+            source: error.into(),
+        }),
     }
 }
 

@@ -394,6 +394,18 @@ fn a_key_of_another_certificate_and_damaged_texts_are_named() {
         fault(hollow, &one),
         IdentityFault::NotACertificate { position: 1 }
     ));
+    for (text, expected) in [
+        (
+            "-----BEGIN CERTIFICATE-----\nAAAA\n",
+            "`-----END CERTIFICATE-----` is missing",
+        ),
+        ("-----BEGIN CERT\n", "`-----BEGIN CERT` is no line"),
+    ] {
+        let IdentityFault::ChainNotPem { source } = fault(text, &one) else {
+            panic!("{text}");
+        };
+        assert!(source.to_string().contains(expected), "{source}");
+    }
 }
 
 #[test]
