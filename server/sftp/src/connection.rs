@@ -1,8 +1,9 @@
-//! One SSH connection: login, channels, and its end.
+//! One SSH connection: from its first byte to its end, whoever ends it.
 
+mod handler;
+mod login;
 mod unfinished;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,43 +11,26 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
-use layover_depot::{
-    Clue, ConnectionSlot, Depot, EndReason, FirstProof, LoginAttempt, LoginError, Proof, Protocol,
-    RefusedOffers, Secret, Session, Sign, UserCertificate, timer,
-};
+use layover_depot::{Clue, ConnectionSlot, Depot, EndReason, Protocol, Session, Sign, timer};
 use layover_retention::Clock;
-use russh::client::GexParams;
-use russh::kex::dh::groups::DhGroup;
+use russh::Disconnect;
 use russh::keys::PrivateKey;
-use russh::keys::ssh_key::{Certificate, HashAlg, PublicKey};
-use russh::server::{
-    Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, PublicKeyOffer, Response,
-    Session as SshSession, VerifiedPublicKey,
-};
-use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
-use serde_json::{Map, Value};
+use russh::keys::ssh_key::HashAlg;
+use russh::server::{Config, Handle};
 use tokio::net::TcpStream;
-use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, Overdue, Patience};
-use crate::channel::{self, ChannelContext, Purpose};
 use crate::handshake::Handshake;
 use crate::stream::WatchedStream;
 use crate::{Algorithms, transport};
+use handler::{Connection, ContextParts};
+use login::{Login, Outcome};
 use unfinished::tell_of_failure;
-
-/// Channels that one connection may have open (S04). OpenSSH's multiplexing
-/// allows 10 by default; each `sftp` uses one.
-pub(crate) const MAX_CHANNELS: usize = 8;
 
 /// How long a client may take to leave after it was told to.
 const GOODBYE: Duration = Duration::from_secs(2);
-
-/// Keys of one connection that may be signed with, and questions for a password: more than an
-/// agent usually holds.
-const MAX_UNPROVEN: usize = 16;
 
 /// How long the channels of a connection that is gone may take to keep what
 /// arrived.
@@ -183,30 +167,25 @@ impl Server {
         // Cuts this connection alone; the server's hard stop cuts it, too.
         let cut = self.hard.child_token();
         let channels = TaskTracker::new();
-        let (entered, mut login) = oneshot::channel();
-        let (tell, told) = oneshot::channel();
-        let handler = Connection {
-            depot: self.depot.clone(),
-            peer,
-            slot: Some(slot),
-            session: None,
-            first: None,
-            entered: Some(entered),
-            pending: HashMap::new(),
-            channels: channels.clone(),
-            offers: RefusedOffers::default(),
-            unproven: 0,
-            tell: Some(tell),
-            handshake: Arc::clone(&handshake),
-            shown: Arc::clone(&shown),
-            context: ContextParts {
-                clock: Arc::clone(&self.clock),
-                activity: Arc::clone(&activity),
-                stall_timeout: self.patience.stall,
-                soft: self.soft.clone(),
-                hard: cut.clone(),
-            },
+        let (login, outcome) = Login::new(
+            self.depot.clone(),
+            (peer, slot),
+            Arc::clone(&handshake),
+            Arc::clone(&shown),
+            Arc::clone(&activity),
+        );
+        let context = ContextParts {
+            clock: Arc::clone(&self.clock),
+            activity: Arc::clone(&activity),
+            stall_timeout: self.patience.stall,
+            soft: self.soft.clone(),
+            hard: cut.clone(),
         };
+        let handler = Connection::new(login, channels.clone(), context);
+        let Outcome {
+            mut entered,
+            offers,
+        } = outcome;
         let watched = WatchedStream::new(
             stream,
             Arc::clone(&activity),
@@ -269,7 +248,7 @@ impl Server {
                 }
                 reason = told_to_end => break Some((words(reason), true)),
                 // An error means that the handler is gone, and `running` with it.
-                Ok(entered) = &mut login, if session.is_none() => session = Some(entered),
+                Ok(entered) = &mut entered, if session.is_none() => session = Some(entered),
                 () = soft_stop(&self.soft, &activity) => break Some((words(EndReason::Stopping), true)),
             }
         };
@@ -292,7 +271,7 @@ impl Server {
         }
         // The handler goes with the connection; a session is never told of.
         if session.is_none()
-            && let Ok(Ok(offers)) = timer::timeout(GOODBYE, told).await
+            && let Ok(Ok(offers)) = timer::timeout(GOODBYE, offers).await
         {
             let is_by_client = ended_by_us.is_none();
             if !offers.was_asked() {
@@ -355,455 +334,4 @@ async fn say_goodbye(
     };
     // Whoever does not leave is cut off.
     let _ = timer::timeout(GOODBYE, goodbye).await;
-}
-
-struct ContextParts {
-    clock: Arc<dyn Clock>,
-    activity: Arc<Activity>,
-    stall_timeout: Duration,
-    soft: CancellationToken,
-    hard: CancellationToken,
-}
-
-/// The handler of one connection.
-struct Connection {
-    depot: Depot,
-    peer: SocketAddr,
-    slot: Option<ConnectionSlot>,
-    session: Option<Session>,
-    /// The first of two proofs; it goes when the client names another user.
-    first: Option<Box<FirstProof>>,
-    entered: Option<oneshot::Sender<Session>>,
-    /// What each open channel is for; its task waits for the word.
-    pending: HashMap<ChannelId, watch::Sender<Purpose>>,
-    channels: TaskTracker,
-    /// Keys that were refused before a signature.
-    offers: RefusedOffers,
-    /// How often the client was asked for a signature or a password.
-    unproven: usize,
-    /// Told at the end of a connection that did not log in.
-    tell: Option<oneshot::Sender<RefusedOffers>>,
-    handshake: Arc<Handshake>,
-    shown: Arc<Shown>,
-    context: ContextParts,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let (Some(tell), None) = (self.tell.take(), &self.session) {
-            // Without a receiver the server itself is ending.
-            let _ = tell.send(std::mem::take(&mut self.offers));
-        }
-    }
-}
-
-impl Connection {
-    /// The one answer to every refused login (G01), whoever it is and whatever
-    /// the account asks for: before a proof was right, the same three methods;
-    /// after the first of two, what is missing. russh would otherwise take the
-    /// method that failed off the list.
-    fn refused(&self) -> Auth {
-        Auth::Reject {
-            proceed_with_methods: Some(match &self.first {
-                None => transport::methods(),
-                Some(first) => transport::methods_after(first),
-            }),
-            partial_success: false,
-        }
-    }
-
-    /// What the handshake led to, for the journal, and by which of our keys: operators see
-    /// by it who knows a new one.
-    fn agreed(&self) -> Map<String, Value> {
-        let mut agreed = self.handshake.agreed();
-        let name = agreed.get("host_key").and_then(Value::as_str);
-        if let Some(print) = name.and_then(|name| self.shown.fingerprint(name)) {
-            let print = Value::from(print);
-            agreed.insert("host_key_fingerprint".to_owned(), print);
-        }
-        agreed
-    }
-
-    /// From here on its outcome counts, and no longer its time.
-    fn asked(&mut self) {
-        if let Some(slot) = &mut self.slot {
-            slot.asked();
-        }
-    }
-
-    /// A key may be signed with.
-    async fn await_signature(&mut self) -> Result<Auth, russh::Error> {
-        self.count_unproven().await?;
-        // Who never signs holds a place for nothing.
-        if let Some(slot) = &mut self.slot {
-            slot.answered();
-        }
-        Ok(Auth::Accept)
-    }
-
-    /// russh counts signatures and passwords, and not what is answered by asking for them.
-    async fn count_unproven(&mut self) -> Result<(), russh::Error> {
-        self.unproven += 1;
-        if self.unproven <= MAX_UNPROVEN {
-            return Ok(());
-        }
-        tracing::info!(peer.addr = %self.peer, "more keys offered, and none signed with, than anybody has");
-        if let Err(error) = self.depot.gate().note_abuse(self.peer.ip()).await {
-            self.depot.faults().login(self.peer.ip(), &error);
-        }
-        Err(russh::Error::Disconnect)
-    }
-
-    /// A proof counts for the user that it was shown for (RFC 4252 s.5).
-    fn speak_of(&mut self, user: &str) {
-        self.first.take_if(|first| first.user() != user);
-    }
-
-    async fn login(&mut self, user: &str, proof: Proof) -> Result<Auth, russh::Error> {
-        self.speak_of(user);
-        self.asked();
-        self.offers.note_asked();
-        let attempt = LoginAttempt {
-            user: user.to_owned(),
-            peer: self.peer.ip(),
-            protocol: Protocol::Sftp,
-            proof,
-            first: self.first.as_deref().cloned(),
-            client_version: self.handshake.client_version().map(ToOwned::to_owned),
-            detail: self.agreed(),
-        };
-        // Boxed, as all that happens once: russh keeps the largest of these futures,
-        // twice, as long as the connection lasts.
-        match self.depot.gate().login(attempt).boxed().await {
-            Ok(session) => {
-                self.session = Some(session.clone());
-                self.context.activity.logged_in();
-                if let Some(slot) = &mut self.slot {
-                    slot.logged_in();
-                }
-                if let Some(entered) = self.entered.take() {
-                    // Without a receiver the connection is ending already.
-                    let _ = entered.send(session);
-                }
-                Ok(Auth::Accept)
-            }
-            Err(LoginError::Refused) => Ok(self.refused()),
-            Err(LoginError::OneMore { first }) => {
-                let methods = transport::methods_after(&first);
-                self.first = Some(first);
-                // RFC 4252 s.5.1: right, but not enough.
-                Ok(Auth::Reject {
-                    proceed_with_methods: Some(methods),
-                    partial_success: true,
-                })
-            }
-            Err(error) => Err(self.unavailable(&error)),
-        }
-    }
-
-    /// Nobody comes in while logins cannot be checked (G02). The connection ends
-    /// without an answer, because a refusal would say that the proof was wrong, and
-    /// russh takes no farewell from here.
-    fn unavailable(&self, error: &LoginError) -> russh::Error {
-        self.depot.faults().login(self.peer.ip(), error);
-        russh::Error::Disconnect
-    }
-
-    fn refuse_request(
-        &self,
-        channel: ChannelId,
-        what: &'static str,
-        ssh: &mut SshSession,
-    ) -> Result<(), russh::Error> {
-        tracing::info!(peer.addr = %self.peer, outcome = "refused", "{what} refused: this server does sftp alone");
-        ssh.channel_failure(channel)
-    }
-}
-
-async fn reject(reply: ChannelOpenHandle) -> Result<(), russh::Error> {
-    reply
-        .reject(ChannelOpenFailure::AdministrativelyProhibited)
-        .await;
-    Ok(())
-}
-
-fn blob(key: &PublicKey) -> Vec<u8> {
-    // An empty blob is nobody's key.
-    key.to_bytes().unwrap_or_default()
-}
-
-impl Handler for Connection {
-    type Error = russh::Error;
-
-    // RFC 4252 s.5.4: what is to be said before anybody logs in; the refusal itself
-    // carries no text.
-    async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
-        let text = "The disk of this server is full: nobody can log in; try again later.\r\n";
-        let is_full = self.depot.gate().is_out_of_room();
-        Ok(is_full.then(|| text.to_owned()))
-    }
-
-    async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
-        self.speak_of(user);
-        Ok(self.refused())
-    }
-
-    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
-        self.login(user, Proof::Password(Secret::new(password)))
-            .await
-    }
-
-    async fn auth_keyboard_interactive<'a>(
-        &'a mut self,
-        user: &str,
-        _submethods: &str,
-        response: Option<Response<'a>>,
-    ) -> Result<Auth, Self::Error> {
-        let Some(mut response) = response else {
-            self.speak_of(user);
-            self.count_unproven().await?;
-            return Ok(Auth::Partial {
-                name: "".into(),
-                instructions: "".into(),
-                prompts: vec![("Password: ".into(), false)].into(),
-            });
-        };
-        let password = Secret::new(response.next().unwrap_or_default().to_vec());
-        self.login(user, Proof::Password(password)).await
-    }
-
-    async fn auth_publickey_offered(
-        &mut self,
-        user: &str,
-        offer: PublicKeyOffer<'_>,
-    ) -> Result<Auth, Self::Error> {
-        self.speak_of(user);
-        if !transport::is_accepted(offer.algorithm) {
-            let proof = Proof::WeakSignature {
-                blob: blob(offer.public_key),
-                algorithm: offer.algorithm.as_str().to_owned(),
-            };
-            return self.login(user, proof).await;
-        }
-        self.asked();
-        let considered = self
-            .depot
-            .gate()
-            .consider_key(
-                user,
-                self.peer.ip(),
-                Protocol::Sftp,
-                &blob(offer.public_key),
-                &mut self.offers,
-            )
-            .boxed()
-            .await;
-        match considered {
-            Ok(true) => self.await_signature().await,
-            Ok(false) => Ok(self.refused()),
-            Err(error) => Err(self.unavailable(&error)),
-        }
-    }
-
-    async fn auth_publickey(
-        &mut self,
-        user: &str,
-        key: VerifiedPublicKey<'_>,
-    ) -> Result<Auth, Self::Error> {
-        if !transport::is_accepted(key.algorithm) {
-            return Ok(self.refused());
-        }
-        let proof = Proof::Key {
-            blob: blob(key.public_key),
-            algorithm: key.algorithm.as_str().to_owned(),
-        };
-        self.login(user, proof).await
-    }
-
-    async fn auth_openssh_certificate(
-        &mut self,
-        user: &str,
-        certificate: &Certificate,
-    ) -> Result<Auth, Self::Error> {
-        // russh has verified both signatures; that of the certified key's
-        // algorithm was looked at when it was offered.
-        let wire = certificate.to_bytes().unwrap_or_default();
-        match UserCertificate::verified(&wire) {
-            Ok(certificate) => self.login(user, Proof::Certificate(certificate)).await,
-            // What one reader of the same bytes took, the other must take.
-            Err(_) => Ok(self.refused()),
-        }
-    }
-
-    async fn channel_open_session(
-        &mut self,
-        channel: Channel<Msg>,
-        reply: ChannelOpenHandle,
-        _ssh: &mut SshSession,
-    ) -> Result<(), Self::Error> {
-        let Some(session) = self.session.clone() else {
-            return reject(reply).await;
-        };
-        self.pending.retain(|_, purpose| !purpose.is_closed());
-        if self.pending.len() >= MAX_CHANNELS {
-            reply.reject(ChannelOpenFailure::ResourceShortage).await;
-            return Ok(());
-        }
-        let (say, purpose) = watch::channel(Purpose::Unknown);
-        self.pending.insert(channel.id(), say);
-        let context = ChannelContext {
-            session,
-            clock: Arc::clone(&self.context.clock),
-            activity: Arc::clone(&self.context.activity),
-            stall_timeout: self.context.stall_timeout,
-            soft: self.context.soft.clone(),
-            hard: self.context.hard.clone(),
-        };
-        let (from_client, to_client) = channel.split();
-        self.channels
-            .spawn(channel::serve(context, from_client, to_client, purpose));
-        reply.accept().await;
-        Ok(())
-    }
-
-    async fn lookup_dh_gex_group(
-        &mut self,
-        wish: &GexParams,
-    ) -> Result<Option<DhGroup>, Self::Error> {
-        Ok(transport::group_for(wish))
-    }
-
-    async fn channel_close(
-        &mut self,
-        channel: ChannelId,
-        _ssh: &mut SshSession,
-    ) -> Result<(), Self::Error> {
-        self.pending.remove(&channel);
-        Ok(())
-    }
-
-    async fn subsystem_request(
-        &mut self,
-        channel: ChannelId,
-        name: &str,
-        ssh: &mut SshSession,
-    ) -> Result<(), Self::Error> {
-        match self.pending.get(&channel) {
-            Some(purpose) if name == "sftp" && *purpose.borrow() == Purpose::Unknown => {
-                purpose.send_replace(Purpose::Sftp);
-                Ok(ssh.channel_success(channel)?)
-            }
-            _ => self.refuse_request(channel, "another subsystem", ssh),
-        }
-    }
-
-    async fn exec_request(
-        &mut self,
-        channel: ChannelId,
-        _data: &[u8],
-        ssh: &mut SshSession,
-    ) -> Result<(), Self::Error> {
-        self.refuse_request(channel, "a command", ssh)
-    }
-
-    async fn shell_request(
-        &mut self,
-        channel: ChannelId,
-        ssh: &mut SshSession,
-    ) -> Result<(), Self::Error> {
-        self.refuse_request(channel, "a shell", ssh)
-    }
-
-    async fn pty_request(
-        &mut self,
-        channel: ChannelId,
-        _term: &str,
-        _columns: u32,
-        _rows: u32,
-        _width: u32,
-        _height: u32,
-        _modes: &[(Pty, u32)],
-        ssh: &mut SshSession,
-    ) -> Result<(), Self::Error> {
-        self.refuse_request(channel, "a terminal", ssh)
-    }
-
-    async fn x11_request(
-        &mut self,
-        channel: ChannelId,
-        _single: bool,
-        _protocol: &str,
-        _cookie: &str,
-        _screen: u32,
-        ssh: &mut SshSession,
-    ) -> Result<(), Self::Error> {
-        self.refuse_request(channel, "X11 forwarding", ssh)
-    }
-
-    async fn env_request(
-        &mut self,
-        channel: ChannelId,
-        _name: &str,
-        _value: &str,
-        ssh: &mut SshSession,
-    ) -> Result<(), Self::Error> {
-        // OpenSSH sends LANG with every session: no word of it in the log.
-        ssh.channel_failure(channel)
-    }
-
-    async fn signal(
-        &mut self,
-        _channel: ChannelId,
-        _signal: Sig,
-        _ssh: &mut SshSession,
-    ) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    async fn channel_open_x11(
-        &mut self,
-        _channel: Channel<Msg>,
-        _originator: &str,
-        _port: u32,
-        reply: ChannelOpenHandle,
-        _ssh: &mut SshSession,
-    ) -> Result<(), Self::Error> {
-        reject(reply).await
-    }
-
-    async fn channel_open_direct_tcpip(
-        &mut self,
-        _channel: Channel<Msg>,
-        _host: &str,
-        _port: u32,
-        _originator: &str,
-        _originator_port: u32,
-        reply: ChannelOpenHandle,
-        _ssh: &mut SshSession,
-    ) -> Result<(), Self::Error> {
-        reject(reply).await
-    }
-
-    async fn channel_open_forwarded_tcpip(
-        &mut self,
-        _channel: Channel<Msg>,
-        _host: &str,
-        _port: u32,
-        _originator: &str,
-        _originator_port: u32,
-        reply: ChannelOpenHandle,
-        _ssh: &mut SshSession,
-    ) -> Result<(), Self::Error> {
-        reject(reply).await
-    }
-
-    async fn channel_open_direct_streamlocal(
-        &mut self,
-        _channel: Channel<Msg>,
-        _path: &str,
-        reply: ChannelOpenHandle,
-        _ssh: &mut SshSession,
-    ) -> Result<(), Self::Error> {
-        reject(reply).await
-    }
 }
