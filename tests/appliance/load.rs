@@ -51,23 +51,49 @@ const ENDURED: Load = Load {
 #[test]
 #[ignore = "long: 1,000 sessions for ten minutes"]
 fn a_thousand_sessions_move_data_for_ten_minutes_on_sqlite() {
-    ENDURED.run(Engine::Sqlite).assert_no_growth();
+    ENDURED.run(Engine::Sqlite).assert_steady();
 }
 
 #[test]
 #[ignore = "long: 1,000 sessions for ten minutes"]
 fn a_thousand_sessions_move_data_for_ten_minutes_on_postgresql() {
     if Engine::Postgres.available() {
-        ENDURED.run(Engine::Postgres).assert_no_growth();
+        ENDURED.run(Engine::Postgres).assert_steady();
     }
 }
+
+/// What a session asks for.
+const VERBS: [&str; 4] = ["put", "get", "list", "remove"];
 
 /// What one session did.
 #[derive(Default)]
 struct Done {
     bytes: u64,
-    /// Each of: put, get, compare, remove.
+    /// How long each took: put, get, compare, remove, and now and then list.
     rounds: Vec<Duration>,
+    /// The same, of each verb.
+    verbs: [Vec<Duration>; VERBS.len()],
+}
+
+/// What the load showed.
+struct Shown {
+    sizes: Sizes,
+    /// Files of each session, sorted.
+    turns: Vec<usize>,
+}
+
+impl Shown {
+    /// The fewest files that a session moved, and those of the one in the middle.
+    fn least_and_middle(&self) -> (usize, usize) {
+        (self.turns[0], self.turns[self.turns.len() / 2])
+    }
+
+    /// Nothing grows, and nobody waits while others race ahead.
+    fn assert_steady(&self) {
+        self.sizes.assert_no_growth();
+        let (least, middle) = self.least_and_middle();
+        assert!(least >= middle / 2, "{least} files, others {middle}");
+    }
 }
 
 /// The server's resident size in MiB, once a second, from the last login on.
@@ -107,11 +133,14 @@ fn content(session: usize, round: usize) -> Vec<u8> {
 }
 
 impl Load {
-    fn run(&self, engine: Engine) -> Sizes {
+    fn run(&self, engine: Engine) -> Shown {
         let _turn = heavy();
         if let Err(why) = allow_open_files(3 * self.sessions as u64 + 500) {
             skip(&why);
-            return Sizes(vec![0; 5]);
+            return Shown {
+                sizes: Sizes(vec![0; 5]),
+                turns: vec![0],
+            };
         }
         // Addresses of its own: servers of other tests have the same data ports.
         let layover = Setup::new(engine)
@@ -179,9 +208,14 @@ impl Load {
             ledger::agrees_with_tree(&layover, &account.name);
         }
         let cpu = cpu_time(layover.pid()).saturating_sub(cpu_before);
-        let sizes = Sizes(sizes);
-        report(engine, &done, took, cpu, &sizes);
-        sizes
+        let mut turns: Vec<usize> = done.iter().map(|did| did.rounds.len()).collect();
+        turns.sort_unstable();
+        let shown = Shown {
+            sizes: Sizes(sizes),
+            turns,
+        };
+        report(engine, &done, took, cpu, &shown);
+        shown
     }
 }
 
@@ -203,20 +237,29 @@ fn session(
     for round in 0.. {
         let content = content(number, round);
         let since = Timer::start();
+        let mut asked = Timer::start();
+        let mut answered = |verb: usize| {
+            done.verbs[verb].push(asked.elapsed());
+            asked = Timer::start();
+        };
         partner
             .put(path, &content)
             .map_err(|why| told("put", why))?;
+        answered(0);
         let got = partner.get(path).map_err(|why| told("get", why))?;
+        answered(1);
         if got != content {
             return Err(format!("{protocol:?} {number}: another content"));
         }
         if round % 8 == 0 {
             let names = partner.names(b"/").map_err(|why| told("list", why))?;
+            answered(2);
             if !names.iter().any(|name| *name == path[1..]) {
                 return Err(format!("{protocol:?} {number}: not in the listing"));
             }
         }
         partner.remove(path).map_err(|why| told("remove", why))?;
+        answered(3);
         done.rounds.push(since.elapsed());
         done.bytes += 2 * content.len() as u64;
         if !goes_on() {
@@ -226,23 +269,31 @@ fn session(
     Ok(done)
 }
 
-fn report(engine: Engine, done: &[Done], took: Duration, cpu: Duration, sizes: &Sizes) {
+fn report(engine: Engine, done: &[Done], took: Duration, cpu: Duration, shown: &Shown) {
     let bytes: u64 = done.iter().map(|did| did.bytes).sum();
     let mut rounds: Vec<_> = done.iter().flat_map(|did| did.rounds.clone()).collect();
     rounds.sort();
     let at = |percent: usize| rounds[(rounds.len() - 1) * percent / 100];
+    let slowest: Vec<String> = (0..VERBS.len())
+        .map(|verb| {
+            let all = done.iter().flat_map(|did| &did.verbs[verb]);
+            format!("{} {:?}", VERBS[verb], all.max().expect("one of each"))
+        })
+        .collect();
+    let (least, middle) = shown.least_and_middle();
     let gib = bytes as f64 / f64::from(1 << 30);
-    let (early, late) = sizes.early_and_late();
+    let (early, late) = shown.sizes.early_and_late();
     println!(
         "{engine:?}: {} sessions, {took:?}: {} files there and back, {gib:.1} GiB, {:.1} MiB/s; a \
-         file: median {:?}, 99 % {:?}, slowest {:?}; the server: {:.1} CPU s/GiB, {early} MiB \
-         early, {late} MiB late",
+         file: median {:?}, 99 % {:?}, slowest {:?} ({}); a session: {middle} files, \
+         the least {least}; the server: {:.1} CPU s/GiB, {early} MiB early, {late} MiB late",
         done.len(),
         rounds.len(),
         gib * 1024.0 / took.as_secs_f64(),
         at(50),
         at(99),
         at(100),
+        slowest.join(", "),
         cpu.as_secs_f64() / gib,
     );
 }
