@@ -34,8 +34,7 @@ pub(crate) use beginnings::ROW_DELAY;
 pub(crate) use beginnings::{Beginnings, RowToCome};
 pub(crate) use growth::{Growth, GrowthTable};
 pub(crate) use live::{LiveGuard, LiveKey, LiveSet};
-use locks::LOCK_WAIT;
-pub(crate) use locks::{NameGuard, PathLocks};
+pub(crate) use locks::{LOCK_WAIT, NameGuard, PathLocks};
 pub use moving::{Direction, Moving};
 pub(crate) use moving::{MovingGuard, MovingTable, Told};
 pub(crate) use publish::{PublishError, Publishing};
@@ -139,6 +138,7 @@ impl Holdings {
         appliance: ApplianceKeep,
         partial_keep: Duration,
     ) -> Arc<Holdings> {
+        let listings = Listings::new(store.listings_at_once());
         Arc::new(Holdings {
             store,
             vfs,
@@ -154,7 +154,7 @@ impl Holdings {
             unended: Unended::default(),
             beginnings: Beginnings::default(),
             rowless: Mutex::default(),
-            listings: Listings::default(),
+            listings,
             grounds: KnownGrounds::default(),
             room: Arc::default(),
             faults: FaultLog::default(),

@@ -22,6 +22,7 @@ use layover_retention::{
     ChainHead, ChainName, Checkpoint, ClockRecord, Correction, DueCursor, Keep, PublicKey,
     SigningKey, Timestamp,
 };
+use tokio::sync::Semaphore;
 
 pub use error::StoreError;
 
@@ -56,6 +57,7 @@ use crate::ledger::{
     FileRow, FileState, FreshStaging, MoveClaim, NewUpload, Pruned, Publication, RemovalClaim,
     RemovalEnd, Sealed, Staging, TreeClaim, Usage,
 };
+use crate::listings::AtOnce;
 use crate::names::OperatorName;
 use crate::operator::Operator;
 use crate::rules::{FolderKeep, Grounds};
@@ -519,6 +521,24 @@ impl Store {
         match self {
             Self::Sqlite(_) => usize::MAX,
             Self::Postgres(_) => 1,
+        }
+    }
+
+    /// Listings that ask at once. SQLite's readers compute in this process, so the others,
+    /// logins above all, are left some. Whoever asks PostgreSQL waits for a connection
+    /// first, in one queue with all others: with few turns, a listing on a loaded server
+    /// would wait for those of all others as well. An account has as many there as would
+    /// fill the connections once, and not more.
+    pub(crate) fn listings_at_once(&self) -> AtOnce {
+        match self {
+            Self::Sqlite(_) => AtOnce {
+                of_an_account: 1,
+                in_all: 2,
+            },
+            Self::Postgres(_) => AtOnce {
+                of_an_account: usize::try_from(postgres::CONNECTIONS).unwrap_or(1),
+                in_all: Semaphore::MAX_PERMITS,
+            },
         }
     }
 

@@ -2,14 +2,15 @@
 //! ledger knows of it. However many names it has and however slowly they are taken,
 //! a listing holds little.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{FileInfo, Session, look, not_found};
+use crate::holdings::LOCK_WAIT;
 use crate::ledger::FileRow;
 use crate::listings::{Held, Share};
 use crate::vfs::{Entry, FileKind, FirstNames, Names, VfsError};
-use crate::{Right, VirtualPath};
+use crate::{Right, VirtualPath, timer};
 
 /// Entries that one listing carries. A directory with more must be split by the
 /// partner: each piece of a listing may read all names of the directory.
@@ -18,13 +19,13 @@ pub const MAX_LISTING: usize = 100_000;
 /// Names that are read ahead of a listing: of usual length some thousands.
 const AHEAD_BYTES: usize = 128 * 1024;
 
-/// Names that one listing looks at again because they changed meanwhile.
-const MAX_SECOND_LOOKS: usize = 256;
+/// Names of one piece that are looked at again because tree and ledger do not agree on
+/// them: as many files as may change while a piece is read. Whatever was taken away
+/// behind our back is in this state for long, and each look costs.
+const MAX_UNSETTLED: usize = 1024;
 
-/// Names that one listing looks for because the ledger knows them and the tree did not
-/// tell them: as many files as may be renamed while a directory is read. Whatever was
-/// taken away behind our back is in this state for long, and each look costs.
-const MAX_UNTOLD_LOOKS: usize = 32;
+/// Looks at such names, all of them at once.
+const LOOKS: usize = 3;
 
 /// Some names in one directory, each once, sorted by their bytes.
 pub type Listing = Vec<(Vec<u8>, FileInfo)>;
@@ -41,8 +42,6 @@ pub struct DirectoryListing {
     /// The last name that was looked at.
     after: Vec<u8>,
     is_over: bool,
-    second_looks: usize,
-    untold_looks: usize,
 }
 
 impl Session {
@@ -58,8 +57,6 @@ impl Session {
             _held: None,
             after: Vec::new(),
             is_over: false,
-            second_looks: MAX_SECOND_LOOKS,
-            untold_looks: MAX_UNTOLD_LOOKS,
         }
     }
 
@@ -100,11 +97,9 @@ impl DirectoryListing {
     /// `NotFound`, `NotDirectory`, `NotPermitted`, `TooManyEntries`,
     /// `SessionEnded`, `Storage`, `Database`.
     pub async fn next(&mut self, most: usize) -> Result<Listing, VfsError> {
-        let share = Arc::clone(&self.share);
         while !self.is_over {
             self.session.check_running()?;
             self.session.require(&self.path, Right::List)?;
-            let _turn = share.turn().await;
             let piece = self.piece(most).await?;
             if !piece.is_empty() {
                 return Ok(piece);
@@ -119,19 +114,79 @@ impl DirectoryListing {
             Err(error) => return Err(self.session.listing_fault(&self.path, error).await),
         };
         let Entries { found, last } = entries;
-        let holdings = Arc::clone(&self.session.inner.holdings);
-        let rows = holdings.store.published_between(
-            self.session.inner.home.id,
-            &self.path,
-            &self.after,
-            last.as_deref(),
-        );
-        let piece = self.told(found, rows.await?).await?;
+        let rows = self.rows(last.as_deref()).await?;
+        let mut piece = Listing::with_capacity(found.len());
+        let unsettled = self.tell(found, rows, &mut piece);
+        self.settle(unsettled, &mut piece).await?;
+        piece.sort_by(|(one, _), (other, _)| one.cmp(other));
+        piece.dedup_by(|(later, _), (earlier, _)| later == earlier);
         match last {
             Some(last) => self.after = last,
             None => self.is_over = true,
         }
         Ok(piece)
+    }
+
+    /// What the ledger has behind the last name, up to this one.
+    async fn rows(&self, last: Option<&[u8]>) -> Result<Vec<FileRow>, VfsError> {
+        let _turn = self.share.database().await;
+        let inner = &self.session.inner;
+        let store = &inner.holdings.store;
+        let rows = store.published_between(inner.home.id, &self.path, &self.after, last);
+        Ok(rows.await?)
+    }
+
+    /// Looks again at names that changed between the tree and the ledger, until both say
+    /// the same of them. All at once: where connections are waited for, a look at each
+    /// takes a listing of a busy folder as long as hundreds of files.
+    async fn settle(
+        &self,
+        mut unsettled: Vec<Vec<u8>>,
+        piece: &mut Listing,
+    ) -> Result<(), VfsError> {
+        for look in 0..LOOKS {
+            let Some(last) = unsettled.iter().max().cloned() else {
+                break;
+            };
+            if look > 0 {
+                self.changes_end(&unsettled).await;
+            }
+            let found = match self.entries_of(unsettled.clone()).await {
+                Ok(found) => found,
+                Err(error) => return Err(self.session.listing_fault(&self.path, error).await),
+            };
+            let names: HashSet<Vec<u8>> = unsettled.into_iter().collect();
+            let mut rows = self.rows(Some(&last)).await?;
+            rows.retain(|row| row.path.name().is_some_and(|name| names.contains(name)));
+            unsettled = self.tell(found, rows, piece);
+        }
+        Ok(())
+    }
+
+    /// Waits for those in this process who are changing these names just now: a rename over
+    /// a name has its file there before its row.
+    async fn changes_end(&self, names: &[Vec<u8>]) {
+        let inner = &self.session.inner;
+        let all = async {
+            for name in names {
+                if let Ok(path) = self.path.join(name) {
+                    drop(inner.holdings.lock(inner.home.id, &[&path]).await);
+                }
+            }
+        };
+        // One that does not end in time is no reason to tell nothing.
+        let _ = timer::timeout(LOCK_WAIT, all).await;
+    }
+
+    /// What the tree has at these names.
+    async fn entries_of(
+        &self,
+        names: Vec<Vec<u8>>,
+    ) -> Result<Vec<(Vec<u8>, Entry)>, std::io::Error> {
+        let place = self.session.inner.home.place(&self.path);
+        let _turn = self.share.tree().await;
+        let vfs = &self.session.inner.holdings.vfs;
+        vfs.run(move |storage| storage.entries(&place, names)).await
     }
 
     /// What the tree has behind the last name.
@@ -140,6 +195,8 @@ impl DirectoryListing {
             self.session.inner.home.place(&self.path),
             self.after.clone(),
         );
+        let share = Arc::clone(&self.share);
+        let turn = share.tree().await;
         let mut ahead = std::mem::take(&mut self.ahead);
         self._held = None;
         let read = self.session.inner.holdings.vfs.run(move |storage| {
@@ -157,6 +214,7 @@ impl DirectoryListing {
             Ok(read) => read,
             Err(error) => return Ok(Err(error)),
         };
+        drop(turn);
         if ahead.entries() > MAX_LISTING {
             return Err(VfsError::TooManyEntries { limit: MAX_LISTING });
         }
@@ -172,12 +230,14 @@ impl DirectoryListing {
         Ok(Ok(Entries { found, last }))
     }
 
-    /// What of the tree's entries may be told.
-    async fn told(
-        &mut self,
+    /// Adds to the piece what of the tree's entries may be told; the names on which the
+    /// ledger says something else.
+    fn tell(
+        &self,
         found: Vec<(Vec<u8>, Entry)>,
         rows: Vec<FileRow>,
-    ) -> Result<Listing, VfsError> {
+        piece: &mut Listing,
+    ) -> Vec<Vec<u8>> {
         let mut by_name: HashMap<Vec<u8>, Vec<FileRow>> = HashMap::new();
         for row in rows {
             by_name
@@ -186,9 +246,7 @@ impl DirectoryListing {
                 .push(row);
         }
         let now = self.session.now();
-        let mut piece = Vec::with_capacity(found.len());
-        // Names that changed between the tree and the ledger.
-        let mut again = Vec::new();
+        let mut unsettled = Vec::new();
         for (name, entry) in found {
             // A name that no path can carry cannot be asked for either.
             if self.path.join(&name).is_err() {
@@ -203,10 +261,7 @@ impl DirectoryListing {
             };
             match look::visible(entry, rows.iter(), now) {
                 Some(file) => piece.push((name, FileInfo::of_file(&file))),
-                None if rows.iter().any(|row| row.is_visible(now)) && self.second_looks > 0 => {
-                    self.second_looks -= 1;
-                    again.push(name);
-                }
+                None if rows.iter().any(|row| row.is_visible(now)) => unsettled.push(name),
                 None => {}
             }
         }
@@ -214,22 +269,10 @@ impl DirectoryListing {
         let untold = by_name
             .into_iter()
             .filter(|(_, rows)| rows.iter().any(|row| row.is_visible(now)))
-            .map(|(name, _)| name)
-            .take(self.untold_looks);
-        let before = again.len();
-        again.extend(untold);
-        self.untold_looks = self.untold_looks.saturating_sub(again.len() - before);
-        for name in again {
-            let Ok(at) = self.path.join(&name) else {
-                continue;
-            };
-            if let Some(file) = self.session.look_to_read(&at).await?.visible(now) {
-                piece.push((name, FileInfo::of_file(&file)));
-            }
-        }
-        piece.sort_by(|(one, _), (other, _)| one.cmp(other));
-        piece.dedup_by(|(later, _), (earlier, _)| later == earlier);
-        Ok(piece)
+            .map(|(name, _)| name);
+        unsettled.extend(untold);
+        unsettled.truncate(MAX_UNSETTLED);
+        unsettled
     }
 }
 

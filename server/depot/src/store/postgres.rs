@@ -92,10 +92,14 @@ fn settle_numbers_of(table: &str) -> Option<String> {
 }
 
 /// Connections of one node; PostgreSQL allows 100 in all by default.
-const CONNECTIONS: u32 = 16;
+pub(super) const CONNECTIONS: u32 = 16;
 
 /// How long a task waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A connection that was in use so recently is taken to be alive: on a loaded server each
+/// question is one more wait for the answer, by those who wait for the connection, too.
+const TRUSTED_FOR: Duration = Duration::from_millis(500);
 
 /// How long a statement waits for a row, in milliseconds.
 const LOCK_TIMEOUT_MS: &str = "5000";
@@ -182,7 +186,8 @@ async fn run(conn: &mut Conn, steps: Vec<Step>) -> Result<Vec<u64>, StoreError> 
     Ok(changed)
 }
 
-// The pool asks each connection whether it is alive before it lends it.
+// The pool asks each connection whether it is alive: when it comes back, and before it lends
+// one that was idle for a while.
 impl OnLoan for Lease {
     type Conn = Conn;
 
@@ -235,6 +240,15 @@ pub(super) async fn connect(how: &Connect) -> Result<Engine, OpenStoreError> {
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move {
+                if meta.idle_for >= TRUSTED_FOR {
+                    conn.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_with(options)
         .await
         .map_err(refused)?;

@@ -68,6 +68,8 @@ pub(crate) enum Op {
     },
     /// A look at a name: shown to the hook, not recorded.
     Stat(Place),
+    /// Names of this directory were looked at: shown to the hook, not recorded.
+    Entries(Place),
     /// Changes nothing: a point in time that a test wants to look at.
     Mark(String),
 }
@@ -196,6 +198,19 @@ impl RecordingStorage {
         directory.safe.insert(name, node);
     }
 
+    /// Takes a file out of the tree as an operator would: unrecorded.
+    pub(crate) fn take_away(&self, home: &str, path: &str) {
+        let mut state = lock(&self.shared.state);
+        let place = Place {
+            home: home.parse().unwrap(),
+            path: path.parse().unwrap(),
+        };
+        let (parent, name) = state.parent(&place).unwrap();
+        let directory = state.directory_mut(parent).unwrap();
+        directory.now.remove(&name).unwrap();
+        directory.safe.remove(&name);
+    }
+
     fn record(&self, op: Op) -> io::Result<NodeId> {
         self.call_hook(&op)?;
         let mut state = lock(&self.shared.state);
@@ -270,6 +285,19 @@ impl State {
             next: FIRST_FREE,
             renames: Vec::new(),
         }
+    }
+
+    fn entries(&self, dir: &Place, names: Vec<Vec<u8>>) -> io::Result<Vec<(Vec<u8>, Entry)>> {
+        let node = self.node(dir)?;
+        let Some(Node::Directory(directory)) = self.nodes.get(&node) else {
+            return Err(Errno::NOTDIR.into());
+        };
+        let there = names
+            .into_iter()
+            .filter_map(|name| Some((directory.now.get(&name).copied()?, name)));
+        there
+            .map(|(child, name)| Ok((name, self.entry(child)?)))
+            .collect()
     }
 
     fn crash(&mut self, survival: Survival) {
@@ -502,7 +530,7 @@ impl State {
                 file.safe = file.now.clone();
                 Ok(*node)
             }
-            Op::Stat(_) | Op::Mark(_) => Ok(HOMES),
+            Op::Stat(_) | Op::Entries(_) | Op::Mark(_) => Ok(HOMES),
         }
     }
 
@@ -580,17 +608,9 @@ impl Storage for RecordingStorage {
     }
 
     fn entries(&self, dir: &Place, names: Vec<Vec<u8>>) -> io::Result<Vec<(Vec<u8>, Entry)>> {
-        let state = lock(&self.shared.state);
-        let node = state.node(dir)?;
-        let Some(Node::Directory(directory)) = state.nodes.get(&node) else {
-            return Err(Errno::NOTDIR.into());
-        };
-        let there = names
-            .into_iter()
-            .filter_map(|name| Some((directory.now.get(&name).copied()?, name)));
-        there
-            .map(|(child, name)| Ok((name, state.entry(child)?)))
-            .collect()
+        let found = lock(&self.shared.state).entries(dir, names);
+        self.call_hook(&Op::Entries(dir.clone()))?;
+        found
     }
 
     fn open(&self, at: &Place) -> io::Result<(Arc<dyn OpenFile>, Entry)> {

@@ -1,12 +1,14 @@
 //! Listings in pieces.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{NEW, begin};
 use crate::holdings::fixture::{World, path, upload};
 use crate::listings::ACCOUNT_BYTES;
 use crate::session::{Completion, DirectoryListing, Session};
-use crate::vfs::{Storage as _, VfsError};
+use crate::vfs::recording::Op;
+use crate::vfs::{Replace, Storage as _, VfsError};
 use crate::{FolderPermission, Right, Rights};
 
 async fn world() -> (World, Session) {
@@ -86,6 +88,64 @@ async fn a_piece_tells_what_is_there_when_it_is_read() {
     assert_eq!(rest(&mut listing, 2).await, ["cc", "d", "e"]);
     assert!(next(&mut listing, 2).await.is_empty(), "it stays over");
     open.finish(Completion::Closed).await.unwrap();
+}
+
+// As many as change while a listing waits for a connection: looked for one by one, in a
+// turn, they made listings of a busy folder take a minute.
+#[tokio::test]
+async fn names_that_change_while_a_folder_is_read_are_told_by_few_looks() {
+    const RENAMED: usize = 150;
+    const REPLACED: usize = 50;
+    let (world, session) = world().await;
+    for number in 0..RENAMED {
+        let name = format!("/before-{number:03}");
+        upload(&session, &name, b"x").await.unwrap();
+    }
+    for number in 0..REPLACED {
+        let name = format!("/same-{number:03}");
+        upload(&session, &name, b"old").await.unwrap();
+    }
+    let (runtime, other) = (tokio::runtime::Handle::current(), session.clone());
+    let looks = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&looks);
+    world.storage.set_hook(Box::new(move |op| {
+        if matches!(op, Op::Entries(_)) && counted.fetch_add(1, Ordering::SeqCst) == 0 {
+            // Between the tree and the ledger.
+            runtime.block_on(async {
+                for number in 0..RENAMED {
+                    let from = path(&format!("/before-{number:03}"));
+                    let to = path(&format!("/later-{number:03}"));
+                    other.rename(&from, &to, Replace::Refuse).await.unwrap();
+                }
+                for number in 0..REPLACED {
+                    let name = format!("/same-{number:03}");
+                    upload(&other, &name, b"new!").await.unwrap();
+                }
+            });
+        }
+        Ok(())
+    }));
+    let told = session.listing(&path("/")).next(1000).await.unwrap();
+    let told: Vec<_> = told
+        .into_iter()
+        .map(|(name, info)| (String::from_utf8(name).unwrap(), info.size_bytes))
+        .collect();
+    let later = (0..RENAMED).map(|number| (format!("later-{number:03}"), 1));
+    let same = (0..REPLACED).map(|number| (format!("same-{number:03}"), 4));
+    assert_eq!(told, later.chain(same).collect::<Vec<_>>());
+    assert_eq!(looks.load(Ordering::SeqCst), 2, "all of them by one");
+}
+
+// Whatever was taken away behind our back is in the ledger still, until that is noticed.
+#[tokio::test]
+async fn what_is_gone_behind_our_back_is_not_told() {
+    let (world, session) = world().await;
+    for name in ["/a", "/b", "/c"] {
+        upload(&session, name, b"x").await.unwrap();
+    }
+    world.storage.take_away("alice", "/b");
+    let mut listing = session.listing(&path("/"));
+    assert_eq!(rest(&mut listing, 2).await, ["a", "c"]);
 }
 
 #[tokio::test]
