@@ -6,6 +6,7 @@ use std::process::Command;
 use layover_tests::calendar::Calendar;
 use layover_tests::external::{Login, Proof};
 use layover_tests::keys::{KeyKind, KeyPair};
+use layover_tests::paramiko::paramiko;
 use layover_tests::process::{self, Ran};
 use layover_tests::ssh::{Ssh, Verdict};
 use layover_tests::wait::PATIENCE;
@@ -337,6 +338,17 @@ fn g04_keys_that_are_offered_and_never_signed_with_have_a_limit() {
     assert!(!ran.ok(), "{ran}");
     let accepted = ran.stderr.matches("Server accepts key").count();
     assert_eq!(accepted, 16, "{ran}");
+    account.sftp(&layover);
+}
+
+/// G04: nor may anybody have himself asked for a password without end.
+#[test]
+fn g04_questions_that_nobody_answers_have_a_limit() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    let account = layover.account("partner").password(PASSWORD).add();
+    layover.start();
+    let ran = paramiko(&account.by_password(&layover), &["questions"], PATIENCE).expect_ok();
+    assert_eq!(ran.stdout.trim(), "16", "{ran}");
     account.sftp(&layover);
 }
 

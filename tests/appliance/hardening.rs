@@ -114,6 +114,20 @@ fn what_the_server_makes_is_for_its_user_alone(engine: Engine) {
     assert_eq!(fs::read(file).expect("read"), b"content");
 }
 
+#[test]
+fn a_database_that_a_command_makes_is_for_its_user_alone() {
+    let layover = Setup::new(Engine::Sqlite).prepare();
+    layover.account("partner").add();
+    let entries = fs::read_dir(layover.data_dir()).expect("list");
+    let mut names = Vec::new();
+    for entry in entries.map(|entry| entry.expect("an entry")) {
+        let mode = entry.metadata().expect("look").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{entry:?} is open to others ({mode:o})");
+        names.push(entry.file_name());
+    }
+    assert!(names.iter().any(|name| name == "layover.db"), "{names:?}");
+}
+
 fn no_link_leads_a_write_out_of_the_servers_folders(engine: Engine) {
     const BEFORE: &[u8] = b"somebody else's";
     let plant = |layover: &Layover| {

@@ -5,6 +5,8 @@ import logging
 import sys
 
 import paramiko
+from paramiko.auth_handler import AuthHandler
+from paramiko.common import MSG_USERAUTH_INFO_REQUEST, cMSG_USERAUTH_REQUEST
 
 READ_SIZE = 32768
 
@@ -18,7 +20,7 @@ def arguments():
     parser.add_argument("--password")
     parser.add_argument("--interactive", action="store_true",
                         help="answer keyboard-interactive with the password")
-    parser.add_argument("verb", choices=["put", "get", "prefetch", "list", "edit"])
+    parser.add_argument("verb", choices=["put", "get", "prefetch", "list", "edit", "questions"])
     parser.add_argument("paths", nargs="*")
     return parser.parse_args()
 
@@ -34,6 +36,30 @@ def connect(args):
     else:
         transport.auth_password(args.user, args.password, fallback=False)
     return transport
+
+
+def questions(args):
+    """Has itself asked for the password again and again; how often that was done."""
+    transport = paramiko.Transport((args.host, args.port))
+    transport.start_client(timeout=30)
+    asked = 0
+
+    def ask_again(_handler, _question):
+        nonlocal asked
+        asked += 1
+        request = paramiko.Message()
+        request.add_byte(cMSG_USERAUTH_REQUEST)
+        for text in (args.user, "ssh-connection", "keyboard-interactive", "", ""):
+            request.add_string(text)
+        transport._send_message(request)
+
+    AuthHandler._client_handler_table = {
+        **AuthHandler._client_handler_table, MSG_USERAUTH_INFO_REQUEST: ask_again}
+    try:
+        transport.auth_interactive(args.user, lambda title, instructions, prompts: [])
+    except (paramiko.SSHException, EOFError):
+        return asked
+    raise SystemExit("logged in without a password")
 
 
 def prefetch(sftp, remote, local):
@@ -83,6 +109,9 @@ def edit(sftp, remote):
 def main():
     args = arguments()
     logging.basicConfig(level=logging.WARNING)
+    if args.verb == "questions":
+        print(questions(args))
+        return
     transport = connect(args)
     try:
         sftp = paramiko.SFTPClient.from_transport(transport)

@@ -21,6 +21,7 @@ mod passive;
 mod plain;
 mod reply;
 mod server;
+mod strangers;
 mod tls;
 mod wire;
 

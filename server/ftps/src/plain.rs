@@ -152,7 +152,7 @@ async fn note_login(name: &[u8], peer: SocketAddr, shared: &Shared) {
     let user: String = user.trim().chars().take(MAX_NOTED_NAME_CHARS).collect();
     let gate = shared.depot.gate();
     // Nobody has proved anything: what a stranger can write is bounded.
-    let noted = match shared.strangers.take() {
+    let noted = match shared.strangers.take(peer.ip()) {
         true => gate.note_without_tls(&user, peer.ip()).await,
         // Counted all the same.
         false => gate.note_abuse(peer.ip()).await,

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::control::{Arrival, ControlConnection};
 use crate::passive::{Allocator, AnnouncedAddress};
 use crate::plain;
+use crate::strangers::Budget;
 use crate::tls::{ClientCertificates, ControlId, HandshakeFault, Tls, offered, overhear};
 use crate::wire::Wire;
 
@@ -90,39 +91,6 @@ pub(crate) struct Shared {
     owners: Mutex<HashMap<ControlId, Owner>>,
     /// Names that STOU has given and that no file has yet, by home.
     reserved: Mutex<HashSet<(HomeName, VirtualPath)>>,
-}
-
-/// How much strangers may have written down: so many entries at once, and one more
-/// each second.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    running: Stopwatch,
-    /// What is left, and the second when that was so.
-    left: Mutex<(u64, u64)>,
-}
-
-/// See [`Budget`].
-const BUDGET_ENTRIES: u64 = 60;
-
-impl Budget {
-    fn new() -> Self {
-        Self {
-            running: Stopwatch::start(),
-            left: Mutex::new((BUDGET_ENTRIES, 0)),
-        }
-    }
-
-    /// Whether one more may be written.
-    pub(crate) fn take(&self) -> bool {
-        let now_s = self.running.elapsed().as_secs();
-        let mut state = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let (left, at_s) = *state;
-        let left = left
-            .saturating_add(now_s.saturating_sub(at_s))
-            .min(BUDGET_ENTRIES);
-        *state = (left.saturating_sub(1), now_s);
-        left > 0
-    }
 }
 
 /// A name that STOU has given to one upload; free again when this is dropped.
@@ -293,7 +261,7 @@ pub(crate) async fn journal_stranger(shared: &Shared, peer: SocketAddr, fault: S
         None if fault.is_abuse() => gate.note_abuse(ip).await,
         None => return,
         // Counted all the same.
-        Some(_) if !shared.strangers.take() => gate.note_abuse(ip).await,
+        Some(_) if !shared.strangers.take(ip) => gate.note_abuse(ip).await,
         Some((true, reason)) => {
             let noted = gate.note_unusable_certificate(ip, Protocol::Ftps, &reason);
             noted.await
@@ -438,8 +406,6 @@ async fn serve_one(
 
 #[cfg(test)]
 mod tests {
-    use layover_depot::timer;
-
     use super::*;
 
     /// Bytes of the future that `begin` makes.
@@ -458,20 +424,5 @@ mod tests {
         let state = size_of::<ControlConnection>();
         let all = [task, conversation, state];
         assert!(all.iter().sum::<usize>() <= 6 * 1024, "{all:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_budget_is_spent_and_grows_again() {
-        let budget = Budget::new();
-        let taken = (0..2 * BUDGET_ENTRIES).filter(|_| budget.take()).count();
-        assert_eq!(taken as u64, BUDGET_ENTRIES);
-        timer::sleep(Duration::from_secs(2)).await;
-        assert!(budget.take() && budget.take() && !budget.take());
-        timer::sleep(Duration::from_secs(2 * BUDGET_ENTRIES)).await;
-        let taken = (0..2 * BUDGET_ENTRIES).filter(|_| budget.take()).count();
-        assert_eq!(
-            taken as u64, BUDGET_ENTRIES,
-            "no more than at the beginning"
-        );
     }
 }
