@@ -9,6 +9,7 @@
 //! is decided by any of it: who may come in is the gate's to say.
 
 mod advice;
+mod announced;
 mod board;
 mod ports;
 mod sign;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use layover_retention::Timestamp;
 
+pub use announced::Announced;
 pub(crate) use board::SignBoard;
 pub use ports::{PortPart, PortTally};
 pub(crate) use sign::SignWrite;

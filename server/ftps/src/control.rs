@@ -8,6 +8,7 @@ mod active;
 mod checksums;
 mod files;
 mod login;
+mod told;
 mod transfer;
 
 use std::collections::VecDeque;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use layover_depot::timer::{self, Stopwatch};
 use layover_depot::{
-    Clue, ConnectionSlot, EndReason, FirstProof, PathError, Session, Sign, VfsError, VirtualPath,
+    Announced, Clue, ConnectionSlot, EndReason, FirstProof, PathError, Session, Sign, VfsError, VirtualPath,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -33,6 +34,7 @@ use crate::server::{Entry, Shared, see_stranger};
 use crate::tls::{ControlTls, Negotiated};
 use crate::wire::{Lost, Wire};
 use checksums::Told;
+use told::ToldPort;
 
 /// Why a command has no good reply.
 pub(super) enum Fault {
@@ -73,7 +75,8 @@ pub(crate) struct Arrival {
 enum DataPlace {
     #[default]
     None,
-    Passive(PassiveListener),
+    /// With what PASV told; none by EPSV.
+    Passive(PassiveListener, Option<Announced>),
     Active(SocketAddr),
 }
 
@@ -81,7 +84,7 @@ impl DataPlace {
     /// Sees to what comes before a transfer is asked for. Never ends; may be dropped.
     async fn tend(&self) -> Infallible {
         match self {
-            Self::Passive(listener) => listener.tend().await,
+            Self::Passive(listener, _) => listener.tend().await,
             Self::None | Self::Active(_) => std::future::pending().await,
         }
     }
@@ -255,13 +258,19 @@ impl ControlConnection {
     /// hears: many clients ask for a transfer only when they are connected.
     fn leave_data_port(&mut self) {
         let place = std::mem::take(&mut self.data);
-        let (DataPlace::Passive(listener), Some(session)) = (&place, &self.session) else {
+        let (DataPlace::Passive(listener, announced), Some(session)) = (&place, &self.session) else {
             return;
         };
         let (has_come, stranger) = listener.arrivals();
         if !has_come {
             let ports = self.shared.passive_range();
-            session.see(transfer::missed(listener.port(), stranger, ports));
+            let told = ToldPort {
+                port: listener.port(),
+                ports,
+                announced: *announced,
+                peer: self.arrival.peer.ip(),
+            };
+            session.see(told.missed(stranger));
         }
     }
 
@@ -565,7 +574,11 @@ impl ControlConnection {
             Some(address) => Reply::new(227, pasv_text(address, listener.port())),
             None => Reply::new(229, epsv_text(listener.port())),
         };
-        self.data = DataPlace::Passive(listener);
+        let announced = announced.map(|address| Announced {
+            address,
+            reached: found_at,
+        });
+        self.data = DataPlace::Passive(listener, announced);
         Ok(reply)
     }
 

@@ -276,12 +276,6 @@ pub(crate) struct PortLease {
     port: u16,
 }
 
-impl PortLease {
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-}
-
 impl Drop for PortLease {
     fn drop(&mut self) {
         let mut taken = locked(&self.shared.taken);

@@ -9,6 +9,7 @@ use layover_tests::{over_both_protocols, process};
 use super::*;
 
 on_both_engines!(
+    an_address_that_pasv_tells_in_vain_is_ours_until_one_serves,
     active_mode_is_named_where_the_client_tries_nothing_else,
     data_connections_that_are_not_protected_are_named_until_they_are,
 );
@@ -24,6 +25,64 @@ fn raw(layover: &Layover) -> Ftps {
     let reply = ftps.log_in("partner", PASSWORD).expect("log in");
     assert!(reply.is_good(), "{}", reply.words());
     ftps
+}
+
+/// PASV, and a client that goes elsewhere than it was told, or is not let there.
+fn ask_pasv_in_vain(layover: &Layover) -> String {
+    let mut ftps = raw(layover);
+    let reply = ftps.ask("PASV").expect("reply");
+    assert_eq!(reply.code, 227, "{}", reply.words());
+    let told = reply.words();
+    assert_eq!(ftps.ask("QUIT").expect("reply").code, 221);
+    told
+}
+
+fn an_address_that_pasv_tells_in_vain_is_ours_until_one_serves(engine: Engine) {
+    // What nobody listens at is as good as an address of somebody else.
+    let layover = Setup::new(engine).set("ftps", "public_address", "\"127.0.0.77\"");
+    let layover = layover.prepare();
+    let account = layover.account("partner").password(PASSWORD).add();
+    layover.start();
+    let login = FtpsLogin {
+        layover: &layover,
+        account: &account,
+        entry: Entry::Explicit,
+    };
+    // By EPSV all is well.
+    login.curl(&["--list-only"], "/", LIMIT).expect_ok();
+    for _ in 0..3 {
+        let told = ask_pasv_in_vain(&layover);
+        assert!(told.contains("127,0,0,77"), "{told}");
+    }
+    login.curl(&["--list-only"], "/", LIMIT).expect_ok();
+    let mut last = Value::Null;
+    let found = wait::within(PATIENCE, || {
+        last = doctor(&layover);
+        let found = last["verdict"].clone();
+        let is_sure = found["sureness"] == "certain" && found["times"] == 3;
+        (found["sign"] == "public-address" && is_sure).then_some(found)
+    });
+    let found = found.unwrap_or_else(|| panic!("{last:#}"));
+    assert_eq!(found["side"], "ours", "{found:#}");
+    assert!(found["to_the_partner"].is_null(), "{found:#}");
+    let text = |key: &str| found[key].as_str().expect("a text").to_owned();
+    assert!(text("what").contains("told 127.0.0.77 by PASV"), "{found:#}");
+    assert!(text("what_to_do").contains("`public_address` in [ftps]"), "{found:#}");
+    let told = found["told"][0].as_str().expect("a text");
+    assert!(told.starts_with("127.0.0.77, port "), "{told}");
+
+    // The setting is mended, and the next PASV serves.
+    layover.stop();
+    let settings = std::fs::read_to_string(layover.config()).expect("the settings");
+    let settings = settings.replace("127.0.0.77", "127.0.0.1");
+    std::fs::write(layover.config(), settings).expect("write the settings");
+    layover.start();
+    let by_pasv = ["--disable-epsv", "--no-ftp-skip-pasv-ip", "--list-only"];
+    login.curl(&by_pasv, "/", LIMIT).expect_ok();
+    wait::until("the address to be right", PATIENCE, || {
+        let found = doctor(&layover);
+        (found["verdict"].is_null()).then_some(())
+    });
 }
 
 fn active_mode_is_named_where_the_client_tries_nothing_else(engine: Engine) {

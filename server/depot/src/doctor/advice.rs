@@ -2,9 +2,10 @@
 //! table, without a catch-all.
 
 mod access;
+mod passive;
 
 use super::sign::{SeenSign, Sign, plain};
-use super::verdict::{Chart, Finding, PortSpan, Side, Sureness};
+use super::verdict::{Chart, Finding, Side, Sureness};
 use crate::Protocol;
 pub(super) use access::{if_it_was_the_partner, of_somebody, summary, what_to_check};
 
@@ -48,21 +49,6 @@ fn ours(what: String, what_to_do: String) -> Advice {
     }
 }
 
-fn span(ports: &PortSpan) -> String {
-    match ports.lowest == ports.highest {
-        true => format!("port {}", ports.lowest),
-        false => format!("ports {}-{}", ports.lowest, ports.highest),
-    }
-}
-
-fn are_reached(ports: &PortSpan) -> String {
-    let verb = match ports.lowest == ports.highest {
-        true => "is",
-        false => "are",
-    };
-    format!("{} {verb} reached", span(ports))
-}
-
 /// A sentence that is as sure of itself as its finding; it begins with a small letter.
 fn as_sure(finding: &Finding, sentence: &str) -> String {
     match finding.sureness {
@@ -86,7 +72,7 @@ pub(super) fn of(chart: &Chart, seen: &SeenSign, finding: &Finding) -> Advice {
     let from = plain(finding.network);
     let server = chart.ours.server.as_deref().unwrap_or("our server");
     match finding.sign {
-        Sign::LoggedIn | Sign::DataArrived | Sign::Transferred => Advice {
+        Sign::LoggedIn | Sign::DataArrived | Sign::PasvArrived | Sign::Transferred => Advice {
             what: "all is well".to_owned(),
             side: Side::Ours,
             to_the_partner: None,
@@ -240,7 +226,8 @@ pub(super) fn of(chart: &Chart, seen: &SeenSign, finding: &Finding) -> Advice {
             ),
         ),
         Sign::LoginRefused => access::login_refused(chart, finding),
-        Sign::NoDataConnection => no_data_connection(chart, finding),
+        Sign::NoDataConnection => passive::no_data_connection(chart, seen, finding),
+        Sign::AddressUnreached => passive::address_unreached(chart, seen, finding),
         Sign::DataFromElsewhere => partner(
             format!(
                 "data connections do not come from {from}, as the control connection does, but from {}",
@@ -339,54 +326,6 @@ pub(super) fn of(chart: &Chart, seen: &SeenSign, finding: &Finding) -> Advice {
             ),
             None,
         ),
-    }
-}
-
-fn no_data_connection(chart: &Chart, finding: &Finding) -> Advice {
-    let from = plain(finding.network);
-    let server = chart.ours.server.as_deref().unwrap_or("our server");
-    let range = match chart.ours.passive_ports {
-        Some((first, last)) => format!("{first}-{last}"),
-        None => "of our passive range".to_owned(),
-    };
-    let missed = finding.missed_ports.as_ref();
-    let missed = missed.map_or_else(|| "any port".to_owned(), span);
-    let (what, sentence) = match &finding.reached_ports {
-        Some(reached) => (
-            format!(
-                "the client at {from} is told data ports and reaches only some: nothing comes to {missed}, while {}",
-                are_reached(reached)
-            ),
-            format!(
-                "your firewall lets the control connection and some passive ports through ({}), but not the passive {missed} on {server}; please allow outgoing TCP to ports {range}.",
-                span(reached)
-            ),
-        ),
-        None if finding.good_times > 0 => (
-            format!(
-                "of the data connections of the client at {from} some do not come: {} did not, {} came since",
-                finding.times, finding.good_times
-            ),
-            format!(
-                "your firewall lets some data connections to {server} through and others not; please allow outgoing TCP to ports {range}."
-            ),
-        ),
-        None => (
-            format!(
-                "the client at {from} logs in, is told a data port, and no data connection comes ({missed})"
-            ),
-            format!(
-                "your firewall lets the control connection through but not the passive {missed} on {server}; please allow outgoing TCP to ports {range}."
-            ),
-        ),
-    };
-    Advice {
-        what,
-        side: Side::Between,
-        to_the_partner: Some(as_sure(finding, &sentence)),
-        what_to_do: Some(format!(
-            "our own firewall must let TCP {range} in, too; `layover check` says what address PASV tells"
-        )),
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use layover_retention::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::announced::Announced;
 use super::ports::PortTally;
 use crate::gate::party;
 use crate::journal::words;
@@ -23,6 +24,8 @@ words!(
         LoggedIn = "login",
         /// Good: a data connection came to its port.
         DataArrived = "data-connection",
+        /// Good: one came to a port that PASV had told, and with it an address.
+        PasvArrived = "data-connection-pasv",
         /// Good: a file was transferred whole.
         Transferred = "transfer",
         /// The gate refused the address before the banner.
@@ -69,6 +72,9 @@ words!(
         LoginRefused = "login-refused",
         /// PASV or EPSV was answered, and no connection came to the port.
         NoDataConnection = "no-data-connection",
+        /// The same of PASV, which told an address that is doubtful: not the one that the client
+        /// had come to, or one that it cannot reach.
+        AddressUnreached = "public-address",
         /// A data connection came from another address than the control connection.
         DataFromElsewhere = "data-from-elsewhere",
         /// PORT or EPRT where active mode is off, and no PASV or EPSV behind it.
@@ -96,9 +102,10 @@ words!(
 
 impl Sign {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 36] = [
+    pub(crate) const ALL: [Self; 38] = [
         Self::LoggedIn,
         Self::DataArrived,
+        Self::PasvArrived,
         Self::Transferred,
         Self::AddressRefused,
         Self::NoLogin,
@@ -122,6 +129,7 @@ impl Sign {
         Self::SessionLimit,
         Self::LoginRefused,
         Self::NoDataConnection,
+        Self::AddressUnreached,
         Self::DataFromElsewhere,
         Self::ActiveRefused,
         Self::ActiveFailed,
@@ -153,7 +161,8 @@ impl Sign {
     #[must_use]
     pub const fn refuted_by(self) -> Option<Self> {
         match self {
-            Self::LoggedIn | Self::DataArrived | Self::Transferred => None,
+            Self::LoggedIn | Self::DataArrived | Self::PasvArrived | Self::Transferred => None,
+            Self::AddressUnreached => Some(Self::PasvArrived),
             Self::AddressRefused
             | Self::NoLogin
             | Self::WithoutTls
@@ -220,6 +229,7 @@ pub struct Clue {
     pub(super) sign: Sign,
     pub(super) port: Option<(u16, (u16, u16))>,
     pub(super) told: Option<String>,
+    pub(super) announced: Option<Announced>,
     pub(super) compatible_helps: bool,
 }
 
@@ -231,6 +241,7 @@ impl Clue {
             sign,
             port: None,
             told: None,
+            announced: None,
             compatible_helps: false,
         }
     }
@@ -240,6 +251,39 @@ impl Clue {
     pub fn stalled(direction: Direction, bytes: u64) -> Self {
         let direction = direction.as_str();
         Self::new(Sign::Stalled).telling(&format!("{direction}, {bytes} bytes so far"))
+    }
+
+    /// A port of the passive range to which nothing came. `announced`: what PASV told with
+    /// it; none by EPSV, which tells no address.
+    #[must_use]
+    pub fn missed(
+        port: u16,
+        range: (u16, u16),
+        announced: Option<Announced>,
+        peer: IpAddr,
+    ) -> Self {
+        let (sign, told) = match announced {
+            Some(announced) if announced.is_doubtful(peer) => {
+                (Sign::AddressUnreached, announced.told_at(port))
+            }
+            Some(announced) => (Sign::NoDataConnection, announced.told_at(port)),
+            None => (Sign::NoDataConnection, format!("port {port} (EPSV)")),
+        };
+        let missed = Self::new(sign).at_port(port, range).telling(&told);
+        Self {
+            announced,
+            ..missed
+        }
+    }
+
+    /// Good: one came to a port that PASV had told, with this address.
+    #[must_use]
+    pub fn came_by_pasv(port: u16, range: (u16, u16), announced: Announced) -> Self {
+        let came = Self::new(Sign::PasvArrived).at_port(port, range);
+        Self {
+            announced: Some(announced),
+            ..came
+        }
     }
 
     /// At this port of the passive range `first..=last`.
@@ -284,6 +328,9 @@ pub struct SignDetail {
     /// What was said, the newest last; at most four different ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<String>,
+    /// What PASV told last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announced: Option<Announced>,
     /// The last SSH client would find what it needs among `compatible` algorithms, which
     /// were not offered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -293,6 +340,7 @@ pub struct SignDetail {
 impl SignDetail {
     pub(super) fn add(&mut self, seen: Clue, at: Timestamp) {
         self.compatible_helps = seen.compatible_helps;
+        self.announced = seen.announced;
         if let Some((port, range)) = seen.port {
             self.add_ports(PortTally::of(port, range, at));
         }
@@ -318,6 +366,7 @@ impl SignDetail {
     /// What came later is added.
     pub(crate) fn merge(&mut self, newer: Self) {
         self.compatible_helps = newer.compatible_helps;
+        self.announced = newer.announced;
         if let Some(ports) = newer.ports {
             self.add_ports(ports);
         }

@@ -1,5 +1,6 @@
 //! What is wrong, from what was seen. Pure: rows in, findings out.
 
+mod announced;
 mod reach;
 
 use std::collections::HashSet;
@@ -12,7 +13,8 @@ use super::ports::{PortPart, PortTally};
 use super::sign::{SeenSign, Sign};
 use super::{is_of, overlap};
 use crate::{Account, AccountName, AllowedNetwork, Network, Protocol, Protocols};
-use reach::reach;
+use announced::{Announcement, announcement};
+use reach::{Reach, reach};
 
 /// Addresses that are told where the account itself was not seen.
 const MAX_TRIED: usize = 10;
@@ -117,7 +119,7 @@ impl Chart {
     }
 
     /// Another sign of the same account, address and protocol.
-    fn beside_it(&self, of: &SeenSign, sign: Sign) -> Option<&SeenSign> {
+    pub(super) fn beside_it(&self, of: &SeenSign, sign: Sign) -> Option<&SeenSign> {
         let mut signs = self.signs.iter();
         signs.find(|seen| {
             seen.sign == sign
@@ -304,6 +306,9 @@ pub fn diagnose(chart: &Chart) -> Diagnosis {
     // A vague sign beside one that names the cause says nothing new.
     findings.retain(|one| !is_vague(one.sign) || !has_cause.contains(&(one.network, one.protocol)));
     findings.sort_by_key(|one| std::cmp::Reverse(one.last_at));
+    let mut told = HashSet::new();
+    // What PASV and EPSV both say is said once.
+    findings.retain(|one| one.sign != Sign::NoDataConnection || told.insert(one.network));
     let leading = findings
         .iter()
         .enumerate()
@@ -419,10 +424,21 @@ fn judge(chart: &Chart, seen: &SeenSign) -> Option<Finding> {
     if works_since(chart, seen, good) {
         return None;
     }
-    let reach = match seen.sign {
-        Sign::NoDataConnection if is_from_elsewhere(chart, seen) => return None,
-        Sign::NoDataConnection => Some(reach(chart, seen)?),
-        _ => None,
+    let missed_data = matches!(seen.sign, Sign::NoDataConnection | Sign::AddressUnreached);
+    if missed_data && is_from_elsewhere(chart, seen) {
+        return None;
+    }
+    let announcement = match seen.sign {
+        Sign::AddressUnreached => announcement(chart, seen)?,
+        _ => Announcement::Unsuspicious,
+    };
+    let (sign, reach) = match announcement {
+        Announcement::Doubtful(sureness) => (seen.sign, Some(Reach::of_none(seen, sureness))),
+        // Nothing speaks against the address: the ports then.
+        Announcement::Unsuspicious if missed_data => {
+            (Sign::NoDataConnection, Some(reach(chart, seen)?))
+        }
+        Announcement::Unsuspicious => (seen.sign, None),
     };
     let (sureness, missed_ports, reached_ports) = match reach {
         Some(reach) => (reach.sureness, reach.missed, reach.reached),
@@ -430,7 +446,7 @@ fn judge(chart: &Chart, seen: &SeenSign) -> Option<Finding> {
     };
     let is_own = chart.is_its_own(seen.network);
     let mut finding = Finding {
-        sign: seen.sign,
+        sign,
         what: String::new(),
         side: Side::Partner,
         // Nobody knows whose client it is.

@@ -19,7 +19,6 @@ use crate::command::{self, Command, Type};
 use crate::reply::{Reply, of_fault, size};
 use crate::server::Reserved;
 use crate::wire::Lost;
-pub(super) use job::missed;
 use job::{Carrier, Download, Job, Upload};
 use lists::List;
 

@@ -2,7 +2,7 @@
 
 use super::{Chart, PortSpan, Sureness, is_mishap, is_outweighed};
 use crate::doctor::ports::PortPart;
-use crate::doctor::sign::{SeenSign, Sign};
+use crate::doctor::sign::SeenSign;
 
 /// What is known of the ports of one partner.
 pub(super) struct Reach {
@@ -13,20 +13,28 @@ pub(super) struct Reach {
     pub(super) reached: Option<PortSpan>,
 }
 
+impl Reach {
+    /// Of ports of which none is reached.
+    pub(super) fn of_none(seen: &SeenSign, sureness: Sureness) -> Self {
+        let tally = seen.detail.ports.as_ref();
+        Self {
+            sureness,
+            missed: tally.and_then(|tally| PortSpan::of(&tally.parts)),
+            reached: None,
+        }
+    }
+}
+
 /// Which ports are not reached, if it is more than a mishap.
 pub(super) fn reach(chart: &Chart, seen: &SeenSign) -> Option<Reach> {
-    let arrived = chart.beside_it(seen, Sign::DataArrived);
+    let arrived = chart.beside_it(seen, seen.sign.refuted_by()?);
     let tally = seen.detail.ports.as_ref();
     // Since it began nothing came to any port.
     if seen.good_times == 0 {
         if is_mishap(chart, seen) {
             return None;
         }
-        return Some(Reach {
-            sureness: Sureness::by_times(seen.times),
-            missed: tally.and_then(|tally| PortSpan::of(&tally.parts)),
-            reached: None,
-        });
+        return Some(Reach::of_none(seen, Sureness::by_times(seen.times)));
     }
     let (tally, reached) = (tally?, arrived.and_then(|seen| seen.detail.ports.as_ref()));
     let is_shut = |part: &&PortPart| {

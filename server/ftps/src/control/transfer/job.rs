@@ -15,11 +15,12 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::super::DataPlace;
+use super::super::told::ToldPort;
 use super::broken_off;
 use super::lists::List;
 use crate::ascii::{FromWire, ToWire};
 use crate::data::{DataStream, End};
-use crate::passive::{AcceptFault, ActiveFault, PortLease, connect_active};
+use crate::passive::{ActiveFault, PortLease, connect_active};
 use crate::reply::{Reply, second, size};
 use crate::server::{Owner, Reserved, Shared};
 use crate::tls::{Binding, DataTls, Negotiated};
@@ -122,15 +123,19 @@ impl Carrier {
         let limit = ACCEPT_LIMIT.min(self.stall);
         let (stream, lease) = match self.place {
             DataPlace::None => return Err(Reply::new(425, "PASV or EPSV first")),
-            DataPlace::Passive(listener) => {
+            DataPlace::Passive(listener, announced) => {
+                let told = ToldPort {
+                    port: listener.port(),
+                    ports: self.shared.passive_range(),
+                    announced,
+                    peer: self.peer,
+                };
                 let accepted = listener.accept(limit, &self.cancel).await;
-                let ports = self.shared.passive_range();
                 let accepted = accepted.map_err(|fault| {
-                    see_unreached(&self.session, &fault, ports);
-                    unreached(&fault, self.peer, ports)
+                    told.see_unreached(&self.session, &fault);
+                    told.unreached(&fault).unwrap_or_else(aborted)
                 })?;
-                let arrived = Clue::new(Sign::DataArrived).at_port(accepted.lease.port(), ports);
-                self.session.see(arrived);
+                told.see_reached(&self.session);
                 if accepted.strangers > 0 {
                     // F11: closed without using up the accept.
                     tracing::warn!(peer.addr = %self.peer, count = accepted.strangers, outcome = "refused", "strangers came to a data port");
@@ -232,58 +237,6 @@ fn judge(
 
 fn aborted() -> Reply {
     Reply::new(426, "the transfer was aborted")
-}
-
-/// Waited so long for nothing, a client has given up; sooner, somebody has interrupted it.
-const GAVE_UP_AFTER: Duration = Duration::from_secs(5);
-
-/// Tells the doctor of a port to which nothing came.
-fn see_unreached(session: &Session, fault: &AcceptFault, ports: (u16, u16)) {
-    let (port, stranger) = match *fault {
-        AcceptFault::TimedOut { port, stranger } => (port, stranger),
-        AcceptFault::Cancelled {
-            port,
-            stranger,
-            waited,
-        } if waited >= GAVE_UP_AFTER || stranger.is_some() => (port, stranger),
-        AcceptFault::Cancelled { .. } => return,
-    };
-    session.see(missed(port, stranger, ports));
-}
-
-/// A port that was told and not reached, or by another address.
-pub(in crate::control) fn missed(port: u16, stranger: Option<IpAddr>, ports: (u16, u16)) -> Clue {
-    match stranger {
-        Some(other) => Clue::new(Sign::DataFromElsewhere).telling(&other.to_string()),
-        None => Clue::new(Sign::NoDataConnection),
-    }
-    .at_port(port, ports)
-}
-
-fn unreached(fault: &AcceptFault, peer: IpAddr, (first, last): (u16, u16)) -> Reply {
-    match fault {
-        AcceptFault::Cancelled { .. } => aborted(),
-        AcceptFault::TimedOut {
-            port,
-            stranger: Some(other),
-        } => Reply::new(
-            425,
-            format!(
-                "port {port} was reached from {other}, and your control connection comes from \
-                 {peer}: let your NAT use one address for both"
-            ),
-        ),
-        AcceptFault::TimedOut {
-            port,
-            stranger: None,
-        } => Reply::new(
-            425,
-            format!(
-                "no connection came to port {port}: a firewall did not let it through; open \
-                 outbound TCP {first}-{last}"
-            ),
-        ),
-    }
 }
 
 /// What a data connection carried when it broke off.
