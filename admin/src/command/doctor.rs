@@ -32,6 +32,7 @@ fn our_side(settings: &Settings) -> OurSide {
 fn print(out: &mut Output, diagnosis: &Diagnosis) -> std::io::Result<()> {
     let (word, tone) = match diagnosis.state {
         Condition::Wrong => ("WRONG", Tone::Alarm),
+        Condition::Changed => ("CHANGED", Tone::Notice),
         Condition::Unseen => ("UNSEEN", Tone::Notice),
         Condition::Unknown => ("UNKNOWN", Tone::Notice),
         Condition::Ok => ("ok", Tone::Good),

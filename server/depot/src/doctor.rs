@@ -11,6 +11,7 @@
 mod advice;
 mod announced;
 mod board;
+mod change;
 mod ports;
 mod sign;
 mod verdict;
@@ -22,6 +23,7 @@ use layover_retention::Timestamp;
 
 pub use announced::Announced;
 pub(crate) use board::SignBoard;
+pub use change::Change;
 pub use ports::{PortPart, PortTally};
 pub(crate) use sign::SignWrite;
 pub use sign::{Clue, SeenSign, Sign, SignDetail, Whose};
@@ -114,8 +116,14 @@ impl Signs {
         let last_login_at = used.get(&account.id).and_then(|used| used.last_login_at);
         let now: Timestamp = self.holdings.now();
         let others = store.places_of_others(name.as_str(), now).await?;
+        let bans = store.bans(now).await?.into_iter().map(|ban| ban.network);
         let chart = Chart::new(account.into(), signs, nobodys, last_login_at, ours, now);
-        Ok(diagnose(&chart.beside(others)))
+        let changes = match chart.wrong_since() {
+            Some(since) => store.account_changes(name.as_str(), since).await?,
+            None => Vec::new(),
+        };
+        let chart = chart.beside(others).changed(changes).banned(bans.collect());
+        Ok(diagnose(&chart))
     }
 }
 

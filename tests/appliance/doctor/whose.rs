@@ -146,6 +146,11 @@ fn what_is_ours_names_the_command_and_asks_nothing_of_the_partner(engine: Engine
     assert!(found["what"].to_string().contains("(1)"), "{found:#}");
     drop(first);
     layover.admin(&["account", "set", "partner", "--max-sessions", "none"]);
+    let found = doctor(&layover);
+    assert_eq!(found["state"], "changed", "{found:#}");
+    is_ours(&found["verdict"], "nothing more here");
+    let told = layover.admin(&["doctor", "account", "partner"]).stdout;
+    assert!(told.starts_with("CHANGED  partner: "), "{told}");
 
     layover.admin(&["account", "disable", "partner"]);
     assert_eq!(log_in(&layover, here, PASSWORD).1, 530);

@@ -7,7 +7,7 @@ mod passive;
 use super::sign::{SeenSign, Sign, plain};
 use super::verdict::{Chart, Finding, Side, Sureness};
 use crate::Protocol;
-pub(super) use access::{if_it_was_the_partner, of_somebody, summary, what_to_check};
+pub(super) use access::{changed_since, if_it_was_the_partner, of_somebody, summary, what_to_check};
 
 pub(super) struct Advice {
     pub(super) what: String,

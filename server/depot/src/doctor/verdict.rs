@@ -9,6 +9,7 @@ use layover_retention::Timestamp;
 use serde::Serialize;
 
 use super::advice::{self, Advice};
+use super::change::{Change, is_changed_since};
 use super::ports::{PortPart, PortTally};
 use super::sign::{SeenSign, Sign};
 use super::{is_of, overlap};
@@ -64,6 +65,10 @@ pub struct Chart {
     elsewhere: Vec<SeenSign>,
     /// Networks that other accounts name, and addresses from which they log in.
     others: Vec<Network>,
+    /// What operators have changed of the account since the oldest sign.
+    pub(super) changes: Vec<Change>,
+    /// Bans that are not over.
+    pub(super) bans: Vec<Network>,
     pub(super) last_login_at: Option<Timestamp>,
     pub(super) ours: OurSide,
     pub(super) now: Timestamp,
@@ -94,6 +99,8 @@ impl Chart {
             signs,
             elsewhere,
             others: Vec::new(),
+            changes: Vec::new(),
+            bans: Vec::new(),
             last_login_at,
             ours,
             now,
@@ -106,6 +113,27 @@ impl Chart {
         self.others = others;
         self.others.retain(|network| !network.is_any());
         self
+    }
+
+    /// After these changes of it.
+    #[must_use]
+    pub fn changed(mut self, changes: Vec<Change>) -> Self {
+        self.changes = changes;
+        self
+    }
+
+    /// While these networks are banned.
+    #[must_use]
+    pub fn banned(mut self, bans: Vec<Network>) -> Self {
+        self.bans = bans;
+        self
+    }
+
+    /// When the oldest of what is wrong was seen last; changes before that say nothing.
+    #[must_use]
+    pub fn wrong_since(&self) -> Option<Timestamp> {
+        let wrong = self.signs.iter().filter(|seen| !seen.sign.is_good());
+        wrong.map(|seen| seen.last_at).min()
     }
 
     /// Whether the account is known to come from there: it names the network, or has logged
@@ -156,6 +184,8 @@ pub enum Side {
 pub enum Condition {
     /// There is a verdict.
     Wrong,
+    /// There is one, and the account was changed since: the partner's next try will tell.
+    Changed,
     /// Nothing is known that is the account's own.
     Unseen,
     /// Nobody has logged in, and what was seen does not say why.
@@ -228,6 +258,8 @@ pub struct Finding {
     pub network: Network,
     /// By which protocol; none before any was spoken.
     pub protocol: Option<Protocol>,
+    /// An operator has changed what it speaks of since it was seen last.
+    pub changed_since: bool,
     /// How often, since it began.
     pub times: u64,
     /// How often the opposite was seen since then.
@@ -318,6 +350,7 @@ pub fn diagnose(chart: &Chart) -> Diagnosis {
             let is_own = chart.is_its_own(one.network);
             (
                 is_own,
+                !one.changed_since,
                 weight(one.sign),
                 one.last_at,
                 std::cmp::Reverse(*at),
@@ -328,6 +361,7 @@ pub fn diagnose(chart: &Chart) -> Diagnosis {
     let last_login_at = chart.last_login();
     let never_seen = last_login_at.is_none() && chart.signs.is_empty();
     let state = match (&verdict, last_login_at) {
+        (Some(finding), _) if finding.changed_since => Condition::Changed,
         (Some(_), _) => Condition::Wrong,
         (None, _) if never_seen => Condition::Unseen,
         (None, None) => Condition::Unknown,
@@ -458,6 +492,7 @@ fn judge(chart: &Chart, seen: &SeenSign) -> Option<Finding> {
         what_to_do: None,
         network: seen.network,
         protocol: seen.protocol,
+        changed_since: is_changed_since(chart, seen),
         times: seen.times,
         good_times: seen.good_times,
         first_at: seen.first_at,
@@ -470,6 +505,10 @@ fn judge(chart: &Chart, seen: &SeenSign) -> Option<Finding> {
     let advice = match is_own {
         true => advice,
         false => advice::of_somebody(chart, &finding, advice),
+    };
+    let advice = match finding.changed_since {
+        true => advice::changed_since(advice),
+        false => advice,
     };
     let Advice {
         what,

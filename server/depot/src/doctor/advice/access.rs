@@ -232,10 +232,18 @@ pub(in crate::doctor) fn of_somebody(chart: &Chart, finding: &Finding, advice: A
     }
 }
 
+/// The same after a change of ours: whether it helped, the next try tells.
+pub(in crate::doctor) fn changed_since(advice: Advice) -> Advice {
+    ours(
+        format!("{}; changed since: wait for the partner's next try", advice.what),
+        "nothing more here: the partner may try again, and what comes of that is told then".to_owned(),
+    )
+}
+
 /// What is to be said where nothing is wrong, or nobody knows what.
 pub(in crate::doctor) fn summary(chart: &Chart, state: Condition) -> String {
     match state {
-        Condition::Wrong | Condition::Ok => "nothing is wrong, as far as was seen".to_owned(),
+        Condition::Wrong | Condition::Changed | Condition::Ok => "nothing is wrong, as far as was seen".to_owned(),
         Condition::Unknown => "no login is known; what was seen does not say why".to_owned(),
         Condition::Unseen => {
             let allowed = Allowed::of(chart);

@@ -3,6 +3,7 @@
 use layover_retention::Timestamp;
 
 mod announced;
+mod changed;
 mod data;
 mod whose;
 

@@ -1,11 +1,12 @@
 //! What was seen of connections.
 
 use layover_retention::Timestamp;
+use serde_json::{Map, Value};
 
 use super::files::bigint;
 use super::{Conn, StoreError};
-use crate::doctor::{SeenSign, Sign, SignDetail, SignWrite};
-use crate::{Network, NodeId, Protocol};
+use crate::doctor::{Change, SeenSign, Sign, SignDetail, SignWrite};
+use crate::{JournalKind, Network, NodeId, Protocol};
 
 /// Rows of one account from addresses that are a partner's, and from others: an account
 /// has a few addresses, and each some thirty signs a protocol at most.
@@ -243,6 +244,49 @@ pub(crate) async fn places_of_others(
     places
         .map(|(network,)| network.parse().map_err(|_| broken("network")))
         .collect()
+}
+
+/// Changes of an account that one examination looks at.
+const MAX_CHANGES: i64 = 100;
+
+/// How far the clocks of two nodes are apart at most, where entries are in the order of
+/// their numbers: five minutes, in microseconds.
+const CLOCKS_APART_US: i64 = 300_000_000;
+
+/// What operators have changed of an account since then, the newest first; at most 100.
+pub(crate) async fn account_changes(
+    conn: &mut Conn,
+    account: &str,
+    since: Timestamp,
+) -> Result<Vec<Change>, StoreError> {
+    // By numbers, so that an account's transfers of before are not walked through.
+    let before: Option<(i64,)> = sqlx::query_as(
+        "SELECT id FROM journal WHERE at_us < $1 ORDER BY at_us DESC, id DESC LIMIT 1",
+    )
+    .bind(since.as_micros().saturating_sub(CLOCKS_APART_US))
+    .fetch_optional(&mut *conn)
+    .await?;
+    let rows: Vec<(i64, String, String)> = sqlx::query_as(
+        "SELECT at_us, action, detail FROM journal WHERE account = $1 AND id > $2 \
+         AND kind = $3 AND at_us >= $4 ORDER BY id DESC LIMIT $5",
+    )
+    .bind(account.to_owned())
+    .bind(before.map_or(0, |(id,)| id))
+    .bind(JournalKind::Admin.as_str())
+    .bind(since.as_micros())
+    .bind(MAX_CHANGES)
+    .fetch_all(conn)
+    .await?;
+    let fields = |detail: &str| {
+        let detail: Map<String, Value> = serde_json::from_str(detail).unwrap_or_default();
+        detail.into_iter().map(|(field, _)| field).collect()
+    };
+    let changes = rows.into_iter().map(|(at, action, detail)| Change {
+        at: Timestamp::from_micros(at),
+        action,
+        fields: fields(&detail),
+    });
+    Ok(changes.collect())
 }
 
 /// Signs that were seen last before this time. Returns how many.
