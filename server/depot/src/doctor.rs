@@ -13,6 +13,7 @@ mod announced;
 mod board;
 mod change;
 mod ports;
+mod repeats;
 mod sign;
 mod verdict;
 
@@ -25,6 +26,7 @@ pub use announced::Announced;
 pub(crate) use board::SignBoard;
 pub use change::Change;
 pub use ports::{PortPart, PortTally};
+pub use repeats::Repeated;
 pub(crate) use sign::SignWrite;
 pub use sign::{Clue, SeenSign, Sign, SignDetail, Whose};
 pub use verdict::{

@@ -100,7 +100,7 @@ pub use courier::{
 pub use data_dir::DataDirError;
 pub use depot::{Depot, Fsync, OpenError, Options, Refresh, Role};
 pub use doctor::{
-    Announced, Change, Chart, Clue, Condition, Diagnosis, Examined, Finding, OurSide, PortPart, PortTally, SIGNS_KEEP,
+    Announced, Change, Chart, Clue, Condition, Diagnosis, Examined, Finding, OurSide, PortPart, PortTally, Repeated, SIGNS_KEEP,
     SeenSign, Side, Sign, SignDetail, Signs, Sureness, Whose, diagnose,
 };
 pub use envelope::{

@@ -3,6 +3,7 @@
 
 mod access;
 mod passive;
+mod repeats;
 
 use super::sign::{SeenSign, Sign, plain};
 use super::verdict::{Chart, Finding, Side, Sureness};
@@ -318,14 +319,7 @@ pub(super) fn of(chart: &Chart, seen: &SeenSign, finding: &Finding) -> Advice {
             what_to_do: Some("`stall_timeout` in [gate] says after how long without a byte; where other partners' transfers stand still, too, look at our own line".to_owned()),
         },
         Sign::ConnectionLost => connection_lost(finding, server),
-        Sign::Repeats => partner(
-            format!("the client at {from} repeats what cannot succeed: {}", told(finding, "the same transfer")),
-            format!(
-                "Your client repeats the same transfer again and again, and it cannot succeed: {}. Please stop it, or change what it does.",
-                told(finding, "it is refused for good")
-            ),
-            None,
-        ),
+        Sign::Repeats => repeats::repeats(chart, seen, finding),
     }
 }
 

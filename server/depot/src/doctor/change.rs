@@ -20,8 +20,9 @@ pub struct Change {
 }
 
 /// Which changes speak of a sign: actions, and fields of `account.set`.
-fn speaking(sign: Sign) -> (&'static [&'static str], &'static [&'static str]) {
-    match sign {
+fn speaking(seen: &SeenSign) -> (&'static [&'static str], &'static [&'static str]) {
+    let repeated = seen.detail.repeated.last();
+    match seen.sign {
         Sign::SessionLimit => (&[], &["max_sessions"]),
         Sign::KeyRefused => (&["account.key.add", "account.certificate.add"], &["auth"]),
         Sign::PasswordRefused => (&["account.password"], &["auth"]),
@@ -35,10 +36,14 @@ fn speaking(sign: Sign) -> (&'static [&'static str], &'static [&'static str]) {
         ),
         Sign::NotResumed => (&[], &["session_reuse"]),
         Sign::NoCloseNotify => (&[], &["tolerant_completion"]),
-        Sign::Repeats => (
-            &["account.permission.set", "account.permission.remove"],
-            &["read_only", "quota_bytes"],
-        ),
+        Sign::Repeats => match repeated.map(|one| one.why.as_str()) {
+            Some("permission") => (
+                &["account.permission.set", "account.permission.remove"],
+                &["read_only"],
+            ),
+            Some("quota") => (&[], &["quota_bytes"]),
+            _ => (&[], &[]),
+        },
         _ => (&[], &[]),
     }
 }
@@ -74,7 +79,7 @@ fn may_come(chart: &Chart, seen: &SeenSign) -> bool {
 }
 
 fn has_change(chart: &Chart, seen: &SeenSign) -> bool {
-    let (actions, fields) = speaking(seen.sign);
+    let (actions, fields) = speaking(seen);
     chart.changes.iter().any(|change| {
         let speaks = actions.contains(&change.action.as_str())
             || change.fields.iter().any(|field| fields.contains(&field.as_str()));

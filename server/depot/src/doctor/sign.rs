@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::announced::Announced;
 use super::ports::PortTally;
+use super::repeats::Repeated;
 use crate::gate::party;
 use crate::journal::words;
 use crate::{AccountName, Direction, Network, Protocol};
@@ -230,6 +231,7 @@ pub struct Clue {
     pub(super) port: Option<(u16, (u16, u16))>,
     pub(super) told: Option<String>,
     pub(super) announced: Option<Announced>,
+    pub(super) repeated: Option<Repeated>,
     pub(super) compatible_helps: bool,
 }
 
@@ -242,6 +244,7 @@ impl Clue {
             port: None,
             told: None,
             announced: None,
+            repeated: None,
             compatible_helps: false,
         }
     }
@@ -251,6 +254,15 @@ impl Clue {
     pub fn stalled(direction: Direction, bytes: u64) -> Self {
         let direction = direction.as_str();
         Self::new(Sign::Stalled).telling(&format!("{direction}, {bytes} bytes so far"))
+    }
+
+    /// A transfer that is repeated in vain.
+    pub(crate) fn repeated(repeated: Repeated) -> Self {
+        let told = format!("{}: {}", repeated.what, repeated.reason);
+        Self {
+            repeated: Some(repeated),
+            ..Self::new(Sign::Repeats).telling(&told)
+        }
     }
 
     /// A port of the passive range to which nothing came. `announced`: what PASV told with
@@ -309,7 +321,7 @@ impl Clue {
     }
 }
 
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let letters = text.chars().take(MAX_TOLD_CHARS);
     letters
         .map(|letter| match letter {
@@ -331,6 +343,9 @@ pub struct SignDetail {
     /// What PASV told last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<Announced>,
+    /// Which transfers are repeated in vain, the newest last; at most four.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeated: Vec<Repeated>,
     /// The last SSH client would find what it needs among `compatible` algorithms, which
     /// were not offered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -346,6 +361,9 @@ impl SignDetail {
         }
         if let Some(told) = seen.told {
             self.tell(told);
+        }
+        if let Some(repeated) = seen.repeated {
+            repeated.add_to(&mut self.repeated);
         }
     }
 
@@ -372,6 +390,9 @@ impl SignDetail {
         }
         for told in newer.told {
             self.tell(told);
+        }
+        for repeated in newer.repeated {
+            repeated.add_to(&mut self.repeated);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Caller, Session, SessionInner, record};
-use crate::doctor::{Clue, Sign};
+use crate::doctor::{Clue, Repeated};
 use crate::figures::Ending;
 use crate::holdings::Direction;
 use crate::journal::NewEntry;
@@ -270,8 +270,8 @@ impl SessionInner {
 
     /// Tells the doctor.
     fn see_repeated(&self, direction: Direction, shown: &dyn Display, fault: &VfsError) {
-        let told = format!("{} of {shown}: {}", direction.as_str(), fault.reason());
-        self.see(Clue::new(Sign::Repeats).telling(&told));
+        let repeated = Repeated::new(direction, &shown.to_string(), fault);
+        self.see(Clue::repeated(repeated));
     }
 }
 

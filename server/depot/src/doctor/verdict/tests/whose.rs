@@ -1,6 +1,8 @@
 //! Whose fault it is, whose client it was, and what is known where nothing is.
 
 use super::*;
+use crate::doctor::{Change, Repeated};
+use crate::vfs::VfsError;
 
 const ELSEWHERE: &str = "203.0.113.66";
 
@@ -232,6 +234,58 @@ fn what_is_ours_asks_nothing_of_the_partner() {
         let what_to_do = verdict.what_to_do.unwrap();
         assert!(what_to_do.contains(command), "{what_to_do}");
     }
+}
+
+/// So many of these, the newest last.
+fn repeats(faults: &[(&str, VfsError)]) -> SeenSign {
+    let mut sign = seen(Sign::Repeats, 9, 100);
+    for (path, fault) in faults {
+        let repeated = Repeated::new(crate::Direction::Upload, path, fault);
+        sign.detail.add(Clue::repeated(repeated), at(100));
+    }
+    sign
+}
+
+#[test]
+fn whose_move_a_repeated_transfer_is_depends_on_the_reason() {
+    let quota = || VfsError::QuotaExceeded { quota_bytes: 7 };
+    let too_large = || VfsError::TooLarge;
+    let found = |faults: &[(&str, VfsError)]| {
+        let found = diagnose(&examined(&["192.0.2.0/24"], vec![repeats(faults)]));
+        found.verdict.unwrap()
+    };
+    let ours = found(&[("/a", quota()), ("/a", quota())]);
+    assert_eq!(ours.side, Side::Ours);
+    assert!(ours.what.contains("upload of /a: "), "{}", ours.what);
+    assert!(ours.what.ends_with("(2 times)"), "{}", ours.what);
+    let what_to_do = ours.what_to_do.unwrap();
+    assert!(what_to_do.contains("--quota SIZE"), "{what_to_do}");
+    let sentence = ours.to_the_partner.unwrap();
+    assert!(sentence.contains("until you hear from us"), "{sentence}");
+
+    let theirs = found(&[("/a", too_large())]);
+    assert_eq!((theirs.side, theirs.what_to_do), (Side::Partner, None));
+    let sentence = theirs.to_the_partner.unwrap();
+    assert!(sentence.ends_with("or change what it does."), "{sentence}");
+
+    // Each path by itself, the newest first.
+    let both = found(&[("/old", quota()), ("/new", too_large())]);
+    assert_eq!(both.side, Side::Partner);
+    let (new, old) = (both.what.find("/new"), both.what.find("/old"));
+    assert!(new.unwrap() < old.unwrap(), "{}", both.what);
+    let sentence = both.to_the_partner.unwrap();
+    assert!(
+        sentence.contains("stop it, or change") && sentence.contains("until you hear from us"),
+        "{sentence}"
+    );
+    // More room since.
+    let more = Change {
+        at: at(101),
+        action: "account.set".to_owned(),
+        fields: vec!["quota_bytes".to_owned()],
+    };
+    let chart = examined(&["192.0.2.0/24"], vec![repeats(&[("/a", quota())])]);
+    assert_eq!(diagnose(&chart.changed(vec![more])).state, Condition::Changed);
 }
 
 #[test]
