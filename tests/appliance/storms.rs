@@ -62,7 +62,10 @@ fn what_is_repeated_in_vain_waits_also_after_a_reconnect_and_the_doctor_names_it
     // The account is read-only: that is ours.
     assert_eq!(found["side"], "ours", "{found:#}");
     let what_to_do = found["what_to_do"].as_str().expect("a text");
-    assert!(what_to_do.contains("layover account permission set partner"), "{what_to_do}");
+    assert!(
+        what_to_do.contains("layover account permission set partner"),
+        "{what_to_do}"
+    );
     // Each is in the journal, whether it waited or not.
     let entries = layover.rows(&["journal", "--kind", "transfer"]);
     let is_refused = |entry: &&Value| entry["outcome"] == "refused";

@@ -117,7 +117,7 @@ enum Reason {
     CertificateWanted,
     #[error("the account logs in by password alone")]
     KeyNotWanted,
-    #[error("the account logs in by key alone")]
+    #[error("{PASSWORD_NOT_WANTED}")]
     PasswordNotWanted,
     #[error("the account has no password")]
     NoPassword,
@@ -146,6 +146,9 @@ enum Reason {
     #[error("the address is banned")]
     Banned,
 }
+
+/// In words, for the doctor, too.
+pub(crate) const PASSWORD_NOT_WANTED: &str = "the account logs in by key alone";
 
 /// Characters of a name that the log repeats; the journal has more of it.
 const MAX_LOGGED_NAME_CHARS: usize = 128;

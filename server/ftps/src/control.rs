@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use layover_depot::timer::{self, Stopwatch};
 use layover_depot::{
-    Announced, Clue, ConnectionSlot, EndReason, FirstProof, PathError, Session, Sign, VfsError, VirtualPath,
+    Announced, Clue, ConnectionSlot, EndReason, FirstProof, PathError, Session, Sign, VfsError,
+    VirtualPath,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -258,7 +259,8 @@ impl ControlConnection {
     /// hears: many clients ask for a transfer only when they are connected.
     fn leave_data_port(&mut self) {
         let place = std::mem::take(&mut self.data);
-        let (DataPlace::Passive(listener, announced), Some(session)) = (&place, &self.session) else {
+        let (DataPlace::Passive(listener, announced), Some(session)) = (&place, &self.session)
+        else {
             return;
         };
         let (has_come, stranger) = listener.arrivals();

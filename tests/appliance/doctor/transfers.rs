@@ -66,8 +66,14 @@ fn an_address_that_pasv_tells_in_vain_is_ours_until_one_serves(engine: Engine) {
     assert_eq!(found["side"], "ours", "{found:#}");
     assert!(found["to_the_partner"].is_null(), "{found:#}");
     let text = |key: &str| found[key].as_str().expect("a text").to_owned();
-    assert!(text("what").contains("told 127.0.0.77 by PASV"), "{found:#}");
-    assert!(text("what_to_do").contains("`public_address` in [ftps]"), "{found:#}");
+    assert!(
+        text("what").contains("told 127.0.0.77 by PASV"),
+        "{found:#}"
+    );
+    assert!(
+        text("what_to_do").contains("`public_address` in [ftps]"),
+        "{found:#}"
+    );
     let told = found["told"][0].as_str().expect("a text");
     assert!(told.starts_with("127.0.0.77, port "), "{told}");
 

@@ -9,7 +9,8 @@ use super::*;
 on_both_engines!(
     a_strangers_password_is_possible_at_most_and_hides_no_fault_of_the_partner,
     who_tried_leaves_out_addresses_of_other_accounts,
-    what_is_ours_names_the_command_and_asks_nothing_of_the_partner,
+    what_is_ours_names_the_command,
+    a_disabled_account_that_nobody_lets_in_is_told_as_disabled,
     a_refused_network_is_told_with_what_is_allowed_and_the_command,
     a_glimpse_of_a_partner_is_unknown_and_neither_unseen_nor_well,
 );
@@ -112,16 +113,15 @@ fn who_tried_leaves_out_addresses_of_other_accounts(engine: Engine) {
     );
 }
 
-/// Nothing for the partner; the command that mends it.
+/// On our side, with the command that mends it.
 #[track_caller]
 fn is_ours(found: &Value, command: &str) {
     assert_eq!(found["side"], "ours", "{found:#}");
-    assert!(found["to_the_partner"].is_null(), "{found:#}");
     let what_to_do = found["what_to_do"].as_str().expect("a text");
     assert!(what_to_do.contains(command), "{found:#}");
 }
 
-fn what_is_ours_names_the_command_and_asks_nothing_of_the_partner(engine: Engine) {
+fn what_is_ours_names_the_command(engine: Engine) {
     let layover = Setup::new(engine).prepare();
     let plan = layover.account("partner").password(PASSWORD);
     let limits = ["--protocols", "sftp", "--max-sessions", "1"];
@@ -134,6 +134,7 @@ fn what_is_ours_names_the_command_and_asks_nothing_of_the_partner(engine: Engine
     let found = verdict(&layover, "protocol-refused");
     let command = "layover account set partner --protocols ftps,sftp";
     is_ours(&found, command);
+    assert!(sentence(&found).contains("may use sftp here"), "{found:#}");
     let arguments: Vec<_> = command.split(' ').skip(1).collect();
     layover.admin(&arguments);
     is_ours(&verdict(&layover, "protocol-refused"), "nothing more here");
@@ -144,6 +145,10 @@ fn what_is_ours_names_the_command_and_asks_nothing_of_the_partner(engine: Engine
     let found = verdict(&layover, "session-limit");
     is_ours(&found, "`layover account set partner --max-sessions N`");
     assert!(found["what"].to_string().contains("(1)"), "{found:#}");
+    assert!(
+        sentence(&found).contains("fewer sessions at a time"),
+        "{found:#}"
+    );
     drop(first);
     layover.admin(&["account", "set", "partner", "--max-sessions", "none"]);
     let found = doctor(&layover);
@@ -162,6 +167,23 @@ fn what_is_ours_names_the_command_and_asks_nothing_of_the_partner(engine: Engine
         .put(b"/file", b"content")
         .expect("put");
     well(&layover);
+}
+
+fn a_disabled_account_that_nobody_lets_in_is_told_as_disabled(engine: Engine) {
+    let (layover, account) = serve(engine);
+    drop(account.partner(&layover, Protocol::Sftp));
+    layover.admin(&["account", "disable", "partner"]);
+    // No other account names the network: the gate knows the address no more.
+    let found = wait::until("the gate to refuse the address", PATIENCE, || {
+        let refused = connect(Way::default().from, layover.sftp_address());
+        let _ = (&refused).read(&mut [0]);
+        let found = doctor(&layover)["verdict"].clone();
+        (found["sign"] == "account-disabled").then_some(found)
+    });
+    is_ours(&found, "`layover account enable partner`");
+    assert!(found["to_the_partner"].is_null(), "{found:#}");
+    let what = found["what"].as_str().expect("a text");
+    assert!(what.contains("before the first byte"), "{what}");
 }
 
 fn a_refused_network_is_told_with_what_is_allowed_and_the_command(engine: Engine) {
@@ -185,10 +207,9 @@ fn a_refused_network_is_told_with_what_is_allowed_and_the_command(engine: Engine
     assert_eq!(command, "layover account allow add partner 127.0.0.66");
     let arguments: Vec<_> = command.split(' ').skip(1).collect();
     layover.admin(&arguments);
-    is_ours(
-        &verdict(&layover, "network-refused"),
-        "the partner may try again",
-    );
+    let found = verdict(&layover, "network-refused");
+    is_ours(&found, "the partner may try again");
+    assert!(found["to_the_partner"].is_null(), "{found:#}");
     let (ftps, code) = log_in(&layover, STRANGER, PASSWORD);
     assert_eq!(code, 200, "{}", account.name);
     drop(ftps);

@@ -8,7 +8,9 @@ mod repeats;
 use super::sign::{SeenSign, Sign, plain};
 use super::verdict::{Chart, Finding, Side, Sureness};
 use crate::Protocol;
-pub(super) use access::{changed_since, if_it_was_the_partner, of_somebody, summary, what_to_check};
+pub(super) use access::{
+    changed_since, if_it_was_the_partner, of_somebody, summary, what_to_check,
+};
 
 pub(super) struct Advice {
     pub(super) what: String,
@@ -220,12 +222,7 @@ pub(super) fn of(chart: &Chart, seen: &SeenSign, finding: &Finding) -> Advice {
         ),
         Sign::AccountDisabled => access::account_disabled(chart, finding),
         Sign::ProtocolRefused => access::protocol_refused(chart, finding),
-        Sign::SessionLimit => ours(
-            format!("logins from {from} are refused: {}", told(finding, "the account has as many sessions as it may have")),
-            format!(
-                "`layover session list` shows them, `layover session kill ID` ends one; `layover account set {name} --max-sessions N` allows more (`none`: any number)"
-            ),
-        ),
+        Sign::SessionLimit => access::session_limit(chart, finding),
         Sign::LoginRefused => access::login_refused(chart, finding),
         Sign::NoDataConnection => passive::no_data_connection(chart, seen, finding),
         Sign::AddressUnreached => passive::address_unreached(chart, seen, finding),

@@ -77,8 +77,22 @@ mod tests {
             ("10.0.0.5", "10.0.0.5", "203.0.113.9", false, true, true),
             ("10.0.0.5", "10.0.0.5", "10.9.0.1", false, false, true),
             ("100.64.0.1", "192.0.2.2", "203.0.113.9", true, true, false),
-            ("100.128.0.1", "100.128.0.1", "203.0.113.9", false, false, true),
-            ("127.0.0.1", "::ffff:127.0.0.1", "127.0.0.1", true, false, true),
+            (
+                "100.128.0.1",
+                "100.128.0.1",
+                "203.0.113.9",
+                false,
+                false,
+                true,
+            ),
+            (
+                "127.0.0.1",
+                "::ffff:127.0.0.1",
+                "127.0.0.1",
+                true,
+                false,
+                true,
+            ),
         ] {
             let announced = Announced {
                 address: address.parse().unwrap(),

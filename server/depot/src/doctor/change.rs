@@ -27,7 +27,11 @@ fn speaking(seen: &SeenSign) -> (&'static [&'static str], &'static [&'static str
         Sign::KeyRefused => (&["account.key.add", "account.certificate.add"], &["auth"]),
         Sign::PasswordRefused => (&["account.password"], &["auth"]),
         Sign::LoginRefused => (
-            &["account.password", "account.key.add", "account.certificate.add"],
+            &[
+                "account.password",
+                "account.key.add",
+                "account.certificate.add",
+            ],
             &["auth"],
         ),
         Sign::AddressRefused => (
@@ -82,7 +86,10 @@ fn has_change(chart: &Chart, seen: &SeenSign) -> bool {
     let (actions, fields) = speaking(seen);
     chart.changes.iter().any(|change| {
         let speaks = actions.contains(&change.action.as_str())
-            || change.fields.iter().any(|field| fields.contains(&field.as_str()));
+            || change
+                .fields
+                .iter()
+                .any(|field| fields.contains(&field.as_str()));
         speaks && change.at > seen.last_at
     })
 }

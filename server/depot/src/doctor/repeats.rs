@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::sign::printable;
-use crate::vfs::VfsError;
 use crate::Direction;
+use crate::vfs::VfsError;
 
 /// Transfers that one sign keeps, the newest.
 const MAX_REPEATED: usize = 4;
@@ -57,7 +57,10 @@ mod tests {
         for path in ["/a", "/b", "/a", "/c", "/d", "/e"] {
             Repeated::new(Direction::Upload, path, &fault).add_to(&mut all);
         }
-        let told: Vec<_> = all.iter().map(|one| (one.what.as_str(), one.times)).collect();
+        let told: Vec<_> = all
+            .iter()
+            .map(|one| (one.what.as_str(), one.times))
+            .collect();
         assert_eq!(
             told,
             [

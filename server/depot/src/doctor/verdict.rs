@@ -13,6 +13,7 @@ use super::change::{Change, is_changed_since};
 use super::ports::{PortPart, PortTally};
 use super::sign::{SeenSign, Sign};
 use super::{is_of, overlap};
+use crate::gate::AdmitRefused;
 use crate::{Account, AccountName, AllowedNetwork, Network, Protocol, Protocols};
 use announced::{Announcement, announcement};
 use reach::{Reach, reach};
@@ -472,6 +473,7 @@ fn judge(chart: &Chart, seen: &SeenSign) -> Option<Finding> {
         Announcement::Unsuspicious if missed_data => {
             (Sign::NoDataConnection, Some(reach(chart, seen)?))
         }
+        Announcement::Unsuspicious if is_shut_out(chart, seen) => (Sign::AccountDisabled, None),
         Announcement::Unsuspicious => (seen.sign, None),
     };
     let (sureness, missed_ports, reached_ports) = match reach {
@@ -521,6 +523,16 @@ fn judge(chart: &Chart, seen: &SeenSign) -> Option<Finding> {
     finding.to_the_partner = to_the_partner;
     finding.what_to_do = what_to_do;
     Some(finding)
+}
+
+/// Whether the gate refuses the address because the account is disabled: its networks do not
+/// count then.
+fn is_shut_out(chart: &Chart, seen: &SeenSign) -> bool {
+    let why = seen.detail.told.last().map(String::as_str);
+    seen.sign == Sign::AddressRefused
+        && why == Some(AdmitRefused::NotAllowed.as_str())
+        && !chart.account.enabled
+        && is_of(&chart.account, seen.network, chart.now)
 }
 
 /// Whether what failed has gone well since.

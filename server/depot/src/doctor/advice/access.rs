@@ -3,7 +3,7 @@
 use super::{Advice, ours, partner, told};
 use crate::doctor::sign::{SeenSign, Sign, plain};
 use crate::doctor::verdict::{Chart, Condition, Finding, Side};
-use crate::gate::AdmitRefused;
+use crate::gate::{AdmitRefused, PASSWORD_NOT_WANTED};
 use crate::{Network, Protocol};
 
 /// Networks of an account that are named in a sentence.
@@ -151,7 +151,12 @@ pub(super) fn account_disabled(chart: &Chart, finding: &Finding) -> Advice {
     let from = plain(finding.network);
     match chart.account.enabled {
         false => ours(
-            format!("logins from {from} are refused: {name} is disabled"),
+            match finding.protocol {
+                Some(_) => format!("logins from {from} are refused: {name} is disabled"),
+                None => format!(
+                    "connections from {from} are refused before the first byte: {name} is disabled, so that its networks do not count"
+                ),
+            },
             format!("`layover account enable {name}`"),
         ),
         true => ours(
@@ -172,12 +177,67 @@ pub(super) fn protocol_refused(chart: &Chart, finding: &Finding) -> Advice {
             "nothing more here: it may by now, and the partner may try again".to_owned(),
         );
     }
-    ours(
-        format!(
-            "logins from {from} are refused: {name} may not use {protocol} (it may use {})",
-            chart.account.protocols
+    let may_use = chart.account.protocols;
+    Advice {
+        to_the_partner: Some(format!(
+            "Your account {name} may use {may_use} here, and your client comes by {protocol}. Please set your client to {may_use}, or ask us to allow {protocol} as well."
+        )),
+        ..ours(
+            format!(
+                "logins from {from} are refused: {name} may not use {protocol} (it may use {may_use})"
+            ),
+            format!("`layover account set {name} --protocols ftps,sftp` allows both"),
+        )
+    }
+}
+
+pub(super) fn session_limit(chart: &Chart, finding: &Finding) -> Advice {
+    let name = &chart.account.name;
+    let from = plain(finding.network);
+    let why = told(finding, "the account has as many sessions as it may have");
+    Advice {
+        to_the_partner: Some(format!(
+            "A login of your client from {from} was refused, because {why}. Please let it use fewer sessions at a time, and end those that it does not need any more; if it needs more, tell us how many."
+        )),
+        ..ours(
+            format!("logins from {from} are refused: {why}"),
+            format!(
+                "`layover session list` shows them, `layover session kill ID` ends one; `layover account set {name} --max-sessions N` allows more (`none`: any number)"
+            ),
+        )
+    }
+}
+
+/// A password where a key is wanted, which over FTPS is a certificate of the client.
+fn key_wanted(chart: &Chart, finding: &Finding, what: String) -> Advice {
+    let name = &chart.account.name;
+    let can_use_sftp = chart.account.protocols.contains(Protocol::Sftp);
+    let (sentence, what_to_do) = match (finding.protocol, can_use_sftp) {
+        (Some(Protocol::Ftps), true) => (
+            format!(
+                "Your client logs in as {name} over FTPS with a password, and this account has none that counts. Please log in over SFTP with your key; or send us a TLS client certificate for FTPS, without its private key."
+            ),
+            format!("for FTPS: `layover account certificate add {name} FILE`; "),
         ),
-        format!("`layover account set {name} --protocols ftps,sftp` allows both"),
+        (Some(Protocol::Ftps), false) => (
+            format!(
+                "Your client logs in as {name} over FTPS with a password, and this account has none that counts. Please set the TLS client certificate in it that you told us, or send us one, without its private key."
+            ),
+            format!("`layover account certificate add {name} FILE`; "),
+        ),
+        _ => (
+            format!(
+                "Your client logs in as {name} with a password, and this account logs in by key. Please set your SSH key in it, or send us its public half."
+            ),
+            format!("`layover account key add {name} FILE`; "),
+        ),
+    };
+    partner(
+        what,
+        sentence,
+        Some(format!(
+            "{what_to_do}or a password: `layover account password {name} --generate`, and `layover account set {name} --auth any`"
+        )),
     )
 }
 
@@ -201,6 +261,9 @@ pub(super) fn login_refused(chart: &Chart, finding: &Finding) -> Advice {
             ),
             None,
         );
+    }
+    if why == PASSWORD_NOT_WANTED {
+        return key_wanted(chart, finding, what);
     }
     partner(
         what,
@@ -235,15 +298,21 @@ pub(in crate::doctor) fn of_somebody(chart: &Chart, finding: &Finding, advice: A
 /// The same after a change of ours: whether it helped, the next try tells.
 pub(in crate::doctor) fn changed_since(advice: Advice) -> Advice {
     ours(
-        format!("{}; changed since: wait for the partner's next try", advice.what),
-        "nothing more here: the partner may try again, and what comes of that is told then".to_owned(),
+        format!(
+            "{}; changed since: wait for the partner's next try",
+            advice.what
+        ),
+        "nothing more here: the partner may try again, and what comes of that is told then"
+            .to_owned(),
     )
 }
 
 /// What is to be said where nothing is wrong, or nobody knows what.
 pub(in crate::doctor) fn summary(chart: &Chart, state: Condition) -> String {
     match state {
-        Condition::Wrong | Condition::Changed | Condition::Ok => "nothing is wrong, as far as was seen".to_owned(),
+        Condition::Wrong | Condition::Changed | Condition::Ok => {
+            "nothing is wrong, as far as was seen".to_owned()
+        }
         Condition::Unknown => "no login is known; what was seen does not say why".to_owned(),
         Condition::Unseen => {
             let allowed = Allowed::of(chart);

@@ -1,9 +1,9 @@
 //! Data connections that do not come: which ports, and which address was told.
 
 use super::{Advice, as_sure, ours};
+use crate::Network;
 use crate::doctor::sign::{SeenSign, Sign, plain};
 use crate::doctor::verdict::{Chart, Finding, PortSpan, Side};
-use crate::Network;
 
 fn span(ports: &PortSpan) -> String {
     match ports.lowest == ports.highest {
@@ -109,8 +109,11 @@ pub(super) fn address_unreached(chart: &Chart, seen: &SeenSign, finding: &Findin
         format!("its control connection came to {reached}")
     };
     let set = match announced.is_another() {
-        true => format!("PASV tells {address} because of `public_address` in [ftps]: it must be the address by which this partner reaches the server"),
-        false => "set `public_address` in [ftps] to the address by which partners reach the server".to_owned(),
+        true => format!(
+            "PASV tells {address} because of `public_address` in [ftps]: it must be the address by which this partner reaches the server"
+        ),
+        false => "set `public_address` in [ftps] to the address by which partners reach the server"
+            .to_owned(),
     };
     ours(
         format!(

@@ -32,7 +32,10 @@ pub(super) fn repeats(chart: &Chart, seen: &SeenSign, finding: &Finding) -> Advi
     let repeated = &seen.detail.repeated;
     let Some(newest) = repeated.last() else {
         return partner(
-            format!("the client at {from} repeats what cannot succeed: {}", told(finding, "the same transfer")),
+            format!(
+                "the client at {from} repeats what cannot succeed: {}",
+                told(finding, "the same transfer")
+            ),
             format!(
                 "Your client repeats the same transfer again and again, and it cannot succeed: {}. Please stop it, or change what it does.",
                 told(finding, "it is refused for good")

@@ -2,8 +2,8 @@
 //! so that what it does speaks for or against the address.
 
 use super::{Chart, Sureness, is_mishap};
-use crate::doctor::sign::{SeenSign, Sign};
 use crate::Network;
+use crate::doctor::sign::{SeenSign, Sign};
 
 /// What is to be said of the address that PASV told.
 pub(super) enum Announcement {

@@ -241,10 +241,19 @@ pub(super) async fn credentials_networks_and_permissions(store: &Store) {
     let since = async |since| store.account_changes("keyed", since).await.unwrap();
     let changes = since(at).await;
     assert_eq!(changes.len(), 1, "{changes:?}");
-    assert_eq!((changes[0].at, changes[0].action.as_str()), (at, "account.set"));
+    assert_eq!(
+        (changes[0].at, changes[0].action.as_str()),
+        (at, "account.set")
+    );
     assert!(changes[0].fields.iter().any(|field| field == "auth"));
     assert!(since(time(1)).await.is_empty());
-    assert!(store.account_changes("somebody", at).await.unwrap().is_empty());
+    assert!(
+        store
+            .account_changes("somebody", at)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 
     let row = store.login("keyed").await.unwrap().unwrap();
     assert_eq!(row.password_hash.as_deref(), Some("hash"));

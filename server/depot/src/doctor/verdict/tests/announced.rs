@@ -48,15 +48,29 @@ fn an_address_that_pasv_alone_tells_in_vain_is_ours_to_look_at() {
             (finding.sign, finding.side, finding.sureness),
             (Sign::AddressUnreached, Side::Ours, sureness)
         );
-        assert!(finding.what.contains("told 203.0.113.5 by PASV"), "{}", finding.what);
-        assert!(finding.what.ends_with("data connections come"), "{}", finding.what);
+        assert!(
+            finding.what.contains("told 203.0.113.5 by PASV"),
+            "{}",
+            finding.what
+        );
+        assert!(
+            finding.what.ends_with("data connections come"),
+            "{}",
+            finding.what
+        );
         let what_to_do = finding.what_to_do.unwrap();
-        assert!(what_to_do.contains("`public_address` in [ftps]"), "{what_to_do}");
+        assert!(
+            what_to_do.contains("`public_address` in [ftps]"),
+            "{what_to_do}"
+        );
         assert_eq!(finding.to_the_partner, None);
         assert_eq!(finding.told, ["203.0.113.5, port 31338 (PASV)"]);
     }
     // One that was interrupted.
-    assert_eq!(verdict(vec![missed(1, 500, nat()), by_epsv(480, 505)]), None);
+    assert_eq!(
+        verdict(vec![missed(1, 500, nat()), by_epsv(480, 505)]),
+        None
+    );
     // By EPSV they came only later: what kept them away may be gone.
     let finding = found(vec![missed(3, 500, nat()), by_epsv(501, 505)]);
     assert_eq!(finding.sureness, Sureness::Possible);
@@ -87,7 +101,12 @@ fn an_address_is_doubtful_by_itself() {
         assert!(finding.what.contains(words), "{claim}: {}", finding.what);
     }
     let unset = found(vec![missed(3, 500, announced("10.0.0.5", "10.0.0.5"))]);
-    assert!(unset.what_to_do.unwrap().starts_with("set `public_address`"));
+    assert!(
+        unset
+            .what_to_do
+            .unwrap()
+            .starts_with("set `public_address`")
+    );
 }
 
 #[test]
@@ -99,7 +118,10 @@ fn behind_nat_a_shut_firewall_is_told_with_the_address() {
         (Sign::NoDataConnection, Side::Between)
     );
     let what_to_do = finding.what_to_do.unwrap();
-    assert!(what_to_do.contains("is 203.0.113.5 the address"), "{what_to_do}");
+    assert!(
+        what_to_do.contains("is 203.0.113.5 the address"),
+        "{what_to_do}"
+    );
     let sentence = finding.to_the_partner.unwrap();
     assert!(
         sentence.ends_with("was told: 203.0.113.5, port 31338 (PASV)."),
@@ -114,7 +136,11 @@ fn behind_nat_a_shut_firewall_is_told_with_the_address() {
     assert_eq!(found.verdict.unwrap().sign, Sign::NoDataConnection);
     assert!(found.further.is_empty(), "{:?}", found.further);
     // The firewall was opened, and the client goes on by EPSV alone.
-    let signs = vec![missed(3, 500, nat()), refuted(epsv, 9, 600), by_epsv(590, 600)];
+    let signs = vec![
+        missed(3, 500, nat()),
+        refuted(epsv, 9, 600),
+        by_epsv(590, 600),
+    ];
     assert_ne!(verdict(signs), Some(Sign::AddressUnreached));
 }
 
@@ -122,7 +148,11 @@ fn behind_nat_a_shut_firewall_is_told_with_the_address() {
 fn another_address_that_serves_ends_it_at_once() {
     let wrong = || missed(9, 500, announced(PUBLIC, "198.51.100.1"));
     let right = announced("198.51.100.1", "198.51.100.1");
-    let signs = vec![refuted(wrong(), 1, 600), came(600, right), by_epsv(480, 600)];
+    let signs = vec![
+        refuted(wrong(), 1, 600),
+        came(600, right),
+        by_epsv(480, 600),
+    ];
     assert_eq!(verdict(signs), None);
 }
 

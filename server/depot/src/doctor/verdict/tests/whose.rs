@@ -177,43 +177,48 @@ fn many_networks_are_named_by_a_few() {
 }
 
 #[test]
-fn what_is_ours_asks_nothing_of_the_partner() {
+fn what_is_ours_says_so_and_names_the_command() {
     let change = |change: fn(&mut Examined)| {
         let mut account = account_of("alice", &["192.0.2.0/24"]);
         change(&mut account);
         account
     };
     let ftps_alone: fn(&mut Examined) = |account| account.protocols = "ftps".parse().unwrap();
-    for (sign, told, account, command) in [
+    for (sign, told, account, command, sentence) in [
         (
             Sign::ProtocolRefused,
             "protocol not allowed for the account",
             change(|account| account.protocols = "sftp".parse().unwrap()),
             "`layover account set alice --protocols ftps,sftp`",
+            Some("Your account alice may use sftp here, and your client comes by ftps."),
         ),
         (
             Sign::ProtocolRefused,
             "protocol not allowed for the account",
             change(ftps_alone),
             "nothing more here",
+            None,
         ),
         (
             Sign::SessionLimit,
             "the account has as many sessions as it may have (4)",
             change(|_| {}),
             "`layover account set alice --max-sessions N`",
+            Some("as many sessions as it may have (4). Please let it use fewer sessions"),
         ),
         (
             Sign::AccountDisabled,
             "account disabled",
             change(|account| account.enabled = false),
             "`layover account enable alice`",
+            None,
         ),
         (
             Sign::AccountDisabled,
             "account disabled",
             change(|_| {}),
             "nothing more here",
+            None,
         ),
     ] {
         let signs = vec![telling(seen(sign, 3, 100), told)];
@@ -226,13 +231,81 @@ fn what_is_ours_asks_nothing_of_the_partner() {
             at(1_000),
         );
         let verdict = diagnose(&chart).verdict.unwrap();
-        assert_eq!(
-            (verdict.side, verdict.to_the_partner),
-            (Side::Ours, None),
-            "{sign}"
-        );
+        assert_eq!(verdict.side, Side::Ours, "{sign}");
+        let written = verdict.to_the_partner.as_deref();
+        assert_eq!(written.is_some(), sentence.is_some(), "{sign}");
+        let written = written.unwrap_or_default();
+        assert!(written.contains(sentence.unwrap_or_default()), "{written}");
         let what_to_do = verdict.what_to_do.unwrap();
         assert!(what_to_do.contains(command), "{what_to_do}");
+    }
+}
+
+#[test]
+fn a_disabled_account_that_the_gate_shuts_out_is_told_as_disabled() {
+    let refused = |why: &str| {
+        let mut refused = telling(nobodys(seen(Sign::AddressRefused, 3, 100)), why);
+        refused.protocol = None;
+        refused
+    };
+    let found = |enabled, why| {
+        let mut account = account_of("alice", &["192.0.2.0/24"]);
+        account.enabled = enabled;
+        let nobodys = vec![refused(why)];
+        let ours = OurSide::default();
+        let chart = Chart::new(account, Vec::new(), nobodys, None, ours, at(1_000));
+        diagnose(&chart).verdict.unwrap()
+    };
+    let disabled = found(false, "not_allowed");
+    assert_eq!(
+        (disabled.sign, disabled.side, disabled.changed_since),
+        (Sign::AccountDisabled, Side::Ours, false)
+    );
+    assert!(
+        disabled.what.contains("alice is disabled"),
+        "{}",
+        disabled.what
+    );
+    let what_to_do = disabled.what_to_do.unwrap();
+    assert_eq!(what_to_do, "`layover account enable alice`");
+    assert_eq!(found(true, "not_allowed").sign, Sign::AddressRefused);
+    assert_eq!(found(false, "denied").sign, Sign::AddressRefused);
+}
+
+#[test]
+fn a_password_where_a_key_is_wanted_says_what_can_be_used() {
+    for (protocol, protocols, sentence, command) in [
+        (
+            Protocol::Ftps,
+            "ftps,sftp",
+            "log in over SFTP with your key; or send us a TLS client certificate",
+            "for FTPS: `layover account certificate add alice FILE`",
+        ),
+        (
+            Protocol::Ftps,
+            "ftps",
+            "set the TLS client certificate in it",
+            "`layover account certificate add alice FILE`",
+        ),
+        (
+            Protocol::Sftp,
+            "sftp",
+            "set your SSH key in it",
+            "`layover account key add alice FILE`",
+        ),
+    ] {
+        let why = crate::gate::PASSWORD_NOT_WANTED;
+        let mut refused = telling(seen(Sign::LoginRefused, 3, 100), why);
+        refused.protocol = Some(protocol);
+        let mut account = account_of("alice", &["192.0.2.0/24"]);
+        account.protocols = protocols.parse().unwrap();
+        let ours = OurSide::default();
+        let chart = Chart::new(account, vec![refused], Vec::new(), None, ours, at(1_000));
+        let verdict = diagnose(&chart).verdict.unwrap();
+        let written = verdict.to_the_partner.unwrap();
+        assert!(written.contains(sentence), "{written}");
+        let what_to_do = verdict.what_to_do.unwrap();
+        assert!(what_to_do.starts_with(command), "{what_to_do}");
     }
 }
 
@@ -285,7 +358,10 @@ fn whose_move_a_repeated_transfer_is_depends_on_the_reason() {
         fields: vec!["quota_bytes".to_owned()],
     };
     let chart = examined(&["192.0.2.0/24"], vec![repeats(&[("/a", quota())])]);
-    assert_eq!(diagnose(&chart.changed(vec![more])).state, Condition::Changed);
+    assert_eq!(
+        diagnose(&chart.changed(vec![more])).state,
+        Condition::Changed
+    );
 }
 
 #[test]
