@@ -48,6 +48,7 @@ fn a_strangers_password_is_possible_at_most_and_hides_no_fault_of_the_partner(en
     // Nobody has ever logged in: it may be the partner.
     let found = verdict(&layover, "password-refused");
     assert_eq!(found["sureness"], "possible", "{found:#}");
+    assert_eq!(doctor(&layover)["state"], "unknown");
     assert!(
         sentence(&found).starts_with("If the client at 127.0.0.66 is yours: "),
         "{found:#}"

@@ -18,6 +18,10 @@ use crate::{Account, AccountName, AllowedNetwork, Network, Protocol, Protocols};
 use announced::{Announcement, announcement};
 use reach::{Reach, reach};
 
+/// How often it must have failed at an address that is not the account's own before
+/// something is wrong with the account: once or twice, it may be anybody.
+const FEWEST_FROM_ELSEWHERE: u64 = 3;
+
 /// Addresses that are told where the account itself was not seen.
 const MAX_TRIED: usize = 10;
 
@@ -275,6 +279,9 @@ pub struct Finding {
     pub reached_ports: Option<PortSpan>,
     /// What was said: algorithms, fingerprints, addresses.
     pub told: Vec<String>,
+    /// It is of the account's own client, as far as an address tells.
+    #[serde(skip)]
+    pub(super) is_own: bool,
 }
 
 /// Somebody tried from there.
@@ -348,9 +355,8 @@ pub fn diagnose(chart: &Chart) -> Diagnosis {
         .filter(|(_, one)| may_lead(chart, one))
         .max_by_key(|(at, one)| {
             // Whoever knows the name must not hide what the partner sees.
-            let is_own = chart.is_its_own(one.network);
             (
-                is_own,
+                one.is_own,
                 !one.changed_since,
                 weight(one.sign),
                 one.last_at,
@@ -360,10 +366,12 @@ pub fn diagnose(chart: &Chart) -> Diagnosis {
         .map(|(at, _)| at);
     let verdict = leading.map(|at| findings.remove(at));
     let last_login_at = chart.last_login();
+    let is_proven = |one: &Finding| one.is_own || one.times >= FEWEST_FROM_ELSEWHERE;
     let never_seen = last_login_at.is_none() && chart.signs.is_empty();
     let state = match (&verdict, last_login_at) {
         (Some(finding), _) if finding.changed_since => Condition::Changed,
-        (Some(_), _) => Condition::Wrong,
+        (Some(finding), _) if is_proven(finding) => Condition::Wrong,
+        (Some(_), _) => Condition::Unknown,
         (None, _) if never_seen => Condition::Unseen,
         (None, None) => Condition::Unknown,
         (None, Some(_)) => Condition::Ok,
@@ -393,7 +401,11 @@ pub fn diagnose(chart: &Chart) -> Diagnosis {
 /// Whether it can be what keeps the partner out: at an address that is none of its own only
 /// while nobody has logged in since, for else it may be anybody who knows the name.
 fn may_lead(chart: &Chart, finding: &Finding) -> bool {
-    chart.is_its_own(finding.network) || chart.last_login().is_none_or(|at| at < finding.first_at)
+    finding.is_own
+        || match chart.last_login() {
+            None => true,
+            Some(at) => at < finding.first_at && finding.times >= FEWEST_FROM_ELSEWHERE,
+        }
 }
 
 /// Who tried from elsewhere, and how many addresses of other accounts are not among them.
@@ -502,6 +514,7 @@ fn judge(chart: &Chart, seen: &SeenSign) -> Option<Finding> {
         missed_ports,
         reached_ports,
         told: seen.detail.told.clone(),
+        is_own,
     };
     let advice = advice::of(chart, seen, &finding);
     let advice = match is_own {

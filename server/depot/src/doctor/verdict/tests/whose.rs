@@ -68,6 +68,47 @@ fn a_strangers_failure_is_possible_at_most_and_hides_nothing_of_the_partner() {
 }
 
 #[test]
+fn one_failure_from_elsewhere_makes_nothing_wrong() {
+    let guesses = |times| {
+        let mut guess = from(seen(Sign::PasswordRefused, times, 990), ELSEWHERE);
+        guess.first_at = at(980);
+        guess
+    };
+    let login = || seen(Sign::LoggedIn, 5, 900);
+    for (claim, signs, state, sign) in [
+        (
+            "a stranger's, of an account that works",
+            vec![login(), guesses(2)],
+            Condition::Ok,
+            None,
+        ),
+        (
+            "the partner may have moved there",
+            vec![login(), guesses(3)],
+            Condition::Wrong,
+            Some(Sign::PasswordRefused),
+        ),
+        (
+            "nobody has ever logged in: it may be the partner",
+            vec![guesses(1)],
+            Condition::Unknown,
+            Some(Sign::PasswordRefused),
+        ),
+        (
+            "and goes on",
+            vec![guesses(3)],
+            Condition::Wrong,
+            Some(Sign::PasswordRefused),
+        ),
+    ] {
+        let found = diagnose(&examined(&["192.0.2.0/24"], signs));
+        assert_eq!(found.state, state, "{claim}");
+        assert_eq!(found.verdict.map(|one| one.sign), sign, "{claim}");
+        assert_eq!(found.further.len(), usize::from(sign.is_none()), "{claim}");
+    }
+}
+
+#[test]
 fn one_allowed_address_of_ipv6_is_known_by_its_network() {
     let seen = from(seen(Sign::TlsVersion, 1, 100), "2001:db8::/64");
     let found = diagnose(&examined(&["2001:db8::7"], vec![seen.clone()]));
