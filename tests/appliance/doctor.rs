@@ -179,7 +179,7 @@ fn what_was_refused_is_named_until_it_works(engine: Engine) {
     assert!(!ran.ok(), "{ran}");
     let found = verdict(&layover, "ssh-algorithms");
     assert!(
-        sentence(&found).contains("diffie-hellman-group14-sha1"),
+        sentence(&found).contains("key exchange: diffie-hellman-group14-sha1"),
         "{found:#}"
     );
     // No setting takes SHA-1; `compatible` takes the next one's.

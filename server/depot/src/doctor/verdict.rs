@@ -234,6 +234,39 @@ pub struct PortSpan {
 }
 
 impl PortSpan {
+    /// The ranges of parts: those that lie side by side are one.
+    fn ranges<'a>(parts: impl IntoIterator<Item = &'a PortPart>) -> Vec<Self> {
+        let mut ranges: Vec<(u32, Self)> = Vec::new();
+        for part in parts {
+            match ranges.last_mut() {
+                Some((last, range)) if part.part <= last.saturating_add(1) => {
+                    *last = part.part;
+                    range.highest = range.highest.max(part.highest);
+                    range.times = range.times.saturating_add(part.times);
+                }
+                _ => ranges.push((
+                    part.part,
+                    Self {
+                        lowest: part.lowest,
+                        highest: part.highest,
+                        times: part.times,
+                    },
+                )),
+            }
+        }
+        ranges.into_iter().map(|(_, range)| range).collect()
+    }
+
+    /// From the first of these ranges to the end of the last.
+    fn around(ranges: &[Self]) -> Option<Self> {
+        let (first, last) = (ranges.first()?, ranges.last()?);
+        Some(Self {
+            lowest: first.lowest,
+            highest: last.highest,
+            times: ranges.iter().map(|range| range.times).sum(),
+        })
+    }
+
     fn of<'a>(parts: impl IntoIterator<Item = &'a PortPart>) -> Option<Self> {
         let (lowest, highest, times) = PortTally::span(parts)?;
         Some(Self {
@@ -273,8 +306,10 @@ pub struct Finding {
     pub first_at: Timestamp,
     /// When it was seen last.
     pub last_at: Timestamp,
-    /// Ports to which nothing came.
+    /// Ports to which nothing came: the lowest and the highest of all.
     pub missed_ports: Option<PortSpan>,
+    /// The ranges of them: between two nothing was tried.
+    pub missed_ranges: Vec<PortSpan>,
     /// Ports to which something came.
     pub reached_ports: Option<PortSpan>,
     /// What was said: algorithms, fingerprints, addresses.
@@ -488,9 +523,9 @@ fn judge(chart: &Chart, seen: &SeenSign) -> Option<Finding> {
         Announcement::Unsuspicious if is_shut_out(chart, seen) => (Sign::AccountDisabled, None),
         Announcement::Unsuspicious => (seen.sign, None),
     };
-    let (sureness, missed_ports, reached_ports) = match reach {
+    let (sureness, missed_ranges, reached_ports) = match reach {
         Some(reach) => (reach.sureness, reach.missed, reach.reached),
-        None => (advice::sureness(seen), None, None),
+        None => (advice::sureness(seen), Vec::new(), None),
     };
     let is_own = chart.is_its_own(seen.network);
     let mut finding = Finding {
@@ -511,7 +546,8 @@ fn judge(chart: &Chart, seen: &SeenSign) -> Option<Finding> {
         good_times: seen.good_times,
         first_at: seen.first_at,
         last_at: seen.last_at,
-        missed_ports,
+        missed_ports: PortSpan::around(&missed_ranges),
+        missed_ranges,
         reached_ports,
         told: seen.detail.told.clone(),
         is_own,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use layover_depot::{Clue, Protocol, Sign, Whose};
+use russh::AlgorithmKind;
 
 use super::Server;
 use crate::Algorithms;
@@ -26,7 +27,7 @@ impl Server {
         let (sign, told) = match (fault, handshake.reached()) {
             (Some(russh::Error::NoCommonAlgo { kind, theirs, .. }), _) => (
                 Sign::SshAlgorithms,
-                format!("{kind:?}: {} ({client})", theirs.join(",")),
+                format!("{}: {} ({client})", kind_of(kind), theirs.join(",")),
             ),
             (_, Reached::Nothing) => (Sign::NoLogin, "it said nothing that is SSH".to_owned()),
             (_, Reached::HostKey) if is_by_client => (Sign::HostKeyRefused, client.to_owned()),
@@ -65,6 +66,17 @@ impl Server {
             let faults = self.depot.faults();
             faults.unrecorded("a broken connection could not be counted", &error);
         }
+    }
+}
+
+/// For what the algorithms are, in words.
+const fn kind_of(kind: &AlgorithmKind) -> &'static str {
+    match kind {
+        AlgorithmKind::Kex => "key exchange",
+        AlgorithmKind::Key => "host key",
+        AlgorithmKind::Cipher => "encryption",
+        AlgorithmKind::Compression => "compression",
+        AlgorithmKind::Mac => "MAC",
     }
 }
 
@@ -107,6 +119,7 @@ pub(super) fn tell_of_failure(peer: SocketAddr, handshake: &Handshake, error: &r
     tracing::info!(
         peer.addr = %peer,
         outcome = "refused",
-        "nothing in common with {client}: its algorithms for {kind:?} are {names}"
+        "nothing in common with {client}: its algorithms for {} are {names}",
+        kind_of(kind)
     );
 }

@@ -6,9 +6,29 @@ use crate::doctor::sign::{SeenSign, Sign, plain};
 use crate::doctor::verdict::{Chart, Finding, PortSpan, Side};
 
 fn span(ports: &PortSpan) -> String {
+    let noun = match ports.lowest == ports.highest {
+        true => "port",
+        false => "ports",
+    };
+    format!("{noun} {}", numbers(ports))
+}
+
+/// All of them, or any port where none is known.
+fn spans(ranges: &[PortSpan]) -> String {
+    match ranges {
+        [] => "any port".to_owned(),
+        [one] => span(one),
+        [others @ .., last] => {
+            let others: Vec<_> = others.iter().map(numbers).collect();
+            format!("ports {} and {}", others.join(", "), numbers(last))
+        }
+    }
+}
+
+fn numbers(ports: &PortSpan) -> String {
     match ports.lowest == ports.highest {
-        true => format!("port {}", ports.lowest),
-        false => format!("ports {}-{}", ports.lowest, ports.highest),
+        true => ports.lowest.to_string(),
+        false => format!("{}-{}", ports.lowest, ports.highest),
     }
 }
 
@@ -27,8 +47,7 @@ pub(super) fn no_data_connection(chart: &Chart, seen: &SeenSign, finding: &Findi
         Some((first, last)) => format!("{first}-{last}"),
         None => "of our passive range".to_owned(),
     };
-    let missed = finding.missed_ports.as_ref();
-    let missed = missed.map_or_else(|| "any port".to_owned(), span);
+    let missed = spans(&finding.missed_ranges);
     let (what, sentence) = match &finding.reached_ports {
         Some(reached) => (
             format!(
@@ -87,8 +106,7 @@ fn look_at_the_address(seen: &SeenSign) -> String {
 /// PASV tells an address to which nothing comes, and the address is the first to look at.
 pub(super) fn address_unreached(chart: &Chart, seen: &SeenSign, finding: &Finding) -> Advice {
     let from = plain(finding.network);
-    let missed = finding.missed_ports.as_ref();
-    let missed = missed.map_or_else(|| "any port".to_owned(), span);
+    let missed = spans(&finding.missed_ranges);
     let Some(announced) = seen.detail.announced else {
         return no_data_connection(chart, seen, finding);
     };

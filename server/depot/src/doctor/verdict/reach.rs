@@ -7,8 +7,8 @@ use crate::doctor::sign::SeenSign;
 /// What is known of the ports of one partner.
 pub(super) struct Reach {
     pub(super) sureness: Sureness,
-    /// Ports to which nothing comes: never between those that are reached.
-    pub(super) missed: Option<PortSpan>,
+    /// Ranges of ports to which nothing comes: never between those that are reached.
+    pub(super) missed: Vec<PortSpan>,
     /// Ports to which something comes; none while there is no pattern in it.
     pub(super) reached: Option<PortSpan>,
 }
@@ -19,7 +19,7 @@ impl Reach {
         let tally = seen.detail.ports.as_ref();
         Self {
             sureness,
-            missed: tally.and_then(|tally| PortSpan::of(&tally.parts)),
+            missed: tally.map_or_else(Vec::new, |tally| PortSpan::ranges(&tally.parts)),
             reached: None,
         }
     }
@@ -57,7 +57,7 @@ pub(super) fn reach(chart: &Chart, seen: &SeenSign) -> Option<Reach> {
         return Some(Reach {
             // By one that came, nobody knows whether the rest is open by now, too.
             sureness: Sureness::by_times(missed.min(came)),
-            missed: PortSpan::of(shut),
+            missed: PortSpan::ranges(shut),
             reached: PortSpan::of(open),
         });
     }
@@ -67,7 +67,7 @@ pub(super) fn reach(chart: &Chart, seen: &SeenSign) -> Option<Reach> {
     }
     Some(Reach {
         sureness: Sureness::Possible,
-        missed: None,
+        missed: Vec::new(),
         reached: None,
     })
 }

@@ -219,7 +219,10 @@ fn all_ports_shut_and_half_of_them() {
     assert_eq!(found.sureness, Sureness::Certain);
     assert_eq!(found.reached_ports, None);
     let sentence = found.to_the_partner.unwrap();
-    assert!(sentence.contains("ports 31010-31990"), "{sentence}");
+    assert!(
+        sentence.contains("passive ports 31010, 31400, 31600 and 31990 on"),
+        "{sentence}"
+    );
     assert!(
         sentence.contains("allow outgoing TCP to ports 31000-32000"),
         "{sentence}"
@@ -240,10 +243,13 @@ fn all_ports_shut_and_half_of_them() {
     assert_eq!((open.lowest, open.highest), (31_003, 31_480));
     assert_eq!(found.sureness, Sureness::Certain);
     let sentence = found.to_the_partner.unwrap();
+    // Between 31700 and 31990 nothing was tried.
     assert!(
-        sentence.contains("not the passive ports 31520-31990"),
+        sentence.contains("not the passive ports 31520, 31700 and 31990"),
         "{sentence}"
     );
+    let ranges: Vec<_> = found.missed_ranges.iter().map(|one| one.times).collect();
+    assert_eq!(ranges, [1, 1, 1]);
 }
 
 #[test]

@@ -32,13 +32,13 @@ fn one_port_is_told_in_the_singular() {
     let half = found(signs);
     assert!(
         half.what
-            .ends_with("nothing comes to ports 31700-31900, while port 31338 is reached"),
+            .ends_with("nothing comes to ports 31700-31800 and 31900, while port 31338 is reached"),
         "{}",
         half.what
     );
     let sentence = half.to_the_partner.unwrap();
     assert!(
-        sentence.contains("through (port 31338), but not the passive ports 31700-31900"),
+        sentence.contains("through (port 31338), but not the passive ports 31700-31800 and 31900"),
         "{sentence}"
     );
 }
