@@ -30,7 +30,7 @@ pub use repeats::Repeated;
 pub(crate) use sign::SignWrite;
 pub use sign::{Clue, SeenSign, Sign, SignDetail, Whose};
 pub use verdict::{
-    Chart, Condition, Diagnosis, Examined, Finding, OurSide, Side, Sureness, diagnose,
+    Chart, Condition, Diagnosis, Examined, Finding, OthersPlace, OurSide, Side, Sureness, diagnose,
 };
 
 use crate::holdings::Holdings;

@@ -100,9 +100,9 @@ pub use courier::{
 pub use data_dir::DataDirError;
 pub use depot::{Depot, Fsync, OpenError, Options, Refresh, Role};
 pub use doctor::{
-    Announced, Change, Chart, Clue, Condition, Diagnosis, Examined, Finding, OurSide, PortPart,
-    PortTally, Repeated, SIGNS_KEEP, SeenSign, Side, Sign, SignDetail, Signs, Sureness, Whose,
-    diagnose,
+    Announced, Change, Chart, Clue, Condition, Diagnosis, Examined, Finding, OthersPlace, OurSide,
+    PortPart, PortTally, Repeated, SIGNS_KEEP, SeenSign, Side, Sign, SignDetail, Signs, Sureness,
+    Whose, diagnose,
 };
 pub use envelope::{
     EnvelopeError, MAX_KEY_ID_BYTES, MAX_MASTER_KEY_FILE_BYTES, MAX_MASTER_KEYS,

@@ -33,7 +33,7 @@ use crate::account::{
     StoredFile,
 };
 use crate::chain_memory::Expected;
-use crate::doctor::{Change, SeenSign, SignWrite};
+use crate::doctor::{Change, OthersPlace, SeenSign, SignWrite};
 use crate::event::{
     ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryTaker, DueDelivery, DueHook, Event,
     EventDelivery, EventFilter, EventId, Hook, HookId, HookUpdate, NewEvent, NewHook, SealedHook,
@@ -329,7 +329,7 @@ macro_rules! store_doors {
             write signs::add_signs(writes: &[SignWrite], node: &NodeId) -> ();
             read signs::signs_of(account: &str) -> Vec<SeenSign>;
             read signs::signs_of_nobody(limit: usize) -> Vec<SeenSign>;
-            read signs::places_of_others(account: &str, now: Timestamp) -> Vec<Network>;
+            read signs::places_of_others(account: &str, now: Timestamp) -> Vec<OthersPlace>;
             read signs::account_changes(account: &str, since: Timestamp) -> Vec<Change>;
             single signs::forget_signs(before: Timestamp) -> u64;
 

@@ -12,6 +12,7 @@ on_both_engines!(
     what_is_ours_names_the_command,
     a_disabled_account_that_nobody_lets_in_is_told_as_disabled,
     a_refused_network_is_told_with_what_is_allowed_and_the_command,
+    behind_a_shared_nat_nothing_is_certain_of_who_gave_no_name,
     a_glimpse_of_a_partner_is_unknown_and_neither_unseen_nor_well,
 );
 
@@ -218,6 +219,23 @@ fn a_refused_network_is_told_with_what_is_allowed_and_the_command(engine: Engine
         let found = doctor(&layover);
         (found["verdict"].is_null() && found["state"] == "ok").then_some(())
     });
+}
+
+fn behind_a_shared_nat_nothing_is_certain_of_who_gave_no_name(engine: Engine) {
+    let (layover, _account) = serve(engine);
+    let old = || speak_tls_1_1(layover.ftps_address(Entry::Explicit));
+    old();
+    let found = verdict(&layover, "tls-version");
+    assert_eq!(found["sureness"], "certain", "{found:#}");
+    // An entity of its own, which comes from the same network.
+    layover.account("other").entity("others").add();
+    old();
+    let found = verdict(&layover, "tls-version");
+    assert_eq!(found["sureness"], "possible", "{found:#}");
+    assert!(
+        sentence(&found).starts_with("If the client at 127.0.0.1 is yours: "),
+        "{found:#}"
+    );
 }
 
 fn a_glimpse_of_a_partner_is_unknown_and_neither_unseen_nor_well(engine: Engine) {

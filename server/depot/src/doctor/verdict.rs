@@ -69,7 +69,7 @@ pub struct Chart {
     /// Nobody's from elsewhere, the newest first.
     elsewhere: Vec<SeenSign>,
     /// Networks that other accounts name, and addresses from which they log in.
-    others: Vec<Network>,
+    others: Vec<OthersPlace>,
     /// What operators have changed of the account since the oldest sign.
     pub(super) changes: Vec<Change>,
     /// Bans that are not over.
@@ -114,10 +114,22 @@ impl Chart {
 
     /// Beside other accounts: who comes from these is one of theirs.
     #[must_use]
-    pub fn beside(mut self, others: Vec<Network>) -> Self {
+    pub fn beside(mut self, others: Vec<OthersPlace>) -> Self {
         self.others = others;
-        self.others.retain(|network| !network.is_any());
+        self.others.retain(|place| !place.network.is_any());
         self
+    }
+
+    /// Whether somebody who gave no name may be the partner of another entity: both come
+    /// from there, by one NAT.
+    fn is_shared(&self, seen: &SeenSign) -> bool {
+        // What the gate refuses, it refuses to both.
+        let has_no_name = seen.account.is_none() && seen.sign != Sign::AddressRefused;
+        has_no_name
+            && self
+                .others
+                .iter()
+                .any(|place| !place.is_same_entity && overlap(place.network, seen.network))
     }
 
     /// After these changes of it.
@@ -169,6 +181,15 @@ impl Chart {
         let of_it = self.signs.iter().filter(|seen| seen.sign == good);
         of_it.map(|seen| seen.last_at).max()
     }
+}
+
+/// Where another account comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OthersPlace {
+    /// A network that it names, or an address from which it has logged in.
+    pub network: Network,
+    /// It is an account of the same entity.
+    pub is_same_entity: bool,
 }
 
 /// On whose side something must change.
@@ -447,7 +468,7 @@ fn may_lead(chart: &Chart, finding: &Finding) -> bool {
 fn tried(chart: &Chart) -> (Vec<Tried>, usize) {
     let is_others = |seen: &&SeenSign| {
         let mut others = chart.others.iter();
-        others.any(|network| overlap(*network, seen.network))
+        others.any(|place| overlap(place.network, seen.network))
     };
     let (others, strangers): (Vec<_>, Vec<_>) = chart.elsewhere.iter().partition(is_others);
     let others: HashSet<_> = others.iter().map(|seen| seen.network).collect();
@@ -527,7 +548,8 @@ fn judge(chart: &Chart, seen: &SeenSign) -> Option<Finding> {
         Some(reach) => (reach.sureness, reach.missed, reach.reached),
         None => (advice::sureness(seen), Vec::new(), None),
     };
-    let is_own = chart.is_its_own(seen.network);
+    let is_shared = chart.is_shared(seen);
+    let is_own = chart.is_its_own(seen.network) && !is_shared;
     let mut finding = Finding {
         sign,
         what: String::new(),
@@ -555,7 +577,7 @@ fn judge(chart: &Chart, seen: &SeenSign) -> Option<Finding> {
     let advice = advice::of(chart, seen, &finding);
     let advice = match is_own {
         true => advice,
-        false => advice::of_somebody(chart, &finding, advice),
+        false => advice::of_somebody(chart, &finding, is_shared, advice),
     };
     let advice = match finding.changed_since {
         true => advice::changed_since(advice),

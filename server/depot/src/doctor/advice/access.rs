@@ -275,7 +275,12 @@ pub(super) fn login_refused(chart: &Chart, finding: &Finding) -> Advice {
 }
 
 /// The same of a client of which nobody knows whether it is the partner's.
-pub(in crate::doctor) fn of_somebody(chart: &Chart, finding: &Finding, advice: Advice) -> Advice {
+pub(in crate::doctor) fn of_somebody(
+    chart: &Chart,
+    finding: &Finding,
+    is_shared: bool,
+    advice: Advice,
+) -> Advice {
     let name = &chart.account.name;
     let from = plain(finding.network);
     let asks_whose = finding.sign == Sign::NetworkRefused;
@@ -287,8 +292,12 @@ pub(in crate::doctor) fn of_somebody(chart: &Chart, finding: &Finding, advice: A
         true => text,
         false => format!("only if the client at {from} is the partner's: {text}"),
     };
+    let whose = match is_shared {
+        true => "accounts of others come from there, too".to_owned(),
+        false => format!("no login of {name} is known from there"),
+    };
     Advice {
-        what: format!("{}; no login of {name} is known from there", advice.what),
+        what: format!("{}; {whose}", advice.what),
         side: advice.side,
         to_the_partner: advice.to_the_partner.map(is_theirs),
         what_to_do: advice.what_to_do.map(if_it_is),

@@ -67,7 +67,7 @@ use crate::account::{
     StoredFile,
 };
 use crate::chain_memory::Expected;
-use crate::doctor::{Change, SeenSign, SignWrite};
+use crate::doctor::{Change, OthersPlace, SeenSign, SignWrite};
 use crate::event::{
     ClaimedDelivery, DeliveryId, DeliveryOutcome, DeliveryTaker, DueDelivery, DueHook, Event,
     EventDelivery, EventFilter, EventId, Hook, HookId, HookUpdate, NewEvent, NewHook, SealedHook,

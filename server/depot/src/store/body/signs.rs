@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use super::files::bigint;
 use super::{Conn, StoreError};
-use crate::doctor::{Change, SeenSign, Sign, SignDetail, SignWrite};
-use crate::{JournalKind, Network, NodeId, Protocol};
+use crate::doctor::{Change, OthersPlace, SeenSign, Sign, SignDetail, SignWrite};
+use crate::{JournalKind, NodeId, Protocol};
 
 /// Rows of one account from addresses that are a partner's, and from others: an account
 /// has a few addresses, and each some thirty signs a protocol at most.
@@ -220,9 +220,12 @@ pub(crate) async fn places_of_others(
     conn: &mut Conn,
     account: &str,
     now: Timestamp,
-) -> Result<Vec<Network>, StoreError> {
-    let named: Vec<(String,)> = sqlx::query_as(
-        "SELECT DISTINCT n.network FROM account_networks n JOIN accounts a ON a.id = n.account_id \
+) -> Result<Vec<OthersPlace>, StoreError> {
+    let named: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT DISTINCT n.network, CAST(CASE WHEN EXISTS (SELECT 1 FROM accounts o \
+         WHERE o.name = $1 AND o.removed_at_us IS NULL AND o.entity_id = a.entity_id) \
+         THEN 1 ELSE 0 END AS BIGINT) \
+         FROM account_networks n JOIN accounts a ON a.id = n.account_id \
          WHERE a.name <> $1 AND a.removed_at_us IS NULL AND n.network <> 'any' \
          AND (n.until_us IS NULL OR n.until_us > $2) LIMIT $3",
     )
@@ -231,9 +234,12 @@ pub(crate) async fn places_of_others(
     .bind(MAX_PLACES)
     .fetch_all(&mut *conn)
     .await?;
-    let logged_in: Vec<(String,)> = sqlx::query_as(
-        "SELECT DISTINCT network FROM connection_signs \
-         WHERE sign = $1 AND account <> $2 AND account <> '' LIMIT $3",
+    let logged_in: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT DISTINCT s.network, CAST(CASE WHEN EXISTS (SELECT 1 FROM accounts a \
+         JOIN accounts o ON o.entity_id = a.entity_id WHERE a.name = s.account \
+         AND a.removed_at_us IS NULL AND o.name = $2 AND o.removed_at_us IS NULL) \
+         THEN 1 ELSE 0 END AS BIGINT) FROM connection_signs s \
+         WHERE s.sign = $1 AND s.account <> $2 AND s.account <> '' LIMIT $3",
     )
     .bind(Sign::LoggedIn.as_str())
     .bind(account.to_owned())
@@ -242,7 +248,12 @@ pub(crate) async fn places_of_others(
     .await?;
     let places = named.into_iter().chain(logged_in);
     places
-        .map(|(network,)| network.parse().map_err(|_| broken("network")))
+        .map(|(network, is_same_entity)| {
+            Ok(OthersPlace {
+                network: network.parse().map_err(|_| broken("network"))?,
+                is_same_entity: is_same_entity != 0,
+            })
+        })
         .collect()
 }
 

@@ -210,6 +210,8 @@ pub(super) async fn credentials_networks_and_permissions(store: &Store) {
         ("keyed", 49, false, false),
     ] {
         let places = store.places_of_others(asking, time(now)).await.unwrap();
+        assert!(places.iter().all(|place| !place.is_same_entity), "{asking}");
+        let places: Vec<_> = places.iter().map(|place| place.network).collect();
         assert_eq!(places.contains(&network.network), has_first, "{asking}");
         let is_there = places.contains(&limited.network);
         assert_eq!(is_there, has_limited, "{asking} {now}");

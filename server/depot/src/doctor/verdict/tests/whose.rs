@@ -117,6 +117,61 @@ fn one_allowed_address_of_ipv6_is_known_by_its_network() {
     assert_eq!(found.verdict.unwrap().sureness, Sureness::Possible);
 }
 
+fn place(network: &str, is_same_entity: bool) -> OthersPlace {
+    OthersPlace {
+        network: network.parse().unwrap(),
+        is_same_entity,
+    }
+}
+
+#[test]
+fn behind_a_nat_that_two_entities_share_nothing_is_certain_without_a_name() {
+    let old = || nobodys(seen(Sign::TlsVersion, 3, 100));
+    let wrong_key = || seen(Sign::KeyRefused, 3, 100);
+    let gate = || telling(nobodys(seen(Sign::AddressRefused, 3, 100)), "denied");
+    for (claim, sign, others, sureness) in [
+        ("nobody else", old(), vec![], Sureness::Certain),
+        (
+            "another account of the same entity",
+            old(),
+            vec![place("192.0.2.0/24", true)],
+            Sureness::Certain,
+        ),
+        (
+            "another entity",
+            old(),
+            vec![place("192.0.2.0/24", false)],
+            Sureness::Possible,
+        ),
+        (
+            "another entity, elsewhere",
+            old(),
+            vec![place("198.51.100.0/24", false)],
+            Sureness::Certain,
+        ),
+        (
+            "it gave the account's name",
+            wrong_key(),
+            vec![place("192.0.2.7", false)],
+            Sureness::Certain,
+        ),
+        (
+            "the gate refuses both",
+            gate(),
+            vec![place("192.0.2.7", false)],
+            Sureness::Certain,
+        ),
+    ] {
+        let chart = examined(&["192.0.2.0/24"], vec![sign]).beside(others);
+        let verdict = diagnose(&chart).verdict.unwrap();
+        assert_eq!(verdict.sureness, sureness, "{claim}");
+        let is_shared = verdict
+            .what
+            .ends_with("accounts of others come from there, too");
+        assert_eq!(is_shared, sureness == Sureness::Possible, "{claim}");
+    }
+}
+
 #[test]
 fn who_tried_leaves_out_those_of_other_accounts() {
     let refused = |network| nobodys(from(seen(Sign::TlsBroken, 1, 100), network));
@@ -138,7 +193,7 @@ fn who_tried_leaves_out_those_of_other_accounts() {
     );
     assert_eq!(diagnose(&chart).tried.len(), 4);
     let others = ["any", "198.51.100.0/30", "198.51.100.4/31"];
-    let chart = chart.beside(others.map(|network| network.parse().unwrap()).to_vec());
+    let chart = chart.beside(others.map(|network| place(network, true)).to_vec());
     let found = diagnose(&chart);
     assert_eq!(found.tried.len(), 1, "{:?}", found.tried);
     assert_eq!(found.tried[0].network, "203.0.113.9".parse().unwrap());
