@@ -12,6 +12,7 @@ mod advice;
 mod announced;
 mod board;
 mod change;
+mod chart;
 mod ports;
 mod repeats;
 mod sign;
@@ -25,13 +26,12 @@ use layover_retention::Timestamp;
 pub use announced::Announced;
 pub(crate) use board::SignBoard;
 pub use change::Change;
+pub use chart::{Chart, Examined, OthersPlace, OurSide};
 pub use ports::{PortPart, PortTally};
 pub use repeats::Repeated;
 pub(crate) use sign::SignWrite;
 pub use sign::{Clue, SeenSign, Sign, SignDetail, Whose};
-pub use verdict::{
-    Chart, Condition, Diagnosis, Examined, Finding, OthersPlace, OurSide, Side, Sureness, diagnose,
-};
+pub use verdict::{Condition, Diagnosis, Finding, Side, Sureness, diagnose};
 
 use crate::holdings::Holdings;
 use crate::registry::RegistryError;

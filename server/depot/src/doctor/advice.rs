@@ -5,8 +5,9 @@ mod access;
 mod passive;
 mod repeats;
 
+use super::chart::Chart;
 use super::sign::{SeenSign, Sign, plain};
-use super::verdict::{Chart, Finding, Side, Sureness};
+use super::verdict::{Finding, Side, Sureness};
 use crate::Protocol;
 pub(super) use access::{
     changed_since, if_it_was_the_partner, of_somebody, summary, what_to_check,

@@ -3,8 +3,8 @@
 
 use layover_retention::Timestamp;
 
+use super::chart::Chart;
 use super::sign::{SeenSign, Sign};
-use super::verdict::Chart;
 use super::{is_of, overlap};
 use crate::gate::AdmitRefused;
 

@@ -1,8 +1,9 @@
 //! Who may come in from where, as whom, and what to say where nothing was seen.
 
 use super::{Advice, ours, partner, told};
+use crate::doctor::chart::Chart;
 use crate::doctor::sign::{SeenSign, Sign, plain};
-use crate::doctor::verdict::{Chart, Condition, Finding, Side};
+use crate::doctor::verdict::{Condition, Finding, Side};
 use crate::gate::{AdmitRefused, PASSWORD_NOT_WANTED};
 use crate::{Network, Protocol};
 

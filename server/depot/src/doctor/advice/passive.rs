@@ -2,8 +2,9 @@
 
 use super::{Advice, as_sure, ours};
 use crate::Network;
+use crate::doctor::chart::Chart;
 use crate::doctor::sign::{SeenSign, Sign, plain};
-use crate::doctor::verdict::{Chart, Finding, PortSpan, Side};
+use crate::doctor::verdict::{Finding, PortSpan, Side};
 
 fn span(ports: &PortSpan) -> String {
     let noun = match ports.lowest == ports.highest {

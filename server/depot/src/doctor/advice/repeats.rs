@@ -1,9 +1,10 @@
 //! What is repeated in vain: whose move it is depends on the reason.
 
 use super::{Advice, partner, told};
+use crate::doctor::chart::Chart;
 use crate::doctor::repeats::Repeated;
 use crate::doctor::sign::{SeenSign, plain};
-use crate::doctor::verdict::{Chart, Finding, Side};
+use crate::doctor::verdict::{Finding, Side};
 
 /// What lets it succeed, where that is ours to do.
 fn ours_to_do(chart: &Chart, why: &str) -> Option<String> {

@@ -1,8 +1,9 @@
 //! Whether the address that PASV tells keeps data connections from coming. EPSV tells none,
 //! so that what it does speaks for or against the address.
 
-use super::{Chart, Sureness, is_mishap};
+use super::{Sureness, is_mishap};
 use crate::Network;
+use crate::doctor::chart::Chart;
 use crate::doctor::sign::{SeenSign, Sign};
 
 /// What is to be said of the address that PASV told.

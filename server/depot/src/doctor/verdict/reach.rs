@@ -1,6 +1,7 @@
 //! Which data ports are reached, and how sure that is.
 
-use super::{Chart, PortSpan, Sureness, is_mishap, is_outweighed};
+use super::{PortSpan, Sureness, is_mishap, is_outweighed};
+use crate::doctor::chart::Chart;
 use crate::doctor::ports::PortPart;
 use crate::doctor::sign::SeenSign;
 

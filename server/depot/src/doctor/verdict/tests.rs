@@ -8,7 +8,9 @@ mod data;
 mod whose;
 
 use super::*;
+use crate::doctor::chart::{Examined, OthersPlace, OurSide};
 use crate::doctor::sign::{Clue, SignDetail};
+use crate::{AllowedNetwork, Protocols};
 
 const RANGE: (u16, u16) = (31_000, 32_000);
 
