@@ -2,9 +2,8 @@
 //!
 //! A listing is read in pieces. Each takes a turn at reading the tree, which costs a
 //! processor, and another at asking the database, of whose connections the others,
-//! logins above all, need some, too. Of each kind an account has its share at most, and
-//! the accounts come by turns, so nobody waits longer because somebody else asks for a
-//! hundred listings. Between two pieces a listing holds names that it has read ahead,
+//! logins above all, need some, too. Of each kind an account has its share at most, so
+//! nobody waits much longer because somebody else asks for a hundred listings. Between two pieces a listing holds names that it has read ahead,
 //! within the account's room; where there is none left, it reads the folder again.
 //!
 //! A turn depends on no peer, so whoever waits comes to it.
@@ -13,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::AccountId;
 
@@ -60,15 +59,16 @@ struct Common {
 /// Turns of one kind, of one account.
 #[derive(Debug)]
 struct Turns {
-    own: Semaphore,
+    own: Arc<Semaphore>,
     common: Arc<Semaphore>,
 }
 
-/// A turn; over when it is dropped.
+/// A turn; over when it is dropped. It goes along with what is done in it, which may end
+/// later than whoever asked for it.
 #[derive(Debug)]
-pub(crate) struct Turn<'a> {
-    _own: Option<SemaphorePermit<'a>>,
-    _common: Option<SemaphorePermit<'a>>,
+pub(crate) struct Turn {
+    _own: Option<OwnedSemaphorePermit>,
+    _common: Option<OwnedSemaphorePermit>,
 }
 
 impl Listings {
@@ -108,7 +108,7 @@ impl Common {
 
     fn share(&self) -> Turns {
         Turns {
-            own: Semaphore::new(self.of_an_account),
+            own: Arc::new(Semaphore::new(self.of_an_account)),
             common: Arc::clone(&self.all),
         }
     }
@@ -117,10 +117,10 @@ impl Common {
 impl Turns {
     /// As an account is in the common queue only with its share, the accounts come
     /// one after the other.
-    async fn turn(&self) -> Turn<'_> {
+    async fn turn(&self) -> Turn {
         // They fail only when they are closed, and they never are.
-        let own = self.own.acquire().await.ok();
-        let common = self.common.acquire().await.ok();
+        let own = Arc::clone(&self.own).acquire_owned().await.ok();
+        let common = Arc::clone(&self.common).acquire_owned().await.ok();
         Turn {
             _own: own,
             _common: common,
@@ -130,12 +130,12 @@ impl Turns {
 
 impl Share {
     /// Waits for a turn at reading the tree.
-    pub(crate) async fn tree(&self) -> Turn<'_> {
+    pub(crate) async fn tree(&self) -> Turn {
         self.trees.turn().await
     }
 
     /// Waits for a turn at asking the database.
-    pub(crate) async fn database(&self) -> Turn<'_> {
+    pub(crate) async fn database(&self) -> Turn {
         self.database.turn().await
     }
 

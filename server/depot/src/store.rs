@@ -22,7 +22,6 @@ use layover_retention::{
     ChainHead, ChainName, Checkpoint, ClockRecord, Correction, DueCursor, Keep, PublicKey,
     SigningKey, Timestamp,
 };
-use tokio::sync::Semaphore;
 
 pub use error::StoreError;
 
@@ -528,18 +527,21 @@ impl Store {
     /// Listings that ask at once. SQLite's readers compute in this process, so the others,
     /// logins above all, are left some. Whoever asks PostgreSQL waits for a connection
     /// first, in one queue with all others: with few turns, a listing on a loaded server
-    /// would wait for those of all others as well. An account has as many there as would
-    /// fill the connections once, and not more.
+    /// would wait for those of all others as well. There an account has as many as fill
+    /// the connections once, and all of them as fill them four times.
     pub(crate) fn listings_at_once(&self) -> AtOnce {
         match self {
             Self::Sqlite(_) => AtOnce {
                 of_an_account: 1,
                 in_all: 2,
             },
-            Self::Postgres(_) => AtOnce {
-                of_an_account: usize::try_from(postgres::CONNECTIONS).unwrap_or(1),
-                in_all: Semaphore::MAX_PERMITS,
-            },
+            Self::Postgres(_) => {
+                let connections = usize::try_from(postgres::CONNECTIONS).unwrap_or(1);
+                AtOnce {
+                    of_an_account: connections,
+                    in_all: 4 * connections,
+                }
+            }
         }
     }
 

@@ -19,13 +19,12 @@ pub const MAX_LISTING: usize = 100_000;
 /// Names that are read ahead of a listing: of usual length some thousands.
 const AHEAD_BYTES: usize = 128 * 1024;
 
-/// Names of one piece that are looked at again because tree and ledger do not agree on
-/// them: as many files as may change while a piece is read. Whatever was taken away
-/// behind our back is in this state for long, and each look costs.
-const MAX_UNSETTLED: usize = 1024;
+/// Names that are looked at again at once, because tree and ledger do not agree on them.
+pub(super) const AGAIN_AT_ONCE: usize = 1024;
 
-/// Looks at such names, all of them at once.
-const LOOKS: usize = 3;
+/// Names of one piece that are looked at one by one, while nobody in this process may
+/// change them: those that are changed all the time.
+const MAX_LOCKED_LOOKS: usize = 64;
 
 /// Some names in one directory, each once, sorted by their bytes.
 pub type Listing = Vec<(Vec<u8>, FileInfo)>;
@@ -114,10 +113,16 @@ impl DirectoryListing {
             Err(error) => return Err(self.session.listing_fault(&self.path, error).await),
         };
         let Entries { found, last } = entries;
-        let rows = self.rows(last.as_deref()).await?;
+        let rows = self.rows(&self.after, last.as_deref()).await?;
         let mut piece = Listing::with_capacity(found.len());
-        let unsettled = self.tell(found, rows, &mut piece);
-        self.settle(unsettled, &mut piece).await?;
+        let Unsettled {
+            mut changed,
+            untold,
+        } = self.tell(found, rows, &mut piece);
+        // One that was renamed meanwhile the tree need not tell: the ledger may know it.
+        changed.extend(untold);
+        changed.sort();
+        self.settle(&changed, &mut piece).await?;
         piece.sort_by(|(one, _), (other, _)| one.cmp(other));
         piece.dedup_by(|(later, _), (earlier, _)| later == earlier);
         match last {
@@ -127,38 +132,75 @@ impl DirectoryListing {
         Ok(piece)
     }
 
-    /// What the ledger has behind the last name, up to this one.
-    async fn rows(&self, last: Option<&[u8]>) -> Result<Vec<FileRow>, VfsError> {
+    /// What the ledger has between two names.
+    async fn rows(&self, after: &[u8], last: Option<&[u8]>) -> Result<Vec<FileRow>, VfsError> {
         let _turn = self.share.database().await;
         let inner = &self.session.inner;
         let store = &inner.holdings.store;
-        let rows = store.published_between(inner.home.id, &self.path, &self.after, last);
+        let rows = store.published_between(inner.home.id, &self.path, after, last);
         Ok(rows.await?)
     }
 
-    /// Looks again at names that changed between the tree and the ledger, until both say
-    /// the same of them. All at once: where connections are waited for, a look at each
-    /// takes a listing of a busy folder as long as hundreds of files.
-    async fn settle(
-        &self,
-        mut unsettled: Vec<Vec<u8>>,
-        piece: &mut Listing,
-    ) -> Result<(), VfsError> {
-        for look in 0..LOOKS {
-            let Some(last) = unsettled.iter().max().cloned() else {
-                break;
-            };
-            if look > 0 {
-                self.changes_end(&unsettled).await;
+    /// Looks again at names, sorted, on which tree and ledger did not agree. All at once:
+    /// where connections are waited for, a look at each takes a listing of a busy folder as
+    /// long as hundreds of files.
+    async fn settle(&self, names: &[Vec<u8>], piece: &mut Listing) -> Result<(), VfsError> {
+        let mut locked_looks = MAX_LOCKED_LOOKS;
+        let mut after = self.after.as_slice();
+        for names in names.chunks(AGAIN_AT_ONCE) {
+            let Some(last) = names.last() else { continue };
+            let mut changed = self.look_again(after, names, piece).await?;
+            if !changed.is_empty() {
+                self.changes_end(&changed).await;
+                changed = self.look_again(after, &changed, piece).await?;
             }
-            let found = match self.entries_of(unsettled.clone()).await {
-                Ok(found) => found,
-                Err(error) => return Err(self.session.listing_fault(&self.path, error).await),
-            };
-            let names: HashSet<Vec<u8>> = unsettled.into_iter().collect();
-            let mut rows = self.rows(Some(&last)).await?;
-            rows.retain(|row| row.path.name().is_some_and(|name| names.contains(name)));
-            unsettled = self.tell(found, rows, piece);
+            for name in changed {
+                if locked_looks == 0 {
+                    break;
+                }
+                locked_looks -= 1;
+                self.look_locked(name, piece).await?;
+            }
+            after = last;
+        }
+        Ok(())
+    }
+
+    /// Tells what tree and ledger say of these names by now; those that have changed
+    /// between the one and the other. What the tree has no longer is gone: it was asked
+    /// after the ledger had told of it.
+    async fn look_again(
+        &self,
+        after: &[u8],
+        names: &[Vec<u8>],
+        piece: &mut Listing,
+    ) -> Result<Vec<Vec<u8>>, VfsError> {
+        let found = match self.entries_of(names.to_vec()).await {
+            Ok(found) => found,
+            Err(error) => return Err(self.session.listing_fault(&self.path, error).await),
+        };
+        // Of stale rows, which a file that was taken away behind our back leaves, nothing
+        // else is asked.
+        let Some((last, _)) = found.last() else {
+            return Ok(Vec::new());
+        };
+        let mut rows = self.rows(after, Some(last)).await?;
+        let names: HashSet<&[u8]> = found.iter().map(|(name, _)| name.as_slice()).collect();
+        rows.retain(|row| row.path.name().is_some_and(|name| names.contains(name)));
+        Ok(self.tell(found, rows, piece).changed)
+    }
+
+    /// Tells what is at a name that changes whenever it is looked at.
+    async fn look_locked(&self, name: Vec<u8>, piece: &mut Listing) -> Result<(), VfsError> {
+        let Ok(path) = self.path.join(&name) else {
+            return Ok(());
+        };
+        let inner = &self.session.inner;
+        // Who does not get it in time looks all the same.
+        let _guard = inner.holdings.lock(inner.home.id, &[&path]).await;
+        let look = self.session.look_once(&path).await?;
+        if let Some(file) = look.visible(self.session.now()) {
+            piece.push((name, FileInfo::of_file(&file)));
         }
         Ok(())
     }
@@ -184,9 +226,13 @@ impl DirectoryListing {
         names: Vec<Vec<u8>>,
     ) -> Result<Vec<(Vec<u8>, Entry)>, std::io::Error> {
         let place = self.session.inner.home.place(&self.path);
-        let _turn = self.share.tree().await;
+        let turn = self.share.tree().await;
         let vfs = &self.session.inner.holdings.vfs;
-        vfs.run(move |storage| storage.entries(&place, names)).await
+        let read = vfs.run(move |storage| {
+            let _turn = turn;
+            storage.entries(&place, names)
+        });
+        read.await
     }
 
     /// What the tree has behind the last name.
@@ -195,11 +241,11 @@ impl DirectoryListing {
             self.session.inner.home.place(&self.path),
             self.after.clone(),
         );
-        let share = Arc::clone(&self.share);
-        let turn = share.tree().await;
+        let turn = self.share.tree().await;
         let mut ahead = std::mem::take(&mut self.ahead);
         self._held = None;
         let read = self.session.inner.holdings.vfs.run(move |storage| {
+            let _turn = turn;
             if ahead.is_empty() {
                 let mut first = FirstNames::new(after, AHEAD_BYTES);
                 storage.names(&place, &mut |name| first.offer(name))?;
@@ -214,7 +260,6 @@ impl DirectoryListing {
             Ok(read) => read,
             Err(error) => return Ok(Err(error)),
         };
-        drop(turn);
         if ahead.entries() > MAX_LISTING {
             return Err(VfsError::TooManyEntries { limit: MAX_LISTING });
         }
@@ -230,14 +275,13 @@ impl DirectoryListing {
         Ok(Ok(Entries { found, last }))
     }
 
-    /// Adds to the piece what of the tree's entries may be told; the names on which the
-    /// ledger says something else.
+    /// Adds to the piece what of the tree's entries may be told.
     fn tell(
         &self,
         found: Vec<(Vec<u8>, Entry)>,
         rows: Vec<FileRow>,
         piece: &mut Listing,
-    ) -> Vec<Vec<u8>> {
+    ) -> Unsettled {
         let mut by_name: HashMap<Vec<u8>, Vec<FileRow>> = HashMap::new();
         for row in rows {
             by_name
@@ -246,34 +290,39 @@ impl DirectoryListing {
                 .push(row);
         }
         let now = self.session.now();
-        let mut unsettled = Vec::new();
+        let mut changed = Vec::new();
         for (name, entry) in found {
             // A name that no path can carry cannot be asked for either.
             if self.path.join(&name).is_err() {
                 continue;
             }
+            let rows = by_name.remove(&name);
             if entry.kind == FileKind::Directory {
                 piece.push((name, FileInfo::of(entry, None)));
                 continue;
             }
-            let Some(rows) = by_name.remove(&name) else {
-                continue;
-            };
+            let Some(rows) = rows else { continue };
             match look::visible(entry, rows.iter(), now) {
                 Some(file) => piece.push((name, FileInfo::of_file(&file))),
-                None if rows.iter().any(|row| row.is_visible(now)) => unsettled.push(name),
+                None if rows.iter().any(|row| row.is_visible(now)) => changed.push(name),
                 None => {}
             }
         }
-        // One that was renamed meanwhile the tree need not tell: the ledger may know it.
         let untold = by_name
             .into_iter()
             .filter(|(_, rows)| rows.iter().any(|row| row.is_visible(now)))
-            .map(|(name, _)| name);
-        unsettled.extend(untold);
-        unsettled.truncate(MAX_UNSETTLED);
-        unsettled
+            .map(|(name, _)| name)
+            .collect();
+        Unsettled { changed, untold }
     }
+}
+
+/// Names on which tree and ledger do not agree.
+struct Unsettled {
+    /// The tree has another file there.
+    changed: Vec<Vec<u8>>,
+    /// The tree did not tell them.
+    untold: Vec<Vec<u8>>,
 }
 
 /// Entries of the tree.

@@ -124,7 +124,7 @@ impl Session {
         self.look(path).await
     }
 
-    async fn look_once(&self, path: &VirtualPath) -> Result<Look, VfsError> {
+    pub(super) async fn look_once(&self, path: &VirtualPath) -> Result<Look, VfsError> {
         let holdings = &self.inner.holdings;
         let place = self.inner.home.place(path);
         let on_disk = holdings.vfs.quick(move |storage| storage.stat(&place));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::{NEW, begin};
 use crate::holdings::fixture::{World, path, upload};
 use crate::listings::ACCOUNT_BYTES;
+use crate::session::listing::AGAIN_AT_ONCE;
 use crate::session::{Completion, DirectoryListing, Session};
 use crate::vfs::recording::Op;
 use crate::vfs::{Replace, Storage as _, VfsError};
@@ -136,16 +137,55 @@ async fn names_that_change_while_a_folder_is_read_are_told_by_few_looks() {
     assert_eq!(looks.load(Ordering::SeqCst), 2, "all of them by one");
 }
 
-// Whatever was taken away behind our back is in the ledger still, until that is noticed.
+// A status file that its partner replaces each second, where a connection is waited for.
 #[tokio::test]
-async fn what_is_gone_behind_our_back_is_not_told() {
+async fn a_name_that_is_replaced_at_every_look_is_told() {
     let (world, session) = world().await;
-    for name in ["/a", "/b", "/c"] {
+    for name in ["/busy", "/quiet"] {
         upload(&session, name, b"x").await.unwrap();
     }
-    world.storage.take_away("alice", "/b");
+    let (runtime, other) = (tokio::runtime::Handle::current(), session.clone());
+    world.storage.set_hook(Box::new(move |op| {
+        if matches!(op, Op::Entries(_)) {
+            let replaced = upload(&other, "/busy", b"newer");
+            runtime.block_on(replaced).unwrap();
+        }
+        Ok(())
+    }));
     let mut listing = session.listing(&path("/"));
-    assert_eq!(rest(&mut listing, 2).await, ["a", "c"]);
+    assert_eq!(next(&mut listing, 10).await, ["busy", "quiet"]);
+}
+
+// Whatever was taken away behind our back is in the ledger still, until that is noticed.
+#[tokio::test]
+async fn what_is_gone_behind_our_back_is_not_told_and_hides_nothing() {
+    let (world, session) = world().await;
+    for number in 0..=AGAIN_AT_ONCE {
+        let name = format!("/gone-{number:04}");
+        upload(&session, &name, b"x").await.unwrap();
+        world.storage.take_away("alice", &name);
+    }
+    for name in ["/a", "/z"] {
+        upload(&session, name, b"x").await.unwrap();
+    }
+    let (runtime, other) = (tokio::runtime::Handle::current(), session.clone());
+    let looks = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&looks);
+    world.storage.set_hook(Box::new(move |op| {
+        if matches!(op, Op::Entries(_)) && counted.fetch_add(1, Ordering::SeqCst) == 0 {
+            let (from, to) = (path("/z"), path("/h"));
+            let renamed = other.rename(&from, &to, Replace::Refuse);
+            runtime.block_on(renamed).unwrap();
+        }
+        Ok(())
+    }));
+    let mut listing = session.listing(&path("/"));
+    assert_eq!(next(&mut listing, 10).await, ["a", "h"]);
+    assert_eq!(
+        looks.load(Ordering::SeqCst),
+        3,
+        "one, and one for each 1,024"
+    );
 }
 
 #[tokio::test]
