@@ -3,8 +3,9 @@
 //! A listing is read in pieces. Each takes a turn at reading the tree, which costs a
 //! processor, and another at asking the database, of whose connections the others,
 //! logins above all, need some, too. Of each kind an account has its share at most, so
-//! nobody waits much longer because somebody else asks for a hundred listings. Between two pieces a listing holds names that it has read ahead,
-//! within the account's room; where there is none left, it reads the folder again.
+//! nobody waits much longer because somebody else asks for a hundred listings. Between
+//! two pieces a listing holds names that it has read ahead, within the account's room;
+//! where there is none left, it reads the folder again.
 //!
 //! A turn depends on no peer, so whoever waits comes to it.
 
